@@ -1,0 +1,27 @@
+//! `discretail check JOB`
+
+use super::{Failure, read_plan};
+use crate::cli::JobArgs;
+use crate::console;
+
+pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
+    let (plan, _) = read_plan(&args.job)?;
+    let statistics: usize = plan.levels.iter().map(|level| level.statistics.len()).sum();
+    if args.json {
+        let summary = serde_json::json!({
+            "status": "valid",
+            "job": plan.job.id,
+            "digest": plan.job.digest,
+            "levels": plan.levels.len(),
+            "statistics": statistics,
+        });
+        console::result(&summary.to_string());
+    } else {
+        let (job, levels) = (&plan.job.id, plan.levels.len());
+        console::result(&format!(
+            "{}: job `{job}` is valid: {levels} levels, {statistics} statistics",
+            args.job.display(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! `discretail plan JOB`
+
+use super::{Failure, read_plan};
+use crate::cli::JobArgs;
+use crate::console;
+use crate::error::Error;
+use crate::findings;
+use crate::job::{Insight, PrivacyUnit, StatisticKind};
+use crate::ledger::{Ledger, Terms};
+use crate::plan::{Plan, Selection, StatisticPlan, budget_of};
+use crate::privacy::PrivacyBudget;
+
+pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
+    let (plan, source) = read_plan(&args.job)?;
+    let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
+    let terms = terms_of(&plan).map_err(fail)?;
+    let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
+    let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
+    let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
+    let text = if args.json { as_json(&plan, left) } else { as_text(&plan, left, terms.budget) };
+    console::result(&text);
+    Ok(())
+}
+
+/// What the job says of its ledger.
+pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
+    let stated = &plan.job.ledger;
+    let (epsilon, delta) = (stated.epsilon_max, stated.delta_max);
+    let budget = budget_of(stated)
+        .ok_or_else(|| Error::invalid(findings::ledger_budget_too_small(&epsilon, &delta)))?;
+    Ok(Terms {
+        population: stated.population.clone(),
+        unit: PrivacyUnit::User.name().to_owned(),
+        epsilon_max: epsilon.to_string(),
+        delta_max: delta.to_string(),
+        budget,
+    })
+}
+
+fn as_text(plan: &Plan, left: PrivacyBudget, whole: PrivacyBudget) -> String {
+    let job = &plan.job;
+    let source = &job.payments;
+    let mut lines = vec![
+        format!("job {} for {}", job.id, job.recipient),
+        format!(
+            "guarantee: epsilon {}, delta {}, unit: {}, add or remove all payments of one",
+            job.privacy.epsilon,
+            job.privacy.delta,
+            job.privacy.unit.name()
+        ),
+        format!(
+            "payments: {} to {}, {} time, {}",
+            source.period.first(),
+            source.period.last(),
+            source.zone,
+            currencies(plan)
+        ),
+        String::new(),
+        format!(
+            "{:<34} {:>10} {:<10} {:>14} {:>14} {:>14}",
+            "level", "cells", "statistic", "norm bound", "cell cap", "noise (sd)"
+        ),
+    ];
+    for level in &plan.levels {
+        let cells = match level.selection {
+            Selection::Public => level.cells.count(job).map_or(String::new(), |n| n.to_string()),
+            Selection::Threshold { .. } => "private".to_owned(),
+        };
+        for (row, statistic) in level.statistics.iter().enumerate() {
+            let (name, cells) = if row == 0 { (&level.file[..], &cells[..]) } else { ("", "") };
+            let shown = |grid: u64| natural(plan, statistic, grid);
+            lines.push(format!(
+                "{name:<34} {cells:>10} {:<10} {:>14} {:>14} {:>14}",
+                statistic.kind.name(),
+                shown(statistic.bound.norm()),
+                shown(statistic.bound.cell_cap()),
+                shown(statistic.sigma),
+            ));
+        }
+        if let Selection::Threshold { threshold, cells_max, .. } = level.selection
+            && let Some(place) = level.position(StatisticKind::Customers)
+        {
+            let shown = natural(plan, &level.statistics[place], threshold.unsigned_abs());
+            lines.push(format!(
+                "{:<34} keys shown from {shown} noised customers on; at most {cells_max} cells of \
+                 a user count",
+                ""
+            ));
+        }
+    }
+    lines.extend([
+        String::new(),
+        "A larger bound scales fewer heavy users down, and its noise grows in proportion."
+            .to_owned(),
+        format!(
+            "price: {:.2} % of the budget of population {} (epsilon {}, delta {}); {:.2} % is left",
+            100.0 * plan.loss.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
+            job.ledger.population,
+            job.ledger.epsilon_max,
+            job.ledger.delta_max,
+            100.0 * left.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
+        ),
+    ]);
+    if !left.allows(plan.loss) {
+        lines.push("the job does not fit: `run` would refuse it".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn currencies(plan: &Plan) -> String {
+    let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
+    codes.join(", ")
+}
+
+/// A number of grid units as a reader thinks of it.
+fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
+    let value = statistic.to_natural(grid as f64);
+    match statistic.kind {
+        StatisticKind::Sales => {
+            let places = plan.job.payments.money_places();
+            format!("{:.*}", places as usize, value / 10f64.powi(places as i32))
+        }
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn as_json(plan: &Plan, left: PrivacyBudget) -> String {
+    let mut statistics = Vec::new();
+    for level in &plan.levels {
+        let insights: Vec<&str> = level.insights.iter().copied().map(Insight::name).collect();
+        for statistic in &level.statistics {
+            statistics.push(serde_json::json!({
+                "file": format!("{}.parquet", level.file),
+                "insights": insights,
+                "cells": match level.selection {
+                    Selection::Public => level.cells.count(&plan.job).map(|n| n.to_string()),
+                    Selection::Threshold { .. } => None,
+                },
+                "statistic": statistic.kind.name(),
+                "norm_bound": statistic.to_natural(statistic.bound.norm() as f64),
+                "cell_cap": statistic.to_natural(statistic.bound.cell_cap() as f64),
+                "noise_sd": statistic.to_natural(statistic.sigma as f64),
+                "mu_squared_units": statistic.mu_squared.units().to_string(),
+            }));
+        }
+    }
+    serde_json::json!({
+        "job": plan.job.id,
+        "digest": plan.job.digest,
+        "epsilon": plan.job.privacy.epsilon.value(),
+        "delta": plan.job.privacy.delta.value(),
+        "mu_squared_units": plan.loss.mu_squared.units().to_string(),
+        "threshold_delta": plan.loss.threshold_delta.value(),
+        "left_mu_squared_units": left.mu_squared.units().to_string(),
+        "left_threshold_delta": left.threshold_delta.value(),
+        "fits": left.allows(plan.loss),
+        "statistics": statistics,
+    })
+    .to_string()
+}

@@ -1,0 +1,162 @@
+//! `discretail run JOB`
+
+use std::path::{Path, PathBuf};
+
+use indicatif::HumanBytes;
+
+use super::plan::terms_of;
+use super::{Failure, cancel_flag, read_plan, threads};
+use crate::cli::RunArgs;
+use crate::console::{self, Progress};
+use crate::engine::local::Local;
+use crate::engine::{Engine, ExactTotals};
+use crate::error::{Error, Result};
+use crate::estimate::estimate;
+use crate::findings;
+use crate::ledger::{Ledger, Request, Reservation, Terms};
+use crate::mechanism::add_noise;
+use crate::payments::{Scan, ScanControl};
+use crate::plan::Plan;
+use crate::release;
+
+/// What became of a run.
+enum Outcome {
+    Released(PathBuf),
+    ReleasedBefore(PathBuf),
+}
+
+pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
+    let (plan, source) = read_plan(&args.job)?;
+    let outcome = run_plan(args, &plan);
+    let fail = |error| Failure { error, path: Some(args.job.clone()), source };
+    show(args, &plan, outcome.map_err(fail)?);
+    Ok(())
+}
+
+/// Reserve before reading, spend before noise, publish after the files are on disk.
+fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
+    let cancelled = cancel_flag()?;
+    let job = &plan.job;
+    let folder = args.out.clone().unwrap_or_else(|| job.releases.join(&job.id));
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    if folder.to_str().is_none() {
+        return Err(Error::invalid(findings::release_folder_not_text(&folder)));
+    }
+    let terms = terms_of(plan)?;
+
+    // A job that was released before is answered without a look at its payments.
+    let earlier = Ledger::open(&job.ledger.file, &terms)?
+        .map_or(Ok(None), |ledger| ledger.earlier(&request(plan)))?;
+    if let Some(earlier) = earlier {
+        return released_before(plan, &terms, earlier, &folder);
+    }
+    if folder.exists() && !args.force {
+        return Err(Error::invalid(findings::release_exists(&folder)));
+    }
+    let scan = Scan::open(plan)?;
+    let text = format!("reading {} in {} files", HumanBytes(scan.bytes()), scan.files());
+    drop(scan);
+
+    let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
+    let reservation = ledger.reserve(&request(plan))?;
+    if reservation != Reservation::Granted {
+        return released_before(plan, &terms, reservation, &folder);
+    }
+    let totals = {
+        let spinner = Progress::spinner(text);
+        let control = ScanControl { cancelled: &cancelled, tick: &|| spinner.tick() };
+        exact_totals(args, plan, control)
+    };
+    let totals = match totals {
+        Ok(totals) => totals,
+        Err(error) => {
+            // Nothing has been drawn, so nothing is owed. If another process changed the entry
+            // meanwhile, what went wrong here is still what to show.
+            let _ = ledger.void(&job.id);
+            return Err(error);
+        }
+    };
+    ledger.spend(&job.id)?;
+    // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
+    let noisy = {
+        let _spinner = Progress::spinner("adding noise".to_owned());
+        add_noise(plan, totals, threads(args.threads))?
+    };
+    let draft = release::write(plan, estimate(plan, noisy), &folder)?;
+    draft.publish(args.force)?;
+    publish(&mut ledger, plan, &folder)?;
+    Ok(Outcome::Released(folder))
+}
+
+/// An earlier run of this job got as far as its noise: its release is the answer, if it is whole.
+fn released_before(
+    plan: &Plan,
+    terms: &Terms,
+    earlier: Reservation,
+    folder: &Path,
+) -> Result<Outcome> {
+    let job = &plan.job;
+    match earlier {
+        Reservation::Published { folder, release_digest } => {
+            if release::is_complete(&folder, &job.digest) != Some(release_digest) {
+                return Err(Error::refused(findings::release_missing(&job.id, &folder)));
+            }
+            Ok(Outcome::ReleasedBefore(folder))
+        }
+        // The run stopped between the folder's rename and its entry: the price is paid.
+        Reservation::Spent if release::is_complete(folder, &job.digest).is_some() => {
+            let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
+            publish(&mut ledger, plan, folder)?;
+            Ok(Outcome::ReleasedBefore(folder.to_owned()))
+        }
+        _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),
+    }
+}
+
+fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<ExactTotals> {
+    let started = std::time::Instant::now();
+    let totals = Local { control, threads: threads(args.threads) }.totals(plan);
+    tracing::info!("payments read and fitted in {:.1} s", started.elapsed().as_secs_f64());
+    totals
+}
+
+fn request(plan: &Plan) -> Request<'_> {
+    let job = &plan.job;
+    Request { job: &job.id, digest: &job.digest, recipient: &job.recipient, loss: plan.loss }
+}
+
+fn publish(ledger: &mut Ledger, plan: &Plan, folder: &Path) -> Result<()> {
+    let job = &plan.job;
+    let missing = || Error::environment(findings::release_missing(&job.id, folder));
+    let digest = release::is_complete(folder, &job.digest).ok_or_else(missing)?;
+    ledger.publish(&job.id, folder, &digest)
+}
+
+fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
+    let (folder, status) = match outcome {
+        Outcome::Released(folder) => (folder, "released"),
+        Outcome::ReleasedBefore(folder) => (folder, "released-before"),
+    };
+    if args.json {
+        let summary = serde_json::json!({
+            "status": status,
+            "job": plan.job.id,
+            "folder": folder.display().to_string(),
+        });
+        console::result(&summary.to_string());
+        return;
+    }
+    let privacy = plan.job.privacy;
+    console::note(&match status {
+        "released" => format!(
+            "released job `{}`: {} tables with epsilon {} and delta {} for each {}",
+            plan.job.id,
+            plan.levels.len(),
+            privacy.epsilon,
+            privacy.delta,
+            privacy.unit.name()
+        ),
+        _ => format!("job `{}` was released before; nothing is charged", plan.job.id),
+    });
+    console::result(&folder.display().to_string());
+}

@@ -1,0 +1,42 @@
+//! `discretail sample DIR`
+
+use super::{Failure, cancel_flag, threads};
+use crate::cli::SampleArgs;
+use crate::console::{self, Progress};
+use crate::sample::{SampleOptions, write_sample};
+
+pub(super) fn sample(args: &SampleArgs) -> Result<(), Failure> {
+    let cancelled = cancel_flag()?;
+    let options = SampleOptions {
+        payments: args.payments,
+        seed: args.seed,
+        users: args.users,
+        merchants: args.merchants,
+        days: args.days,
+        threads: threads(args.threads),
+    };
+    let bar = Progress::bar("making payments".to_owned(), args.payments);
+    let summary = write_sample(&args.dir, &options, &|done| bar.set(done), &cancelled)?;
+    drop(bar);
+    if args.json {
+        let files: Vec<String> =
+            summary.files.iter().map(|file| file.display().to_string()).collect();
+        let summary = serde_json::json!({
+            "status": "written",
+            "payments": summary.payments,
+            "users": summary.users,
+            "merchants": summary.merchants,
+            "files": files,
+        });
+        console::result(&summary.to_string());
+        return Ok(());
+    }
+    console::note(&format!(
+        "{} payments of {} users at {} merchants, all made up",
+        summary.payments, summary.users, summary.merchants
+    ));
+    for file in &summary.files {
+        console::result(&file.display().to_string());
+    }
+    Ok(())
+}

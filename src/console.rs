@@ -1,0 +1,136 @@
+//! The only module that prints.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::error::Error;
+use crate::findings::Finding;
+
+/// Steps and durations on standard error, if asked for.
+pub fn start_log(verbose: bool) {
+    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::ERROR };
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
+    if verbose {
+        log.init();
+    }
+}
+
+/// A result, on standard output.
+pub fn result(text: &str) {
+    // A closed pipe is the reader's wish.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// A remark, on standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// An error, on standard error; findings with a place are shown under their line of `source`.
+pub fn error(error: &Error, path: Option<&Path>, source: &str) {
+    let styled = std::io::stderr().is_terminal();
+    note(&render(error.findings(), path, source, styled));
+}
+
+/// All findings as text.
+pub fn render(findings: &[Finding], path: Option<&Path>, source: &str, styled: bool) -> String {
+    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.decor_style(DecorStyle::Ascii);
+    let shown = path.map(|path| path.display().to_string()).unwrap_or_default();
+    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    sorted.sort_by_key(|finding| finding.span().map(|span| span.start));
+    let texts: Vec<String> = sorted
+        .into_iter()
+        .map(|finding| renderer.render(&[group(finding, &shown, source)]))
+        .collect();
+    texts.join("\n\n")
+}
+
+fn group<'a>(finding: &'a Finding, path: &'a str, source: &'a str) -> Group<'a> {
+    let title = Level::ERROR.primary_title(finding.message()).id(finding.code());
+    let mut group = Group::with_title(title);
+    if let Some(span) = finding.span().filter(|_| !source.is_empty()) {
+        // Only the first line of what spans several.
+        let end = source[span.start..].find('\n').map_or(source.len(), |n| span.start + n);
+        let span = span.start..span.end.min(end).max(span.start);
+        let snippet = Snippet::source(source).path(path);
+        group = group.element(snippet.annotation(AnnotationKind::Primary.span(span)));
+    }
+    match finding.next_step() {
+        Some(hint) => group.element(Level::HELP.with_name("hint").message(hint)),
+        None => group,
+    }
+}
+
+/// An error as JSON, on standard output.
+pub fn error_json(error: &Error, source: &str) {
+    let place = |offset: usize| {
+        let before = &source[..offset.min(source.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        serde_json::json!({ "line": line, "column": column })
+    };
+    let findings: Vec<serde_json::Value> = error
+        .findings()
+        .iter()
+        .map(|finding| {
+            serde_json::json!({
+                "code": finding.code(),
+                "message": finding.message(),
+                "hint": finding.next_step(),
+                "place": finding.span().map(|span| place(span.start)),
+            })
+        })
+        .collect();
+    let class = format!("{:?}", error.class()).to_lowercase();
+    result(&serde_json::json!({ "status": class, "findings": findings }).to_string());
+}
+
+/// A progress bar or spinner on a terminal; nothing else where.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// A spinner with a text.
+    pub fn spinner(text: String) -> Progress {
+        let bar = ProgressBar::new_spinner();
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.set_message(text);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress(bar)
+    }
+
+    /// A bar with a text, of `length` steps that may be shown.
+    pub fn bar(text: String, length: u64) -> Progress {
+        let bar = ProgressBar::new(length);
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} % {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(text);
+        Progress(bar)
+    }
+
+    /// Sets the position of a bar.
+    pub fn set(&self, position: u64) {
+        self.0.set_position(position);
+    }
+
+    /// Moves the spinner.
+    pub fn tick(&self) {
+        self.0.tick();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,42 @@
+//! Engines: from payments to exact totals.
+//!
+//! Every engine computes the same integers: per level and statistic, each user's vector over the
+//! cells is capped, fitted into its bound and added up (Lemma 1 of `docs/privacy.md`). The result
+//! is sensitive: it cannot be serialised or shown, and only `mechanism` takes it.
+
+pub mod local;
+pub mod reference;
+
+use crate::error::Result;
+use crate::plan::{CellKey, Plan};
+
+/// Computes the exact totals of a plan.
+pub trait Engine {
+    /// Reads all payments of the plan's job.
+    ///
+    /// # Errors
+    /// Whatever reading can find, a total beyond 64 bits, Ctrl-C.
+    fn totals(&self, plan: &Plan) -> Result<ExactTotals>;
+}
+
+/// Sums of fitted contributions: sensitive, never leaves the process.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExactTotals {
+    pub(crate) levels: Vec<LevelTotals>,
+}
+
+impl std::fmt::Debug for ExactTotals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExactTotals(sensitive)")
+    }
+}
+
+/// The totals of one level.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct LevelTotals {
+    /// The cells of `sums`: of a public level all its cells in the plan's order, else those that
+    /// hold payments, ascending.
+    pub(crate) keys: Vec<CellKey>,
+    /// For each statistic of the level's plan, the totals by cell, in grid units.
+    pub(crate) sums: Vec<Vec<i64>>,
+}

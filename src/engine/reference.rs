@@ -1,0 +1,130 @@
+//! The obvious engine: maps of maps, for tests. Slow, and as plain as the definition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{Datelike, NaiveDate, Weekday};
+
+use super::{Engine, ExactTotals, LevelTotals};
+use crate::error::Result;
+use crate::job::{Job, Key, StatisticKind, TimeKey};
+use crate::payments::{Payment, Scan, ScanControl};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, Selection, StatisticPlan};
+
+/// The obvious engine.
+pub struct Reference<'a> {
+    /// How it can be watched and stopped.
+    pub control: ScanControl<'a>,
+}
+
+/// One user's amounts by cell.
+type UserCells = BTreeMap<CellKey, Vec<i64>>;
+
+impl Engine for Reference<'_> {
+    fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
+        let mut users: Vec<BTreeMap<String, UserCells>> = vec![BTreeMap::new(); plan.levels.len()];
+        Scan::open(plan)?.run(self.control, |payment| {
+            for (users, level) in users.iter_mut().zip(&plan.levels) {
+                let cells = users.entry(payment.user.to_owned()).or_default();
+                cells.entry(key_of(plan, level, payment)).or_default().push(payment.amount);
+            }
+            Ok(())
+        })?;
+        // users: level → user → cell → amounts
+        let levels = plan.levels.iter().zip(users);
+        Ok(ExactTotals { levels: levels.map(|(l, u)| level_totals(&plan.job, l, u)).collect() })
+    }
+}
+
+fn key_of(plan: &Plan, level: &LevelPlan, payment: Payment<'_>) -> CellKey {
+    let text = |text: &str| KeyValue::Text(Arc::from(text));
+    let day = plan.job.payments.period.day(payment.hour / 24);
+    let value = |key: &Key| match key {
+        Key::Merchant => text(payment.merchant),
+        Key::MerchantAttribute(name) => {
+            let registry = plan.job.registry.as_ref().expect("attributes come from it");
+            let at = registry.ids.iter().position(|id| id == payment.merchant);
+            text(&registry.attributes[name][at.expect("unknown merchants are bad rows")])
+        }
+        Key::Time(time) => time_of(*time, day, payment.hour),
+        Key::Column(name) => {
+            let at = plan.columns.iter().position(|column| column == name);
+            text(payment.rest[at.expect("the plan lists every column")])
+        }
+        Key::Currency => text(payment.rest[payment.rest.len() - 1]),
+    };
+    level.keys.iter().map(value).collect()
+}
+
+fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
+    let first = day.with_day(1).expect("every month has a first day");
+    match time {
+        TimeKey::Day => KeyValue::Date(day),
+        TimeKey::Week => KeyValue::Date(day.week(Weekday::Mon).first_day()),
+        TimeKey::Month => KeyValue::Date(first),
+        TimeKey::Quarter => {
+            let month = [1, 1, 1, 4, 4, 4, 7, 7, 7, 10, 10, 10][day.month0() as usize];
+            KeyValue::Date(first.with_month(month).expect("every month has a first day"))
+        }
+        TimeKey::Weekday => KeyValue::Number(day.weekday() as u8 + 1),
+        TimeKey::Hour => KeyValue::Number((hour % 24) as u8),
+    }
+}
+
+fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>) -> LevelTotals {
+    let mut totals: BTreeMap<CellKey, Vec<i64>> = BTreeMap::new();
+    for cells in users.into_values() {
+        let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();
+        if let Selection::Threshold { cells_max, .. } = level.selection {
+            // Stable, so equals stay in the order of keys.
+            cells.sort_by_key(|(_, amounts)| {
+                std::cmp::Reverse(amounts.iter().filter(|&&amount| amount >= 0).count())
+            });
+            cells.truncate(cells_max as usize);
+        }
+        for (place, statistic) in level.statistics.iter().enumerate() {
+            for ((key, _), value) in cells.iter().zip(fitted(&cells, statistic)) {
+                let sums = totals.entry(key.clone()).or_default();
+                sums.resize(level.statistics.len(), 0);
+                sums[place] += value;
+            }
+        }
+    }
+    let keys = match level.selection {
+        Selection::Public => level.cells.public_keys(job).expect("the job checked it"),
+        Selection::Threshold { .. } => totals.keys().cloned().collect(),
+    };
+    let column = |place: usize| {
+        keys.iter().map(|key| totals.get(key).map_or(0, |sums| sums[place])).collect()
+    };
+    let sums = (0..level.statistics.len()).map(column).collect();
+    LevelTotals { keys, sums }
+}
+
+/// Definition of the fit: cap each cell, then shrink all of them until the norm is in bound.
+fn fitted(cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -> Vec<i64> {
+    let cap = i128::from(statistic.bound.cell_cap());
+    let norm = i128::from(statistic.bound.norm());
+    let value = |amounts: &Vec<i64>| -> i128 {
+        let natural = match statistic.kind {
+            StatisticKind::Customers => 1,
+            StatisticKind::Payments => {
+                amounts.iter().filter(|&&amount| amount >= 0).count() as i128
+            }
+            StatisticKind::Sales => amounts.iter().map(|&amount| i128::from(amount)).sum(),
+        };
+        (natural * (1 << statistic.grid_bits)).clamp(-cap, cap)
+    };
+    let values: Vec<i128> = cells.iter().map(|(_, amounts)| value(amounts)).collect();
+    let squares: i128 = values.iter().map(|v| v * v).sum();
+    let mut root = (squares as f64).sqrt() as i128;
+    while root * root > squares {
+        root -= 1;
+    }
+    while root * root < squares {
+        root += 1;
+    }
+    // root = ⌈√squares⌉; division of i128 truncates toward zero
+    let shrink = |v: i128| if squares <= norm * norm { v } else { v * norm / root };
+    values.into_iter().map(|v| shrink(v) as i64).collect()
+}

@@ -1,0 +1,207 @@
+//! Faults of a job file.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::Finding;
+
+fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let score = |k: &&str| strsim::normalized_damerau_levenshtein(name, k);
+    let best = known.iter().copied().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+    (score(&best) > 0.5).then_some(best)
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
+    match closest(name, known) {
+        Some(best) => format!("did you mean `{best}`? known: {}", list(known)),
+        None => format!("known: {}", list(known)),
+    }
+}
+
+/// The job file cannot be read at all.
+pub fn job_unreadable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new("job-unreadable", format!("cannot read the job file {}: {cause}", path.display()))
+        .hint("give the path of a job file; `discretail run --help` shows one")
+}
+
+/// The job file is not TOML.
+pub fn toml_wrong(message: &str) -> Finding {
+    Finding::new("toml-wrong", format!("not valid TOML: {}", message.trim().replace('\n', ", ")))
+}
+
+/// A key that must be there is not.
+pub fn key_missing(section: &str, key: &str, example: &str) -> Finding {
+    Finding::new("key-missing", format!("{section} lacks `{key}`")).hint(format!("add `{example}`"))
+}
+
+/// A key that means nothing.
+pub fn key_unknown(section: &str, key: &str, known: &[&str]) -> Finding {
+    Finding::new("key-unknown", format!("{section} has no key `{key}`"))
+        .hint(did_you_mean(key, known))
+}
+
+/// A value of the wrong TOML type.
+pub fn value_type_wrong(key: &str, wanted: &str, found: &str) -> Finding {
+    Finding::new("value-type-wrong", format!("`{key}` must be {wanted}, not {found}"))
+}
+
+/// A value outside its range; `rule` completes "must be …".
+pub fn value_out_of_range(key: &str, value: &str, rule: &str) -> Finding {
+    Finding::new("value-out-of-range", format!("`{key}` is {value}, but must be {rule}"))
+}
+
+/// A privacy parameter that is none.
+pub fn privacy_parameter_invalid(key: &str, value: &str, cause: &dyn Display) -> Finding {
+    Finding::new("privacy-parameter-invalid", format!("`{key}` = {value} {cause}"))
+        .hint("write a plain decimal in quotes, such as epsilon = \"1\" and delta = \"1e-9\"")
+}
+
+/// A job format that this program does not know.
+pub fn version_unsupported(found: &str) -> Finding {
+    Finding::new("version-unsupported", format!("`version` is {found}, but this program reads 1"))
+        .hint("write `version = 1`")
+}
+
+/// A unit of privacy that this program does not offer.
+pub fn unit_unsupported(found: &str) -> Finding {
+    Finding::new("unit-unsupported", format!("`unit` is \"{found}\", but must be \"user\""))
+        .hint("write `unit = \"user\"`; units within a period are not offered yet")
+}
+
+/// A time zone that is not in the IANA data base.
+pub fn timezone_unknown(name: &str, known: &[&str]) -> Finding {
+    let hint = match closest(name, known) {
+        Some(best) => format!("did you mean \"{best}\"?"),
+        None => "write an IANA name such as \"Asia/Shanghai\"".to_owned(),
+    };
+    Finding::new("timezone-unknown", format!("no time zone is called \"{name}\"")).hint(hint)
+}
+
+/// A currency that ISO 4217 does not list.
+pub fn currency_unknown(code: &str) -> Finding {
+    Finding::new("currency-unknown", format!("ISO 4217 has no currency \"{code}\""))
+        .hint("write its three capital letters, such as \"CNY\"")
+}
+
+/// Several currencies, but a level would add them up.
+pub fn currency_not_split(level: &str) -> Finding {
+    Finding::new(
+        "currency-not-split",
+        format!("level {level} would add up amounts of several currencies"),
+    )
+    .hint("add \"currency\" to the level, or pick one: `currency = \"CNY\"` in [payments]")
+}
+
+/// Several currencies, but no column that tells them apart.
+pub fn currency_column_missing() -> Finding {
+    Finding::new("currency-column-missing", "several currencies, but no currency column")
+        .hint("add `currency = \"...\"` to `columns`, or pick one currency")
+}
+
+/// A period that ends before it starts, or is too long.
+pub fn period_invalid(first: &dyn Display, last: &dyn Display, days_max: i64) -> Finding {
+    Finding::new(
+        "period-invalid",
+        format!("the period {first} to {last} must have at least 1 and at most {days_max} days"),
+    )
+    .hint("mend `first_day` or `last_day`; both days belong to the period")
+}
+
+/// SQL that cannot be parsed.
+pub fn sql_wrong(key: &str, cause: &dyn Display) -> Finding {
+    Finding::new("sql-wrong", format!("`{key}` is not an SQL expression: {cause}"))
+        .hint("name a column, in double quotes if it has odd letters, or write an expression")
+}
+
+/// SQL whose value for one row depends on other rows.
+pub fn sql_not_row_by_row(key: &str) -> Finding {
+    Finding::new(
+        "sql-not-row-by-row",
+        format!("`{key}` looks at more than one row, so one user could change another's values"),
+    )
+    .hint("use expressions of one row only: no aggregates, windows, ranks or sub-queries")
+}
+
+/// An insight that this program does not know.
+pub fn insight_unknown(name: &str, known: &[&str]) -> Finding {
+    Finding::new("insight-unknown", format!("no insight is called \"{name}\""))
+        .hint(did_you_mean(name, known))
+}
+
+/// A level's key that is neither time, nor registry attribute, nor column.
+pub fn level_key_unknown(name: &str, known: &[&str]) -> Finding {
+    Finding::new("level-key-unknown", format!("no key is called \"{name}\""))
+        .hint(did_you_mean(name, known))
+}
+
+/// A key twice in one level, or a level or report twice.
+pub fn duplicate(what: &str, name: &str) -> Finding {
+    Finding::new("name-duplicate", format!("{what} `{name}` appears twice"))
+}
+
+/// A public level whose key set nobody has stated.
+pub fn key_set_missing(name: &str) -> Finding {
+    Finding::new(
+        "key-set-missing",
+        format!("`keys = \"public\"`, but the values of `{name}` are not stated"),
+    )
+    .hint(format!("add `{name} = [...]` to [keys], from public knowledge, or use private keys"))
+}
+
+/// A key set that is of no use.
+pub fn key_set_invalid(name: &str, why: &str) -> Finding {
+    Finding::new("key-set-invalid", format!("the key set `{name}` {why}"))
+}
+
+/// A statistic without a bound.
+pub fn bound_missing(report: &str, statistic: &str, example: &str) -> Finding {
+    Finding::new(
+        "bound-missing",
+        format!("report `{report}` needs a bound for `{statistic}`: how much may one user count"),
+    )
+    .hint(format!("add `{statistic} = {example}` to its `bounds`, from public knowledge"))
+}
+
+/// A bound or cap that is out of range.
+pub fn bound_invalid(statistic: &str, value: &str, rule: &str) -> Finding {
+    Finding::new("bound-invalid", format!("the bound {value} of `{statistic}` must be {rule}"))
+}
+
+/// As many bounds as levels, or one.
+pub fn bound_count_wrong(statistic: &str, found: usize, levels: usize) -> Finding {
+    Finding::new(
+        "bound-count-wrong",
+        format!("`{statistic}` has {found} values for {levels} levels"),
+    )
+    .hint("give one value for all levels, or one for each")
+}
+
+/// The table of merchants is missing, but needed.
+pub fn registry_missing(key: &str) -> Finding {
+    Finding::new("registry-missing", format!("`{key}` needs a public table of merchants"))
+        .hint("add [merchants] with `files`")
+}
+
+/// The table of merchants cannot be used.
+pub fn registry_invalid(path: &str, why: &str) -> Finding {
+    Finding::new("registry-invalid", format!("the table of merchants {path} {why}"))
+}
+
+/// Too many cells for one level.
+pub fn cells_too_many(level: &str, cells: u128, limit: u128) -> Finding {
+    Finding::new("cells-too-many", format!("level {level} has {cells} cells, more than {limit}"))
+        .hint("use fewer keys or a shorter period in one level")
+}
+
+/// (ε, δ) so small that no noise can be calibrated.
+pub fn budget_too_small(epsilon: &dyn Display, delta: &dyn Display, statistics: usize) -> Finding {
+    Finding::new(
+        "budget-too-small",
+        format!("ε {epsilon} and δ {delta} are too small for {statistics} statistics"),
+    )
+    .hint("raise `epsilon` or `delta`, or ask for fewer levels")
+}

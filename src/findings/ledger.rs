@@ -1,0 +1,190 @@
+//! Findings of the ledger.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::Finding;
+
+/// A term of the ledger that a job states otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference<'a> {
+    /// The term, as the job file calls it.
+    pub name: &'a str,
+    /// What the ledger was made with.
+    pub kept: &'a str,
+    /// What the job states.
+    pub stated: &'a str,
+}
+
+/// A part of the budget that a job exceeds; the numbers are rounded so that they show it.
+#[derive(Clone, Debug)]
+pub struct Overrun {
+    /// Which part, in words.
+    pub part: &'static str,
+    /// What the job asks for, in percent of the limit.
+    pub asked_percent: String,
+    /// What is left, in percent of the limit.
+    pub left_percent: String,
+    /// What the job asks for, with its symbol.
+    pub asked: String,
+    /// What is left, with its symbol.
+    pub left: String,
+    /// The limit.
+    pub limit: String,
+}
+
+/// There is no folder to make the ledger in.
+pub fn ledger_folder_missing(path: &Path, folder: &Path) -> Finding {
+    Finding::new(
+        "ledger-folder-missing",
+        format!(
+            "cannot make the ledger `{}`: `{}` is not a folder",
+            path.display(),
+            folder.display()
+        ),
+    )
+    .hint("make the folder, or correct `file` in `[ledger]`; a ledger must outlive every job")
+}
+
+/// The file is no ledger, or cannot be read.
+pub fn ledger_unreadable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new(
+        "ledger-unreadable",
+        format!("cannot read the ledger `{}`: {cause}", path.display()),
+    )
+    .hint("check `file` in `[ledger]` and its permissions, or restore the ledger from a backup")
+}
+
+/// The ledger was made by another version of this program.
+pub fn ledger_version_unknown(path: &Path, found: i32, known: i32) -> Finding {
+    Finding::new(
+        "ledger-version-unknown",
+        format!("the ledger `{}` has version {found}, this program knows {known}", path.display()),
+    )
+    .hint("use the discretail that wrote the ledger, or a newer one")
+}
+
+/// The ledger cannot be written.
+pub fn ledger_not_writable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new(
+        "ledger-not-writable",
+        format!("cannot write the ledger `{}`: {cause}", path.display()),
+    )
+    .hint(
+        "make the file and its folder writable (SQLite keeps a journal beside it) and free some \
+         disk space, then run again",
+    )
+}
+
+/// Another process holds the ledger for too long.
+pub fn ledger_busy(path: &Path, seconds: u64) -> Finding {
+    Finding::new(
+        "ledger-busy",
+        format!("the ledger `{}` stayed locked for more than {seconds} s", path.display()),
+    )
+    .hint("find the program that has it open, perhaps an SQLite shell; then run again")
+}
+
+/// The ledger is not what was written.
+pub fn ledger_chain_broken(path: &Path, place: &str, why: &str) -> Finding {
+    Finding::new(
+        "ledger-chain-broken",
+        format!("the ledger `{}` was altered at {place}: {why}", path.display()),
+    )
+    .hint(
+        "keep the file as evidence and restore the ledger from a backup that holds every release \
+         since",
+    )
+}
+
+/// The job states other terms than the ledger was made with.
+pub fn ledger_terms_differ(path: &Path, differences: &[Difference<'_>]) -> Finding {
+    let list: Vec<String> = differences
+        .iter()
+        .map(|d| format!("{} is `{}` there and `{}` in the job", d.name, d.kept, d.stated))
+        .collect();
+    Finding::new(
+        "ledger-terms-differ",
+        format!("the ledger `{}` has other terms: {}", path.display(), list.join("; ")),
+    )
+    .hint("state the ledger's terms in the job; for other people name another ledger file")
+}
+
+/// The job's id stands for other content.
+pub fn job_content_differs(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "job-content-differs",
+        format!("job `{job}` is in the ledger `{}` with other content or price", path.display()),
+    )
+    .hint("give the changed job a new `job` id; an id stands for one content")
+}
+
+/// The job costs more than what is left.
+pub fn budget_exceeded(job: &str, path: &Path, overruns: &[Overrun]) -> Finding {
+    let list: Vec<String> = overruns
+        .iter()
+        .map(|o| {
+            format!(
+                "it asks for {} % of {} ({} of {}), {} % is left ({})",
+                o.asked_percent, o.part, o.asked, o.limit, o.left_percent, o.left
+            )
+        })
+        .collect();
+    Finding::new(
+        "budget-exceeded",
+        format!("job `{job}` does not fit the ledger `{}`: {}", path.display(), list.join("; ")),
+    )
+    .hint("lower `epsilon` or `delta` of the job; a ledger's budget never grows")
+}
+
+/// The job has no reservation that this run may spend.
+pub fn job_not_reserved(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "job-not-reserved",
+        format!("job `{job}` is not reserved any more in the ledger `{}`", path.display()),
+    )
+    .hint("run the job again; this run has drawn no noise")
+}
+
+/// Noise may have been drawn for the job, and nothing was published.
+pub fn job_spent(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "job-spent",
+        format!(
+            "job `{job}` is spent and not published in the ledger `{}`: a run of it is under way \
+             or stopped after it drew noise",
+            path.display()
+        ),
+    )
+    .hint("wait for a run under way; else give the job a new `job` id, which is charged again")
+}
+
+/// The job is published already.
+pub fn job_published(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "job-published",
+        format!("job `{job}` is published already, says the ledger `{}`", path.display()),
+    )
+    .hint("run the job again to be shown its release; nothing is charged")
+}
+
+/// A release cannot be recorded for a job that has not spent.
+pub fn job_not_spent(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "job-not-spent",
+        format!(
+            "job `{job}` is not spent in the ledger `{}`, so it has no release",
+            path.display()
+        ),
+    )
+    .hint("run the job again")
+}
+
+/// The ledger cannot hold the name of the release folder.
+pub fn release_folder_not_text(folder: &Path) -> Finding {
+    Finding::new(
+        "release-folder-not-text",
+        format!("the release folder `{}` has a name that is not UTF-8", folder.display()),
+    )
+    .hint("choose a folder whose name is plain text")
+}

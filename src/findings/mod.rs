@@ -1,0 +1,78 @@
+//! Every sentence that tells a user what is wrong. One constructor for each code.
+//!
+//! A finding says what, where, the limit, the value and the next step. It never holds a token, a
+//! raw value of a record or an exact count of sensitive rows: errors are outputs too.
+//! `docs/errors.md` has a heading for each code; `tests/tidy.rs` checks that none is missing.
+
+mod job;
+mod ledger;
+mod payments;
+mod run;
+mod sample;
+
+use std::ops::Range;
+
+pub use job::*;
+pub use ledger::*;
+pub use payments::*;
+pub use run::*;
+pub use sample::*;
+
+/// One thing that is wrong: a stable code, a sentence, perhaps a place and a next step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    code: &'static str,
+    message: String,
+    span: Option<Range<usize>>,
+    hint: Option<String>,
+}
+
+impl Finding {
+    /// `code` is a kebab-case noun with the fault last; `message` one sentence, no full stop.
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Finding { code, message: message.into(), span: None, hint: None }
+    }
+
+    /// The next step, as an imperative.
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Points at bytes of the job file.
+    #[must_use]
+    pub fn at(mut self, span: Range<usize>) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// The stable code, such as `budget-exceeded`.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What is wrong, in one sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Which bytes of the job file it is about.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.span.clone()
+    }
+
+    /// What to do next.
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "error[{}]: {}", self.code, self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Faults of the payments' files. None shows a value of a record.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::Finding;
+
+/// A pattern that no file matches.
+pub fn files_missing(pattern: &Path) -> Finding {
+    Finding::new("files-missing", format!("no file matches {}", pattern.display()))
+        .hint("relative paths start at the job file's folder; check the spelling and the mount")
+}
+
+/// A pattern that is none.
+pub fn pattern_wrong(pattern: &Path, cause: &dyn Display) -> Finding {
+    Finding::new("pattern-wrong", format!("{} is not a file pattern: {cause}", pattern.display()))
+}
+
+/// A file or folder that cannot be opened.
+pub fn file_unreadable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new("file-unreadable", format!("cannot read {}: {cause}", path.display()))
+        .hint("check its permissions")
+}
+
+/// A file of no bytes.
+pub fn file_empty(path: &Path) -> Finding {
+    Finding::new("file-empty", format!("{} has no bytes", path.display()))
+        .hint("remove it, or wait until it is written")
+}
+
+/// Files whose ending tells no format, or several.
+pub fn format_unclear(path: &Path) -> Finding {
+    Finding::new("format-unclear", format!("cannot tell the format of {}", path.display()))
+        .hint("add `format = \"parquet\"`, \"csv\" or \"ipc\" to [payments]")
+}
+
+/// Files of different formats.
+pub fn formats_mixed(path: &Path) -> Finding {
+    Finding::new("formats-mixed", format!("{} has another format than the first", path.display()))
+        .hint("name files of one format only")
+}
+
+/// A path outside the local file system.
+pub fn path_not_local(path: &Path) -> Finding {
+    Finding::new("path-not-local", format!("{} is not a local path", path.display()))
+        .hint("copy or mount the files")
+}
+
+/// Files that cannot be understood, or do not have the same columns.
+pub fn payments_unreadable(kind: &str) -> Finding {
+    Finding::new("payments-unreadable", format!("the payments cannot be read: {kind}"))
+        .hint("run with -v for the reader's own words, which may quote records")
+}
+
+/// Two files that differ in their columns.
+pub fn schema_differs(path: &Path, column: &str, found: &str, wanted: &str) -> Finding {
+    Finding::new(
+        "schema-differs",
+        format!(
+            "column `{column}` is {found} in {}, but {wanted} in the first file",
+            path.display()
+        ),
+    )
+    .hint("run a job for each kind of file, or convert them")
+}
+
+/// A column that an expression names and the files lack.
+pub fn column_missing(key: &str, column: &str, known: &[&str]) -> Finding {
+    Finding::new(
+        "column-missing",
+        format!("`{key}` names the column `{column}`, which the payments lack"),
+    )
+    .hint(super::job::did_you_mean(column, known))
+}
+
+/// An expression of a type that its key cannot have.
+pub fn column_type_wrong(key: &str, found: &dyn Display, wanted: &str) -> Finding {
+    Finding::new("column-type-wrong", format!("`{key}` is {found}, but must be {wanted}"))
+        .hint("convert it in SQL, for example CAST(... AS BIGINT) or STRPTIME(..., '%Y-%m-%d')")
+}
+
+/// An expression that polars cannot apply to these columns.
+pub fn expression_unfit(key: &str, cause: &dyn Display) -> Finding {
+    Finding::new("expression-unfit", format!("`{key}` cannot be computed: {cause}"))
+}
+
+/// Times are text and nobody has said how they are written.
+pub fn time_format_missing() -> Finding {
+    Finding::new(
+        "time-format-missing",
+        "`time` is text, but the job does not say how it is written",
+    )
+    .hint("add `time_format = \"%Y-%m-%d %H:%M:%S\"` to [payments]")
+}
+
+/// The files have a column of currencies that the job does not map.
+pub fn currency_not_mapped(column: &str) -> Finding {
+    Finding::new(
+        "currency-not-mapped",
+        format!("the payments have a column `{column}`, so they may be in several currencies"),
+    )
+    .hint("add `currency = \"...\"` to `columns`: the job's `currency` picks, a level splits")
+}
+
+/// Too many bad rows.
+pub fn bad_rows_too_many(max_share: f64, folder: &Path) -> Finding {
+    Finding::new(
+        "bad-rows-too-many",
+        format!("more than {} % of the rows are bad", max_share * 100.0),
+    )
+    .hint(format!(
+        "look at them in {}, mend the job or the files, or raise `max_bad_share`",
+        folder.display()
+    ))
+}
+
+/// The quarantine folder cannot be written.
+pub fn quarantine_not_writable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new(
+        "quarantine-not-writable",
+        format!("cannot write bad rows to {}: {cause}", path.display()),
+    )
+    .hint("free some space, or name another folder as `quarantine` in [payments]")
+}
+
+/// A total beyond 64 bits.
+pub fn total_overflow(level: &str, statistic: &str) -> Finding {
+    Finding::new(
+        "total-overflow",
+        format!("a total of `{statistic}` at level {level} is beyond the largest number"),
+    )
+    .hint("lower the bound of that statistic")
+}

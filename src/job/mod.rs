@@ -1,0 +1,326 @@
+//! The job: what to read, what to protect, what to report.
+//!
+//! [`Job::read`] is the one door from a file to a [`Job`]. It finds every mistake at once; past
+//! it, no stage checks the specification again. Job files carry a version; their keys are
+//! documented in `docs/job.md`.
+
+mod calendar;
+mod raw;
+mod read;
+mod registry;
+mod sql;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+
+pub use calendar::{Clock, Period, TimeKey};
+pub use iso_currency::Currency;
+pub use registry::Registry;
+pub use sql::SqlExpression;
+
+use crate::privacy::{Delta, Epsilon};
+
+/// A valid job.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The job's id: its idempotency key in the ledger and the name of the release folder.
+    pub id: String,
+    /// Who gets the release.
+    pub recipient: String,
+    /// The folder in which the release folder is made.
+    pub releases: PathBuf,
+    /// Where the payments are and how to read them.
+    pub payments: PaymentsSource,
+    /// The public table of merchants.
+    pub registry: Option<Registry>,
+    /// Stated values of columns, sorted and distinct: public knowledge.
+    pub key_sets: BTreeMap<String, Vec<String>>,
+    /// What one user is promised.
+    pub privacy: Privacy,
+    /// Where the budget is kept.
+    pub ledger: LedgerTerms,
+    /// What to report, in the order of the file.
+    pub reports: Vec<Report>,
+    /// SHA-256 of the job's content (not of its comments and spaces), in hex.
+    pub digest: String,
+}
+
+/// Where the payments are and how to read them.
+#[derive(Clone, Debug)]
+pub struct PaymentsSource {
+    /// File names, patterns and folders, relative to the job file's folder.
+    pub patterns: Vec<PathBuf>,
+    /// Place of `files` in the job file.
+    pub span: Range<usize>,
+    /// How the files are written; from their ending when not stated.
+    pub format: Option<Format>,
+    /// How CSV files are written.
+    pub csv: CsvDialect,
+    /// Only rows for which this is true are read.
+    pub filter: Option<SqlExpression>,
+    /// Who pays.
+    pub user: SqlExpression,
+    /// Where; needed for merchant keys.
+    pub merchant: Option<SqlExpression>,
+    /// When.
+    pub time: SqlExpression,
+    /// `chrono` format of times that are text.
+    pub time_format: Option<String>,
+    /// What a time without a zone means.
+    pub zoneless: Zoneless,
+    /// How much.
+    pub amount: SqlExpression,
+    /// In which currency; `None`: all in the first of `currencies`.
+    pub currency: Option<SqlExpression>,
+    /// The currencies that count; rows in others are left out.
+    pub currencies: Vec<Currency>,
+    /// Further columns that levels use as keys, by name.
+    pub columns: Vec<(String, SqlExpression)>,
+    /// The days that count, in the job's time zone.
+    pub period: Period,
+    /// The job's time zone.
+    pub zone: chrono_tz::Tz,
+    /// Share of bad rows above which the job stops.
+    pub max_bad_share: f64,
+    /// Folder for bad rows.
+    pub quarantine: PathBuf,
+}
+
+impl PaymentsSource {
+    /// Decimal places of money: those of the currency that has most.
+    pub fn money_places(&self) -> u32 {
+        money_places(&self.currencies)
+    }
+}
+
+/// Decimal places of the currency that has most.
+fn money_places(currencies: &[Currency]) -> u32 {
+    currencies.iter().map(|&c| minor_places(c)).max().unwrap_or(0)
+}
+
+/// Decimal places of one currency: 2 for CNY, 0 for JPY.
+pub fn minor_places(currency: Currency) -> u32 {
+    currency.exponent().unwrap_or(0).into()
+}
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// Text with separators; all columns are text.
+    Csv,
+    /// Arrow IPC file (Feather 2).
+    Ipc,
+}
+
+/// How CSV files are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvDialect {
+    /// Between columns; one ASCII character.
+    pub separator: u8,
+    /// Around texts; `None`: texts are never quoted.
+    pub quote: Option<u8>,
+    /// Is the first line a header? If not, columns are `column_1`, `column_2`, ...
+    pub header: bool,
+    /// The decimal sign, `.` or `,`.
+    pub decimal: char,
+}
+
+/// What a time without a zone means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zoneless {
+    /// The wall clock of the job's time zone.
+    Local,
+    /// Universal time.
+    Utc,
+}
+
+/// What one user is promised.
+#[derive(Clone, Copy, Debug)]
+pub struct Privacy {
+    /// Who is protected.
+    pub unit: PrivacyUnit,
+    /// ε of the whole job.
+    pub epsilon: Epsilon,
+    /// δ of the whole job.
+    pub delta: Delta,
+}
+
+/// Who is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivacyUnit {
+    /// All payments of a user.
+    User,
+}
+
+impl PrivacyUnit {
+    /// The name in job files, ledgers and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            PrivacyUnit::User => "user",
+        }
+    }
+}
+
+/// Where the budget is kept, and how large it is.
+#[derive(Clone, Debug)]
+pub struct LedgerTerms {
+    /// The SQLite file.
+    pub file: PathBuf,
+    /// The people whose budget it is.
+    pub population: String,
+    /// ε that all jobs over this population may cost together.
+    pub epsilon_max: Epsilon,
+    /// δ that all jobs over this population may cost together.
+    pub delta_max: Delta,
+}
+
+/// One report: levels of the same insights.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Name, and start of its file names.
+    pub name: String,
+    /// Groupings, in the order of the file.
+    pub levels: Vec<Level>,
+    /// Whether keys are given or found.
+    pub selection: PartitionSelection,
+    /// What to show.
+    pub insights: Vec<Insight>,
+}
+
+/// One grouping of a report.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// The keys, in the order of the file.
+    pub keys: Vec<Key>,
+    /// Place in the job file.
+    pub span: Range<usize>,
+    /// Weight in the split of the job's budget.
+    pub weight: u32,
+    /// For each needed statistic, its bound.
+    pub bounds: BTreeMap<StatisticKind, Bound>,
+}
+
+impl Level {
+    /// The name in file names, messages and the manifest: `region-week`, or `all`.
+    pub fn name(&self) -> String {
+        let names: Vec<&str> = self.keys.iter().map(Key::name).collect();
+        if names.is_empty() { "all".to_owned() } else { names.join("-") }
+    }
+}
+
+/// A bound as the job states it, in thousandths of the statistic's unit: a count, or the smallest
+/// minor unit of the job's currencies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Largest norm of one user.
+    pub norm_milli: u64,
+    /// Largest size of one user's cell; never above the norm.
+    pub cell_cap_milli: u64,
+}
+
+/// Whether the keys that may appear are given or found in the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionSelection {
+    /// Every key of the public key set appears, with or without payments.
+    Public,
+    /// A key appears if its noised number of customers passes a threshold.
+    Private {
+        /// The most cells of one user that count.
+        cells_max: u32,
+    },
+}
+
+/// What a level groups by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The merchant's id.
+    Merchant,
+    /// A column of the public table of merchants.
+    MerchantAttribute(String),
+    /// A part of the local time.
+    Time(TimeKey),
+    /// A column of the payments.
+    Column(String),
+    /// The currency code.
+    Currency,
+}
+
+impl Key {
+    /// The name in job files and Parquet columns.
+    pub fn name(&self) -> &str {
+        match self {
+            Key::Merchant => "merchant",
+            Key::MerchantAttribute(name) | Key::Column(name) => name,
+            Key::Time(time) => time.name(),
+            Key::Currency => "currency",
+        }
+    }
+}
+
+/// What a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Insight {
+    /// Distinct users.
+    Customers,
+    /// Payments, refunds excluded.
+    Payments,
+    /// Sum of amounts, net of refunds.
+    Sales,
+    /// Sales per payment.
+    AverageTicket,
+}
+
+impl Insight {
+    /// All insights, in the order of columns.
+    pub const ALL: [Insight; 4] =
+        [Insight::Customers, Insight::Payments, Insight::Sales, Insight::AverageTicket];
+
+    /// The name in job files and Parquet columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Insight::Customers => "customers",
+            Insight::Payments => "payments",
+            Insight::Sales => "sales",
+            Insight::AverageTicket => "average_ticket",
+        }
+    }
+
+    /// The statistics it is computed from.
+    pub fn statistics(self) -> &'static [StatisticKind] {
+        match self {
+            Insight::Customers => &[StatisticKind::Customers],
+            Insight::Payments => &[StatisticKind::Payments],
+            Insight::Sales => &[StatisticKind::Sales],
+            Insight::AverageTicket => &[StatisticKind::Payments, StatisticKind::Sales],
+        }
+    }
+}
+
+/// A noised sum over cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StatisticKind {
+    /// 1 for each user with a payment or refund in the cell.
+    Customers,
+    /// Number of payments of at least zero.
+    Payments,
+    /// Sum of amounts in minor units, refunds negative.
+    Sales,
+}
+
+impl StatisticKind {
+    /// All statistics, in the order of columns.
+    pub const ALL: [StatisticKind; 3] =
+        [StatisticKind::Customers, StatisticKind::Payments, StatisticKind::Sales];
+
+    /// The name in job files and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            StatisticKind::Customers => "customers",
+            StatisticKind::Payments => "payments",
+            StatisticKind::Sales => "sales",
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The one door from a job file to a [`Job`].
+
+mod payments;
+mod reports;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use toml::de::{DeTable, DeValue};
+
+use super::raw::{Faults, Placed, Section};
+use super::{Job, LedgerTerms, Privacy, PrivacyUnit};
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::privacy::{Delta, Epsilon, UnitError};
+
+impl Job {
+    /// Reads and validates a job file, and the public table of merchants that it names. Opens no
+    /// payments. Returns the job and the file's text, which messages quote.
+    ///
+    /// # Errors
+    /// Every mistake found, each with its place.
+    pub fn read(path: &Path) -> (String, Result<Job>) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) => {
+                return (String::new(), Err(Error::invalid(findings::job_unreadable(path, &e))));
+            }
+        };
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let job = Job::parse(&text, &folder);
+        (text, job)
+    }
+
+    /// Validates a job file's text; relative paths start at `folder`.
+    ///
+    /// # Errors
+    /// Every mistake found, each with its place.
+    pub fn parse(text: &str, folder: &Path) -> Result<Job> {
+        let faults = Faults::default();
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let finding = findings::toml_wrong(error.message());
+            faults.add(finding.at(error.span().unwrap_or(0..0)));
+        }
+        // Values after a syntax error are guesses, so say nothing of them.
+        if !errors.is_empty() {
+            return Err(Error::invalid_all(faults.into_findings()));
+        }
+        let root = Section::new("the job", document.get_ref(), 0..0, &faults);
+        let digest = digest(document.get_ref());
+        let job = Reader { folder, faults: &faults }.job(&root, digest);
+        let findings = faults.into_findings();
+        match job {
+            Some(job) if findings.is_empty() => Ok(job),
+            _ => Err(Error::invalid_all(findings)),
+        }
+    }
+}
+
+/// What every part of the door needs. Its methods return `None` after adding a fault.
+struct Reader<'a> {
+    folder: &'a Path,
+    faults: &'a Faults,
+}
+
+impl Reader<'_> {
+    fn job(&self, root: &Section, digest: String) -> Option<Job> {
+        self.version(root);
+        let id = self.name(root, "job", "job = \"market-2025-q1\"");
+        let recipient = self.name(root, "recipient", "recipient = \"partner-bank\"");
+        let releases = root.text("releases").map_or("releases".to_owned(), |p| p.value);
+
+        let section = root.section("payments", "[payments]");
+        let section = root.require("payments", "[payments]", section);
+        let payments = section.map(|section| self.payments(&section));
+        let merchants = root.section("merchants", "[merchants]");
+        let key_sets = root.section("keys", "[keys]").map(|s| self.key_sets(&s));
+        let key_sets = key_sets.unwrap_or_default();
+
+        let section = root.section("privacy", "[privacy]");
+        let section = root.require("privacy", "[privacy]", section);
+        let privacy = section.and_then(|section| self.privacy(&section));
+        let section = root.section("ledger", "[ledger]");
+        let section = root.require("ledger", "[ledger]", section);
+        let ledger = section.and_then(|section| self.ledger(&section));
+
+        let sections = root.sections("report", "[[report]]");
+        if sections.is_empty() {
+            root.require::<()>("report", "[[report]]", None);
+        }
+        let (reports, registry) = match payments.as_ref() {
+            Some(payments) => {
+                self.reports(&sections, &payments.facts, merchants.as_ref(), &key_sets)
+            }
+            None => (None, None),
+        };
+        root.finish();
+        Some(Job {
+            id: id?,
+            recipient: recipient?,
+            releases: self.folder.join(releases),
+            payments: payments?.source?,
+            registry,
+            key_sets,
+            privacy: privacy?,
+            ledger: ledger?,
+            reports: reports?,
+            digest,
+        })
+    }
+
+    fn version(&self, root: &Section) {
+        let version = root.require("version", "version = 1", root.decimal("version"));
+        if let Some(version) = version.filter(|v| v.value != "1") {
+            self.faults.add(findings::version_unsupported(&version.value).at(version.span));
+        }
+    }
+
+    /// A name that is safe as a file name.
+    fn name(&self, section: &Section, key: &'static str, example: &str) -> Option<String> {
+        let name = section.require(key, example, section.text(key))?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let ok = (1..=64).contains(&name.value.len())
+            && name.value.chars().all(plain)
+            && !name.value.starts_with(['.', '-']);
+        if !ok {
+            let rule = "1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit";
+            let shown = format!("\"{}\"", name.value);
+            self.faults.add(findings::value_out_of_range(key, &shown, rule).at(name.span));
+        }
+        ok.then_some(name.value)
+    }
+
+    fn key_sets(&self, section: &Section) -> BTreeMap<String, Vec<String>> {
+        let mut sets = BTreeMap::new();
+        for (name, values) in section.every_entry() {
+            let mut seen: Vec<String> = Vec::new();
+            for value in &values {
+                let why = if value.value.trim().is_empty() {
+                    "has a blank value"
+                } else if seen.contains(&value.value) {
+                    "has a value twice"
+                } else {
+                    seen.push(value.value.clone());
+                    continue;
+                };
+                let finding = findings::key_set_invalid(&name.value, why);
+                self.faults.add(finding.at(value.span.clone()));
+            }
+            if values.is_empty() {
+                let finding = findings::key_set_invalid(&name.value, "has no values");
+                self.faults.add(finding.at(name.span));
+            }
+            seen.sort();
+            sets.insert(name.value, seen);
+        }
+        sets
+    }
+
+    fn privacy(&self, section: &Section) -> Option<Privacy> {
+        let unit = section.require("unit", "unit = \"user\"", section.text("unit"));
+        let unit = unit.and_then(|unit| {
+            if unit.value == PrivacyUnit::User.name() {
+                return Some(PrivacyUnit::User);
+            }
+            self.faults.add(findings::unit_unsupported(&unit.value).at(unit.span));
+            None
+        });
+        let epsilon = self.parameter(section, "epsilon", "epsilon = \"1\"", Epsilon::parse);
+        let delta = self.parameter(section, "delta", "delta = \"1e-9\"", Delta::parse);
+        section.finish();
+        Some(Privacy { unit: unit?, epsilon: epsilon?, delta: delta? })
+    }
+
+    fn ledger(&self, section: &Section) -> Option<LedgerTerms> {
+        let file = section.require("file", "file = \"ledger.sqlite\"", section.text("file"));
+        let population = self.name(section, "population", "population = \"cny-2025\"");
+        let example = "epsilon_max = \"4\"";
+        let epsilon_max = self.parameter(section, "epsilon_max", example, Epsilon::parse);
+        let example = "delta_max = \"1e-8\"";
+        let delta_max = self.parameter(section, "delta_max", example, Delta::parse);
+        section.finish();
+        Some(LedgerTerms {
+            file: self.folder.join(file?.value),
+            population: population?,
+            epsilon_max: epsilon_max?,
+            delta_max: delta_max?,
+        })
+    }
+
+    fn parameter<T>(
+        &self,
+        section: &Section,
+        key: &'static str,
+        example: &str,
+        parse: fn(&str) -> std::result::Result<T, UnitError>,
+    ) -> Option<T> {
+        let Placed { value, span } = section.require(key, example, section.decimal(key))?;
+        match parse(&value) {
+            Ok(parsed) => Some(parsed),
+            Err(cause) => {
+                self.faults.add(findings::privacy_parameter_invalid(key, &value, &cause).at(span));
+                None
+            }
+        }
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        self.folder.join(text)
+    }
+}
+
+/// SHA-256 of the content in a canonical form: comments, spaces, and order of keys do not count.
+fn digest(table: &DeTable) -> String {
+    let mut canonical = String::new();
+    write_table(table, &mut canonical);
+    Sha256::digest(canonical.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write_table(table: &DeTable, out: &mut String) {
+    let sorted: BTreeMap<_, _> =
+        table.iter().map(|(key, value)| (key.get_ref().as_ref(), value)).collect();
+    out.push('{');
+    for (key, value) in sorted {
+        out.push_str(&format!("{key:?}:"));
+        write_value(value.get_ref(), out);
+        out.push(',');
+    }
+    out.push('}');
+}
+
+fn write_value(value: &DeValue, out: &mut String) {
+    match value {
+        DeValue::Table(table) => write_table(table, out),
+        DeValue::Array(array) => {
+            out.push('[');
+            for value in array.iter() {
+                write_value(value.get_ref(), out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        DeValue::String(text) => out.push_str(&format!("{text:?}")),
+        DeValue::Integer(number) => out.push_str(&number.to_string()),
+        DeValue::Float(number) => out.push_str(number.as_str()),
+        DeValue::Boolean(value) => out.push_str(&value.to_string()),
+        DeValue::Datetime(value) => out.push_str(&value.to_string()),
+    }
+}

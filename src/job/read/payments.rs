@@ -1,0 +1,279 @@
+//! The section `[payments]`.
+
+use std::path::Path;
+
+use iso_currency::Currency;
+
+use super::Reader;
+use crate::findings;
+use crate::job::raw::{Placed, Section};
+use crate::job::{CsvDialect, Format, PaymentsSource, Period, SqlExpression, Zoneless};
+use crate::privacy::Decimal;
+
+/// `[payments]`, and what reports must know of it even if part of it is wrong.
+pub(super) struct Payments {
+    pub(super) source: Option<PaymentsSource>,
+    pub(super) facts: Facts,
+}
+
+/// What levels may refer to.
+pub(super) struct Facts {
+    /// Names of the columns that may be keys.
+    pub(super) columns: Vec<String>,
+    pub(super) has_merchant: bool,
+    pub(super) has_currency_column: bool,
+    pub(super) currencies: Vec<Currency>,
+}
+
+#[derive(Default)]
+struct Columns {
+    user: Option<SqlExpression>,
+    merchant: Option<SqlExpression>,
+    time: Option<(SqlExpression, Option<String>)>,
+    amount: Option<SqlExpression>,
+    currency: Option<SqlExpression>,
+    others: Vec<(String, SqlExpression)>,
+}
+
+impl Reader<'_> {
+    pub(super) fn payments(&self, section: &Section) -> Payments {
+        let files = section.texts("files");
+        let files = section.require("files", "files = [\"payments/*.parquet\"]", files);
+        let files = files.filter(|files| self.some_files(section, files));
+        let format = section.text("format").and_then(|f| self.format(f));
+        let csv = section.section("csv", "[payments.csv]").map(|s| self.csv(&s));
+        let filter = section.text("where").and_then(|w| self.sql("where", w));
+        let zone = self.zone(section);
+        let period = self.period(section);
+        let example = "columns = { user = \"...\", merchant = \"...\", time = \"...\", \
+                       amount = \"...\" }";
+        let columns = section.section("columns", "`columns` of [payments]");
+        let columns = section.require("columns", example, columns);
+        let complete_columns = columns.is_some();
+        let columns = columns.map(|s| self.columns(&s)).unwrap_or_default();
+        let currencies = self.currencies(section, columns.currency.is_some());
+        let zoneless = self.zoneless(section);
+        let stated_format = section.text("time_format").map(|f| f.value);
+        let max_bad_share = self.max_bad_share(section);
+        let quarantine = section.text("quarantine").map_or("quarantine".to_owned(), |q| q.value);
+        section.finish();
+
+        let facts = Facts {
+            columns: columns.others.iter().map(|(name, _)| name.clone()).collect(),
+            has_merchant: columns.merchant.is_some() || !complete_columns,
+            has_currency_column: columns.currency.is_some(),
+            currencies: currencies.clone(),
+        };
+        let source = || {
+            let files = files?;
+            let (time, format_in_sql) = columns.time?;
+            Some(PaymentsSource {
+                span: files.first().map_or(0..0, |f| f.span.start..files[files.len() - 1].span.end),
+                patterns: files.iter().map(|f| self.path(&f.value)).collect(),
+                format,
+                csv: csv.unwrap_or(CsvDialect::DEFAULT),
+                filter,
+                user: columns.user?,
+                merchant: columns.merchant,
+                time,
+                time_format: format_in_sql.or(stated_format),
+                zoneless,
+                amount: columns.amount?,
+                currency: columns.currency,
+                currencies,
+                columns: columns.others,
+                period: period?,
+                zone: zone?,
+                max_bad_share,
+                quarantine: self.path(&quarantine),
+            })
+        };
+        Payments { source: source(), facts }
+    }
+
+    fn some_files(&self, section: &Section, files: &[Placed<String>]) -> bool {
+        if files.is_empty() {
+            let rule = "a list of at least one file, pattern or folder";
+            let finding = findings::value_out_of_range("files", "[]", rule);
+            self.faults.add(finding.at(section.span()));
+        }
+        !files.is_empty()
+    }
+
+    pub(super) fn format(&self, name: Placed<String>) -> Option<Format> {
+        let format = match name.value.as_str() {
+            "parquet" => Some(Format::Parquet),
+            "csv" => Some(Format::Csv),
+            "ipc" => Some(Format::Ipc),
+            _ => None,
+        };
+        if format.is_none() {
+            let shown = format!("\"{}\"", name.value);
+            let rule = "\"parquet\", \"csv\" or \"ipc\"";
+            self.faults.add(findings::value_out_of_range("format", &shown, rule).at(name.span));
+        }
+        format
+    }
+
+    fn csv(&self, section: &Section) -> CsvDialect {
+        let character = |key, default: Option<u8>| {
+            let Some(text) = section.text(key) else { return default };
+            match text.value.as_bytes() {
+                [] if key == "quote" => None,
+                [byte] if byte.is_ascii() => Some(*byte),
+                _ => {
+                    let shown = format!("{:?}", text.value);
+                    let finding = findings::value_out_of_range(key, &shown, "one ASCII character");
+                    self.faults.add(finding.at(text.span));
+                    default
+                }
+            }
+        };
+        let default = CsvDialect::DEFAULT;
+        let separator = character("separator", Some(default.separator));
+        let quote = character("quote", default.quote);
+        let decimal = match section.text("decimal") {
+            Some(text) if text.value == "," => ',',
+            Some(text) if text.value != "." => {
+                let shown = format!("{:?}", text.value);
+                let finding = findings::value_out_of_range("decimal", &shown, "\".\" or \",\"");
+                self.faults.add(finding.at(text.span));
+                '.'
+            }
+            _ => '.',
+        };
+        let header = section.boolean("header").unwrap_or(default.header);
+        section.finish();
+        CsvDialect { separator: separator.unwrap_or(default.separator), quote, header, decimal }
+    }
+
+    fn sql(&self, key: &str, text: Placed<String>) -> Option<SqlExpression> {
+        SqlExpression::parse(key, &text.value, text.span).map_err(|f| self.faults.add(f)).ok()
+    }
+
+    fn columns(&self, section: &Section) -> Columns {
+        let mut columns = Columns::default();
+        let user = section.require("user", "user = \"user_token\"", section.text("user"));
+        columns.user = user.and_then(|t| self.sql("user", t));
+        columns.merchant = section.text("merchant").and_then(|t| self.sql("merchant", t));
+        let time = section.require("time", "time = \"paid_at\"", section.text("time"));
+        columns.time = time.and_then(|text| {
+            SqlExpression::parse_time(&text.value, text.span).map_err(|f| self.faults.add(f)).ok()
+        });
+        let amount = section.require("amount", "amount = \"amount\"", section.text("amount"));
+        columns.amount = amount.and_then(|t| self.sql("amount", t));
+        columns.currency = section.text("currency").and_then(|t| self.sql("currency", t));
+        let own = ["user", "merchant", "time", "amount", "currency"];
+        for (name, texts) in section.every_entry() {
+            if own.contains(&name.value.as_str()) {
+                continue;
+            }
+            let [text] = &texts[..] else {
+                let finding = findings::value_type_wrong(&name.value, "a text", "list");
+                self.faults.add(finding.at(name.span));
+                continue;
+            };
+            if let Some(expression) = self.sql(&name.value, text.clone()) {
+                columns.others.push((name.value, expression));
+            }
+        }
+        columns
+    }
+
+    fn zone(&self, section: &Section) -> Option<chrono_tz::Tz> {
+        let example = "timezone = \"Asia/Shanghai\"";
+        let name = section.require("timezone", example, section.text("timezone"))?;
+        let zone = name.value.parse().ok();
+        if zone.is_none() {
+            let known: Vec<&str> = chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()).collect();
+            self.faults.add(findings::timezone_unknown(&name.value, &known).at(name.span));
+        }
+        zone
+    }
+
+    fn period(&self, section: &Section) -> Option<Period> {
+        let first = section.date("first_day");
+        let first = section.require("first_day", "first_day = 2025-01-01", first);
+        let last = section.date("last_day");
+        let last = section.require("last_day", "last_day = 2025-03-31", last);
+        let (first, last) = (first?, last?);
+        let period = Period::new(first.value, last.value);
+        if period.is_none() {
+            let finding = findings::period_invalid(&first.value, &last.value, Period::DAYS_MAX);
+            self.faults.add(finding.at(last.span));
+        }
+        period
+    }
+
+    fn currencies(&self, section: &Section, has_column: bool) -> Vec<Currency> {
+        let codes = section.texts("currency");
+        let codes = section.require("currency", "currency = \"CNY\"", codes).unwrap_or_default();
+        let mut currencies = Vec::new();
+        for code in &codes {
+            match Currency::from_code(&code.value) {
+                Some(currency) if currencies.contains(&currency) => {
+                    let finding = findings::duplicate("the currency", &code.value);
+                    self.faults.add(finding.at(code.span.clone()));
+                }
+                Some(currency) => currencies.push(currency),
+                None => {
+                    let finding = findings::currency_unknown(&code.value);
+                    self.faults.add(finding.at(code.span.clone()));
+                }
+            }
+        }
+        if currencies.len() > 1 && !has_column {
+            self.faults.add(findings::currency_column_missing().at(codes[0].span.clone()));
+        }
+        currencies
+    }
+
+    fn zoneless(&self, section: &Section) -> Zoneless {
+        match section.text("times_without_zone") {
+            Some(text) if text.value == "utc" => Zoneless::Utc,
+            Some(text) if text.value != "local" => {
+                let shown = format!("\"{}\"", text.value);
+                let finding = findings::value_out_of_range(
+                    "times_without_zone",
+                    &shown,
+                    "\"local\" or \"utc\"",
+                );
+                self.faults.add(finding.at(text.span));
+                Zoneless::Local
+            }
+            _ => Zoneless::Local,
+        }
+    }
+
+    fn max_bad_share(&self, section: &Section) -> f64 {
+        let Some(text) = section.decimal("max_bad_share") else { return 0.01 };
+        let millionths = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(6));
+        match millionths {
+            Some(share) if (0..=1_000_000).contains(&share) => share as f64 / 1e6,
+            _ => {
+                let rule = "a decimal from 0 to 1 with at most six places";
+                let finding = findings::value_out_of_range("max_bad_share", &text.value, rule);
+                self.faults.add(finding.at(text.span));
+                0.0
+            }
+        }
+    }
+}
+
+impl CsvDialect {
+    /// RFC 4180 with a header.
+    pub const DEFAULT: CsvDialect =
+        CsvDialect { separator: b',', quote: Some(b'"'), header: true, decimal: '.' };
+}
+
+impl Format {
+    /// The format that a file's ending tells.
+    pub fn of(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" | "pq" => Some(Format::Parquet),
+            "csv" | "tsv" | "txt" => Some(Format::Csv),
+            "arrow" | "ipc" | "feather" => Some(Format::Ipc),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The sections `[merchants]` and `[[report]]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::Reader;
+use super::payments::Facts;
+use crate::findings;
+use crate::job::raw::{Placed, Section};
+use crate::job::{
+    Bound, Format, Insight, Key, Level, PartitionSelection, Registry, Report, StatisticKind,
+    TimeKey, money_places,
+};
+use crate::privacy::Decimal;
+
+/// The most cells of one user that count at a level with private keys, unless the job says else.
+const CELLS_MAX_DEFAULT: u32 = 256;
+
+/// Where the table of merchants is and which columns it has.
+struct RegistryPlace {
+    path: PathBuf,
+    shown: String,
+    format: Format,
+    id: String,
+    columns: Vec<String>,
+}
+
+/// What a level's keys are looked up in.
+struct Names<'a> {
+    facts: &'a Facts,
+    /// `None`: there is no table of merchants, or it cannot be read.
+    attributes: &'a [String],
+    has_registry: bool,
+    key_sets: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl Reader<'_> {
+    pub(super) fn reports(
+        &self,
+        sections: &[Section],
+        facts: &Facts,
+        merchants: Option<&Section>,
+        key_sets: &BTreeMap<String, Vec<String>>,
+    ) -> (Option<Vec<Report>>, Option<Registry>) {
+        let place = merchants.and_then(|section| self.registry_place(section, facts));
+        let attributes = place.as_ref().map_or(&[][..], |place| &place.columns);
+        let names = Names { facts, attributes, has_registry: merchants.is_some(), key_sets };
+        // Without the registry's columns, unknown keys could be its attributes: say nothing.
+        let registry_failed = merchants.is_some() && place.is_none();
+
+        let mut seen = BTreeSet::new();
+        let mut reports = Some(Vec::new());
+        for section in sections {
+            let report = self.report(section, &names, registry_failed);
+            if let Some(report) = report.as_ref().filter(|r| !seen.insert(r.name.clone())) {
+                let finding = findings::duplicate("the report", &report.name);
+                self.faults.add(finding.at(section.span()));
+            }
+            reports = reports.zip(report).map(|(mut all, one)| {
+                all.push(one);
+                all
+            });
+        }
+        for name in key_sets.keys() {
+            if !facts.columns.contains(name) {
+                let known: Vec<&str> = facts.columns.iter().map(String::as_str).collect();
+                self.faults.add(findings::level_key_unknown(name, &known));
+            }
+        }
+        let registry = place.and_then(|place| self.registry(place, reports.as_deref()?));
+        (reports, registry)
+    }
+
+    fn registry_place(&self, section: &Section, facts: &Facts) -> Option<RegistryPlace> {
+        let files = section.texts("files");
+        let files = section.require("files", "files = \"merchants.parquet\"", files);
+        let id = section.text("id").map_or("merchant_id".to_owned(), |id| id.value);
+        let format = section.text("format").and_then(|f| self.format(f));
+        section.finish();
+        if !facts.has_merchant {
+            let example = "columns.merchant = \"merchant_id\"";
+            let finding = findings::key_missing("[payments]", "columns.merchant", example);
+            self.faults.add(finding.at(section.span()));
+        }
+        let files = files?;
+        let [file] = &files[..] else {
+            let finding = findings::registry_invalid("of this job", "must be one file");
+            self.faults.add(finding.at(section.span()));
+            return None;
+        };
+        let path = self.path(&file.value);
+        let Some(format) = format.or_else(|| Format::of(&path)) else {
+            let why = "has an ending that tells no format: add `format`";
+            let finding = findings::registry_invalid(&file.value, why);
+            self.faults.add(finding.at(file.span.clone()));
+            return None;
+        };
+        match Registry::columns(&path, &file.value, format, &id) {
+            Ok(columns) => {
+                Some(RegistryPlace { path, shown: file.value.clone(), format, id, columns })
+            }
+            Err(finding) => {
+                self.faults.add(finding.at(file.span.clone()));
+                None
+            }
+        }
+    }
+
+    fn registry(&self, place: RegistryPlace, reports: &[Report]) -> Option<Registry> {
+        let keys = reports.iter().flat_map(|r| &r.levels).flat_map(|level| &level.keys);
+        let attributes: BTreeSet<String> = keys
+            .filter_map(|key| match key {
+                Key::MerchantAttribute(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        let attributes: Vec<String> = attributes.into_iter().collect();
+        let RegistryPlace { path, shown, format, id, columns } = place;
+        Registry::read(&path, &shown, format, &id, columns, &attributes)
+            .map_err(|finding| self.faults.add(finding))
+            .ok()
+    }
+
+    fn report(&self, section: &Section, names: &Names, lenient: bool) -> Option<Report> {
+        let name = self.name(section, "name", "name = \"market\"");
+        let example = "levels = [[\"region\"], [\"region\", \"week\"]]";
+        let lists = section.require("levels", example, section.text_lists("levels"));
+        let selection = self.selection(section);
+        let insights = self.insights(section);
+        let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
+
+        let title = name.clone().unwrap_or_default();
+        let count = lists.as_ref().map_or(0, Vec::len);
+        let needed: BTreeSet<StatisticKind> =
+            insights.iter().flatten().flat_map(|i| i.statistics()).copied().collect();
+        let private = matches!(selection, Some(PartitionSelection::Private { .. }));
+        // The threshold of private keys looks at customers.
+        let needed = needed.into_iter().chain(private.then_some(StatisticKind::Customers));
+        let places = money_places(&names.facts.currencies);
+        let bounds = self.bounds(section, &title, &needed.collect(), count, places);
+        section.finish();
+
+        let mut levels = Some(Vec::new());
+        let mut seen = BTreeSet::new();
+        for (index, list) in lists?.into_iter().enumerate() {
+            let keys = self.level(&list, names, selection, lenient);
+            let sorted = keys.as_ref().map(|keys| keys.iter().cloned().collect::<BTreeSet<_>>());
+            if let Some(sorted) = sorted.filter(|_| !lenient)
+                && !seen.insert(sorted)
+            {
+                let shown = format!("{:?}", texts_of(&list.value));
+                self.faults.add(findings::duplicate("the level", &shown).at(list.span.clone()));
+            }
+            let bounds = bounds.as_ref().map(|all| all[index].clone());
+            let level = keys.zip(bounds).map(|(keys, bounds)| Level {
+                keys,
+                span: list.span.clone(),
+                weight: weights[index],
+                bounds,
+            });
+            levels = levels.zip(level).map(|(mut all, one)| {
+                all.push(one);
+                all
+            });
+        }
+        Some(Report { name: name?, levels: levels?, selection: selection?, insights: insights? })
+    }
+
+    fn selection(&self, section: &Section) -> Option<PartitionSelection> {
+        let keys = section.require("keys", "keys = \"public\"", section.text("keys"));
+        let cells_max = section.decimal("cells_max");
+        let cells_max = cells_max
+            .map_or(Some(CELLS_MAX_DEFAULT), |text| self.whole("cells_max", &text, 1, 1_000_000));
+        let keys = keys?;
+        match keys.value.as_str() {
+            "public" => Some(PartitionSelection::Public),
+            "private" => Some(PartitionSelection::Private { cells_max: cells_max? }),
+            _ => {
+                let shown = format!("\"{}\"", keys.value);
+                let rule = "\"public\" or \"private\"";
+                self.faults.add(findings::value_out_of_range("keys", &shown, rule).at(keys.span));
+                None
+            }
+        }
+    }
+
+    fn whole(&self, key: &str, text: &Placed<String>, low: u32, high: u32) -> Option<u32> {
+        let number = text.value.parse().ok().filter(|n| (low..=high).contains(n));
+        if number.is_none() {
+            let rule = format!("a whole number from {low} to {high}");
+            let finding = findings::value_out_of_range(key, &text.value, &rule);
+            self.faults.add(finding.at(text.span.clone()));
+        }
+        number
+    }
+
+    fn weights(&self, section: &Section, levels: usize) -> Vec<u32> {
+        let texts = section.decimals("weights").unwrap_or_default();
+        let read = |text| self.whole("weights", text, 1, 1000).unwrap_or(1);
+        let weights: Vec<u32> = texts.iter().map(read).collect();
+        match weights.len() {
+            0 => vec![1; levels],
+            1 => vec![weights[0]; levels],
+            n if n == levels => weights,
+            n => {
+                let finding = findings::bound_count_wrong("weights", n, levels);
+                self.faults.add(finding.at(section_start(&texts)));
+                vec![1; levels]
+            }
+        }
+    }
+
+    fn insights(&self, section: &Section) -> Option<Vec<Insight>> {
+        let example = "insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\"]";
+        let names = section.require("insights", example, section.texts("insights"))?;
+        if names.is_empty() {
+            let rule = "a list of at least one insight";
+            let finding = findings::value_out_of_range("insights", "[]", rule);
+            self.faults.add(finding.at(section.span()));
+            return None;
+        }
+        let mut insights = BTreeSet::new();
+        let mut complete = true;
+        for name in names {
+            match Insight::ALL.into_iter().find(|insight| insight.name() == name.value) {
+                Some(insight) if !insights.insert(insight) => {
+                    let finding = findings::duplicate("the insight", &name.value);
+                    self.faults.add(finding.at(name.span));
+                }
+                Some(_) => {}
+                None => {
+                    let known = Insight::ALL.map(Insight::name);
+                    let finding = findings::insight_unknown(&name.value, &known);
+                    self.faults.add(finding.at(name.span));
+                    complete = false;
+                }
+            }
+        }
+        complete.then(|| insights.into_iter().collect())
+    }
+
+    fn level(
+        &self,
+        list: &Placed<Vec<Placed<String>>>,
+        names: &Names,
+        selection: Option<PartitionSelection>,
+        lenient: bool,
+    ) -> Option<Vec<Key>> {
+        let mut keys: Vec<Key> = Vec::new();
+        let mut complete = true;
+        for name in &list.value {
+            let key = self.key(name, names, lenient);
+            if let Some(key) = key.as_ref().filter(|key| keys.contains(key)) {
+                let finding = findings::duplicate("the key", key.name());
+                self.faults.add(finding.at(name.span.clone()));
+            }
+            if let (Some(key), Some(PartitionSelection::Public)) = (&key, selection) {
+                complete &= self.public_key(key, name, names);
+            }
+            complete &= key.is_some();
+            keys.extend(key);
+        }
+        let several = names.facts.currencies.len() > 1;
+        if complete && several && !keys.contains(&Key::Currency) {
+            let shown = format!("{:?}", texts_of(&list.value));
+            self.faults.add(findings::currency_not_split(&shown).at(list.span.clone()));
+        }
+        complete.then_some(keys)
+    }
+
+    fn key(&self, name: &Placed<String>, names: &Names, lenient: bool) -> Option<Key> {
+        let text = &name.value;
+        if names.facts.columns.contains(text) {
+            return Some(Key::Column(text.clone()));
+        }
+        if let Some(time) = TimeKey::ALL.into_iter().find(|time| time.name() == text) {
+            return Some(Key::Time(time));
+        }
+        if text == "merchant" && names.facts.has_merchant {
+            return Some(Key::Merchant);
+        }
+        if text == "currency" && names.facts.has_currency_column {
+            return Some(Key::Currency);
+        }
+        if names.attributes.contains(text) {
+            return Some(Key::MerchantAttribute(text.clone()));
+        }
+        if !lenient {
+            let mut known: Vec<&str> = TimeKey::ALL.map(TimeKey::name).to_vec();
+            known.extend(names.facts.has_merchant.then_some("merchant"));
+            known.extend(names.facts.has_currency_column.then_some("currency"));
+            known.extend(names.facts.columns.iter().map(String::as_str));
+            known.extend(names.attributes.iter().map(String::as_str));
+            let finding = findings::level_key_unknown(text, &known);
+            self.faults.add(finding.at(name.span.clone()));
+        }
+        None
+    }
+
+    /// Is the key's set of values public?
+    fn public_key(&self, key: &Key, name: &Placed<String>, names: &Names) -> bool {
+        let finding = match key {
+            Key::Merchant if !names.has_registry => findings::registry_missing("merchant"),
+            Key::Column(column) if !names.key_sets.contains_key(column) => {
+                findings::key_set_missing(column)
+            }
+            _ => return true,
+        };
+        self.faults.add(finding.at(name.span.clone()));
+        false
+    }
+
+    /// The bounds of each level, for each statistic that is needed.
+    fn bounds(
+        &self,
+        section: &Section,
+        report: &str,
+        needed: &BTreeSet<StatisticKind>,
+        levels: usize,
+        money_places: u32,
+    ) -> Option<Vec<BTreeMap<StatisticKind, Bound>>> {
+        let bounds = section.section("bounds", "`bounds`");
+        let caps = section.section("cell_caps", "`cell_caps`");
+        let mut all = vec![BTreeMap::new(); levels];
+        let mut complete = true;
+        for kind in StatisticKind::ALL {
+            let norms = bounds.as_ref().and_then(|s| s.decimals(kind.name()));
+            let cell_caps = caps.as_ref().and_then(|s| s.decimals(kind.name()));
+            let Some(norms) = norms else {
+                let unread = bounds.as_ref().is_some_and(|s| s.has(kind.name()));
+                if needed.contains(&kind) && !unread {
+                    let finding = findings::bound_missing(report, kind.name(), example_of(kind));
+                    self.faults.add(finding.at(section.span()));
+                }
+                complete &= !needed.contains(&kind);
+                continue;
+            };
+            let norms = self.per_level(kind, &norms, levels, money_places);
+            let caps = match cell_caps {
+                Some(caps) => self.per_level(kind, &caps, levels, money_places),
+                None => norms.clone(),
+            };
+            let Some((norms, caps)) = norms.zip(caps) else {
+                complete = false;
+                continue;
+            };
+            for (level, (norm, cap)) in norms.iter().zip(&caps).enumerate() {
+                if cap.0 > norm.0 {
+                    let rule = "at most the bound of its norm";
+                    let finding = findings::bound_invalid(kind.name(), &cap.1.value, rule);
+                    self.faults.add(finding.at(cap.1.span.clone()));
+                }
+                if needed.contains(&kind) {
+                    all[level].insert(kind, Bound { norm_milli: norm.0, cell_cap_milli: cap.0 });
+                }
+            }
+        }
+        for section in bounds.iter().chain(&caps) {
+            section.finish();
+        }
+        complete.then_some(all)
+    }
+
+    /// One value a level, in thousandths of the statistic's unit, with its text.
+    fn per_level(
+        &self,
+        kind: StatisticKind,
+        texts: &[Placed<String>],
+        levels: usize,
+        money_places: u32,
+    ) -> Option<Vec<(u64, Placed<String>)>> {
+        let (scale, limit, rule) = match kind {
+            StatisticKind::Sales => (money_places + 3, 10u64.pow(15), SALES_RULE),
+            _ => (3, 10u64.pow(12), COUNT_RULE),
+        };
+        let read = |text: &Placed<String>| {
+            let milli = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(scale));
+            let milli = milli.and_then(|m| u64::try_from(m).ok());
+            let milli = milli.filter(|m| (1000..=limit).contains(m));
+            if milli.is_none() {
+                let finding = findings::bound_invalid(kind.name(), &text.value, rule);
+                self.faults.add(finding.at(text.span.clone()));
+            }
+            Some((milli?, text.clone()))
+        };
+        let values: Vec<_> = texts.iter().filter_map(read).collect();
+        match values.len() {
+            n if n < texts.len() => None,
+            1 => Some(vec![values[0].clone(); levels]),
+            n if n == levels => Some(values),
+            n => {
+                let finding = findings::bound_count_wrong(kind.name(), n, levels);
+                self.faults.add(finding.at(section_start(texts)));
+                None
+            }
+        }
+    }
+}
+
+const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
+const SALES_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
+
+fn example_of(kind: StatisticKind) -> &'static str {
+    match kind {
+        StatisticKind::Sales => "\"2000.00\"",
+        _ => "\"10\"",
+    }
+}
+
+fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
+    texts.first().map_or(0..0, |text| text.span.clone())
+}
+
+fn texts_of(keys: &[Placed<String>]) -> Vec<&str> {
+    keys.iter().map(|key| key.value.as_str()).collect()
+}

@@ -1,0 +1,104 @@
+//! The public table of merchants.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use polars::prelude::{
+    Column, DataType, IntoLazy, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
+    ScanArgsParquet, UnifiedScanArgs, col,
+};
+
+use super::Format;
+use crate::findings::{self, Finding};
+
+/// Public facts about merchants: their ids, and for each attribute one value a merchant.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// The file as the job names it.
+    pub file: String,
+    /// Ids, ascending; a merchant's code is its place here.
+    pub ids: Vec<String>,
+    /// Values by attribute, in the order of `ids`; only attributes that levels use.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// Names of all columns but the id, for messages.
+    pub columns: Vec<String>,
+}
+
+impl Registry {
+    /// Opens the table and says which columns it has; reads no rows yet.
+    ///
+    /// # Errors
+    /// Cannot be read, or lacks the column `id`.
+    pub(super) fn columns(
+        path: &Path,
+        shown: &str,
+        format: Format,
+        id: &str,
+    ) -> Result<Vec<String>, Finding> {
+        let invalid = |why: &str| findings::registry_invalid(shown, why);
+        let schema = scan(path, format)
+            .and_then(|mut table| table.collect_schema())
+            .map_err(|e| invalid(&format!("cannot be read: {e}")))?;
+        let mut names: Vec<String> = schema.iter_names().map(ToString::to_string).collect();
+        let Some(at) = names.iter().position(|name| name == id) else {
+            return Err(invalid(&format!("has no column `{id}`, only: {}", names.join(", "))));
+        };
+        names.remove(at);
+        Ok(names)
+    }
+
+    /// Reads the ids and the `attributes` that levels use.
+    ///
+    /// # Errors
+    /// Cannot be read, has an empty value, or names a merchant twice.
+    pub(super) fn read(
+        path: &Path,
+        shown: &str,
+        format: Format,
+        id: &str,
+        columns: Vec<String>,
+        attributes: &[String],
+    ) -> Result<Registry, Finding> {
+        let invalid = |why: &str| findings::registry_invalid(shown, why);
+        let wanted = std::iter::once(id).chain(attributes.iter().map(String::as_str));
+        let select: Vec<_> = wanted.map(|name| col(name).cast(DataType::String)).collect();
+        #[expect(clippy::disallowed_methods, reason = "a public table, not payments")]
+        let table = scan(path, format)
+            .and_then(|table| table.select(select).collect())
+            .map_err(|e| invalid(&format!("cannot be read: {e}")))?;
+        let table = table.lazy().sort([id], Default::default());
+        #[expect(clippy::disallowed_methods, reason = "a public table, not payments")]
+        let table = table.collect().map_err(|e| invalid(&format!("cannot be sorted: {e}")))?;
+
+        let ids =
+            texts(table.column(id).ok()).ok_or_else(|| invalid(&format!("has an empty `{id}`")))?;
+        if ids.is_empty() {
+            return Err(invalid("has no rows"));
+        }
+        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(invalid(&format!("names the merchant `{}` twice", twice[0])));
+        }
+        let mut values = BTreeMap::new();
+        for name in attributes {
+            let column = texts(table.column(name).ok())
+                .ok_or_else(|| invalid(&format!("has an empty `{name}`")))?;
+            values.insert(name.clone(), column);
+        }
+        Ok(Registry { file: shown.to_owned(), ids, attributes: values, columns })
+    }
+}
+
+fn scan(path: &Path, format: Format) -> polars::prelude::PolarsResult<LazyFrame> {
+    let path = PlRefPath::new(path.to_string_lossy());
+    match format {
+        Format::Parquet => LazyFrame::scan_parquet(path, ScanArgsParquet::default()),
+        Format::Ipc => LazyFrame::scan_ipc(path, Default::default(), UnifiedScanArgs::default()),
+        Format::Csv => LazyCsvReader::new(path).with_infer_schema_length(Some(0)).finish(),
+    }
+}
+
+/// The column's texts, or `None` if one is missing or blank.
+fn texts(column: Option<&Column>) -> Option<Vec<String>> {
+    let texts = column?.str().ok()?;
+    texts.iter().map(|text| text.filter(|t| !t.trim().is_empty()).map(str::to_owned)).collect()
+}

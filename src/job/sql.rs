@@ -1,0 +1,212 @@
+//! SQL expressions of the job, parsed by polars and proven to work row by row.
+
+use polars::chunked_array::cast::CastOptions;
+use polars::prelude::{Expr, NULL, Schema, lit};
+use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
+use polars_plan::prelude::Arena;
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
+
+use crate::findings::{self, Finding};
+
+/// An expression whose value for a row depends on that row alone.
+///
+/// That is a condition of the theorem: otherwise removing one user could change what another
+/// user contributes (`docs/privacy.md`, Lemma 0).
+#[derive(Clone, Debug)]
+pub struct SqlExpression {
+    /// As written in the job.
+    pub text: String,
+    /// Place in the job file.
+    pub span: std::ops::Range<usize>,
+    /// As polars understands it. Failing casts give null, so that they become bad rows.
+    pub expr: Expr,
+}
+
+impl SqlExpression {
+    /// Parses `text`; `key` names it in messages.
+    ///
+    /// # Errors
+    /// Not SQL (`sql-wrong`), or not row by row (`sql-not-row-by-row`).
+    pub(super) fn parse(
+        key: &str,
+        text: &str,
+        span: std::ops::Range<usize>,
+    ) -> Result<Self, Finding> {
+        let expr = polars::sql::sql_expr(text)
+            .map_err(|e| findings::sql_wrong(key, &e.to_string()).at(span.clone()))?;
+        let expr = expr.map_expr(lenient);
+        if !is_row_by_row(&expr) {
+            return Err(findings::sql_not_row_by_row(key).at(span));
+        }
+        Ok(SqlExpression { text: text.to_owned(), span, expr })
+    }
+
+    /// Like [`SqlExpression::parse`], but understands `to_timestamp(seconds)` and
+    /// `to_timestamp(text, 'format')` around the whole expression, which polars does not:
+    /// returns what is inside, and the format if there is one.
+    pub(super) fn parse_time(
+        text: &str,
+        span: std::ops::Range<usize>,
+    ) -> Result<(Self, Option<String>), Finding> {
+        let (inner, format) = unwrap_to_timestamp(text).unwrap_or((text.to_owned(), None));
+        let parsed = Self::parse("time", &inner, span)?;
+        Ok((SqlExpression { text: text.to_owned(), ..parsed }, format))
+    }
+}
+
+fn unwrap_to_timestamp(text: &str) -> Option<(String, Option<String>)> {
+    use sqlparser::ast::{Expr as Sql, FunctionArg, FunctionArgExpr, FunctionArguments, Value};
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).ok()?;
+    let parsed = parser.parse_expr().ok()?;
+    let Sql::Function(call) = parsed else { return None };
+    if parser.peek_token().token != Token::EOF
+        || !call.name.to_string().eq_ignore_ascii_case("to_timestamp")
+    {
+        return None;
+    }
+    let FunctionArguments::List(list) = call.args else { return None };
+    let mut args = list.args.into_iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let inner = args.next()??.to_string();
+    let format = match args.next() {
+        None => None,
+        Some(Some(Sql::Value(value))) => match value.value {
+            Value::SingleQuotedString(format) => Some(format),
+            _ => return None,
+        },
+        Some(_) => return None,
+    };
+    args.next().is_none().then_some((inner, format))
+}
+
+/// Casts that fail give null instead of stopping the job with a message that shows the value.
+fn lenient(expr: Expr) -> Expr {
+    match expr {
+        Expr::Cast { expr, dtype, options: CastOptions::Strict } => {
+            Expr::Cast { expr, dtype, options: CastOptions::NonStrict }
+        }
+        other => other,
+    }
+}
+
+fn is_row_by_row(expr: &Expr) -> bool {
+    // Constants, such as the list of `x IN ('a', 'b')`, are the same for every row.
+    let expr = expr.clone().map_expr(|e| match e {
+        Expr::Agg(_) if !looks_at_rows(&e) => lit(NULL),
+        other => other,
+    });
+    let looks_around = |node: &Expr| {
+        matches!(
+            node,
+            Expr::Agg(_)
+                | Expr::Over { .. }
+                | Expr::Sort { .. }
+                | Expr::SortBy { .. }
+                | Expr::Gather { .. }
+                | Expr::Filter { .. }
+                | Expr::Slice { .. }
+                | Expr::Explode { .. }
+                | Expr::Len
+                | Expr::SubPlan(..)
+                | Expr::Selector(_)
+                | Expr::Eval { .. }
+        )
+    };
+    if !looks_at_rows(&expr) || (&expr).into_iter().any(looks_around) {
+        return false;
+    }
+    // For functions: polars' own classification, without a schema.
+    let mut arena: Arena<AExpr> = Arena::with_capacity(16);
+    let schema = Schema::default();
+    let mut context = ExprToIRContext::new_no_verification(&mut arena, &schema);
+    let Ok(ir) = to_expr_ir(expr, &mut context) else { return false };
+    is_elementwise_rec(ir.node(), &arena)
+}
+
+fn looks_at_rows(expr: &Expr) -> bool {
+    let row = |node: &Expr| {
+        matches!(
+            node,
+            Expr::Column(_) | Expr::Len | Expr::SubPlan(..) | Expr::Selector(_) | Expr::Element
+        )
+    };
+    expr.into_iter().any(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Option<&'static str> {
+        SqlExpression::parse("amount", text, 0..1).err().map(|finding| finding.code())
+    }
+
+    #[test]
+    fn accepts_expressions_of_one_row() {
+        for text in [
+            "amt",
+            "\"Amount (CNY)\"",
+            "amt * 100",
+            "CAST(amt AS BIGINT)",
+            "COALESCE(wallet, 'unknown')",
+            "CASE WHEN kind = 'refund' THEN -amt ELSE amt END",
+            "channel = 'in_store' AND amt > 5",
+            "channel IN ('in_store', 'kiosk')",
+            "amt BETWEEN 1 AND 5",
+            "UPPER(wallet) LIKE 'A%'",
+            "first || '-' || last",
+            "STRPTIME(paid, '%Y-%m-%d')",
+            "ROUND(amt, 2)",
+            "ABS(amt)",
+            "user IS NOT NULL",
+        ] {
+            assert_eq!(code(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_expressions_that_look_at_other_rows() {
+        for text in [
+            "SUM(amt)",
+            "amt - AVG(amt)",
+            "COUNT(*)",
+            "MAX(amt) OVER (PARTITION BY usr)",
+            "ROW_NUMBER() OVER (ORDER BY amt)",
+            "RANK() OVER (ORDER BY amt)",
+            "LAG(amt) OVER (ORDER BY ts)",
+            "FIRST(amt)",
+            "MEDIAN(amt)",
+            "amt > (SELECT 1 FROM payments)",
+            "EXISTS (SELECT 1)",
+        ] {
+            assert!(matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong")), "{text}");
+        }
+    }
+
+    #[test]
+    fn to_timestamp_is_unwrapped() {
+        for (text, inner, format) in [
+            ("to_timestamp(epoch)", "epoch", None),
+            ("TO_TIMESTAMP(epoch / 1000)", "epoch / 1000", None),
+            ("to_timestamp(\"Paid at\", '%d.%m.%Y')", "\"Paid at\"", Some("%d.%m.%Y")),
+            ("epoch", "epoch", None),
+        ] {
+            let (got, got_format) = SqlExpression::parse_time(text, 0..1).expect("parses");
+            let wanted = SqlExpression::parse("time", inner, 0..1).expect("parses");
+            assert_eq!(got.expr, wanted.expr, "{text}");
+            assert_eq!(got_format.as_deref(), format, "{text}");
+        }
+        assert!(SqlExpression::parse_time("to_timestamp(a, b)", 0..1).is_err());
+    }
+
+    #[test]
+    fn refuses_what_is_no_expression() {
+        for text in ["", "amt FROM payments", "amt; DROP TABLE x", "amt +", "nosuch(amt)", "*"] {
+            assert!(code(text).is_some(), "{text}");
+        }
+    }
+}

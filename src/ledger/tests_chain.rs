@@ -1,0 +1,209 @@
+//! What the hashes and the triggers find and stop.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::tests::{code, fill, folder, loss, request, terms};
+use super::*;
+use crate::error::ErrorClass;
+
+/// Changes rows as an intruder would: guards off, one statement.
+fn tamper(path: &Path, sql: &str) {
+    let raw = Connection::open(path).unwrap();
+    raw.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY").unwrap();
+    let triggers: Vec<String> = raw
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(|name| name.unwrap())
+        .collect();
+    for trigger in triggers {
+        raw.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
+    raw.execute_batch("PRAGMA ignore_check_constraints = ON; DROP INDEX entry_once").unwrap();
+    raw.execute_batch(sql).unwrap();
+}
+
+/// The encoding is for ever: these values were computed apart from this program, with Python.
+#[test]
+fn hashes_are_those_of_the_documented_encoding() {
+    let (_folder, path) = folder();
+    fill(&path);
+    let raw = Connection::open(&path).unwrap();
+    let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(
+        hash("SELECT hash FROM terms"),
+        "d2e5dec4ca12130b1a91db8f3ee66e21ce37444d1c2080b555caf22f23e14ace"
+    );
+    assert_eq!(
+        hash("SELECT hash FROM entry WHERE seq = 1"),
+        "c54c376324c0a51d83d021c6187c40d7ba7346dfca85121735da75ec3b69e04b"
+    );
+    assert_eq!(
+        hash("SELECT hash FROM entry WHERE event = 'published'"),
+        "19f0acccefe0f336c6d229fff282e0e8f4df413680ca9b3afc05313ce62cad50"
+    );
+}
+
+/// Every column of every row, also columns that a later version adds.
+#[test]
+fn finds_the_edit_of_any_field() {
+    let (folder, path) = folder();
+    fill(&path);
+    let columns = |table: &str| -> Vec<String> {
+        let raw = Connection::open(&path).unwrap();
+        let sql = format!("SELECT name FROM pragma_table_info('{table}')");
+        let mut statement = raw.prepare(&sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(|name| name.unwrap()).collect()
+    };
+    let edited = folder.path().join("edited.sqlite");
+    let mut edits = 0;
+    for (table, rows) in [("terms", 1), ("entry", 7)] {
+        for (column, row) in
+            columns(table).iter().flat_map(|column| (1..=rows).map(move |row| (column, row)))
+        {
+            std::fs::copy(&path, &edited).unwrap();
+            // Another value of the same type; for numbers in text, another number.
+            let sql = format!(
+                "UPDATE {table} SET {column} = CASE typeof({column})
+                     WHEN 'integer' THEN {column} + 70
+                     WHEN 'null' THEN ''
+                     ELSE CASE {column} WHEN 'spent' THEN 'voided' WHEN '20' THEN '19'
+                          ELSE {column} || '0' END
+                 END WHERE rowid = {row}"
+            );
+            tamper(&edited, &sql);
+            let error = Ledger::open(&edited, &terms(100, 10)).unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Refused, "{table} {row} {column}");
+            assert_eq!(error.findings()[0].code(), "ledger-chain-broken");
+            let place =
+                if table == "terms" { "its row of terms".into() } else { format!("entry {row}") };
+            let message = error.findings()[0].message();
+            assert!(message.contains(&format!("altered at {place}: ")), "{column}: {message}");
+            edits += 1;
+        }
+    }
+    assert_eq!(edits, 9 + 7 * 11);
+}
+
+#[test]
+fn finds_rows_that_were_removed_added_or_rehashed() {
+    let (folder, path) = folder();
+    fill(&path);
+    let edited = folder.path().join("edited.sqlite");
+    for (sql, wanted) in [
+        ("DELETE FROM terms", "its row of terms: it is missing"),
+        ("INSERT INTO terms SELECT * FROM terms", "its row of terms: there is a second one"),
+        ("DELETE FROM entry WHERE seq = 1", "entry 1: it is missing"),
+        ("DELETE FROM entry WHERE seq = 4", "entry 4: it is missing"),
+        (
+            "UPDATE entry SET seq = -1 WHERE seq = 3; UPDATE entry SET seq = 3 WHERE seq = 4;
+             UPDATE entry SET seq = 4 WHERE seq = -1",
+            "entry 3: its content does not match its hash",
+        ),
+        (
+            "INSERT INTO entry SELECT 8, event, job, digest, recipient, mu_squared,
+             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+            "entry 8: its content does not match its hash",
+        ),
+        (
+            "UPDATE entry SET job = CAST(x'ff' AS TEXT) WHERE seq = 2",
+            "entry 2: a field has the wrong type",
+        ),
+        (
+            "UPDATE terms SET unit = CAST(x'ff' AS TEXT)",
+            "its row of terms: a field has the wrong type",
+        ),
+    ] {
+        std::fs::copy(&path, &edited).unwrap();
+        tamper(&edited, sql);
+        let error = Ledger::open(&edited, &terms(100, 10)).unwrap_err();
+        let message = error.findings()[0].message();
+        assert!(message.ends_with(&format!("altered at {wanted}")), "{sql}: {message}");
+    }
+}
+
+/// An intruder who also computes the hashes is still held to the rules of the states.
+#[test]
+fn refuses_well_hashed_entries_that_cannot_follow() {
+    type Change = fn(&mut Entry);
+    let cases: [(Change, &str); 5] = [
+        (|entry| entry.loss = loss(19, 2), "it differs from the reservation of its job"),
+        (
+            |entry| (entry.state, entry.release) = (EntryState::Spent, None),
+            "not in a state that this step can follow",
+        ),
+        (|entry| entry.release = None, "a release belongs to a published job"),
+        (|entry| entry.job = "new".to_owned(), "not in a state that this step can follow"),
+        (
+            |entry| {
+                entry.state = EntryState::Reserved;
+                (entry.job, entry.loss, entry.release) = ("new".to_owned(), loss(61, 0), None);
+            },
+            "it goes beyond the budget",
+        ),
+    ];
+    for (alter, wanted) in cases {
+        let (_folder, path) = folder();
+        fill(&path);
+        let raw = Connection::open(&path).unwrap();
+        let (chain, book) = read(&raw, &path).unwrap();
+        let release = Some(ReleaseMark { folder: "out/c".to_owned(), digest: "d3".to_owned() });
+        let step = book.step("c", book.job("c").unwrap(), EntryState::Published);
+        let mut entry = Entry { release, ..step };
+        alter(&mut entry);
+        // The unique index would refuse a second `spent` already.
+        raw.execute_batch("DROP INDEX entry_once").unwrap();
+        chain.append(&raw, &entry).unwrap();
+        let error = Ledger::open(&path, &terms(100, 10)).unwrap_err();
+        assert_eq!(error.findings()[0].code(), "ledger-chain-broken");
+        let message = error.findings()[0].message();
+        assert!(message.contains("entry 8: ") && message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
+fn an_edit_while_the_ledger_is_open_stops_the_next_step() {
+    let (_folder, path) = folder();
+    let mut ledger = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    ledger.reserve(&request("a", "a", loss(90, 0))).unwrap();
+    tamper(&path, "UPDATE entry SET mu_squared = '1'");
+    let broken = (ErrorClass::Refused, "ledger-chain-broken");
+    assert_eq!(code(ledger.reserve(&request("b", "b", loss(90, 0)))), broken);
+    assert_eq!(code(ledger.spend("a")), broken);
+    assert_eq!(code(ledger.left()), broken);
+}
+
+#[test]
+fn sqlite_itself_refuses_edits() {
+    let (_folder, path) = folder();
+    fill(&path);
+    let raw = Connection::open(&path).unwrap();
+    for (sql, wanted) in [
+        ("UPDATE terms SET epsilon_max = '9'", "the terms of a ledger never change"),
+        ("DELETE FROM terms", "the terms of a ledger never change"),
+        ("INSERT INTO terms SELECT * FROM terms", "a ledger has one row of terms"),
+        ("UPDATE entry SET mu_squared = '0'", "entries are never edited"),
+        ("DELETE FROM entry", "entries are never deleted"),
+        (
+            "REPLACE INTO entry SELECT 7, event, job, digest, recipient, '0',
+             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+            "entries are only appended",
+        ),
+        (
+            "INSERT INTO entry SELECT 8, 'spent', job, digest, recipient, mu_squared,
+             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+            "UNIQUE constraint failed: entry.job, entry.event",
+        ),
+        (
+            "INSERT INTO entry SELECT 8, 'refunded', job, digest, recipient, mu_squared,
+             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+            "CHECK constraint failed: event IN ('reserved', 'spent', 'published', 'voided')",
+        ),
+    ] {
+        assert_eq!(raw.execute(sql, []).unwrap_err().to_string(), wanted, "{sql}");
+    }
+    assert!(Ledger::open(&path, &terms(100, 10)).unwrap().is_some());
+}

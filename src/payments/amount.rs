@@ -1,0 +1,112 @@
+//! Amounts into minor units, exactly.
+
+use crate::privacy::Decimal;
+
+use super::AMOUNT_MAX;
+
+/// A decimal in major units, such as `12.34`; `sign` is its decimal sign.
+pub(super) fn of_text(text: &str, places: u32, sign: char) -> Option<i64> {
+    let text = text.trim();
+    let decimal = if sign == '.' {
+        Decimal::parse(text)
+    } else if text.contains('.') {
+        return None;
+    } else {
+        Decimal::parse(&text.replace(sign, "."))
+    };
+    within(decimal.ok()?.scaled(places)?)
+}
+
+/// value · 10^-scale in major units, as databases store decimals.
+pub(super) fn of_decimal(value: i128, scale: usize, places: u32) -> Option<i64> {
+    let exponent = -i32::try_from(scale).ok()?;
+    within(Decimal::new(value, exponent).scaled(places)?)
+}
+
+/// A float in major units that is within a millionth of a minor unit of a whole number of them,
+/// or whose shortest decimal form is one.
+pub(super) fn of_f64(value: f64, places: u32) -> Option<i64> {
+    let minor = value * 10f64.powi(places as i32);
+    let whole = minor.round();
+    if whole.abs() <= AMOUNT_MAX as f64 && (minor - whole).abs() <= 1e-6 {
+        return within(whole as i128);
+    }
+    // Large floats are further apart than that: 1234567890.12 is no whole number of cents.
+    of_shortest(&value.to_string(), places)
+}
+
+/// A 32-bit float whose shortest decimal form is a whole number of minor units.
+pub(super) fn of_f32(value: f32, places: u32) -> Option<i64> {
+    of_shortest(&value.to_string(), places)
+}
+
+fn of_shortest(text: &str, places: u32) -> Option<i64> {
+    within(Decimal::parse(text).ok()?.scaled(places)?)
+}
+
+/// Minor units as they are.
+pub(super) fn within(minor: i128) -> Option<i64> {
+    let cap = i128::from(AMOUNT_MAX);
+    (-cap..=cap).contains(&minor).then_some(minor as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn text_is_read_exactly() {
+        for (text, places, sign, minor) in [
+            ("12.34", 2, '.', Some(1234)),
+            ("-0.01", 2, '.', Some(-1)),
+            (" 7 ", 2, '.', Some(700)),
+            ("12,34", 2, ',', Some(1234)),
+            ("12.34", 2, ',', None),
+            ("12,34", 2, '.', None),
+            ("12.345", 2, '.', None),
+            ("1234", 0, '.', Some(1234)),
+            ("1234.5", 0, '.', None),
+            ("1.234", 3, '.', Some(1234)),
+            ("10000000000.00", 2, '.', Some(AMOUNT_MAX)),
+            ("10000000000.01", 2, '.', None),
+            ("", 2, '.', None),
+            ("12 CNY", 2, '.', None),
+        ] {
+            assert_eq!(of_text(text, places, sign), minor, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn floats_are_read_exactly_or_refused() {
+        for (value, places, minor) in [
+            (12.34, 2, Some(1234)),
+            (-0.01, 2, Some(-1)),
+            (0.1 + 0.2, 2, Some(30)),
+            (1_234_567_890.12, 2, Some(123_456_789_012)),
+            (12.345, 2, None),
+            (0.010_001, 2, None),
+            (f64::NAN, 2, None),
+            (f64::INFINITY, 2, None),
+            (1e300, 2, None),
+            (5.0, 0, Some(5)),
+        ] {
+            assert_eq!(of_f64(value, places), minor, "{value}");
+        }
+        assert_eq!(of_f32(12.34, 2), Some(1234));
+        assert_eq!(of_f32(12.345, 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_whole_number_of_minor_units_survives_a_float(
+            minor in -AMOUNT_MAX..=AMOUNT_MAX, places in 0u32..4,
+        ) {
+            let text = Decimal::new(minor.into(), -(places as i32));
+            prop_assert_eq!(text.scaled(places), Some(i128::from(minor)));
+            let float = minor as f64 / 10f64.powi(places as i32);
+            prop_assert_eq!(of_f64(float, places), Some(minor));
+            prop_assert_eq!(of_decimal(minor.into(), places as usize, places), Some(minor));
+        }
+    }
+}

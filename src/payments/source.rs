@@ -1,0 +1,132 @@
+//! Which files there are, and polars' view of them.
+
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{
+    DataType, HiveOptions, IpcScanOptions, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
+    PolarsResult, ScanArgsParquet, ScanSources, UnifiedScanArgs,
+};
+
+use crate::findings::{self, Finding};
+use crate::job::{CsvDialect, Format, PaymentsSource};
+
+/// The files of a job, all of one format, in a fixed order.
+pub(super) struct Files {
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) bytes: u64,
+    format: Format,
+}
+
+impl Files {
+    /// Expands the job's patterns and folders.
+    pub(super) fn find(source: &PaymentsSource) -> Result<Files, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let mut paths = Vec::new();
+        for pattern in &source.patterns {
+            match expand(pattern, source.format) {
+                Ok(found) => paths.extend(found),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        paths.sort();
+        paths.dedup();
+        let mut bytes = 0;
+        for path in &paths {
+            match std::fs::File::open(path).and_then(|file| file.metadata()) {
+                Ok(meta) if meta.len() == 0 => findings.push(findings::file_empty(path)),
+                Ok(meta) => bytes += meta.len(),
+                Err(e) => findings.push(findings::file_unreadable(path, &e)),
+            }
+        }
+        let mut format = source.format;
+        for path in &paths {
+            match (format, source.format.or_else(|| Format::of(path))) {
+                (_, None) => findings.push(findings::format_unclear(path)),
+                (Some(first), Some(this)) if first != this => {
+                    findings.push(findings::formats_mixed(path));
+                }
+                (_, this) => format = this,
+            }
+        }
+        match format {
+            Some(format) if findings.is_empty() => Ok(Files { paths, bytes, format }),
+            _ => Err(findings.into_iter().map(|f| f.at(source.span.clone())).collect()),
+        }
+    }
+
+    /// All files as one table.
+    pub(super) fn scan(&self, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
+        scan(&self.paths, self.format, csv)
+    }
+
+    /// One file, to find the one that differs.
+    pub(super) fn scan_one(&self, path: &Path, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
+        scan(std::slice::from_ref(&path.to_owned()), self.format, csv)
+    }
+}
+
+fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Finding> {
+    let text = pattern.to_string_lossy();
+    if text.contains("://") {
+        return Err(findings::path_not_local(pattern));
+    }
+    // A folder is read with all its folders: Hive's layout.
+    let pattern_text = if pattern.is_dir() {
+        std::fs::read_dir(pattern).map_err(|e| findings::file_unreadable(pattern, &e))?;
+        format!("{}/**/*", glob::Pattern::escape(&text))
+    } else if pattern.is_file() {
+        return Ok(vec![pattern.to_owned()]);
+    } else {
+        text.into_owned()
+    };
+    let walk = glob::glob(&pattern_text).map_err(|e| findings::pattern_wrong(pattern, &e))?;
+    let mut found = Vec::new();
+    for entry in walk {
+        let path = entry.map_err(|e| findings::file_unreadable(e.path(), &e.error()))?;
+        let hidden = path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with(['.', '_'])
+        });
+        let right = !pattern.is_dir() || format.is_some() || Format::of(&path).is_some();
+        if path.is_file() && !hidden && right {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        return Err(findings::files_missing(pattern));
+    }
+    Ok(found)
+}
+
+fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
+    let paths = paths.iter().map(|path| PlRefPath::try_from_path(path));
+    let paths = paths.collect::<PolarsResult<Vec<_>>>()?.into();
+    // Folders such as `month=2025-01` give columns; their values stay text.
+    let hive = HiveOptions { try_parse_dates: false, ..HiveOptions::new_enabled() };
+    match format {
+        Format::Parquet => {
+            let args = ScanArgsParquet { hive_options: hive, glob: false, ..Default::default() };
+            LazyFrame::scan_parquet_sources(ScanSources::Paths(paths), args)
+        }
+        Format::Ipc => {
+            let args = UnifiedScanArgs { hive_options: hive, glob: false, ..Default::default() };
+            LazyFrame::scan_ipc_sources(ScanSources::Paths(paths), IpcScanOptions::default(), args)
+        }
+        // All columns are text, so that no amount passes through a float on its way.
+        Format::Csv => LazyCsvReader::new_paths(paths)
+            .with_infer_schema_length(Some(0))
+            .with_separator(csv.separator)
+            .with_quote_char(csv.quote)
+            .with_has_header(csv.header)
+            .with_glob(false)
+            .finish(),
+    }
+}
+
+/// What a message calls a type.
+pub(super) fn type_name(dtype: &DataType) -> String {
+    match dtype {
+        DataType::String => "text".to_owned(),
+        other => format!("{other}"),
+    }
+}

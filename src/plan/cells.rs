@@ -1,0 +1,200 @@
+//! The cells of a level, and how a payment finds its cell.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{Datelike, NaiveDate};
+
+use crate::job::{Job, Key, Level, Period, Registry, TimeKey};
+
+/// One value of one key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyValue {
+    /// A merchant, attribute, currency or column value.
+    Text(Arc<str>),
+    /// A day, or the first day of a week, month or quarter.
+    Date(NaiveDate),
+    /// A weekday or an hour.
+    Number(u8),
+}
+
+/// The values of a level's keys, in the order of the level.
+pub type CellKey = Box<[KeyValue]>;
+
+/// The cells of a level as a product of three parts: who sells, when, and the rest.
+///
+/// A payment's cell is the triple of its groups in each part. The first two are public; the
+/// groups of the rest are public where the key set is.
+#[derive(Clone, Debug)]
+pub struct CellSpace {
+    /// Distinct merchant keys, ascending; `None`: no table of merchants, each merchant a group.
+    pub merchants: Option<Grouping>,
+    /// Distinct time keys, ascending, by hour of the period.
+    pub times: Grouping,
+    /// Of each key of the level: its part, and its place there.
+    layout: Vec<(Part, usize)>,
+    /// Names of the columns of the third part (`currency` for the currency).
+    pub rest: Vec<String>,
+}
+
+/// Public values and the group of each of them.
+#[derive(Clone, Debug)]
+pub struct Grouping {
+    /// The key values of each group.
+    pub groups: Vec<Vec<KeyValue>>,
+    /// The group of each merchant code or hour.
+    pub group_of: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Merchant,
+    Time,
+    Rest,
+}
+
+impl CellSpace {
+    /// The cells of `level`.
+    pub(super) fn new(job: &Job, level: &Level) -> CellSpace {
+        let (mut merchant_keys, mut time_keys, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        let mut layout = Vec::new();
+        for key in &level.keys {
+            match key {
+                Key::Merchant | Key::MerchantAttribute(_) => {
+                    layout.push((Part::Merchant, merchant_keys.len()));
+                    merchant_keys.push(key);
+                }
+                Key::Time(time) => {
+                    layout.push((Part::Time, time_keys.len()));
+                    time_keys.push(*time);
+                }
+                Key::Column(_) | Key::Currency => {
+                    layout.push((Part::Rest, rest.len()));
+                    rest.push(key.name().to_owned());
+                }
+            }
+        }
+        let merchants = match &job.registry {
+            Some(registry) => Some(merchant_groups(registry, &merchant_keys)),
+            None if merchant_keys.is_empty() => {
+                Some(Grouping { groups: vec![Vec::new()], group_of: Vec::new() })
+            }
+            None => None,
+        };
+        let times = time_groups(job.payments.period, &time_keys);
+        CellSpace { merchants, times, layout, rest }
+    }
+
+    /// The number of public cells; `None` if the keys are not all public.
+    pub fn count(&self, job: &Job) -> Option<u128> {
+        let merchants = self.merchants.as_ref()?.groups.len() as u128;
+        let times = self.times.groups.len() as u128;
+        let rest: Option<u128> =
+            self.rest.iter().map(|name| Some(public_values(job, name)?.len() as u128)).product();
+        merchants.checked_mul(times)?.checked_mul(rest?)
+    }
+
+    /// The combinations of public values of the third part, ascending; `None` if not public.
+    pub fn public_rest(&self, job: &Job) -> Option<Vec<Vec<KeyValue>>> {
+        let mut combinations = vec![Vec::new()];
+        for name in &self.rest {
+            let values = public_values(job, name)?;
+            combinations = combinations
+                .into_iter()
+                .flat_map(|combination: Vec<KeyValue>| {
+                    values.iter().map(move |value| {
+                        let mut longer = combination.clone();
+                        longer.push(value.clone());
+                        longer
+                    })
+                })
+                .collect();
+        }
+        Some(combinations)
+    }
+
+    /// All public keys, merchants first, then times, then the rest; `None` if not all are public.
+    pub fn public_keys(&self, job: &Job) -> Option<Vec<CellKey>> {
+        let rest = self.public_rest(job)?;
+        let mut keys = Vec::new();
+        for merchant in &self.merchants.as_ref()?.groups {
+            for time in &self.times.groups {
+                keys.extend(rest.iter().map(|rest| self.key(merchant, time, rest)));
+            }
+        }
+        Some(keys)
+    }
+
+    /// The key of a cell from the values of its three parts.
+    pub fn key(&self, merchant: &[KeyValue], time: &[KeyValue], rest: &[KeyValue]) -> CellKey {
+        let value = |&(part, place): &(Part, usize)| match part {
+            Part::Merchant => merchant[place].clone(),
+            Part::Time => time[place].clone(),
+            Part::Rest => rest[place].clone(),
+        };
+        self.layout.iter().map(value).collect()
+    }
+}
+
+/// The stated values of a column, or the job's currencies; ascending.
+fn public_values(job: &Job, name: &str) -> Option<Vec<KeyValue>> {
+    if let Some(values) = job.key_sets.get(name) {
+        return Some(values.iter().map(|v| KeyValue::Text(v.as_str().into())).collect());
+    }
+    let mut codes: Vec<KeyValue> =
+        job.payments.currencies.iter().map(|c| KeyValue::Text(c.code().into())).collect();
+    codes.sort();
+    (name == "currency").then_some(codes)
+}
+
+fn merchant_groups(registry: &Registry, keys: &[&Key]) -> Grouping {
+    let columns: Vec<&Vec<String>> = keys
+        .iter()
+        .map(|key| match key {
+            Key::MerchantAttribute(name) => &registry.attributes[name],
+            _ => &registry.ids,
+        })
+        .collect();
+    group(registry.ids.len(), |merchant| {
+        columns.iter().map(|column| KeyValue::Text(column[merchant].as_str().into())).collect()
+    })
+}
+
+fn time_groups(period: Period, keys: &[TimeKey]) -> Grouping {
+    group(period.days() as usize * 24, |hour| {
+        let day = period.day((hour / 24) as u32);
+        keys.iter().map(|&key| time_value(key, day, (hour % 24) as u8)).collect()
+    })
+}
+
+fn time_value(key: TimeKey, day: NaiveDate, hour: u8) -> KeyValue {
+    let first_of = |month| {
+        let first = NaiveDate::from_ymd_opt(day.year(), month, 1);
+        KeyValue::Date(first.expect("cannot fail because every month has a first day"))
+    };
+    match key {
+        TimeKey::Day => KeyValue::Date(day),
+        TimeKey::Week => {
+            let since_monday = day.weekday().num_days_from_monday();
+            KeyValue::Date(day - chrono::Days::new(since_monday.into()))
+        }
+        TimeKey::Month => first_of(day.month()),
+        TimeKey::Quarter => first_of(day.month0() / 3 * 3 + 1),
+        TimeKey::Weekday => KeyValue::Number(day.weekday().number_from_monday() as u8),
+        TimeKey::Hour => KeyValue::Number(hour),
+    }
+}
+
+/// Groups 0..count by their values.
+fn group(count: usize, mut values: impl FnMut(usize) -> Vec<KeyValue>) -> Grouping {
+    let all: Vec<Vec<KeyValue>> = (0..count).map(&mut values).collect();
+    let distinct: BTreeMap<&Vec<KeyValue>, u32> = {
+        let mut sorted: Vec<&Vec<KeyValue>> = all.iter().collect();
+        sorted.sort();
+        sorted.dedup();
+        sorted.into_iter().zip(0..).collect()
+    };
+    let group_of = all.iter().map(|values| distinct[values]).collect();
+    let groups = distinct.into_keys().cloned().collect();
+    Grouping { groups, group_of }
+}

@@ -1,0 +1,286 @@
+//! ε, δ, ρ and μ²: exact where they are budgets, named rounding where they are not.
+
+use super::decimal::{Decimal, DecimalError};
+
+/// Why a privacy parameter was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitError {
+    /// The text is not a plain decimal number.
+    NotADecimal(DecimalError),
+    /// The number lies outside the accepted range, which the field gives in words.
+    OutOfRange(&'static str),
+}
+
+impl std::fmt::Display for UnitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            UnitError::NotADecimal(cause) => write!(f, "{cause}"),
+            UnitError::OutOfRange(range) => write!(f, "must be {range}"),
+        }
+    }
+}
+
+/// ε of (ε, δ), in millionths, so that a job file's decimal is kept exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epsilon(u64);
+
+impl Epsilon {
+    /// What [`Epsilon::parse`] accepts.
+    pub const RANGE: &'static str = "a decimal of at least 0.000001 and at most 20";
+    const SCALE: u32 = 6;
+
+    /// Reads a decimal such as `1` or `0.25`.
+    ///
+    /// # Errors
+    /// Not a decimal, outside [`Epsilon::RANGE`], or finer than a millionth.
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
+        let millionths = Decimal::parse(text)
+            .map_err(UnitError::NotADecimal)?
+            .scaled(Self::SCALE)
+            .and_then(|v| u64::try_from(v).ok())
+            .filter(|v| (1..=20_000_000).contains(v))
+            .ok_or(UnitError::OutOfRange(Self::RANGE))?;
+        Ok(Epsilon(millionths))
+    }
+
+    /// The value as a float, correctly rounded.
+    pub fn value(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl std::fmt::Display for Epsilon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.value())
+    }
+}
+
+/// δ of (ε, δ), in units of 10⁻¹⁸.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delta(u64);
+
+impl Delta {
+    /// What [`Delta::parse`] accepts.
+    pub const RANGE: &'static str = "a decimal of at least 1e-15 and at most 0.01";
+    const SCALE: u32 = 18;
+
+    /// No δ at all: the loss of a job whose keys are all public.
+    pub const ZERO: Delta = Delta(0);
+
+    /// Reads a decimal such as `1e-9`.
+    ///
+    /// # Errors
+    /// Not a decimal, outside [`Delta::RANGE`], or finer than 10⁻¹⁸.
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
+        let units = Decimal::parse(text)
+            .map_err(UnitError::NotADecimal)?
+            .scaled(Self::SCALE)
+            .and_then(|v| u64::try_from(v).ok())
+            .filter(|v| (1_000..=10_000_000_000_000_000).contains(v))
+            .ok_or(UnitError::OutOfRange(Self::RANGE))?;
+        Ok(Delta(units))
+    }
+
+    /// From a stored number of units of 10⁻¹⁸.
+    pub fn from_units(units: u64) -> Self {
+        Delta(units)
+    }
+
+    /// The number of units of 10⁻¹⁸.
+    pub fn units(self) -> u64 {
+        self.0
+    }
+
+    /// The value as a float, correctly rounded.
+    pub fn value(self) -> f64 {
+        self.0 as f64 / 1e18
+    }
+
+    /// The part of this δ that a job with private keys lets the thresholds use: 9/20, rounded
+    /// down, near the best split (`docs/privacy.md`, *Splitting δ*).
+    pub fn threshold_share(self) -> Self {
+        // u128: 9 × 10¹⁶ × 10 fits, but leave no doubt.
+        Delta((u128::from(self.0) * 9 / 20) as u64)
+    }
+
+    /// `self − other`, or `None` if that is negative.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Delta)
+    }
+
+    /// `self + other`, or `None` on overflow.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Delta)
+    }
+}
+
+impl std::fmt::Display for Delta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:e}", self.value())
+    }
+}
+
+/// ρ of zero-concentrated differential privacy, as a float that is never below the true value.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Rho(f64);
+
+impl Rho {
+    /// The value.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+/// μ² = (sensitivity / σ)², in units of 2⁻⁶⁰, always rounded up. ρ = μ²/2. Composition adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MuSquared(u128);
+
+impl MuSquared {
+    /// Binary digits after the point.
+    pub const FRACTION_BITS: u32 = 60;
+
+    /// From a stored number of units of 2⁻⁶⁰.
+    pub fn from_units(units: u128) -> Self {
+        MuSquared(units)
+    }
+
+    /// The number of units of 2⁻⁶⁰.
+    pub fn units(self) -> u128 {
+        self.0
+    }
+
+    /// ⌈(sensitivity/σ)² · 2⁶⁰⌉ units, exactly; both in grid units, σ > 0, both below 2⁶², and
+    /// their ratio below 2³⁰.
+    pub fn of_gaussian_up(sensitivity: u64, sigma: u64) -> Self {
+        assert!(sigma > 0 && sigma < 1 << 62 && sensitivity < 1 << 62, "limited by the plan");
+        assert!(sensitivity / sigma < 1 << 30, "limited by the plan");
+        let (numerator, denominator) = (square(sensitivity), square(sigma));
+        let mut units = numerator / denominator;
+        let mut rest = numerator % denominator;
+        // Long division, one binary digit after the point at a time: rest < 2¹²⁴, so no overflow.
+        for _ in 0..Self::FRACTION_BITS {
+            rest <<= 1;
+            units <<= 1;
+            if rest >= denominator {
+                rest -= denominator;
+                units |= 1;
+            }
+        }
+        MuSquared(units + u128::from(rest > 0))
+    }
+
+    /// The largest representable value that is not above `value` (finite, 0 ≤ value < 2⁶⁰).
+    pub fn floor_from(value: f64) -> Self {
+        assert!((0.0..(1u64 << 60) as f64).contains(&value), "limited by the conversion");
+        // Exact: multiplying by a power of two changes the exponent only; `as` truncates.
+        MuSquared((value * (1u64 << 60) as f64) as u128)
+    }
+
+    /// The value as a float that is never below the true one.
+    pub fn value_up(self) -> f64 {
+        let nearest = self.0 as f64 / (1u64 << 60) as f64;
+        if self.0 == 0 { 0.0 } else { nearest.next_up() }
+    }
+
+    /// ρ = μ²/2, never below the true value.
+    pub fn rho_up(self) -> Rho {
+        Rho(self.value_up() / 2.0)
+    }
+
+    /// `self + other`, or `None` on overflow.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(MuSquared)
+    }
+
+    /// `self − other`, or `None` if that is negative.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(MuSquared)
+    }
+}
+
+fn square(x: u64) -> u128 {
+    u128::from(x) * u128::from(x)
+}
+
+/// A price, spent or to be spent: the Gaussian part and the δ of the thresholds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrivacyLoss {
+    /// Σ μ² over the job's statistics.
+    pub mu_squared: MuSquared,
+    /// Σ of the thresholds' δ; zero when all keys are public.
+    pub threshold_delta: Delta,
+}
+
+impl PrivacyLoss {
+    /// The loss of both together, or `None` on overflow.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        Some(PrivacyLoss {
+            mu_squared: self.mu_squared.checked_add(other.mu_squared)?,
+            threshold_delta: self.threshold_delta.checked_add(other.threshold_delta)?,
+        })
+    }
+}
+
+/// A limit on loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivacyBudget {
+    /// Limit of Σ μ².
+    pub mu_squared: MuSquared,
+    /// Limit of Σ of the thresholds' δ.
+    pub threshold_delta: Delta,
+}
+
+impl PrivacyBudget {
+    /// Does `loss` fit? Integer comparison, no tolerance.
+    pub fn allows(self, loss: PrivacyLoss) -> bool {
+        loss.mu_squared <= self.mu_squared && loss.threshold_delta <= self.threshold_delta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epsilon_and_delta_refuse_what_is_no_parameter() {
+        for text in ["0", "-1", "NaN", "1e400", "inf", "", "1e-7", "21", "0x1", "1,5"] {
+            assert!(Epsilon::parse(text).is_err(), "epsilon {text:?}");
+        }
+        for text in ["0", "-1e-9", "NaN", "1e400", "1e-16", "0.02", "1"] {
+            assert!(Delta::parse(text).is_err(), "delta {text:?}");
+        }
+        assert_eq!(Epsilon::parse("0.25").map(|e| e.value()), Ok(0.25));
+        assert_eq!(Delta::parse("1e-9").map(|d| d.units()), Ok(1_000_000_000));
+    }
+
+    #[test]
+    fn mu_squared_is_the_exact_ratio_rounded_up() {
+        assert_eq!(MuSquared::of_gaussian_up(1, 1).units(), 1 << 60);
+        assert_eq!(MuSquared::of_gaussian_up(1, 2).units(), 1 << 58);
+        // 1/9 · 2⁶⁰ = 128102389400760775.1…, rounded up
+        assert_eq!(MuSquared::of_gaussian_up(1, 3).units(), 128_102_389_400_760_776);
+        assert_eq!(MuSquared::of_gaussian_up((1 << 62) - 1, (1 << 62) - 1).units(), 1 << 60);
+    }
+
+    #[test]
+    fn float_views_of_mu_squared_are_never_below() {
+        for units in [1u128, 3, (1 << 60) - 1, (1 << 60) + 1, 123_456_789_012_345_678_901] {
+            let mu2 = MuSquared::from_units(units);
+            assert!(mu2.value_up() * (1u64 << 60) as f64 >= units as f64);
+            assert!(MuSquared::floor_from(mu2.value_up()) >= mu2);
+        }
+    }
+
+    #[test]
+    fn budget_comparison_has_no_tolerance() {
+        let budget =
+            PrivacyBudget { mu_squared: MuSquared(10), threshold_delta: Delta::from_units(5) };
+        let loss = |mu2, delta| PrivacyLoss {
+            mu_squared: MuSquared(mu2),
+            threshold_delta: Delta::from_units(delta),
+        };
+        assert!(budget.allows(loss(10, 5)));
+        assert!(!budget.allows(loss(11, 5)));
+        assert!(!budget.allows(loss(10, 6)));
+    }
+}

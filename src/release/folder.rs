@@ -1,0 +1,137 @@
+//! A folder that appears whole or not at all.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::error::{Error, Result};
+use crate::findings;
+
+/// A release being written, beside its final place. Removed when dropped.
+pub struct Draft {
+    place: TempDir,
+    target: PathBuf,
+}
+
+impl Draft {
+    /// Makes the draft's folder in the parent of `target`.
+    ///
+    /// # Errors
+    /// The parent cannot be made or written.
+    pub(super) fn beside(target: &Path) -> Result<Draft> {
+        let parent = parent_of(target);
+        let failed = |e: &std::io::Error| not_writable(&parent, e);
+        std::fs::create_dir_all(&parent).map_err(|e| failed(&e))?;
+        let place = tempfile::Builder::new().prefix(".discretail-").tempdir_in(&parent);
+        Ok(Draft { place: place.map_err(|e| failed(&e))?, target: target.to_owned() })
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// Writes one file through to the disk.
+    pub(super) fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let path = self.path(name);
+        let write = || {
+            let mut file = BufWriter::new(File::create_new(&path)?);
+            content(&mut file)?;
+            file.flush()?;
+            file.get_ref().sync_all()
+        };
+        write().map_err(|e| not_writable(&path, &e))
+    }
+
+    /// Moves the draft to its place. With `force`, what stands there is replaced.
+    ///
+    /// # Errors
+    /// Something stands there and `force` is not given, or the disk refuses.
+    pub fn publish(self, force: bool) -> Result<()> {
+        let Draft { place, target } = self;
+        let failed = |e: std::io::Error| not_writable(&target, &e);
+        File::open(place.path()).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        // Readers of a release need not be the user who made it.
+        open_to_readers(place.path()).map_err(failed)?;
+        let old = if target.exists() && force {
+            let parent = parent_of(&target);
+            let aside = tempfile::Builder::new().prefix(".discretail-old-").tempdir_in(parent);
+            let aside = aside.map_err(failed)?;
+            std::fs::rename(&target, aside.path().join("release")).map_err(failed)?;
+            Some(aside)
+        } else {
+            None
+        };
+        // Linux refuses to rename over a folder that has files.
+        if let Err(e) = std::fs::rename(place.path(), &target) {
+            return Err(match e.kind() {
+                std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists => {
+                    Error::invalid(findings::release_exists(&target))
+                }
+                _ => failed(e),
+            });
+        }
+        // The folder has moved away, so there is nothing left to remove.
+        let _ = place.keep();
+        File::open(parent_of(&target)).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        drop(old);
+        Ok(())
+    }
+}
+
+fn open_to_readers(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+fn parent_of(target: &Path) -> PathBuf {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn not_writable(path: &Path, cause: &std::io::Error) -> Error {
+    Error::environment(findings::release_not_writable(path, cause))
+}
+
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn digest_of_file(path: &Path) -> Result<String> {
+    let digest = || -> std::io::Result<String> {
+        let (mut hasher, mut file, mut block) = (Sha256::new(), File::open(path)?, [0; 1 << 16]);
+        loop {
+            match file.read(&mut block)? {
+                0 => break,
+                n => hasher.update(&block[..n]),
+            }
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    };
+    digest().map_err(|e| not_writable(path, &e))
+}
+
+/// Does `folder` hold the whole release of the job with this content: its manifest, and every
+/// file that the manifest names, unchanged? If so, the digest of the manifest.
+pub fn is_complete(folder: &Path, job_digest: &str) -> Option<String> {
+    let path = folder.join("manifest.json");
+    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+    if manifest["job"]["digest"] != job_digest {
+        return None;
+    }
+    let files = manifest["files"].as_array()?;
+    let unchanged = files.iter().all(|file| {
+        let name = file["name"].as_str().unwrap_or_default();
+        let digest = digest_of_file(&folder.join(name)).ok();
+        !name.contains('/') && digest.as_deref() == file["sha256"].as_str()
+    });
+    (unchanged && !files.is_empty()).then(|| digest_of_file(&path).ok()).flatten()
+}

@@ -1,0 +1,220 @@
+//! manifest.json: what was released, at what price, from which facts.
+//!
+//! The headings follow OpenDP's registry of deployments, so that a release can be registered as
+//! it is. Meanings never change; fields may be added.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::mechanism::opendp_epsilon;
+use crate::plan::{LevelPlan, Plan, Selection};
+use crate::privacy::epsilon_of;
+
+/// The manifest of a release.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Manifest {
+    manifest_version: u32,
+    tool: String,
+    job: JobEntry,
+    variant: &'static str,
+    privacy_unit: UnitEntry,
+    deployment_model: &'static str,
+    parameters: Parameters,
+    mechanisms: Vec<Event>,
+    key_sets: Vec<KeySetEntry>,
+    composition: &'static str,
+    post_processing: &'static str,
+    unprotected_quantities: Vec<&'static str>,
+    files: Vec<FileEntry>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct JobEntry {
+    id: String,
+    digest: String,
+    recipient: String,
+    population: String,
+    first_day: String,
+    last_day: String,
+    timezone: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct UnitEntry {
+    unit: &'static str,
+    neighbours: &'static str,
+}
+
+/// The whole job's price, in every currency of the field.
+#[derive(Clone, Debug, Serialize)]
+struct Parameters {
+    /// What the job states, and what holds.
+    epsilon: f64,
+    delta: f64,
+    /// Σ μ² in units of 2⁻⁶⁰, as the ledger counts.
+    mu_squared_units: String,
+    mu: f64,
+    rho: f64,
+    /// The part of δ that thresholds use.
+    threshold_delta: f64,
+    /// ε that ρ gives at the rest of δ: never above `epsilon`.
+    epsilon_of_rho: f64,
+    opendp_rho: f64,
+    opendp_epsilon: f64,
+}
+
+/// One mechanism run, with all that is needed to price it again.
+#[derive(Clone, Debug, Serialize)]
+struct Event {
+    file: String,
+    statistic: &'static str,
+    mechanism: &'static str,
+    grid_units_per_unit: u64,
+    norm_bound: u64,
+    cell_cap: u64,
+    sigma: u64,
+    sigma_natural: f64,
+    mu_squared_units: String,
+    threshold: Option<i64>,
+    threshold_delta: Option<f64>,
+    cells_max: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct KeySetEntry {
+    file: String,
+    keys: Vec<String>,
+    selection: &'static str,
+    origin: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct FileEntry {
+    name: String,
+    sha256: String,
+}
+
+impl Manifest {
+    pub(super) fn new(plan: &Plan) -> Result<Manifest> {
+        let job = &plan.job;
+        Ok(Manifest {
+            manifest_version: 1,
+            tool: concat!("discretail ", env!("CARGO_PKG_VERSION")).to_owned(),
+            job: JobEntry {
+                id: job.id.clone(),
+                digest: job.digest.clone(),
+                recipient: job.recipient.clone(),
+                population: job.ledger.population.clone(),
+                first_day: job.payments.period.first().to_string(),
+                last_day: job.payments.period.last().to_string(),
+                timezone: job.payments.zone.name().to_owned(),
+            },
+            variant: "zero-concentrated differential privacy, converted to (epsilon, delta)",
+            privacy_unit: UnitEntry {
+                unit: job.privacy.unit.name(),
+                neighbours: "all payments of one unit added or removed",
+            },
+            deployment_model: "central",
+            parameters: parameters(plan)?,
+            mechanisms: events(plan),
+            key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
+            composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
+            post_processing: "rounding of money, ratios, 95 % intervals of the noise",
+            unprotected_quantities: Vec::new(),
+            files: Vec::new(),
+        })
+    }
+
+    pub(super) fn add_file(&mut self, name: &str, sha256: String) {
+        self.files.push(FileEntry { name: name.to_owned(), sha256 });
+    }
+
+    /// The guarantee as JSON, for the footer of every file.
+    pub(super) fn guarantee(&self) -> String {
+        serde_json::json!({
+            "tool": self.tool,
+            "job": self.job.id,
+            "job_digest": self.job.digest,
+            "variant": self.variant,
+            "privacy_unit": self.privacy_unit,
+            "epsilon": self.parameters.epsilon,
+            "delta": self.parameters.delta,
+            "rho": self.parameters.rho,
+        })
+        .to_string()
+    }
+
+    pub(super) fn write(&self, mut file: impl Write) -> std::io::Result<()> {
+        serde_json::to_writer_pretty(&mut file, self)?;
+        file.write_all(b"\n")
+    }
+}
+
+fn parameters(plan: &Plan) -> Result<Parameters> {
+    let privacy = plan.job.privacy;
+    let rest = privacy
+        .delta
+        .checked_sub(plan.loss.threshold_delta)
+        .expect("cannot fail because thresholds use a part of delta");
+    let rho = plan.loss.mu_squared.rho_up();
+    let (opendp_rho, opendp_epsilon) = opendp_epsilon(plan, rest.value())
+        .map_err(|cause| Error::environment(findings::mechanism_failed(&cause)))?;
+    Ok(Parameters {
+        epsilon: privacy.epsilon.value(),
+        delta: privacy.delta.value(),
+        mu_squared_units: plan.loss.mu_squared.units().to_string(),
+        mu: plan.loss.mu_squared.value_up().sqrt().next_up(),
+        rho: rho.value(),
+        threshold_delta: plan.loss.threshold_delta.value(),
+        epsilon_of_rho: epsilon_of(rho, rest.value()),
+        opendp_rho,
+        opendp_epsilon,
+    })
+}
+
+fn events(plan: &Plan) -> Vec<Event> {
+    let mut events = Vec::new();
+    for level in &plan.levels {
+        for statistic in &level.statistics {
+            let (mut threshold, mut threshold_delta, mut cells_max) = (None, None, None);
+            if let Selection::Threshold { threshold: t, cells_max: k, delta } = level.selection {
+                (threshold, threshold_delta, cells_max) = (Some(t), Some(delta.value()), Some(k));
+            }
+            events.push(Event {
+                file: format!("{}.parquet", level.file),
+                statistic: statistic.kind.name(),
+                mechanism: "discrete Gaussian (Canonne, Kamath and Steinke 2020)",
+                grid_units_per_unit: 1 << statistic.grid_bits,
+                norm_bound: statistic.bound.norm(),
+                cell_cap: statistic.bound.cell_cap(),
+                sigma: statistic.sigma,
+                sigma_natural: statistic.to_natural(statistic.sigma as f64),
+                mu_squared_units: statistic.mu_squared.units().to_string(),
+                threshold,
+                threshold_delta,
+                cells_max,
+            });
+        }
+    }
+    events
+}
+
+fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {
+    let public = level.selection == Selection::Public;
+    let registry = plan.job.registry.as_ref().map(|registry| registry.file.as_str());
+    let origin = if public {
+        let registry = registry.map_or(String::new(), |file| format!(", the table {file}"));
+        format!("the job's period and [keys]{registry}")
+    } else {
+        "noised customers of the data, above a threshold".to_owned()
+    };
+    KeySetEntry {
+        file: format!("{}.parquet", level.file),
+        keys: level.keys.iter().map(|key| key.name().to_owned()).collect(),
+        selection: if public { "public" } else { "private" },
+        origin,
+    }
+}

@@ -1,0 +1,131 @@
+//! Parquet: one table for each level.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Float64Array, RecordBatch, StringDictionaryBuilder,
+    UInt8Array,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::error::ArrowError;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue as FooterEntry;
+use parquet::file::properties::WriterProperties;
+
+use crate::estimate::{Interval, Table, Values};
+use crate::job::Insight;
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
+
+/// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
+const SCHEMA_VERSION: &str = "1";
+
+/// Digits of money columns.
+const MONEY_PRECISION: u8 = 27;
+
+/// Writes one table; `guarantee` goes into the footer.
+pub(super) fn write(
+    plan: &Plan,
+    level: &LevelPlan,
+    table: &Table,
+    guarantee: &str,
+    file: impl Write + Send,
+) -> std::io::Result<()> {
+    let batch = batch(plan, level, table).map_err(std::io::Error::other)?;
+    let footer = [("discretail.schema", SCHEMA_VERSION), ("discretail.guarantee", guarantee)];
+    let footer = footer.map(|(key, value)| FooterEntry::new(key.to_owned(), value.to_owned()));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(concat!("discretail ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(footer.to_vec()))
+        .build();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
+    writer.write(&batch)?;
+    writer.close()?;
+    Ok(())
+}
+
+fn batch(plan: &Plan, level: &LevelPlan, table: &Table) -> Result<RecordBatch, ArrowError> {
+    let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
+    for (place, key) in level.keys.iter().enumerate() {
+        let array = key_column(&table.keys, place)?;
+        columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
+    }
+    for (insight, values) in &table.insights {
+        columns.extend(insight_columns(plan, *insight, values)?);
+    }
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+fn key_column(keys: &[CellKey], place: usize) -> Result<ArrayRef, ArrowError> {
+    // All values of one key are of one kind.
+    Ok(match keys.first().map(|key| &key[place]) {
+        Some(KeyValue::Date(_)) => {
+            Arc::new(Date32Array::from_iter_values(keys.iter().map(|key| match &key[place] {
+                KeyValue::Date(date) => {
+                    date.signed_duration_since(chrono::NaiveDate::default()).num_days() as i32
+                }
+                _ => unreachable!("all values of one key are of one kind"),
+            })))
+        }
+        Some(KeyValue::Number(_)) => {
+            Arc::new(UInt8Array::from_iter_values(keys.iter().map(|key| match &key[place] {
+                KeyValue::Number(number) => *number,
+                _ => unreachable!("all values of one key are of one kind"),
+            })))
+        }
+        _ => {
+            let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+            for key in keys {
+                if let KeyValue::Text(text) = &key[place] {
+                    builder.append(text)?;
+                }
+            }
+            Arc::new(builder.finish())
+        }
+    })
+}
+
+fn insight_columns(
+    plan: &Plan,
+    insight: Insight,
+    values: &Values,
+) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
+    let name = insight.name();
+    let names = [name.to_owned(), format!("{name}_low"), format!("{name}_high")];
+    let arrays: [ArrayRef; 3] = match values {
+        Values::Counts(values) => {
+            let column = |pick: fn(&Interval<f64>) -> f64| -> ArrayRef {
+                Arc::new(Float64Array::from_iter_values(values.iter().map(pick)))
+            };
+            [column(|i| i.value), column(|i| i.low), column(|i| i.high)]
+        }
+        Values::Money(values) => {
+            let places = plan.job.payments.money_places() as i8;
+            let column = |pick: fn(&Interval<i128>) -> i128| -> Result<ArrayRef, ArrowError> {
+                let values = values.iter().map(|value| value.as_ref().map(pick));
+                let array = Decimal128Array::from_iter(values);
+                Ok(Arc::new(array.with_precision_and_scale(MONEY_PRECISION, places)?))
+            };
+            [column(|i| i.value)?, column(|i| i.low)?, column(|i| i.high)?]
+        }
+    };
+    let nullable = matches!(insight, Insight::AverageTicket);
+    let field = |(name, array): (String, &ArrayRef)| {
+        let field = Field::new(name, array.data_type().clone(), nullable);
+        match array.data_type() {
+            DataType::Decimal128(..) => {
+                let codes: Vec<&str> =
+                    plan.job.payments.currencies.iter().map(|c| c.code()).collect();
+                let metadata = HashMap::from([("currency".to_owned(), codes.join(","))]);
+                field.with_metadata(metadata)
+            }
+            _ => field,
+        }
+    };
+    let fields: Vec<Field> = names.into_iter().zip(&arrays).map(field).collect();
+    Ok(fields.into_iter().zip(arrays).collect())
+}
