@@ -1,7 +1,7 @@
 //! SQL expressions of the job, parsed by polars and proven to work row by row.
 
 use polars::chunked_array::cast::CastOptions;
-use polars::prelude::{Expr, NULL, Schema, lit};
+use polars::prelude::{Expr, NULL, Schema, col, lit};
 use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
@@ -34,8 +34,9 @@ impl SqlExpression {
         text: &str,
         span: std::ops::Range<usize>,
     ) -> Result<Self, Finding> {
-        let expr = polars::sql::sql_expr(text)
-            .map_err(|e| findings::sql_wrong(key, &e.to_string()).at(span.clone()))?;
+        // A plain word is a column, also if SQL has a use for it, as for `user`.
+        let expr = if is_plain_word(text) { Ok(col(text)) } else { polars::sql::sql_expr(text) };
+        let expr = expr.map_err(|e| findings::sql_wrong(key, &e.to_string()).at(span.clone()))?;
         let expr = expr.map_expr(lenient);
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
@@ -81,6 +82,11 @@ fn unwrap_to_timestamp(text: &str) -> Option<(String, Option<String>)> {
         Some(_) => return None,
     };
     args.next().is_none().then_some((inner, format))
+}
+
+fn is_plain_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Casts that fail give null instead of stopping the job with a message that shows the value.
@@ -162,7 +168,8 @@ mod tests {
             "STRPTIME(paid, '%Y-%m-%d')",
             "ROUND(amt, 2)",
             "ABS(amt)",
-            "user IS NOT NULL",
+            "user",
+            "\"user\" IS NOT NULL",
         ] {
             assert_eq!(code(text), None, "{text}");
         }
