@@ -21,6 +21,8 @@ pub mod engine;
 pub mod error;
 pub mod estimate;
 pub mod findings;
+#[cfg(test)]
+mod fixture;
 pub mod job;
 pub mod ledger;
 pub mod mechanism;

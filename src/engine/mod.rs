@@ -6,6 +6,8 @@
 
 pub mod local;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Result;
 use crate::plan::{CellKey, Plan};

@@ -2,6 +2,8 @@
 //! the only one that can make [`NoisyTotals`].
 
 mod gaussian;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;

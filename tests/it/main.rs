@@ -4,7 +4,4 @@ mod bad_input;
 mod cli;
 mod common;
 mod crash;
-mod engines;
-mod mechanism;
-mod sensitivity;
 mod tidy;

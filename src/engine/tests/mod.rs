@@ -1,0 +1,81 @@
+//! The engines against each other, and against the bound.
+
+mod agreement;
+mod sensitivity;
+
+use proptest::prelude::*;
+
+use crate::fixture::{DAYS, Row};
+
+/// Amounts from the smallest to the cap, refunds among them.
+fn amount() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        6 => 1i64..20_000,
+        2 => -5_000i64..1,
+        1 => Just(1_000_000_000_000i64),
+        1 => Just(-1_000_000_000_000i64),
+    ]
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    // Few users with many payments and many with few.
+    let user = prop_oneof![0u32..3, 0u32..30];
+    (user, 0u32..10, 0..DAYS * 1440, amount(), 0u32..3).prop_map(
+        |(user, merchant, minute, amount, wallet)| Row {
+            user,
+            merchant,
+            // The hour that daylight saving takes away shifts the last ones out of the period.
+            minute: minute.min(DAYS * 1440 - 120),
+            amount,
+            wallet,
+        },
+    )
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    prop::collection::vec(row(), 0..200)
+}
+
+/// A report of one to three levels with any keys, selection, bounds and caps.
+fn report() -> impl Strategy<Value = String> {
+    let keys = prop::sample::subsequence(
+        vec!["merchant", "region", "week", "month", "weekday", "hour", "wallet"],
+        0..4,
+    );
+    let levels = prop::collection::vec(keys.prop_shuffle(), 1..3).prop_map(|mut levels| {
+        levels.sort();
+        levels.dedup_by_key(|level| {
+            let mut sorted = level.clone();
+            sorted.sort_unstable();
+            sorted
+        });
+        if levels.len() == 2 && sorted(&levels[0]) == sorted(&levels[1]) {
+            levels.pop();
+        }
+        levels
+    });
+    let bounds = (1u32..6, 1u32..30, 1u32..2000);
+    (levels, any::<bool>(), 1u32..8, bounds, any::<bool>()).prop_map(
+        |(levels, private, cells_max, (customers, payments, sales), capped)| {
+            let keys = if private { "private" } else { "public" };
+            let caps = if capped {
+                format!("cell_caps = {{ payments = 1, sales = \"{}.5\" }}", sales / 2 + 1)
+            } else {
+                String::new()
+            };
+            let sales = sales + 2;
+            format!(
+                "levels = {levels:?}\nkeys = \"{keys}\"\ncells_max = {cells_max}\n\
+                 insights = [\"customers\", \"payments\", \"sales\"]\n{caps}\n\
+                 bounds = {{ customers = {customers}.25, payments = {payments}, \
+                 sales = \"{sales}.01\" }}",
+            )
+        },
+    )
+}
+
+fn sorted<'a>(level: &[&'a str]) -> Vec<&'a str> {
+    let mut sorted = level.to_vec();
+    sorted.sort_unstable();
+    sorted
+}

@@ -1,0 +1,113 @@
+//! Removing any user changes each statistic by at most its bound, as exact integers (Lemma 2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{report, rows};
+use crate::engine::ExactTotals;
+use crate::fixture::{DAYS, Market, Row};
+use crate::plan::{CellKey, Plan, Selection};
+
+/// Removes each user in turn and compares the change with the bounds.
+fn check_every_user(rows: &[Row], reports: &[String]) {
+    let market = Market::new(rows);
+    let plan = market.plan(reports);
+    let all = market.local(&plan, 2);
+    let users: BTreeSet<u32> = rows.iter().map(|row| row.user).collect();
+    for user in users {
+        let (mine, others): (Vec<Row>, Vec<Row>) =
+            rows.iter().cloned().partition(|row| row.user == user);
+        market.set_payments(&others);
+        let without = market.local(&plan, 1);
+        compare(&plan, &all, &without, user);
+        // What the removed user changed is what they contribute alone.
+        market.set_payments(&mine);
+        let alone = market.local(&plan, 1);
+        for level in 0..plan.levels.len() {
+            for statistic in 0..plan.levels[level].statistics.len() {
+                let change = change(&all, &without, level, statistic);
+                let alone = cells(&alone, level, statistic);
+                let nonzero = |map: BTreeMap<CellKey, i128>| -> BTreeMap<CellKey, i128> {
+                    map.into_iter().filter(|&(_, value)| value != 0).collect()
+                };
+                assert!(nonzero(change) == nonzero(alone), "user {user} changed another's part");
+            }
+        }
+    }
+}
+
+fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: u32) {
+    for (place, level) in plan.levels.iter().enumerate() {
+        for (statistic, plan) in level.statistics.iter().enumerate() {
+            let change = change(all, without, place, statistic);
+            let squares: u128 = change.values().map(|v| v.unsigned_abs().pow(2)).sum();
+            let bound = u128::from(plan.bound.norm()).pow(2);
+            assert!(squares <= bound, "user {user}, {} of {}", plan.kind.name(), level.file);
+        }
+        if let Selection::Threshold { cells_max, .. } = level.selection {
+            let count = |totals: &ExactTotals| totals.levels[place].keys.len();
+            assert!(count(all) - count(without) <= cells_max as usize, "user {user} has more keys");
+        }
+    }
+}
+
+fn cells(totals: &ExactTotals, level: usize, statistic: usize) -> BTreeMap<CellKey, i128> {
+    let level = &totals.levels[level];
+    let values = level.sums[statistic].iter().map(|&value| i128::from(value));
+    level.keys.iter().cloned().zip(values).collect()
+}
+
+fn change(
+    all: &ExactTotals,
+    without: &ExactTotals,
+    level: usize,
+    statistic: usize,
+) -> BTreeMap<CellKey, i128> {
+    let mut change = cells(all, level, statistic);
+    for (key, value) in cells(without, level, statistic) {
+        *change.entry(key).or_default() -= value;
+    }
+    change
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn random_users_are_within_the_bound(rows in rows(), report in report()) {
+        check_every_user(&rows, &[report]);
+    }
+}
+
+#[test]
+fn adversarial_users_are_within_the_bound() {
+    let pay = |user, merchant, minute, amount| Row { user, merchant, minute, amount, wallet: 0 };
+    let largest = 1_000_000_000_000;
+    let mut rows = Vec::new();
+    // 0: every merchant, every day, most hours; 1: the same as refunds.
+    for day in 0..DAYS {
+        for merchant in 0..10 {
+            rows.push(pay(0, merchant, day * 1440 + 97 * merchant, largest));
+            rows.push(pay(1, merchant, day * 1440 + 97 * merchant, -largest));
+        }
+    }
+    // 2: 20,000 payments in one cell; 3: one payment of one cent; 4: nothing but zeros.
+    rows.extend((0..20_000).map(|_| pay(2, 3, 60, largest)));
+    rows.push(pay(3, 9, 0, 1));
+    rows.extend((0..50).map(|i| pay(4, 5, i * 1440, 0)));
+    // 5: largest amounts that cancel out; 6: exactly at the cell cap; 7: alone with its keys.
+    rows.extend([pay(5, 1, 0, largest), pay(5, 1, 1, -largest), pay(5, 2, 0, largest)]);
+    rows.extend((0..10).map(|m| pay(6, m, 600, 10_000)));
+    rows.push(Row { wallet: 2, ..pay(7, 8, 119 * 1440, 500) });
+    let bounds = "bounds = { customers = 2, payments = 5, sales = \"100.00\" }\n\
+                  insights = [\"customers\", \"payments\", \"sales\"]\n";
+    let levels = "levels = [[], [\"merchant\"], [\"merchant\", \"day\", \"hour\"], [\"wallet\"]]\n";
+    check_every_user(
+        &rows,
+        &[
+            format!("{bounds}{levels}keys = \"public\""),
+            format!("{bounds}{levels}keys = \"private\"\ncells_max = 3"),
+        ],
+    );
+}

@@ -1,0 +1,113 @@
+//! Jobs and payments for the tests of several stations.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use polars::prelude::{ParquetWriter, df};
+use tempfile::TempDir;
+
+use crate::engine::local::Local;
+use crate::engine::reference::Reference;
+use crate::engine::{Engine, ExactTotals};
+use crate::job::Job;
+use crate::payments::ScanControl;
+use crate::plan::Plan;
+
+/// One payment of the tests.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) user: u32,
+    /// Merchants M0 to M9, in regions R0 to R2.
+    pub(crate) merchant: u32,
+    /// Minutes since the period's start, 1 January 2025 in Berlin.
+    pub(crate) minute: u32,
+    pub(crate) amount: i64,
+    pub(crate) wallet: u32,
+}
+
+/// A market: merchants, payments, and jobs on them.
+pub(crate) struct Market {
+    folder: TempDir,
+}
+
+pub(crate) const DAYS: u32 = 120;
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Market {
+    pub(crate) fn new(rows: &[Row]) -> Self {
+        let market = Market { folder: TempDir::new().expect("a temporary folder") };
+        let ids: Vec<String> = (0..10).map(|m| format!("M{m}")).collect();
+        let regions: Vec<String> = (0..10).map(|m| format!("R{}", m % 3)).collect();
+        let mut table = df!("merchant_id" => ids, "region" => regions).expect("a table");
+        write(&market.folder.path().join("merchants.parquet"), &mut table);
+        market.set_payments(rows);
+        market
+    }
+
+    pub(crate) fn set_payments(&self, rows: &[Row]) {
+        // 1 January 2025 in Berlin, in universal time.
+        let start = 1_735_686_000i64;
+        let mut table = df!(
+            "user" => rows.iter().map(|r| format!("user-{}", r.user)).collect::<Vec<_>>(),
+            "merchant" => rows.iter().map(|r| format!("M{}", r.merchant)).collect::<Vec<_>>(),
+            "time" => rows.iter().map(|r| start + 60 * i64::from(r.minute)).collect::<Vec<_>>(),
+            "amount" => rows.iter().map(|r| r.amount).collect::<Vec<_>>(),
+            "wallet" => rows.iter().map(|r| format!("w{}", r.wallet)).collect::<Vec<_>>(),
+        )
+        .expect("a table");
+        write(&self.folder.path().join("payments.parquet"), &mut table);
+    }
+
+    /// Plans a job of `reports`, each the text of a `[[report]]` section.
+    pub(crate) fn plan(&self, reports: &[String]) -> Plan {
+        let mut text = JOB.to_owned();
+        for (place, report) in reports.iter().enumerate() {
+            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
+            text.write_str(&name).expect("writes to a string");
+        }
+        let job = Job::parse(&text, self.folder.path());
+        job.and_then(Plan::new).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    pub(crate) fn local(&self, plan: &Plan, threads: usize) -> ExactTotals {
+        let control = ScanControl { cancelled: &NEVER, tick: &|| {} };
+        Local { control, threads }.totals(plan).expect("the payments are good")
+    }
+
+    pub(crate) fn reference(&self, plan: &Plan) -> ExactTotals {
+        let control = ScanControl { cancelled: &NEVER, tick: &|| {} };
+        Reference { control }.totals(plan).expect("the payments are good")
+    }
+}
+
+fn write(path: &Path, table: &mut polars::prelude::DataFrame) {
+    let file = std::fs::File::create(path).expect("creates");
+    ParquetWriter::new(file).finish(table).expect("writes");
+}
+
+const JOB: &str = r#"
+version = 1
+job = "test"
+recipient = "tests"
+[payments]
+files = ["payments.parquet"]
+timezone = "Europe/Berlin"
+first_day = 2025-01-01
+last_day = 2025-04-30
+currency = "EUR"
+columns = { user = "user", merchant = "merchant", time = "time", amount = "amount", wallet = "wallet" }
+[merchants]
+files = ["merchants.parquet"]
+[keys]
+wallet = ["w0", "w1", "w2"]
+[privacy]
+unit = "user"
+epsilon = "1"
+delta = "1e-6"
+[ledger]
+file = "ledger.sqlite"
+population = "people"
+epsilon_max = "4"
+delta_max = "1e-5"
+"#;

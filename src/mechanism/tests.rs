@@ -1,0 +1,151 @@
+//! The noise against its law, the price against opendp's, the threshold against its δ.
+
+use crate::engine::{ExactTotals, LevelTotals};
+use crate::fixture::Market;
+use crate::mechanism::{add_noise, opendp_epsilon, select};
+use crate::plan::{CellKey, KeyValue, Plan, Selection};
+use crate::privacy::epsilon_of;
+
+fn report(keys: &str, levels: &str) -> String {
+    format!(
+        "levels = {levels}\nkeys = \"{keys}\"\ncells_max = 5\n\
+         insights = [\"customers\", \"payments\", \"sales\"]\n\
+         bounds = {{ customers = 2, payments = 10, sales = \"300.00\" }}"
+    )
+}
+
+/// Totals of zero for every public cell.
+fn zeros(plan: &Plan) -> ExactTotals {
+    let levels = plan.levels.iter().map(|level| {
+        let keys = level.cells.public_keys(&plan.job).expect("public");
+        let sums = vec![vec![0; keys.len()]; level.statistics.len()];
+        LevelTotals { keys, sums }
+    });
+    ExactTotals { levels: levels.collect() }
+}
+
+#[test]
+fn price_agrees_with_opendp() {
+    let market = Market::new(&[]);
+    let plan =
+        market.plan(&[report("public", "[[], [\"region\"]]"), report("private", "[[\"wallet\"]]")]);
+    let delta = plan.job.privacy.delta.checked_sub(plan.loss.threshold_delta).expect("positive");
+    let (rho, epsilon) = opendp_epsilon(&plan, delta.value()).expect("opendp prices it");
+    let ours = plan.loss.mu_squared.rho_up().value();
+    assert!((rho / ours - 1.0).abs() < 1e-12, "{rho} {ours}");
+    let stated = epsilon_of(plan.loss.mu_squared.rho_up(), delta.value());
+    assert!((epsilon / stated - 1.0).abs() < 1e-6, "{epsilon} {stated}");
+    assert!(stated <= plan.job.privacy.epsilon.value());
+}
+
+/// False alarms: at most 1e-9 in all. The noise divided by σ is normal to within 2⁻¹⁶, so over
+/// n draws the mean is within z/√n and the mean square within 1 ± z·√(2/n), z = 6.5 for a tail of
+/// 4e-11 on each of four sides (the mean square by its normal approximation at n = 25,920); the
+/// tails beyond 2 σ are binomial with p = 0.0455, the same z.
+#[test]
+fn noise_has_its_mean_variance_and_tails() {
+    let market = Market::new(&[]);
+    let plan = market.plan(&[report("public", "[[\"merchant\", \"day\", \"hour\"]]")]);
+    let noisy = add_noise(&plan, zeros(&plan), 2).expect("draws");
+    for (statistic, values) in plan.levels[0].statistics.iter().zip(&noisy.levels[0].values) {
+        let scaled: Vec<f64> = values.iter().map(|&v| v as f64 / statistic.sigma as f64).collect();
+        let n = scaled.len() as f64;
+        assert_eq!(scaled.len(), 10 * 120 * 24);
+        let mean = scaled.iter().sum::<f64>() / n;
+        let square = scaled.iter().map(|x| x * x).sum::<f64>() / n;
+        let beyond = scaled.iter().filter(|x| x.abs() > 2.0).count() as f64 / n;
+        assert!(mean.abs() < 6.5 / n.sqrt(), "mean {mean}");
+        assert!((square - 1.0).abs() < 6.5 * (2.0 / n).sqrt(), "mean square {square}");
+        let p = 0.045_500_263_896_358_4;
+        assert!((beyond - p).abs() < 6.5 * (p * (1.0 - p) / n).sqrt(), "beyond 2 sigma {beyond}");
+    }
+}
+
+/// False alarms: at most 1e-9. Correlations of n independent pairs are within z/√n, z = 6.5, for
+/// three pairs of statistics and one of neighbours.
+#[test]
+fn noise_is_independent_between_statistics_and_cells() {
+    let market = Market::new(&[]);
+    let plan = market.plan(&[report("public", "[[\"merchant\", \"day\", \"hour\"]]")]);
+    let noisy = add_noise(&plan, zeros(&plan), 2).expect("draws");
+    let columns: Vec<Vec<f64>> = plan.levels[0]
+        .statistics
+        .iter()
+        .zip(&noisy.levels[0].values)
+        .map(|(s, values)| values.iter().map(|&v| v as f64 / s.sigma as f64).collect())
+        .collect();
+    let correlation = |a: &[f64], b: &[f64]| {
+        let n = a.len().min(b.len());
+        a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>() / n as f64
+    };
+    let limit = 6.5 / (columns[0].len() as f64 - 1.0).sqrt();
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        assert!(correlation(&columns[a], &columns[b]).abs() < limit, "statistics {a} and {b}");
+    }
+    assert!(correlation(&columns[0], &columns[0][1..]).abs() < limit, "neighbouring cells");
+    // Chunks and threads: no value of σ 2^16 and more is drawn twice in a row of 28,800 more often
+    // than by chance; equal runs would betray a shared generator.
+    let runs = noisy.levels[0].values[0].windows(2).filter(|w| w[0] == w[1]).count();
+    assert!(runs <= 8, "{runs} equal neighbours");
+}
+
+/// P[a user's own cell is shown] ≤ δ_level / K, by exact enumeration of the discrete Gaussian for
+/// thresholds computed at the plan's σ, which is at least 2^16: here the sum over the tail.
+#[test]
+fn a_cell_of_one_user_is_shown_with_at_most_its_share_of_delta() {
+    let market = Market::new(&[]);
+    let plan = market.plan(&[report("private", "[[\"merchant\"]]")]);
+    let level = &plan.levels[0];
+    let Selection::Threshold { threshold, cells_max, delta } = level.selection else {
+        panic!("private");
+    };
+    let customers = level.statistics[0];
+    let most = customers.bound.cap(1, customers.grid_bits);
+    let sigma = customers.sigma as f64;
+    // The law is symmetric and its normaliser is at least σ√(2π) (Poisson summation).
+    let mut tail = 0.0;
+    let mut x = (threshold - most) as f64;
+    loop {
+        let term = (-x * x / (2.0 * sigma * sigma)).exp();
+        tail += term;
+        if term < 1e-30 {
+            break;
+        }
+        x += 1.0;
+    }
+    let probability = tail / (sigma * (2.0 * std::f64::consts::PI).sqrt());
+    let share = delta.value() / f64::from(cells_max);
+    assert!(probability <= share, "{probability:e} > {share:e}");
+    assert!(probability > share * 0.99, "the threshold wastes nothing: {probability:e}");
+}
+
+#[test]
+fn keys_are_shown_from_the_threshold_on() {
+    let keys: Vec<CellKey> = ["a", "b", "c"]
+        .iter()
+        .map(|name| vec![KeyValue::Text((*name).into())].into_boxed_slice())
+        .collect();
+    let values = vec![vec![99, 100, 101], vec![1, 2, 3]];
+    let level = select(keys.clone(), values, 0, 100);
+    assert_eq!(level.keys, keys[1..]);
+    assert_eq!(level.values, vec![vec![100, 101], vec![2, 3]]);
+}
+
+#[test]
+fn more_cells_than_a_chunk_come_back_in_their_order() {
+    let market = Market::new(&[]);
+    let plan = market.plan(&[report("public", "[[\"merchant\", \"day\", \"hour\"]]")]);
+    let mut totals = zeros(&plan);
+    // Far apart against the noise, so the order shows.
+    for sums in &mut totals.levels[0].sums {
+        for (place, value) in sums.iter_mut().enumerate() {
+            *value = place as i64 * (1 << 40);
+        }
+    }
+    let keys = totals.levels[0].keys.clone();
+    let noisy = add_noise(&plan, totals, 3).expect("draws");
+    assert_eq!(noisy.levels[0].keys, keys);
+    for values in &noisy.levels[0].values {
+        assert!(values.is_sorted());
+    }
+}
