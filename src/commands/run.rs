@@ -84,6 +84,7 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     };
     let draft = release::write(plan, estimate(plan, noisy), &folder)?;
     draft.publish(args.force)?;
+    let folder = folder.canonicalize().unwrap_or(folder);
     publish(&mut ledger, plan, &folder)?;
     Ok(Outcome::Released(folder))
 }
