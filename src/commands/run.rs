@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, Request, Reservation, Terms};
 use crate::mechanism::add_noise;
 use crate::payments::{Scan, ScanControl};
 use crate::plan::Plan;
-use crate::release;
+use crate::release::{self, Draft};
 
 /// What became of a run.
 enum Outcome {
@@ -54,7 +54,7 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
         return Err(Error::invalid(findings::release_exists(&folder)));
     }
     let scan = Scan::open(plan)?;
-    let text = format!("reading {} in {} files", HumanBytes(scan.bytes()), scan.files());
+    let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
     drop(scan);
 
     let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
@@ -67,8 +67,10 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
         let control = ScanControl { cancelled: &cancelled, tick: &|| spinner.tick() };
         exact_totals(args, plan, control)
     };
-    let totals = match totals {
-        Ok(totals) => totals,
+    // A folder that cannot be written must show before the price is paid.
+    let ready = totals.and_then(|totals| Ok((totals, Draft::beside(&folder)?)));
+    let (totals, draft) = match ready {
+        Ok(ready) => ready,
         Err(error) => {
             // Nothing has been drawn, so nothing is owed. If another process changed the entry
             // meanwhile, what went wrong here is still what to show.
@@ -82,7 +84,7 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
         let _spinner = Progress::spinner("adding noise".to_owned());
         add_noise(plan, totals, threads(args.threads))?
     };
-    let draft = release::write(plan, estimate(plan, noisy), &folder)?;
+    release::write(plan, estimate(plan, noisy), &draft)?;
     draft.publish(args.force)?;
     let folder = folder.canonicalize().unwrap_or(folder);
     publish(&mut ledger, plan, &folder)?;

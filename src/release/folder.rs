@@ -21,7 +21,7 @@ impl Draft {
     ///
     /// # Errors
     /// The parent cannot be made or written.
-    pub(super) fn beside(target: &Path) -> Result<Draft> {
+    pub fn beside(target: &Path) -> Result<Draft> {
         let parent = parent_of(target);
         let failed = |e: &std::io::Error| not_writable(&parent, e);
         std::fs::create_dir_all(&parent).map_err(|e| failed(&e))?;

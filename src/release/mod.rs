@@ -4,8 +4,6 @@ mod folder;
 mod manifest;
 mod tables;
 
-use std::path::Path;
-
 use folder::digest_of_file;
 pub use folder::{Draft, is_complete};
 use manifest::Manifest;
@@ -14,13 +12,12 @@ use crate::error::Result;
 use crate::estimate::Estimates;
 use crate::plan::Plan;
 
-/// Writes the tables and the manifest into a draft beside `folder`; nothing is visible at
-/// `folder` until [`Draft::publish`].
+/// Writes the tables and the manifest into a draft; nothing is visible at the release's folder
+/// until [`Draft::publish`].
 ///
 /// # Errors
-/// The disk is full or not writable; the draft is removed.
-pub fn write(plan: &Plan, estimates: Estimates, folder: &Path) -> Result<Draft> {
-    let draft = Draft::beside(folder)?;
+/// The disk is full or not writable.
+pub fn write(plan: &Plan, estimates: Estimates, draft: &Draft) -> Result<()> {
     let mut manifest = Manifest::new(plan)?;
     for (level, table) in plan.levels.iter().zip(estimates.levels) {
         let name = format!("{}.parquet", level.file);
@@ -28,6 +25,5 @@ pub fn write(plan: &Plan, estimates: Estimates, folder: &Path) -> Result<Draft> 
         draft.write(&name, |file| tables::write(plan, level, &table, &footer, file))?;
         manifest.add_file(&name, digest_of_file(&draft.path(&name))?);
     }
-    draft.write("manifest.json", |file| manifest.write(file))?;
-    Ok(draft)
+    draft.write("manifest.json", |file| manifest.write(file))
 }
