@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use polars::prelude::{
-    Column, DataFrame, DataType, Engine, Expr, LazyFrame, PlanCallback, PolarsError, PolarsResult,
-    Schema, StringChunked,
+    Column, DataFrame, DataType, Engine, Expr, IntoLazy, LazyFrame, PlanCallback, PolarsError,
+    PolarsResult, Schema, StringChunked,
 };
 use polars_plan::utils::expr_to_leaf_column_names;
 
@@ -58,10 +58,10 @@ impl<'p> Scan<'p> {
         let mut findings = Vec::new();
         let expressions = expressions(plan);
         for (key, expression) in &expressions {
-            findings.extend(check(key, expression, &table, &schema, source));
+            findings.extend(check(key, expression, &schema, source));
         }
         if let Some(filter) = &source.filter {
-            findings.extend(check("where", filter, &table, &schema, source));
+            findings.extend(check("where", filter, &schema, source));
         }
         findings.extend(unmapped_currency(source, &schema));
         if findings.is_empty() {
@@ -165,7 +165,6 @@ fn is_text_like(dtype: &DataType) -> bool {
 fn check(
     key: &str,
     expression: &SqlExpression,
-    table: &LazyFrame,
     schema: &Schema,
     source: &PaymentsSource,
 ) -> Vec<Finding> {
@@ -178,11 +177,14 @@ fn check(
     if !missing.is_empty() {
         return missing;
     }
-    let typed = table.clone().select([expression.expr.clone().alias("x")]).collect_schema();
-    let dtype = match typed {
-        Ok(schema) => schema.get("x").cloned().unwrap_or(DataType::Null),
+    // On a table of these columns without rows, so that no message can quote one.
+    let none = DataFrame::empty_with_schema(schema).lazy();
+    #[expect(clippy::disallowed_methods, reason = "a table without rows")]
+    let typed = none.select([expression.expr.clone().alias("x")]).collect();
+    let dtype = match typed.as_ref().map(|table| table.schema().get("x").cloned()) {
+        Ok(dtype) => dtype.unwrap_or(DataType::Null),
         Err(cause) => {
-            let cause = first_line(&cause);
+            let cause = first_line(cause);
             return vec![findings::expression_unfit(key, &cause).at(expression.span.clone())];
         }
     };
