@@ -22,6 +22,12 @@ pub fn file_unreadable(path: &Path, cause: &dyn Display) -> Finding {
         .hint("check its permissions")
 }
 
+/// A file that can be opened but not understood.
+pub fn file_damaged(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new("file-damaged", format!("cannot read {}: {cause}", path.display()))
+        .hint("write the file again, or state its `format`; -v shows the reader's own words")
+}
+
 /// A file of no bytes.
 pub fn file_empty(path: &Path) -> Finding {
     Finding::new("file-empty", format!("{} has no bytes", path.display()))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -53,7 +53,7 @@ impl<'p> Scan<'p> {
         let schema = table.and_then(|mut table| Ok((table.collect_schema()?, table)));
         let (schema, table) = match schema {
             Ok(found) => found,
-            Err(cause) => return Err(unreadable(&cause, source)),
+            Err(cause) => return Err(unreadable_one(&files, &cause, source)),
         };
         let mut findings = Vec::new();
         let expressions = expressions(plan);
@@ -248,9 +248,21 @@ fn differing_file(
     })
 }
 
+/// Names the first file that cannot be read by itself.
+fn unreadable_one(files: &Files, cause: &PolarsError, source: &PaymentsSource) -> Error {
+    let read = |path: &PathBuf| {
+        let schema = files.scan_one(path, &source.csv).and_then(|mut t| t.collect_schema());
+        schema.err().map(|cause| unreadable_file(path, &cause))
+    };
+    match files.paths.iter().find_map(read) {
+        Some(finding) => Error::invalid(finding.at(source.span.clone())),
+        None => unreadable(cause, source),
+    }
+}
+
 fn unreadable_file(path: &Path, cause: &PolarsError) -> Finding {
     tracing::debug!("{cause}");
-    findings::file_unreadable(path, &kind_of(cause))
+    findings::file_damaged(path, &kind_of(cause))
 }
 
 fn selected(name: &str, expression: &SqlExpression, source: &PaymentsSource) -> Expr {
