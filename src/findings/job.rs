@@ -138,6 +138,12 @@ pub fn level_key_unknown(name: &str, known: &[&str]) -> Finding {
         .hint(did_you_mean(name, known))
 }
 
+/// Values are stated for something that is no column.
+pub fn key_set_unknown(name: &str, known: &[&str]) -> Finding {
+    Finding::new("key-set-unknown", format!("[keys] has `{name}`, which is no column of `columns`"))
+        .hint(did_you_mean(name, known))
+}
+
 /// A key twice in one level, or a level or report twice.
 pub fn duplicate(what: &str, name: &str) -> Finding {
     Finding::new("name-duplicate", format!("{what} `{name}` appears twice"))

@@ -106,7 +106,8 @@ pub fn currency_not_mapped(column: &str) -> Finding {
 pub fn bad_rows_too_many(max_share: f64, folder: &Path) -> Finding {
     Finding::new(
         "bad-rows-too-many",
-        format!("more than {} % of the rows are bad", max_share * 100.0),
+        // Whole millionths: 0.07 is 7 %, not 7.000000000000001 %.
+        format!("more than {} % of the rows are bad", (max_share * 1e6).round() / 1e4),
     )
     .hint(format!(
         "look at them in {}, mend the job or the files, or raise `max_bad_share`",

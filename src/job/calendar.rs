@@ -59,7 +59,7 @@ impl Period {
     pub fn new(first: NaiveDate, last: NaiveDate) -> Option<Self> {
         let days = (last - first).num_days() + 1;
         let ok = (1..=Self::DAYS_MAX).contains(&days);
-        ok.then(|| Period { first, days: days as u32 })
+        ok.then_some(Period { first, days: days as u32 })
     }
 
     /// The first day.

@@ -64,7 +64,15 @@ impl<'a> Section<'a> {
     }
 
     fn wrong_type<T>(&self, key: &str, wanted: &str, value: &Spanned<DeValue>) -> Option<T> {
-        let found = value.get_ref().type_str();
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
         self.faults.add(findings::value_type_wrong(key, wanted, found).at(value.span()));
         None
     }

@@ -103,7 +103,7 @@ impl Reader<'_> {
             releases: self.folder.join(releases),
             payments: payments?.source?,
             registry,
-            key_sets,
+            key_sets: key_sets.into_iter().map(|(name, set)| (name, set.value)).collect(),
             privacy: privacy?,
             ledger: ledger?,
             reports: reports?,
@@ -133,7 +133,7 @@ impl Reader<'_> {
         ok.then_some(name.value)
     }
 
-    fn key_sets(&self, section: &Section) -> BTreeMap<String, Vec<String>> {
+    fn key_sets(&self, section: &Section) -> BTreeMap<String, Placed<Vec<String>>> {
         let mut sets = BTreeMap::new();
         for (name, values) in section.every_entry() {
             let mut seen: Vec<String> = Vec::new();
@@ -151,10 +151,10 @@ impl Reader<'_> {
             }
             if values.is_empty() {
                 let finding = findings::key_set_invalid(&name.value, "has no values");
-                self.faults.add(finding.at(name.span));
+                self.faults.add(finding.at(name.span.clone()));
             }
             seen.sort();
-            sets.insert(name.value, seen);
+            sets.insert(name.value, Placed { value: seen, span: name.span });
         }
         sets
     }

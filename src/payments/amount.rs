@@ -1,53 +1,57 @@
-//! Amounts into minor units, exactly.
+//! Amounts into minor units, exactly, or the reason why not.
 
 use crate::privacy::Decimal;
 
-use super::AMOUNT_MAX;
+use super::{AMOUNT_MAX, Reason};
 
 /// A decimal in major units, such as `12.34`; `sign` is its decimal sign.
-pub(super) fn of_text(text: &str, places: u32, sign: char) -> Option<i64> {
+pub(super) fn of_text(text: &str, places: u32, sign: char) -> Result<i64, Reason> {
     let text = text.trim();
-    let decimal = if sign == '.' {
-        Decimal::parse(text)
+    if sign == '.' {
+        of_plain(text, places)
     } else if text.contains('.') {
-        return None;
+        Err(Reason::AmountUnreadable)
     } else {
-        Decimal::parse(&text.replace(sign, "."))
-    };
-    within(decimal.ok()?.scaled(places)?)
+        of_plain(&text.replace(sign, "."), places)
+    }
 }
 
 /// value · 10^-scale in major units, as databases store decimals.
-pub(super) fn of_decimal(value: i128, scale: usize, places: u32) -> Option<i64> {
-    let exponent = -i32::try_from(scale).ok()?;
-    within(Decimal::new(value, exponent).scaled(places)?)
+pub(super) fn of_decimal(value: i128, scale: usize, places: u32) -> Result<i64, Reason> {
+    let exponent = i32::try_from(scale).map_err(|_| Reason::AmountUnreadable)?;
+    of_exact(Decimal::new(value, -exponent), places)
 }
 
 /// A float in major units that is within a millionth of a minor unit of a whole number of them,
 /// or whose shortest decimal form is one.
-pub(super) fn of_f64(value: f64, places: u32) -> Option<i64> {
+pub(super) fn of_f64(value: f64, places: u32) -> Result<i64, Reason> {
     let minor = value * 10f64.powi(places as i32);
     let whole = minor.round();
     if whole.abs() <= AMOUNT_MAX as f64 && (minor - whole).abs() <= 1e-6 {
         return within(whole as i128);
     }
     // Large floats are further apart than that: 1234567890.12 is no whole number of cents.
-    of_shortest(&value.to_string(), places)
+    of_plain(&value.to_string(), places)
 }
 
 /// A 32-bit float whose shortest decimal form is a whole number of minor units.
-pub(super) fn of_f32(value: f32, places: u32) -> Option<i64> {
-    of_shortest(&value.to_string(), places)
-}
-
-fn of_shortest(text: &str, places: u32) -> Option<i64> {
-    within(Decimal::parse(text).ok()?.scaled(places)?)
+pub(super) fn of_f32(value: f32, places: u32) -> Result<i64, Reason> {
+    of_plain(&value.to_string(), places)
 }
 
 /// Minor units as they are.
-pub(super) fn within(minor: i128) -> Option<i64> {
+pub(super) fn within(minor: i128) -> Result<i64, Reason> {
     let cap = i128::from(AMOUNT_MAX);
-    (-cap..=cap).contains(&minor).then_some(minor as i64)
+    let fits = (-cap..=cap).contains(&minor);
+    if fits { Ok(minor as i64) } else { Err(Reason::AmountTooLarge) }
+}
+
+fn of_plain(text: &str, places: u32) -> Result<i64, Reason> {
+    of_exact(Decimal::parse(text).map_err(|_| Reason::AmountUnreadable)?, places)
+}
+
+fn of_exact(major: Decimal, places: u32) -> Result<i64, Reason> {
+    within(major.scaled(places).ok_or(Reason::AmountUnreadable)?)
 }
 
 #[cfg(test)]
@@ -73,7 +77,7 @@ mod tests {
             ("", 2, '.', None),
             ("12 CNY", 2, '.', None),
         ] {
-            assert_eq!(of_text(text, places, sign), minor, "{text:?}");
+            assert_eq!(of_text(text, places, sign).ok(), minor, "{text:?}");
         }
     }
 
@@ -91,10 +95,19 @@ mod tests {
             (1e300, 2, None),
             (5.0, 0, Some(5)),
         ] {
-            assert_eq!(of_f64(value, places), minor, "{value}");
+            assert_eq!(of_f64(value, places).ok(), minor, "{value}");
         }
-        assert_eq!(of_f32(12.34, 2), Some(1234));
-        assert_eq!(of_f32(12.345, 2), None);
+        assert_eq!(of_f32(12.34, 2), Ok(1234));
+        assert_eq!(of_f32(12.345, 2), Err(Reason::AmountUnreadable));
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_from_what_is_no_amount() {
+        assert_eq!(of_text("10000000000.01", 2, '.'), Err(Reason::AmountTooLarge));
+        assert_eq!(of_text("12.345", 2, '.'), Err(Reason::AmountUnreadable));
+        assert_eq!(of_decimal(AMOUNT_MAX as i128 + 1, 2, 2), Err(Reason::AmountTooLarge));
+        assert_eq!(of_f64(-1e13, 2), Err(Reason::AmountTooLarge));
+        assert_eq!(of_f32(1e13, 2), Err(Reason::AmountTooLarge));
     }
 
     proptest! {
@@ -105,8 +118,8 @@ mod tests {
             let text = Decimal::new(minor.into(), -(places as i32));
             prop_assert_eq!(text.scaled(places), Some(i128::from(minor)));
             let float = minor as f64 / 10f64.powi(places as i32);
-            prop_assert_eq!(of_f64(float, places), Some(minor));
-            prop_assert_eq!(of_decimal(minor.into(), places as usize, places), Some(minor));
+            prop_assert_eq!(of_f64(float, places), Ok(minor));
+            prop_assert_eq!(of_decimal(minor.into(), places as usize, places), Ok(minor));
         }
     }
 }

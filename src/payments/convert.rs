@@ -164,23 +164,20 @@ impl AmountColumn {
     /// The amount of row `row` in minor units of a currency with `places` decimal places.
     pub(super) fn minor(&self, row: usize, places: u32) -> Result<i64, Reason> {
         let minor = match self {
-            AmountColumn::Minor(values) => {
-                let value = values.get(row).ok_or(Reason::AmountUnreadable)?;
-                return amount::within(value.into()).ok_or(Reason::AmountTooLarge);
-            }
+            AmountColumn::Minor(values) => values.get(row).map(|v| amount::within(v.into())),
             AmountColumn::Decimal(values, scale) => {
-                values.get(row).and_then(|value| amount::of_decimal(value, *scale, places))
+                values.get(row).map(|value| amount::of_decimal(value, *scale, places))
             }
             AmountColumn::Double(values) => {
-                values.get(row).and_then(|value| amount::of_f64(value, places))
+                values.get(row).map(|value| amount::of_f64(value, places))
             }
             AmountColumn::Single(values) => {
-                values.get(row).and_then(|value| amount::of_f32(value, places))
+                values.get(row).map(|value| amount::of_f32(value, places))
             }
             AmountColumn::Text(values, sign) => {
-                values.get(row).and_then(|value| amount::of_text(value, places, *sign))
+                values.get(row).map(|value| amount::of_text(value, places, *sign))
             }
         };
-        minor.ok_or(Reason::AmountUnreadable)
+        minor.unwrap_or(Err(Reason::AmountUnreadable))
     }
 }

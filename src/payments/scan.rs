@@ -276,6 +276,12 @@ fn kind_of(cause: &PolarsError) -> String {
         PolarsError::SchemaMismatch(_) | PolarsError::SchemaFieldNotFound(_) => {
             "the files' columns differ".to_owned()
         }
+        PolarsError::ComputeError(text) if text.contains("found more fields than") => {
+            "a line of a CSV file has more fields than its first line".to_owned()
+        }
+        PolarsError::ComputeError(text) if text.to_lowercase().contains("utf-8") => {
+            "a text is not UTF-8".to_owned()
+        }
         PolarsError::NoData(_) => "a file has no columns".to_owned(),
         _ => "a file is damaged or of another format".to_owned(),
     }

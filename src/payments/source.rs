@@ -77,6 +77,11 @@ fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Findin
     } else if pattern.is_file() {
         return Ok(vec![pattern.to_owned()]);
     } else {
+        let locked = std::fs::metadata(pattern).err();
+        let locked = locked.filter(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+        if let Some(e) = locked {
+            return Err(findings::file_unreadable(pattern, &e));
+        }
         text.into_owned()
     };
     let walk = glob::glob(&pattern_text).map_err(|e| findings::pattern_wrong(pattern, &e))?;
@@ -125,8 +130,31 @@ fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<Laz
 
 /// What a message calls a type.
 pub(super) fn type_name(dtype: &DataType) -> String {
-    match dtype {
-        DataType::String => "text".to_owned(),
-        other => format!("{other}"),
-    }
+    let name = match dtype {
+        DataType::Null => "empty in every row",
+        DataType::Boolean => "true or false",
+        DataType::String => "text",
+        DataType::Binary => "bytes",
+        DataType::Float16 => "a 16-bit float",
+        DataType::Float32 => "a 32-bit float",
+        DataType::Float64 => "a 64-bit float",
+        DataType::Date => "a date",
+        DataType::Time => "a time of day",
+        DataType::Datetime(_, None) => "a timestamp without a zone",
+        DataType::Datetime(_, Some(zone)) => return format!("a timestamp with the zone {zone}"),
+        DataType::Duration(_) => "a duration",
+        DataType::List(_) => "a list",
+        DataType::Decimal(precision, scale) => return format!("a decimal({precision}, {scale})"),
+        other => {
+            let name = format!("{other}");
+            return match (name.strip_prefix('i'), name.strip_prefix('u')) {
+                (Some(bits), _) if other.is_integer() => format!("a {bits}-bit whole number"),
+                (_, Some(bits)) if other.is_integer() => {
+                    format!("an unsigned {bits}-bit whole number")
+                }
+                _ => format!("a nested or odd type ({name})"),
+            };
+        }
+    };
+    name.to_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::format::{Item, StrftimeItems};
 use iso_currency::Currency;
 
 use super::Reader;
@@ -53,7 +54,7 @@ impl Reader<'_> {
         let columns = columns.map(|s| self.columns(&s)).unwrap_or_default();
         let currencies = self.currencies(section, columns.currency.is_some());
         let zoneless = self.zoneless(section);
-        let stated_format = section.text("time_format").map(|f| f.value);
+        let stated_format = section.text("time_format").and_then(|f| self.time_format(f));
         let max_bad_share = self.max_bad_share(section);
         let quarantine = section.text("quarantine").map_or("quarantine".to_owned(), |q| q.value);
         section.finish();
@@ -158,7 +159,11 @@ impl Reader<'_> {
         columns.merchant = section.text("merchant").and_then(|t| self.sql("merchant", t));
         let time = section.require("time", "time = \"paid_at\"", section.text("time"));
         columns.time = time.and_then(|text| {
-            SqlExpression::parse_time(&text.value, text.span).map_err(|f| self.faults.add(f)).ok()
+            let span = text.span.clone();
+            let parsed = SqlExpression::parse_time(&text.value, text.span);
+            let (expression, format) = parsed.map_err(|f| self.faults.add(f)).ok()?;
+            let format = format.map(|value| self.time_format(Placed { value, span }));
+            Some((expression, format.flatten()))
         });
         let amount = section.require("amount", "amount = \"amount\"", section.text("amount"));
         columns.amount = amount.and_then(|t| self.sql("amount", t));
@@ -169,7 +174,7 @@ impl Reader<'_> {
                 continue;
             }
             let [text] = &texts[..] else {
-                let finding = findings::value_type_wrong(&name.value, "a text", "list");
+                let finding = findings::value_type_wrong(&name.value, "a text", "a list");
                 self.faults.add(finding.at(name.span));
                 continue;
             };
@@ -178,6 +183,16 @@ impl Reader<'_> {
             }
         }
         columns
+    }
+
+    fn time_format(&self, text: Placed<String>) -> Option<String> {
+        let wrong = StrftimeItems::new(&text.value).any(|item| item == Item::Error);
+        if wrong {
+            let (shown, rule) = (format!("\"{}\"", text.value), "made of chrono's marks");
+            self.faults
+                .add(findings::value_out_of_range("time_format", &shown, rule).at(text.span));
+        }
+        (!wrong).then_some(text.value)
     }
 
     fn zone(&self, section: &Section) -> Option<chrono_tz::Tz> {
@@ -207,9 +222,9 @@ impl Reader<'_> {
 
     fn currencies(&self, section: &Section, has_column: bool) -> Vec<Currency> {
         let codes = section.texts("currency");
-        let codes = section.require("currency", "currency = \"CNY\"", codes).unwrap_or_default();
+        let codes = section.require("currency", "currency = \"CNY\"", codes);
         let mut currencies = Vec::new();
-        for code in &codes {
+        for code in codes.iter().flatten() {
             match Currency::from_code(&code.value) {
                 Some(currency) if currencies.contains(&currency) => {
                     let finding = findings::duplicate("the currency", &code.value);
@@ -222,6 +237,12 @@ impl Reader<'_> {
                 }
             }
         }
+        if codes.as_ref().is_some_and(Vec::is_empty) {
+            let rule = "a list of at least one currency";
+            let finding = findings::value_out_of_range("currency", "[]", rule);
+            self.faults.add(finding.at(section.span()));
+        }
+        let codes = codes.unwrap_or_default();
         if currencies.len() > 1 && !has_column {
             self.faults.add(findings::currency_column_missing().at(codes[0].span.clone()));
         }

@@ -1,6 +1,7 @@
 //! The sections `[merchants]` and `[[report]]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::Reader;
@@ -20,6 +21,7 @@ const CELLS_MAX_DEFAULT: u32 = 256;
 struct RegistryPlace {
     path: PathBuf,
     shown: String,
+    span: Range<usize>,
     format: Format,
     id: String,
     columns: Vec<String>,
@@ -31,7 +33,7 @@ struct Names<'a> {
     /// `None`: there is no table of merchants, or it cannot be read.
     attributes: &'a [String],
     has_registry: bool,
-    key_sets: &'a BTreeMap<String, Vec<String>>,
+    key_sets: &'a BTreeMap<String, Placed<Vec<String>>>,
 }
 
 impl Reader<'_> {
@@ -40,7 +42,7 @@ impl Reader<'_> {
         sections: &[Section],
         facts: &Facts,
         merchants: Option<&Section>,
-        key_sets: &BTreeMap<String, Vec<String>>,
+        key_sets: &BTreeMap<String, Placed<Vec<String>>>,
     ) -> (Option<Vec<Report>>, Option<Registry>) {
         let place = merchants.and_then(|section| self.registry_place(section, facts));
         let attributes = place.as_ref().map_or(&[][..], |place| &place.columns);
@@ -61,10 +63,11 @@ impl Reader<'_> {
                 all
             });
         }
-        for name in key_sets.keys() {
+        for (name, set) in key_sets {
             if !facts.columns.contains(name) {
                 let known: Vec<&str> = facts.columns.iter().map(String::as_str).collect();
-                self.faults.add(findings::level_key_unknown(name, &known));
+                let finding = findings::key_set_unknown(name, &known);
+                self.faults.add(finding.at(set.span.clone()));
             }
         }
         let registry = place.and_then(|place| self.registry(place, reports.as_deref()?));
@@ -97,7 +100,8 @@ impl Reader<'_> {
         };
         match Registry::columns(&path, &file.value, format, &id) {
             Ok(columns) => {
-                Some(RegistryPlace { path, shown: file.value.clone(), format, id, columns })
+                let (shown, span) = (file.value.clone(), file.span.clone());
+                Some(RegistryPlace { path, shown, span, format, id, columns })
             }
             Err(finding) => {
                 self.faults.add(finding.at(file.span.clone()));
@@ -115,9 +119,9 @@ impl Reader<'_> {
             })
             .collect();
         let attributes: Vec<String> = attributes.into_iter().collect();
-        let RegistryPlace { path, shown, format, id, columns } = place;
+        let RegistryPlace { path, shown, span, format, id, columns } = place;
         Registry::read(&path, &shown, format, &id, columns, &attributes)
-            .map_err(|finding| self.faults.add(finding))
+            .map_err(|finding| self.faults.add(finding.at(span)))
             .ok()
     }
 
