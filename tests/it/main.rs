@@ -7,4 +7,5 @@ mod crash;
 mod engines;
 mod mechanism;
 mod sensitivity;
+mod sources;
 mod tidy;
