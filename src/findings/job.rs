@@ -117,6 +117,12 @@ pub fn sql_wrong(key: &str, cause: &dyn Display) -> Finding {
         .hint("name a column, in double quotes if it has odd letters, or write an expression")
 }
 
+/// SQL that is the same for every row.
+pub fn sql_constant(key: &str) -> Finding {
+    Finding::new("sql-constant", format!("`{key}` names no column, so it is the same in every row"))
+        .hint("name a column, in double quotes if its name is a number or has odd letters")
+}
+
 /// SQL whose value for one row depends on other rows.
 pub fn sql_not_row_by_row(key: &str) -> Finding {
     Finding::new(

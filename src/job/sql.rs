@@ -2,6 +2,7 @@
 
 use polars::chunked_array::cast::CastOptions;
 use polars::prelude::{Expr, NULL, Schema, col, lit};
+use polars_plan::dsl::{FunctionExpr, StringFunction, StrptimeOptions};
 use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
@@ -28,7 +29,7 @@ impl SqlExpression {
     /// Parses `text`; `key` names it in messages.
     ///
     /// # Errors
-    /// Not SQL (`sql-wrong`), or not row by row (`sql-not-row-by-row`).
+    /// Not SQL (`sql-wrong`), without a column (`sql-constant`), or not row by row (`sql-not-row-by-row`).
     pub(super) fn parse(
         key: &str,
         text: &str,
@@ -38,6 +39,9 @@ impl SqlExpression {
         let expr = if is_plain_word(text) { Ok(col(text)) } else { polars::sql::sql_expr(text) };
         let expr = expr.map_err(|e| findings::sql_wrong(key, &e.to_string()).at(span.clone()))?;
         let expr = expr.map_expr(lenient);
+        if !looks_at_rows(&expr) {
+            return Err(findings::sql_constant(key).at(span));
+        }
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
@@ -89,11 +93,19 @@ fn is_plain_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Casts that fail give null instead of stopping the job with a message that shows the value.
+/// Casts and dates that fail give null instead of stopping the job with a message that shows the value.
 fn lenient(expr: Expr) -> Expr {
     match expr {
         Expr::Cast { expr, dtype, options: CastOptions::Strict } => {
             Expr::Cast { expr, dtype, options: CastOptions::NonStrict }
+        }
+        Expr::Function {
+            input,
+            function: FunctionExpr::StringExpr(StringFunction::Strptime(dtype, options)),
+        } => {
+            let options = StrptimeOptions { strict: false, ..options };
+            let function = StringFunction::Strptime(dtype, options);
+            Expr::Function { input, function: FunctionExpr::StringExpr(function) }
         }
         other => other,
     }
@@ -190,7 +202,10 @@ mod tests {
             "amt > (SELECT 1 FROM payments)",
             "EXISTS (SELECT 1)",
         ] {
-            assert!(matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong")), "{text}");
+            assert!(
+                matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong" | "sql-constant")),
+                "{text}"
+            );
         }
     }
 
