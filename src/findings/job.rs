@@ -25,7 +25,7 @@ pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
 /// The job file cannot be read at all.
 pub fn job_unreadable(path: &Path, cause: &dyn Display) -> Finding {
     Finding::new("job-unreadable", format!("cannot read the job file {}: {cause}", path.display()))
-        .hint("give the path of a job file; `discretail run --help` shows one")
+        .hint("give the path of a job file; `discretail --help` shows one")
 }
 
 /// The job file is not TOML.

@@ -16,7 +16,7 @@ use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::WriterProperties;
 
 use crate::estimate::{Interval, Table, Values};
-use crate::job::Insight;
+use crate::job::{Insight, Key, TimeKey};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
@@ -50,7 +50,7 @@ pub(super) fn write(
 fn batch(plan: &Plan, level: &LevelPlan, table: &Table) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
     for (place, key) in level.keys.iter().enumerate() {
-        let array = key_column(&table.keys, place)?;
+        let array = key_column(key, &table.keys, place)?;
         columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
     }
     for (insight, values) in &table.insights {
@@ -60,10 +60,10 @@ fn batch(plan: &Plan, level: &LevelPlan, table: &Table) -> Result<RecordBatch, A
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-fn key_column(keys: &[CellKey], place: usize) -> Result<ArrayRef, ArrowError> {
-    // All values of one key are of one kind.
-    Ok(match keys.first().map(|key| &key[place]) {
-        Some(KeyValue::Date(_)) => {
+/// The type is that of the key, also in a table without rows.
+fn key_column(kind: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, ArrowError> {
+    Ok(match kind {
+        Key::Time(TimeKey::Day | TimeKey::Week | TimeKey::Month | TimeKey::Quarter) => {
             Arc::new(Date32Array::from_iter_values(keys.iter().map(|key| match &key[place] {
                 KeyValue::Date(date) => {
                     date.signed_duration_since(chrono::NaiveDate::default()).num_days() as i32
@@ -71,13 +71,13 @@ fn key_column(keys: &[CellKey], place: usize) -> Result<ArrayRef, ArrowError> {
                 _ => unreachable!("all values of one key are of one kind"),
             })))
         }
-        Some(KeyValue::Number(_)) => {
+        Key::Time(TimeKey::Weekday | TimeKey::Hour) => {
             Arc::new(UInt8Array::from_iter_values(keys.iter().map(|key| match &key[place] {
                 KeyValue::Number(number) => *number,
                 _ => unreachable!("all values of one key are of one kind"),
             })))
         }
-        _ => {
+        Key::Merchant | Key::MerchantAttribute(_) | Key::Column(_) | Key::Currency => {
             let mut builder = StringDictionaryBuilder::<Int32Type>::new();
             for key in keys {
                 if let KeyValue::Text(text) = &key[place] {
