@@ -50,15 +50,32 @@ pub fn render(findings: &[Finding], path: Option<&Path>, source: &str, styled: b
     sorted.sort_by_key(|finding| finding.span().map(|span| span.start));
     let texts: Vec<String> = sorted
         .into_iter()
-        .map(|finding| renderer.render(&[group(finding, &shown, source)]))
+        .map(|finding| {
+            let text = renderer.render(&[group(finding, &shown, source)]);
+            // Without a line to stand under, the hint is a line of its own.
+            match finding.next_step().filter(|_| !has_place(finding, source)) {
+                Some(hint) => {
+                    let title = Level::HELP.with_name("hint").primary_title(hint);
+                    format!("{text}\n{}", renderer.render(&[Group::with_title(title)]))
+                }
+                None => text,
+            }
+        })
         .collect();
     texts.join("\n\n")
+}
+
+fn has_place(finding: &Finding, source: &str) -> bool {
+    finding.span().is_some() && !source.is_empty()
 }
 
 fn group<'a>(finding: &'a Finding, path: &'a str, source: &'a str) -> Group<'a> {
     let title = Level::ERROR.primary_title(finding.message()).id(finding.code());
     let mut group = Group::with_title(title);
-    if let Some(span) = finding.span().filter(|_| !source.is_empty()) {
+    if !has_place(finding, source) {
+        return group;
+    }
+    if let Some(span) = finding.span() {
         // Only the first line of what spans several.
         let end = source[span.start..].find('\n').map_or(source.len(), |n| span.start + n);
         let span = span.start..span.end.min(end).max(span.start);

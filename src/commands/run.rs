@@ -101,13 +101,13 @@ fn released_before(
     let job = &plan.job;
     match earlier {
         Reservation::Published { folder, release_digest } => {
-            if release::is_complete(&folder, &job.digest) != Some(release_digest) {
+            if release::is_complete(&folder, plan) != Some(release_digest) {
                 return Err(Error::refused(findings::release_missing(&job.id, &folder)));
             }
             Ok(Outcome::ReleasedBefore(folder))
         }
         // The run stopped between the folder's rename and its entry: the price is paid.
-        Reservation::Spent if release::is_complete(folder, &job.digest).is_some() => {
+        Reservation::Spent if release::is_complete(folder, plan).is_some() => {
             let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
             publish(&mut ledger, plan, folder)?;
             Ok(Outcome::ReleasedBefore(folder.to_owned()))
@@ -131,7 +131,7 @@ fn request(plan: &Plan) -> Request<'_> {
 fn publish(ledger: &mut Ledger, plan: &Plan, folder: &Path) -> Result<()> {
     let job = &plan.job;
     let missing = || Error::environment(findings::release_missing(&job.id, folder));
-    let digest = release::is_complete(folder, &job.digest).ok_or_else(missing)?;
+    let digest = release::is_complete(folder, plan).ok_or_else(missing)?;
     ledger.publish(&job.id, folder, &digest)
 }
 

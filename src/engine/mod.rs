@@ -33,6 +33,13 @@ impl std::fmt::Debug for ExactTotals {
     }
 }
 
+/// A total cut to ±2⁶², so that noise cannot take it beyond an i64. A cut, not an error: an error
+/// would tell that somebody made the total so large (Lemma 2 of `docs/privacy.md`).
+fn clamp_total(total: i128) -> i64 {
+    const LIMIT: i128 = 1 << 62;
+    total.clamp(-LIMIT, LIMIT) as i64
+}
+
 /// The totals of one level.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct LevelTotals {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate, Weekday};
 
-use super::{Engine, ExactTotals, LevelTotals};
+use super::{Engine, ExactTotals, LevelTotals, clamp_total};
 use crate::error::Result;
 use crate::job::{Job, Key, StatisticKind, TimeKey};
 use crate::payments::{Payment, Scan, ScanControl};
@@ -72,7 +72,7 @@ fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
 }
 
 fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>) -> LevelTotals {
-    let mut totals: BTreeMap<CellKey, Vec<i64>> = BTreeMap::new();
+    let mut totals: BTreeMap<CellKey, Vec<i128>> = BTreeMap::new();
     for cells in users.into_values() {
         let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();
         if let Selection::Threshold { cells_max, .. } = level.selection {
@@ -86,7 +86,7 @@ fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>
             for ((key, _), value) in cells.iter().zip(fitted(&cells, statistic)) {
                 let sums = totals.entry(key.clone()).or_default();
                 sums.resize(level.statistics.len(), 0);
-                sums[place] += value;
+                sums[place] += i128::from(value);
             }
         }
     }
@@ -95,7 +95,7 @@ fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>
         Selection::Threshold { .. } => totals.keys().cloned().collect(),
     };
     let column = |place: usize| {
-        keys.iter().map(|key| totals.get(key).map_or(0, |sums| sums[place])).collect()
+        keys.iter().map(|key| totals.get(key).map_or(0, |sums| clamp_total(sums[place]))).collect()
     };
     let sums = (0..level.statistics.len()).map(column).collect();
     LevelTotals { keys, sums }

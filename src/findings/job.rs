@@ -16,6 +16,9 @@ fn list(names: &[&str]) -> String {
 }
 
 pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
+    if known.is_empty() {
+        return "check its spelling; its letters and their case count".to_owned();
+    }
     match closest(name, known) {
         Some(best) => format!("did you mean `{best}`? known: {}", list(known)),
         None => format!("known: {}", list(known)),
@@ -25,7 +28,7 @@ pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
 /// The job file cannot be read at all.
 pub fn job_unreadable(path: &Path, cause: &dyn Display) -> Finding {
     Finding::new("job-unreadable", format!("cannot read the job file {}: {cause}", path.display()))
-        .hint("give the path of a job file; docs/job.md describes job files")
+        .hint("give the path of a job file; `discretail --help` shows one")
 }
 
 /// The job file is not TOML.
@@ -115,6 +118,12 @@ pub fn period_invalid(first: &dyn Display, last: &dyn Display, days_max: i64) ->
 pub fn sql_wrong(key: &str, cause: &dyn Display) -> Finding {
     Finding::new("sql-wrong", format!("`{key}` is not an SQL expression: {cause}"))
         .hint("name a column, in double quotes if it has odd letters, or write an expression")
+}
+
+/// SQL that is the same for every row.
+pub fn sql_constant(key: &str) -> Finding {
+    Finding::new("sql-constant", format!("`{key}` names no column, so it is the same in every row"))
+        .hint("name a column, in double quotes if its name is a number or has odd letters")
 }
 
 /// SQL whose value for one row depends on other rows.

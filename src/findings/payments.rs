@@ -129,12 +129,3 @@ pub fn quarantine_not_writable(path: &Path, cause: &dyn Display) -> Finding {
     )
     .hint("free some space, or name another folder as `quarantine` in [payments]")
 }
-
-/// A total beyond 64 bits.
-pub fn total_overflow(level: &str, statistic: &str) -> Finding {
-    Finding::new(
-        "total-overflow",
-        format!("a total of `{statistic}` at level {level} is beyond the largest number"),
-    )
-    .hint("lower the bound of that statistic")
-}

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
 
+use self::payments::Facts;
 use super::raw::{Faults, Placed, Section};
 use super::{Job, LedgerTerms, Privacy, PrivacyUnit};
 use crate::error::{Error, Result};
@@ -90,12 +91,9 @@ impl Reader<'_> {
         if sections.is_empty() {
             root.require::<()>("report", "[[report]]", None);
         }
-        let (reports, registry) = match payments.as_ref() {
-            Some(payments) => {
-                self.reports(&sections, &payments.facts, merchants.as_ref(), &key_sets)
-            }
-            None => (None, None),
-        };
+        let unknown = Facts::UNKNOWN;
+        let facts = payments.as_ref().map_or(&unknown, |payments| &payments.facts);
+        let (reports, registry) = self.reports(&sections, facts, merchants.as_ref(), &key_sets);
         root.finish();
         Some(Job {
             id: id?,

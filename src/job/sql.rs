@@ -2,6 +2,7 @@
 
 use polars::chunked_array::cast::CastOptions;
 use polars::prelude::{Expr, NULL, Schema, col, lit};
+use polars_plan::dsl::{BooleanFunction, FunctionExpr, StringFunction, StrptimeOptions};
 use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
@@ -28,7 +29,8 @@ impl SqlExpression {
     /// Parses `text`; `key` names it in messages.
     ///
     /// # Errors
-    /// Not SQL (`sql-wrong`), or not row by row (`sql-not-row-by-row`).
+    /// Not SQL (`sql-wrong`), without a column (`sql-constant`), or not row by row
+    /// (`sql-not-row-by-row`).
     pub(super) fn parse(
         key: &str,
         text: &str,
@@ -38,6 +40,9 @@ impl SqlExpression {
         let expr = if is_plain_word(text) { Ok(col(text)) } else { polars::sql::sql_expr(text) };
         let expr = expr.map_err(|e| findings::sql_wrong(key, &e.to_string()).at(span.clone()))?;
         let expr = expr.map_expr(lenient);
+        if !looks_at_rows(&expr) {
+            return Err(findings::sql_constant(key).at(span));
+        }
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
@@ -89,11 +94,20 @@ fn is_plain_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Casts that fail give null instead of stopping the job with a message that shows the value.
+/// Casts and times that fail give null, and so a bad row, instead of stopping the job: one user's
+/// unreadable value must not decide whether there is a release.
 fn lenient(expr: Expr) -> Expr {
     match expr {
         Expr::Cast { expr, dtype, options: CastOptions::Strict } => {
             Expr::Cast { expr, dtype, options: CastOptions::NonStrict }
+        }
+        Expr::Function {
+            input,
+            function: FunctionExpr::StringExpr(StringFunction::Strptime(dtype, options)),
+        } => {
+            let options = StrptimeOptions { strict: false, ..options };
+            let function = StringFunction::Strptime(dtype, options);
+            Expr::Function { input, function: FunctionExpr::StringExpr(function) }
         }
         other => other,
     }
@@ -106,21 +120,30 @@ fn is_row_by_row(expr: &Expr) -> bool {
         other => other,
     });
     let looks_around = |node: &Expr| {
-        matches!(
-            node,
-            Expr::Agg(_)
-                | Expr::Over { .. }
-                | Expr::Sort { .. }
-                | Expr::SortBy { .. }
-                | Expr::Gather { .. }
-                | Expr::Filter { .. }
-                | Expr::Slice { .. }
-                | Expr::Explode { .. }
-                | Expr::Len
-                | Expr::SubPlan(..)
-                | Expr::Selector(_)
-                | Expr::Eval { .. }
-        )
+        // `a = ANY(b)`: polars gathers the whole column b, but only after this check.
+        let gathers = match node {
+            Expr::Function {
+                input,
+                function: FunctionExpr::Boolean(BooleanFunction::IsIn { .. }),
+            } => input.iter().skip(1).any(looks_at_rows),
+            _ => false,
+        };
+        gathers
+            || matches!(
+                node,
+                Expr::Agg(_)
+                    | Expr::Over { .. }
+                    | Expr::Sort { .. }
+                    | Expr::SortBy { .. }
+                    | Expr::Gather { .. }
+                    | Expr::Filter { .. }
+                    | Expr::Slice { .. }
+                    | Expr::Explode { .. }
+                    | Expr::Len
+                    | Expr::SubPlan(..)
+                    | Expr::Selector(_)
+                    | Expr::Eval { .. }
+            )
     };
     if !looks_at_rows(&expr) || (&expr).into_iter().any(looks_around) {
         return false;
@@ -189,8 +212,19 @@ mod tests {
             "MEDIAN(amt)",
             "amt > (SELECT 1 FROM payments)",
             "EXISTS (SELECT 1)",
+            "tag = ANY(blk)",
+            "tag = SOME(blk)",
+            "tag <> ANY(blk)",
+            "CASE WHEN tag = ANY(blk) THEN 1 ELSE 0 END",
+            "COALESCE(LENGTH(tag) = ANY(LENGTH(blk)), amt > 1)",
+            "tag IN (blk)",
+            "DATE(ts)",
+            "TIMESTAMP(ts)",
         ] {
-            assert!(matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong")), "{text}");
+            assert!(
+                matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong" | "sql-constant")),
+                "{text}"
+            );
         }
     }
 

@@ -35,15 +35,15 @@ fn hashes_are_those_of_the_documented_encoding() {
     let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(
         hash("SELECT hash FROM terms"),
-        "d2e5dec4ca12130b1a91db8f3ee66e21ce37444d1c2080b555caf22f23e14ace"
+        "2b58aa0c4e8df61bc9a7a3e5eb05518394737551ab50b43b627a48e4f81d86c1"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE seq = 1"),
-        "c54c376324c0a51d83d021c6187c40d7ba7346dfca85121735da75ec3b69e04b"
+        "3d831a9d89fc6fcb9eba74c94d4332a3e027d70be24079c25d42704cd7292b6f"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE event = 'published'"),
-        "19f0acccefe0f336c6d229fff282e0e8f4df413680ca9b3afc05313ce62cad50"
+        "fdf60ca612e90053c019c7e6a8901ab92ffc0153c2751fc39c634fc5b0dc8b58"
     );
 }
 

@@ -156,7 +156,11 @@ impl AmountColumn {
             DataType::Float64 => AmountColumn::Double(column.f64()?.clone()),
             DataType::Float32 => AmountColumn::Single(column.f32()?.clone()),
             DataType::String => AmountColumn::Text(column.str()?.clone(), sign),
-            // An unsigned number too large for an i64 becomes null, and so a bad row.
+            DataType::UInt64 => {
+                // What an i64 cannot hold is as far beyond the cap as its largest number.
+                let minor = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+                AmountColumn::Minor(column.u64()?.iter().map(|v| v.map(minor)).collect())
+            }
             _ => AmountColumn::Minor(column.cast(&DataType::Int64)?.i64()?.clone()),
         })
     }

@@ -58,10 +58,10 @@ impl<'p> Scan<'p> {
         let mut findings = Vec::new();
         let expressions = expressions(plan);
         for (key, expression) in &expressions {
-            findings.extend(check(key, expression, &schema, source));
+            findings.extend(check(key, expression, &schema, source, files.is_csv()));
         }
         if let Some(filter) = &source.filter {
-            findings.extend(check("where", filter, &schema, source));
+            findings.extend(check("where", filter, &schema, source, files.is_csv()));
         }
         findings.extend(unmapped_currency(source, &schema));
         if findings.is_empty() {
@@ -167,8 +167,11 @@ fn check(
     expression: &SqlExpression,
     schema: &Schema,
     source: &PaymentsSource,
+    is_csv: bool,
 ) -> Vec<Finding> {
-    let known: Vec<&str> = schema.iter_names().map(|name| name.as_str()).collect();
+    // Of a text file without a header the names would be a record.
+    let names = schema.iter_names().filter(|_| !is_csv);
+    let known: Vec<&str> = names.map(|name| name.as_str()).collect();
     let missing: Vec<Finding> = expr_to_leaf_column_names(&expression.expr)
         .into_iter()
         .filter(|name| !schema.contains(name))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{
     DataType, HiveOptions, IpcScanOptions, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
-    PolarsResult, ScanArgsParquet, ScanSources, UnifiedScanArgs,
+    PolarsResult, ScanArgsParquet, ScanSources, Schema, SchemaRef, UnifiedScanArgs,
 };
 
 use crate::findings::{self, Finding};
@@ -52,6 +52,11 @@ impl Files {
             Some(format) if findings.is_empty() => Ok(Files { paths, bytes, format }),
             _ => Err(findings.into_iter().map(|f| f.at(source.span.clone())).collect()),
         }
+    }
+
+    /// Are they text?
+    pub(super) fn is_csv(&self) -> bool {
+        self.format == Format::Csv
     }
 
     /// All files as one table.
@@ -104,10 +109,14 @@ fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Findin
 }
 
 fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
+    // Folders such as `month=2025-01` give columns. They stay text: a type guessed from all
+    // folders would let one user's folder rename everybody's keys.
+    let names = paths.iter().flat_map(|path| hive_names(path));
+    let schema: Schema = names.map(|name| (name.into(), DataType::String)).collect();
+    let schema = (!schema.is_empty()).then(|| SchemaRef::new(schema));
+    let hive = HiveOptions { schema, try_parse_dates: false, ..HiveOptions::new_enabled() };
     let paths = paths.iter().map(|path| PlRefPath::try_from_path(path));
     let paths = paths.collect::<PolarsResult<Vec<_>>>()?.into();
-    // Folders such as `month=2025-01` give columns; their values stay text.
-    let hive = HiveOptions { try_parse_dates: false, ..HiveOptions::new_enabled() };
     match format {
         Format::Parquet => {
             let args = ScanArgsParquet { hive_options: hive, glob: false, ..Default::default() };
@@ -126,6 +135,16 @@ fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<Laz
             .with_glob(false)
             .finish(),
     }
+}
+
+/// The names of `name=value` in a file's folders.
+fn hive_names(path: &Path) -> Vec<String> {
+    let folders = path.parent().into_iter().flat_map(Path::components);
+    let name = |folder: std::path::Component| {
+        let (name, _) = folder.as_os_str().to_str()?.split_once('=')?;
+        Some(name.to_owned())
+    };
+    folders.filter_map(name).collect()
 }
 
 /// What a message calls a type.

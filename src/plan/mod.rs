@@ -120,7 +120,8 @@ impl Plan {
             let units = total?.units() / u128::from(weight) * u128::from(level.weight);
             Some(MuSquared::from_units(units))
         };
-        let (mut levels, mut files, mut too_small) = (Vec::new(), BTreeSet::new(), false);
+        let no_threshold = private_levels > 0 && level_delta == Delta::ZERO;
+        let (mut levels, mut files, mut too_small) = (Vec::new(), BTreeSet::new(), no_threshold);
         for (report, level) in pairs(&job) {
             findings.extend(name_clashes(report, level, &mut files));
             let cells = CellSpace::new(&job, level);

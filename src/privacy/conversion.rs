@@ -1,4 +1,4 @@
-//! Between ρ-zCDP and (ε, δ): Canonne, Kamath and Steinke 2020, Proposition 7 (`docs/privacy.md`,
+//! Between ρ-zCDP and (ε, δ): Canonne, Kamath and Steinke 2020, Proposition 12 (`docs/privacy.md`,
 //! *From ρ to ε and δ*). Every result is rounded against us.
 
 use super::units::{Delta, Epsilon, MuSquared, Rho};

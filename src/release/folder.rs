@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::plan::Plan;
 
 /// A release being written, beside its final place. Removed when dropped.
 pub struct Draft {
@@ -70,6 +71,9 @@ impl Draft {
         };
         // Linux refuses to rename over a folder that has files.
         if let Err(e) = std::fs::rename(place.path(), &target) {
+            if let Some(old) = &old {
+                std::fs::rename(old.path().join("release"), &target).map_err(failed)?;
+            }
             return Err(match e.kind() {
                 std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists => {
                     Error::invalid(findings::release_exists(&target))
@@ -119,12 +123,15 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
     digest().map_err(|e| not_writable(path, &e))
 }
 
-/// Does `folder` hold the whole release of the job with this content: its manifest, and every
-/// file that the manifest names, unchanged? If so, the digest of the manifest.
-pub fn is_complete(folder: &Path, job_digest: &str) -> Option<String> {
+/// Does `folder` hold the whole release of this plan: its manifest, with this job, population and
+/// price, and every file that the manifest names, unchanged? If so, the digest of the manifest.
+pub fn is_complete(folder: &Path, plan: &Plan) -> Option<String> {
     let path = folder.join("manifest.json");
     let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-    if manifest["job"]["digest"] != job_digest {
+    let same = manifest["job"]["digest"] == plan.job.digest
+        && manifest["job"]["population"] == plan.job.ledger.population
+        && manifest["parameters"]["mu_squared_units"] == plan.loss.mu_squared.units().to_string();
+    if !same {
         return None;
     }
     let files = manifest["files"].as_array()?;

@@ -1,7 +1,10 @@
 //! All integration tests, in one binary so that polars is linked once.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod bad_input;
 mod cli;
 mod common;
 mod crash;
+mod sources;
 mod tidy;

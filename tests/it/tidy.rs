@@ -1,6 +1,6 @@
-//! The habits of the project, as tests.
+//! Rules of this repository that a compiler does not check.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -8,137 +8,131 @@ fn root() -> &'static Path {
 }
 
 fn read(path: impl AsRef<Path>) -> String {
-    let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    std::fs::read_to_string(root().join(path)).expect("reads")
 }
 
-/// All Rust files below `src`, by their path there.
-fn sources() -> BTreeMap<PathBuf, String> {
-    let mut files = BTreeMap::new();
-    for path in glob::glob(&format!("{}/src/**/*.rs", root().display())).expect("a pattern") {
-        let path = path.expect("readable");
-        let name = path.strip_prefix(root().join("src")).expect("below src").to_owned();
-        files.insert(name, read(&path));
-    }
-    assert!(files.len() > 40, "the pattern finds the sources");
-    files
-}
-
-/// The text without its tests.
-fn product(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
-}
-
-#[test]
-fn every_code_is_documented_and_every_heading_is_a_code() {
-    let mut codes = BTreeSet::new();
-    for (name, text) in sources() {
-        if !name.starts_with("findings") {
-            continue;
-        }
-        for call in text.split("Finding::new(").skip(1) {
-            if let Some(code) = call.trim_start().strip_prefix('"') {
-                codes.insert(code.split('"').next().unwrap_or_default().to_owned());
+/// All Rust files of `src`, with their text.
+fn sources() -> Vec<(String, String)> {
+    let (mut folders, mut files) = (vec![root().join("src")], Vec::<PathBuf>::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("reads") {
+            let path = entry.expect("reads").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                files.push(path);
             }
         }
     }
-    let headings: BTreeSet<String> = read("docs/errors.md")
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(codes, headings);
-    for code in codes {
-        assert!(code.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{code}");
-    }
+    files.sort();
+    let name = |path: &Path| path.strip_prefix(root()).expect("inside").display().to_string();
+    files.iter().map(|path| (name(path), read(path))).collect()
+}
+
+/// The code of a file: no comments, and nothing from its tests on.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_test(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|file| file.starts_with("tests"))
 }
 
 #[test]
-fn files_are_short() {
-    for (name, text) in sources() {
-        let lines = product(&text).lines().count();
-        let test =
-            name.components().any(|part| part.as_os_str().to_string_lossy().contains("test"));
-        assert!(test || lines <= 500, "{} has {lines} lines", name.display());
-    }
-}
-
-#[test]
-fn stations_use_only_those_before_them() {
-    let order = [
-        "privacy",
-        "job",
-        "plan",
-        "payments",
-        "engine",
-        "mechanism",
-        "estimate",
-        "release",
-        "ledger",
-        "sample",
-        "commands",
-    ];
-    for (name, text) in sources() {
-        let first = name.components().next().expect("a name").as_os_str().to_string_lossy();
-        let station = first.trim_end_matches(".rs").to_owned();
-        let Some(place) = order.iter().position(|s| *s == station) else { continue };
-        for later in &order[place + 1..] {
-            let used = product(&text).contains(&format!("crate::{later}"));
-            let test = name.to_string_lossy().contains("test");
-            assert!(test || !used, "{} uses {later}", name.display());
+fn every_code_of_a_finding_is_documented() {
+    let mut codes = BTreeSet::new();
+    for (name, text) in sources().into_iter().filter(|(n, _)| n.starts_with("src/findings/")) {
+        for call in text.split("Finding::new(").skip(1) {
+            let literal =
+                call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+            let code = literal.unwrap_or_else(|| panic!("{name}: a code must be a literal"));
+            let kebab = |c: char| c.is_ascii_lowercase() || c == '-';
+            let words = code.split('-').all(|word| !word.is_empty());
+            assert!(code.chars().all(kebab) && words, "{name}: `{code}` is not kebab-case");
+            codes.insert(code.to_owned());
         }
     }
+    let text = read("docs/errors.md");
+    let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let distinct: BTreeSet<String> = headings.iter().map(|&h| h.to_owned()).collect();
+    assert_eq!(headings.len(), distinct.len(), "docs/errors.md has a heading twice");
+    assert_eq!(codes, distinct, "left: codes in src/findings; right: docs/errors.md");
 }
 
 #[test]
-fn some_names_have_one_home() {
-    for (name, text) in sources() {
-        let text = product(&text);
-        let has = |needle: &str| {
-            text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(needle))
-        };
-        assert!(name.starts_with("mechanism") || !has("opendp::"), "{}", name.display());
-        assert!(name == Path::new("console.rs") || !has("std::io::stdout"), "{}", name.display());
-        assert!(!has("println!"), "{} prints", name.display());
+fn files_are_short_enough_to_read() {
+    for (name, text) in sources().iter().filter(|(name, _)| !is_test(name)) {
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{name} has {lines} lines, more than 500");
     }
 }
 
 #[test]
-fn large_libraries_are_there_once() {
+fn the_lock_file_has_one_polars_arrow_and_parquet() {
     let lock = read("Cargo.lock");
-    for name in ["polars", "polars-core", "arrow-array", "parquet", "opendp", "rusqlite"] {
-        let count = lock.matches(&format!("name = \"{name}\"\n")).count();
-        assert_eq!(count, 1, "{name}");
+    for package in ["polars", "polars-core", "arrow", "arrow-array", "parquet"] {
+        let entry = format!("name = \"{package}\"");
+        let found = lock.lines().filter(|line| *line == entry).count();
+        assert_eq!(found, 1, "versions of {package} in Cargo.lock");
     }
 }
 
 #[test]
-fn every_dependency_has_its_reason() {
+fn every_dependency_has_a_reason() {
     let manifest = read("Cargo.toml");
-    let mut section = "";
-    let mut before = "";
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            section = line;
+    let section = manifest.split("\n[dependencies]\n").nth(1).expect("has dependencies");
+    let section = section.split("\n[").next().expect("has a first part");
+    let lines: Vec<&str> = section.lines().collect();
+    for (at, line) in lines.iter().enumerate() {
+        let starts = line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+        let has_reason = at > 0 && lines[at - 1].starts_with('#');
+        assert!(!starts || has_reason, "Cargo.toml: no reason above `{line}`");
+    }
+}
+
+/// The stations of a run; each uses only those before it.
+const STATIONS: [&str; 12] = [
+    "findings",
+    "error",
+    "privacy",
+    "job",
+    "plan",
+    "payments",
+    "engine",
+    "mechanism",
+    "estimate",
+    "release",
+    "ledger",
+    "commands",
+];
+
+#[test]
+fn stations_use_only_earlier_ones() {
+    for (name, text) in sources() {
+        let station = name["src/".len()..].split(['/', '.']).next().unwrap_or_default();
+        let Some(own) = STATIONS.iter().position(|&s| s == station) else { continue };
+        for used in code(&text).split("crate::").skip(1) {
+            let used = used.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+            let place = STATIONS.iter().position(|&s| s == used);
+            let outside = ["cli", "console", "sample"].contains(&used) && station != "commands";
+            let later = place.is_some_and(|place| place > own);
+            assert!(!later && !outside, "{name} uses `crate::{used}`, a later station");
         }
-        let entry = line.split_once(" = ").is_some_and(|(name, _)| {
-            !name.starts_with([' ', '#']) && section.ends_with("dependencies]")
-        });
-        // Several of one purpose may stand below one reason.
-        if entry {
-            let reason = before.starts_with('#') || before.split_once(" = ").is_some();
-            assert!(reason, "no reason for {line}");
-        }
-        before = line;
     }
 }
 
 #[test]
-fn architecture_is_short_and_the_sample_small() {
-    assert!(read("ARCHITECTURE.md").lines().count() < 200);
-    let mut bytes = 0;
-    for name in ["data/merchants.parquet", "data/payments/part-00000.parquet", "data/README.md"] {
-        bytes += std::fs::metadata(root().join(name)).expect("committed").len();
+fn only_the_mechanism_knows_opendp_and_only_the_console_prints() {
+    for (name, text) in sources().iter().filter(|(name, _)| !is_test(name)) {
+        let code = code(text);
+        let opendp = code.contains("opendp::") || code.contains("use opendp");
+        assert!(!opendp || name.starts_with("src/mechanism/"), "{name} names opendp");
+        for output in ["println!", "eprintln!", "print!(", "dbg!"] {
+            assert!(!code.contains(output), "{name} has {output}");
+        }
+        let streams = code.contains("io::stdout()") || code.contains("io::stderr()");
+        assert!(!streams || name == "src/console.rs", "{name} opens a standard stream");
     }
-    assert!(bytes < 2 << 20, "{bytes} bytes of sample data");
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::records::{Record, Records};
 use super::totals::{CellCode, Sums};
-use crate::error::Result;
 use crate::job::StatisticKind;
 use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Plan, Selection};
 
@@ -144,7 +143,7 @@ impl<'p> Fitter<'p> {
     }
 
     /// Adds all payments of one user, at every level.
-    pub(super) fn add_user(&mut self, records: &[Record]) -> Result<()> {
+    pub(super) fn add_user(&mut self, records: &[Record]) {
         for (place, level) in self.plan.levels.iter().enumerate() {
             let index = &self.indexes[place];
             self.gather(index, records);
@@ -160,11 +159,10 @@ impl<'p> Fitter<'p> {
                 let fit = plan.bound.fit(squares.sum());
                 for (cell, &capped) in self.cells.iter().zip(&self.capped) {
                     let value = fit.apply(capped);
-                    self.sums[place].add(index, cell.code, statistic, value, level)?;
+                    self.sums[place].add(index, cell.code, statistic, value);
                 }
             }
         }
-        Ok(())
     }
 
     fn gather(&mut self, index: &LevelIndex, records: &[Record]) {

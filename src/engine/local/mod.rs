@@ -65,7 +65,7 @@ impl Local<'_> {
                 let mut partition = taken.expect("cannot fail because each is taken once");
                 partition.sort_unstable_by_key(|record| record.user);
                 for user in partition.chunk_by(|a, b| a.user == b.user) {
-                    fitter.add_user(user)?;
+                    fitter.add_user(user);
                 }
             }
             Ok(fitter.into_sums())
@@ -78,15 +78,10 @@ impl Local<'_> {
                     worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
                 merged = Some(match merged {
                     None => sums,
-                    Some(all) => merge(plan, all, sums)?,
+                    Some(all) => all.into_iter().zip(sums).map(|(a, b)| a.merge(b)).collect(),
                 });
             }
             Ok(merged.expect("cannot fail because there is at least one thread"))
         })
     }
-}
-
-fn merge(plan: &Plan, into: Vec<Sums>, from: Vec<Sums>) -> Result<Vec<Sums>> {
-    let pairs = into.into_iter().zip(from).zip(&plan.levels);
-    pairs.map(|((a, b), level)| a.merge(b, level)).collect()
 }

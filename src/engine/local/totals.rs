@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use super::fit::LevelIndex;
-use crate::engine::LevelTotals;
-use crate::error::{Error, Result};
-use crate::findings;
-use crate::plan::LevelPlan;
+use crate::engine::{LevelTotals, clamp_total};
 
 /// A cell by the codes of its three parts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +17,8 @@ pub(super) struct CellCode {
 pub(super) struct Sums {
     statistics: usize,
     cells: Cells,
-    values: Vec<i64>,
+    /// 128 bits: 2⁶⁴ users of 2⁴⁸ units each fit.
+    values: Vec<i128>,
 }
 
 enum Cells {
@@ -40,46 +38,39 @@ impl Sums {
         Sums { statistics, cells, values }
     }
 
-    pub(super) fn add(
-        &mut self,
-        index: &LevelIndex,
-        code: CellCode,
-        statistic: usize,
-        value: i64,
-        level: &LevelPlan,
-    ) -> Result<()> {
+    pub(super) fn add(&mut self, index: &LevelIndex, code: CellCode, statistic: usize, value: i64) {
         let place = match &mut self.cells {
             Cells::Dense => index.place(code),
             Cells::Found(places) => place_of(places, code, &mut self.values, self.statistics),
         };
-        add(&mut self.values[place * self.statistics + statistic], value, level, statistic)
+        self.values[place * self.statistics + statistic] += i128::from(value);
     }
 
-    pub(super) fn merge(mut self, other: Sums, level: &LevelPlan) -> Result<Sums> {
+    pub(super) fn merge(mut self, other: Sums) -> Sums {
         match (&mut self.cells, other.cells) {
             (Cells::Found(places), Cells::Found(others)) => {
                 for (code, from) in others {
                     let to = place_of(places, code, &mut self.values, self.statistics);
                     for statistic in 0..self.statistics {
                         let value = other.values[from * self.statistics + statistic];
-                        let sum = &mut self.values[to * self.statistics + statistic];
-                        add(sum, value, level, statistic)?;
+                        self.values[to * self.statistics + statistic] += value;
                     }
                 }
             }
             _ => {
-                for (place, &value) in other.values.iter().enumerate() {
-                    add(&mut self.values[place], value, level, place % self.statistics)?;
+                for (sum, value) in self.values.iter_mut().zip(other.values) {
+                    *sum += value;
                 }
             }
         }
-        Ok(self)
+        self
     }
 
     /// Keys in place of codes.
     pub(super) fn resolve(self, index: &LevelIndex) -> LevelTotals {
         let column = |places: &[usize], statistic: usize| {
-            places.iter().map(|place| self.values[place * self.statistics + statistic]).collect()
+            let sums = places.iter().map(|place| self.values[place * self.statistics + statistic]);
+            sums.map(clamp_total).collect()
         };
         let (keys, places) = match &self.cells {
             Cells::Dense => (index.public_keys.clone(), (0..index.public_keys.len()).collect()),
@@ -98,7 +89,7 @@ impl Sums {
 fn place_of(
     places: &mut HashMap<CellCode, usize>,
     code: CellCode,
-    values: &mut Vec<i64>,
+    values: &mut Vec<i128>,
     statistics: usize,
 ) -> usize {
     let next = places.len();
@@ -106,20 +97,4 @@ fn place_of(
         values.resize(values.len() + statistics, 0);
         next
     })
-}
-
-/// Totals stay below 2⁶², so that noise cannot take them beyond an i64.
-const TOTAL_LIMIT: u64 = 1 << 62;
-
-fn add(sum: &mut i64, value: i64, level: &LevelPlan, statistic: usize) -> Result<()> {
-    match sum.checked_add(value).filter(|total| total.unsigned_abs() < TOTAL_LIMIT) {
-        Some(total) => {
-            *sum = total;
-            Ok(())
-        }
-        None => {
-            let kind = level.statistics[statistic].kind.name();
-            Err(Error::invalid(findings::total_overflow(&level.file, kind)))
-        }
-    }
 }

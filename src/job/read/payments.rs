@@ -24,6 +24,19 @@ pub(super) struct Facts {
     pub(super) has_merchant: bool,
     pub(super) has_currency_column: bool,
     pub(super) currencies: Vec<Currency>,
+    /// Is `columns` there?
+    pub(super) known: bool,
+}
+
+impl Facts {
+    /// Of a job without `[payments]`.
+    pub(super) const UNKNOWN: Facts = Facts {
+        columns: Vec::new(),
+        has_merchant: true,
+        has_currency_column: false,
+        currencies: Vec::new(),
+        known: false,
+    };
 }
 
 #[derive(Default)]
@@ -64,6 +77,7 @@ impl Reader<'_> {
             has_merchant: columns.merchant.is_some() || !complete_columns,
             has_currency_column: columns.currency.is_some(),
             currencies: currencies.clone(),
+            known: complete_columns,
         };
         let source = || {
             let files = files?;

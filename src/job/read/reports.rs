@@ -47,13 +47,14 @@ impl Reader<'_> {
         let place = merchants.and_then(|section| self.registry_place(section, facts));
         let attributes = place.as_ref().map_or(&[][..], |place| &place.columns);
         let names = Names { facts, attributes, has_registry: merchants.is_some(), key_sets };
-        // Without the registry's columns, unknown keys could be its attributes: say nothing.
+        // Without all columns, unknown keys could be among them: say nothing.
         let registry_failed = merchants.is_some() && place.is_none();
+        let lenient = registry_failed || !facts.known;
 
         let mut seen = BTreeSet::new();
         let mut reports = Some(Vec::new());
         for section in sections {
-            let report = self.report(section, &names, registry_failed);
+            let report = self.report(section, &names, lenient);
             if let Some(report) = report.as_ref().filter(|r| !seen.insert(r.name.clone())) {
                 let finding = findings::duplicate("the report", &report.name);
                 self.faults.add(finding.at(section.span()));
@@ -64,7 +65,7 @@ impl Reader<'_> {
             });
         }
         for (name, set) in key_sets {
-            if !facts.columns.contains(name) {
+            if facts.known && !facts.columns.contains(name) {
                 let known: Vec<&str> = facts.columns.iter().map(String::as_str).collect();
                 let finding = findings::key_set_unknown(name, &known);
                 self.faults.add(finding.at(set.span.clone()));
