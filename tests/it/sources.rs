@@ -411,3 +411,38 @@ fn where_leaves_rows_out() {
     let job = job_with("where = \"kind = 'sale' AND amount < 1000000\"");
     assert!(totals(&workshop, &job) == base());
 }
+
+/// A type guessed from all folders would make 0755 a number, until a folder called HK comes.
+#[test]
+fn folder_names_stay_text_whatever_other_folders_are_called() {
+    let job = JOB.replace("wallet = \"wallet\" }", "wallet = \"branch\" }").replace(
+        "wallet = [\"alipay\", \"apple_pay\", \"card\"]",
+        "wallet = [\"0755\", \"12\", \"HK\"]",
+    );
+    let totals_with = |branches: &[&str], folders: bool| {
+        let workshop = Workshop::new();
+        let table = rows().drop("wallet").unwrap();
+        let mut whole: Option<DataFrame> = None;
+        for (place, branch) in branches.iter().enumerate() {
+            let part = table.slice(100 * place as i64, 100);
+            if folders {
+                workshop.parquet(&format!("hive/branch={branch}/part.parquet"), part);
+                continue;
+            }
+            let mut part = part;
+            with(&mut part, Series::new("branch".into(), vec![*branch; 100]));
+            whole = Some(match whole {
+                Some(above) => above.vstack(&part).unwrap(),
+                None => part,
+            });
+        }
+        if let Some(whole) = whole {
+            workshop.parquet("payments.parquet", whole);
+        }
+        let files = if folders { "hive" } else { "payments.parquet" };
+        totals(&workshop, &job.replace("payments.parquet", files))
+    };
+    for branches in [&["0755", "12"][..], &["0755", "12", "HK"]] {
+        assert!(totals_with(branches, true) == totals_with(branches, false), "{branches:?}");
+    }
+}
