@@ -9,7 +9,6 @@ use clap::{Args, Parser, Subcommand};
 #[command(
     version,
     about,
-    max_term_width = 100,
     after_help = "Exit codes: 0 released or valid, 1 refused (budget), 2 invalid job or input, \
                   3 disk or other trouble, 130 stopped with Ctrl-C.\n\
                   Results go to standard output, all else to standard error.\n\n\

@@ -5,6 +5,16 @@
 /// grid units of one statistic.
 ///
 /// A larger bound scales fewer heavy users down, and the noise grows in proportion to it.
+///
+/// ```
+/// use discretail::privacy::NormBound;
+///
+/// let bound = NormBound::new(5, 5).expect("0 < cap <= norm");
+/// // 100 and 1 are cut to 5 and 1: S = 26, g = 6; then 5·5/6 = 4.2 and 1·5/6 = 0.8, truncated.
+/// let capped = [bound.cap(100, 0), bound.cap(1, 0)];
+/// let fit = bound.fit(25 + 1);
+/// assert_eq!(capped.map(|cell| fit.apply(cell)), [4, 0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormBound {
     norm: u64,
