@@ -21,7 +21,13 @@ pub fn start_log(verbose: bool) {
         .with_ansi(std::io::stderr().is_terminal());
     if verbose {
         log.init();
+        return;
     }
+    // The message of a panic in a library may quote a record, so only its place is shown.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        note(&format!("error: a bug at {place}; -v shows its message, which may quote records"));
+    }));
 }
 
 /// A result, on standard output.

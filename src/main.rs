@@ -9,5 +9,6 @@ use discretail::{commands, console};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::start_log(cli.verbose);
-    commands::dispatch(cli)
+    // A panic is a bug: exit 3.
+    std::panic::catch_unwind(|| commands::dispatch(cli)).unwrap_or(ExitCode::from(3))
 }
