@@ -17,7 +17,7 @@ pub trait Engine {
     /// Reads all payments of the plan's job.
     ///
     /// # Errors
-    /// Whatever reading can find, a total beyond 64 bits, Ctrl-C.
+    /// Whatever reading can find, or Ctrl-C.
     fn totals(&self, plan: &Plan) -> Result<ExactTotals>;
 }
 

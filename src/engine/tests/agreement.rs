@@ -51,3 +51,13 @@ fn sensitive_totals_show_nothing_of_themselves() {
     ]);
     assert_eq!(format!("{:?}", market.local(&plan, 1)), "ExactTotals(sensitive)");
 }
+
+#[test]
+fn totals_are_cut_not_refused() {
+    use crate::engine::clamp_total;
+    for (total, cut) in
+        [(0, 0), (-5, -5), ((1 << 62) + 1, 1 << 62), (i128::MAX, 1 << 62), (i128::MIN, -(1 << 62))]
+    {
+        assert_eq!(clamp_total(total), cut, "{total}");
+    }
+}
