@@ -71,12 +71,24 @@ impl Market {
     }
 
     pub(crate) fn local(&self, plan: &Plan, threads: usize) -> ExactTotals {
-        let control = ScanControl { cancelled: &NEVER, tick: &|| {} };
-        Local { control, threads }.totals(plan).expect("the payments are good")
+        self.local_with(plan, threads, 1 << 30, Local::PARTITION_BITS)
+    }
+
+    pub(crate) fn local_with(
+        &self,
+        plan: &Plan,
+        threads: usize,
+        memory: u64,
+        partition_bits: u32,
+    ) -> ExactTotals {
+        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
+        let spill_folder = self.folder.path().to_owned();
+        let engine = Local { control, threads, memory, spill_folder, partition_bits };
+        engine.totals(plan).expect("the payments are good")
     }
 
     pub(crate) fn reference(&self, plan: &Plan) -> ExactTotals {
-        let control = ScanControl { cancelled: &NEVER, tick: &|| {} };
+        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
         Reference { control }.totals(plan).expect("the payments are good")
     }
 }

@@ -64,7 +64,7 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     }
     let totals = {
         let spinner = Progress::spinner(text);
-        let control = ScanControl { cancelled: &cancelled, tick: &|| spinner.tick() };
+        let control = ScanControl { cancelled: &cancelled, progress: &|_| spinner.tick() };
         exact_totals(args, plan, control)
     };
     // A folder that cannot be written must show before the price is paid.
@@ -118,7 +118,14 @@ fn released_before(
 
 fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<ExactTotals> {
     let started = std::time::Instant::now();
-    let totals = Local { control, threads: threads(args.threads) }.totals(plan);
+    let engine = Local {
+        control,
+        threads: threads(args.threads),
+        memory: 8 << 30,
+        spill_folder: std::env::temp_dir(),
+        partition_bits: Local::PARTITION_BITS,
+    };
+    let totals = engine.totals(plan);
     tracing::info!("payments read and fitted in {:.1} s", started.elapsed().as_secs_f64());
     totals
 }

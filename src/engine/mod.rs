@@ -46,6 +46,7 @@ pub(crate) struct LevelTotals {
     /// The cells of `sums`: of a public level all its cells in the plan's order, else those that
     /// hold payments, ascending.
     pub(crate) keys: Vec<CellKey>,
-    /// For each statistic of the level's plan, the totals by cell, in grid units.
+    /// For each statistic of the level's plan, its totals in grid units: cell after cell, of each
+    /// its `width` numbers.
     pub(crate) sums: Vec<Vec<i64>>,
 }

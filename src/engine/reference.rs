@@ -8,7 +8,7 @@ use chrono::{Datelike, NaiveDate, Weekday};
 use super::{Engine, ExactTotals, LevelTotals, clamp_total};
 use crate::error::Result;
 use crate::job::{Job, Key, StatisticKind, TimeKey};
-use crate::payments::{Payment, Scan, ScanControl};
+use crate::payments::{Batch, Payment, Scan, ScanControl};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, Selection, StatisticPlan};
 
 /// The obvious engine.
@@ -23,20 +23,23 @@ type UserCells = BTreeMap<CellKey, Vec<i64>>;
 impl Engine for Reference<'_> {
     fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
         let mut users: Vec<BTreeMap<String, UserCells>> = vec![BTreeMap::new(); plan.levels.len()];
-        Scan::open(plan)?.run(self.control, |payment| {
-            for (users, level) in users.iter_mut().zip(&plan.levels) {
-                let cells = users.entry(payment.user.to_owned()).or_default();
-                cells.entry(key_of(plan, level, payment)).or_default().push(payment.amount);
+        let sink = |batch: &Batch| {
+            for payment in batch.payments() {
+                for (users, level) in users.iter_mut().zip(&plan.levels) {
+                    let cells = users.entry(payment.user.to_owned()).or_default();
+                    cells.entry(key_of(plan, level, &payment)).or_default().push(payment.amount);
+                }
             }
             Ok(())
-        })?;
+        };
+        Scan::open(plan)?.run(self.control, vec![sink])?;
         // users: level → user → cell → amounts
         let levels = plan.levels.iter().zip(users);
         Ok(ExactTotals { levels: levels.map(|(l, u)| level_totals(&plan.job, l, u)).collect() })
     }
 }
 
-fn key_of(plan: &Plan, level: &LevelPlan, payment: Payment<'_>) -> CellKey {
+fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
     let text = |text: &str| KeyValue::Text(Arc::from(text));
     let day = plan.job.payments.period.day(payment.hour / 24);
     let value = |key: &Key| match key {
@@ -72,7 +75,7 @@ fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
 }
 
 fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>) -> LevelTotals {
-    let mut totals: BTreeMap<CellKey, Vec<i128>> = BTreeMap::new();
+    let mut totals: BTreeMap<CellKey, Vec<Vec<i128>>> = BTreeMap::new();
     for cells in users.into_values() {
         let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();
         if let Selection::Threshold { cells_max, .. } = level.selection {
@@ -83,10 +86,13 @@ fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>
             cells.truncate(cells_max as usize);
         }
         for (place, statistic) in level.statistics.iter().enumerate() {
-            for ((key, _), value) in cells.iter().zip(fitted(&cells, statistic)) {
-                let sums = totals.entry(key.clone()).or_default();
-                sums.resize(level.statistics.len(), 0);
-                sums[place] += i128::from(value);
+            for ((key, _), value) in cells.iter().zip(fitted(job, &cells, statistic)) {
+                let sums = totals
+                    .entry(key.clone())
+                    .or_insert_with(|| level.statistics.iter().map(|s| vec![0; s.width]).collect());
+                for (sum, value) in sums[place].iter_mut().zip(value) {
+                    *sum += i128::from(value);
+                }
             }
         }
     }
@@ -95,28 +101,25 @@ fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>
         Selection::Threshold { .. } => totals.keys().cloned().collect(),
     };
     let column = |place: usize| {
-        keys.iter().map(|key| totals.get(key).map_or(0, |sums| clamp_total(sums[place]))).collect()
+        let zeros = vec![0; level.statistics[place].width];
+        let numbers = |key| totals.get(key).map_or(&zeros, |sums| &sums[place]);
+        keys.iter().flat_map(numbers).map(|&sum| clamp_total(sum)).collect()
     };
     let sums = (0..level.statistics.len()).map(column).collect();
     LevelTotals { keys, sums }
 }
 
-/// Definition of the fit: cap each cell, then shrink all of them until the norm is in bound.
-fn fitted(cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -> Vec<i64> {
+/// Definition of the fit: cap each number, then shrink all of them until the norm is in bound.
+/// For each cell its `width` numbers.
+fn fitted(job: &Job, cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -> Vec<Vec<i64>> {
     let cap = i128::from(statistic.bound.cell_cap());
     let norm = i128::from(statistic.bound.norm());
-    let value = |amounts: &Vec<i64>| -> i128 {
-        let natural = match statistic.kind {
-            StatisticKind::Customers => 1,
-            StatisticKind::Payments => {
-                amounts.iter().filter(|&&amount| amount >= 0).count() as i128
-            }
-            StatisticKind::Sales => amounts.iter().map(|&amount| i128::from(amount)).sum(),
-        };
-        (natural * (1 << statistic.grid_bits)).clamp(-cap, cap)
-    };
-    let values: Vec<i128> = cells.iter().map(|(_, amounts)| value(amounts)).collect();
-    let squares: i128 = values.iter().map(|v| v * v).sum();
+    let capped = |number: i128| (number * (1 << statistic.grid_bits)).clamp(-cap, cap);
+    let values: Vec<Vec<i128>> = cells
+        .iter()
+        .map(|(_, amounts)| numbers(job, statistic.kind, amounts).into_iter().map(capped).collect())
+        .collect();
+    let squares: i128 = values.iter().flatten().map(|v| v * v).sum();
     let mut root = (squares as f64).sqrt() as i128;
     while root * root > squares {
         root -= 1;
@@ -126,5 +129,23 @@ fn fitted(cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -> Vec<i64> 
     }
     // root = ⌈√squares⌉; division of i128 truncates toward zero
     let shrink = |v: i128| if squares <= norm * norm { v } else { v * norm / root };
-    values.into_iter().map(|v| shrink(v) as i64).collect()
+    values.into_iter().map(|cell| cell.into_iter().map(|v| shrink(v) as i64).collect()).collect()
+}
+
+/// What one user's amounts in one cell count for, before the cap.
+fn numbers(job: &Job, kind: StatisticKind, amounts: &[i64]) -> Vec<i128> {
+    let payments = || amounts.iter().filter(|&&amount| amount >= 0);
+    match kind {
+        StatisticKind::Customers => vec![1],
+        StatisticKind::Payments => vec![payments().count() as i128],
+        StatisticKind::Sales => vec![amounts.iter().map(|&amount| i128::from(amount)).sum()],
+        StatisticKind::TicketHistogram => {
+            let edges = &job.payments.ticket_edges;
+            let mut bins = vec![0; edges.len() + 1];
+            for amount in payments() {
+                bins[edges.iter().filter(|&edge| edge <= amount).count()] += 1;
+            }
+            bins
+        }
+    }
 }

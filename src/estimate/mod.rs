@@ -21,8 +21,19 @@ pub struct Estimates {
 pub struct Table {
     /// The cells, ascending.
     pub keys: Vec<CellKey>,
-    /// An estimate for each insight of the level.
-    pub insights: Vec<(Insight, Values)>,
+    /// The estimates, insight by insight.
+    pub columns: Vec<Column>,
+}
+
+/// One estimate of every cell.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// What it estimates.
+    pub insight: Insight,
+    /// Its name in tables: the insight's, or that of one bin.
+    pub name: String,
+    /// By cell.
+    pub values: Values,
 }
 
 /// The values of one insight, by cell.
@@ -53,28 +64,56 @@ const Z95: f64 = 1.959_963_984_540_054;
 /// The intervals cover the noise. They do not cover what the fit takes from heavy users.
 pub fn estimate(plan: &Plan, totals: NoisyTotals) -> Estimates {
     let levels = totals.levels.into_iter().zip(&plan.levels);
-    Estimates { levels: levels.map(|(noisy, level)| table(level, noisy)).collect() }
+    Estimates { levels: levels.map(|(noisy, level)| table(plan, level, noisy)).collect() }
 }
 
-fn table(level: &LevelPlan, noisy: NoisyLevel) -> Table {
+fn table(plan: &Plan, level: &LevelPlan, noisy: NoisyLevel) -> Table {
     // Rows in the order of keys, and of nothing else.
     let mut order: Vec<usize> = (0..noisy.keys.len()).collect();
     order.sort_by(|&a, &b| noisy.keys[a].cmp(&noisy.keys[b]));
-    let column = |kind: StatisticKind| {
+    // One number of a statistic, of every cell.
+    let numbers = |kind: StatisticKind, bin: usize| {
         let place = level.position(kind).expect("cannot fail because insights name their needs");
-        let values: Vec<i64> = order.iter().map(|&row| noisy.values[place][row]).collect();
-        (level.statistics[place], values)
+        let (statistic, values) = (level.statistics[place], &noisy.values[place]);
+        let values = order.iter().map(|&row| values[row * statistic.width + bin]);
+        (statistic, values.collect::<Vec<i64>>())
     };
-    let values = |insight: Insight| match insight {
-        Insight::Customers => counts(column(StatisticKind::Customers)),
-        Insight::Payments => counts(column(StatisticKind::Payments)),
-        Insight::Sales => sales(column(StatisticKind::Sales)),
-        Insight::AverageTicket => {
-            ratio::average_ticket(column(StatisticKind::Sales), column(StatisticKind::Payments))
+    let column = |kind: StatisticKind| numbers(kind, 0);
+    let mut columns = Vec::new();
+    for &insight in &level.insights {
+        let mut add = |name: String, values: Values| columns.push(Column { insight, name, values });
+        let name = insight.name().to_owned();
+        match insight {
+            Insight::Customers => add(name, counts(column(StatisticKind::Customers))),
+            Insight::Payments => add(name, counts(column(StatisticKind::Payments))),
+            Insight::Sales => add(name, sales(column(StatisticKind::Sales))),
+            Insight::AverageTicket => {
+                let (sales, payments) = (StatisticKind::Sales, StatisticKind::Payments);
+                add(name, ratio::average_ticket(column(sales), column(payments)));
+            }
+            Insight::TicketHistogram => {
+                for (bin, from) in bin_names(plan).enumerate() {
+                    let values = counts(numbers(StatisticKind::TicketHistogram, bin));
+                    add(format!("{name}_{from}"), values);
+                }
+            }
         }
-    };
-    let insights = level.insights.iter().map(|&insight| (insight, values(insight))).collect();
-    Table { keys: order.iter().map(|&row| noisy.keys[row].clone()).collect(), insights }
+    }
+    Table { keys: order.iter().map(|&row| noisy.keys[row].clone()).collect(), columns }
+}
+
+/// Where each bin of the ticket histogram starts, in major units: `from_0`, `from_0_50`, `from_5`.
+fn bin_names(plan: &Plan) -> impl Iterator<Item = String> {
+    let source = &plan.job.payments;
+    let unit = 10i64.pow(source.money_places());
+    let edges = std::iter::once(&0).chain(&source.ticket_edges);
+    edges.map(move |edge| match edge % unit {
+        0 => format!("from_{}", edge / unit),
+        cents => {
+            let places = source.money_places() as usize;
+            format!("from_{}_{cents:0places$}", edge / unit)
+        }
+    })
 }
 
 fn counts((plan, values): (StatisticPlan, Vec<i64>)) -> Values {

@@ -28,6 +28,12 @@ pub fn file_damaged(path: &Path, cause: &dyn Display) -> Finding {
         .hint("write the file again, or state its `format`; -v shows the reader's own words")
 }
 
+/// A file that was written to while it was read.
+pub fn file_changed(path: &Path) -> Finding {
+    Finding::new("file-changed", format!("{} changed while it was read", path.display()))
+        .hint("wait until it is written, then run the same command again; nothing is charged")
+}
+
 /// A file of no bytes.
 pub fn file_empty(path: &Path) -> Finding {
     Finding::new("file-empty", format!("{} has no bytes", path.display()))

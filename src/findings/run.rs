@@ -19,6 +19,30 @@ pub fn randomness_missing(cause: &dyn Display) -> Finding {
     )
 }
 
+/// The memory cannot hold the totals.
+pub fn memory_too_small(limit: u64, least: u64) -> Finding {
+    Finding::new(
+        "memory-too-small",
+        format!("{} MiB of memory are too little for the totals of this job", limit >> 20),
+    )
+    .hint(format!("allow --memory {}MiB, use fewer --threads, or drop a level", (least >> 20) + 1))
+}
+
+/// The spill file cannot be made, written or read.
+pub fn spill_failed(folder: &Path, cause: &dyn Display) -> Finding {
+    Finding::new(
+        "spill-failed",
+        format!("cannot keep what memory does not hold in {}: {cause}", folder.display()),
+    )
+    .hint("free some space there, name another folder with --spill-dir, or allow more --memory")
+}
+
+/// More keys than codes.
+pub fn keys_too_many() -> Finding {
+    Finding::new("keys-too-many", "the columns have more combinations of values than records hold")
+        .hint("use fewer columns as keys in one job, or columns with fewer values")
+}
+
 /// opendp refused.
 pub fn mechanism_failed(cause: &str) -> Finding {
     Finding::new("mechanism-failed", format!("the noise could not be drawn: {cause}"))

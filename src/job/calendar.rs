@@ -81,13 +81,6 @@ impl Period {
     pub fn day(self, index: u32) -> NaiveDate {
         self.first + Days::new(index.into())
     }
-
-    /// The hour of the period, from 0, in which a local time lies; `None` outside the period.
-    pub fn hour_of(self, local_seconds: i64) -> Option<u32> {
-        let start = self.first.and_time(chrono::NaiveTime::MIN).and_utc().timestamp();
-        let hour = local_seconds.checked_sub(start)?.div_euclid(3600);
-        u32::try_from(hour).ok().filter(|&h| h < self.days * 24)
-    }
 }
 
 /// Turns instants into local times of one zone, quickly, around one period.
@@ -95,7 +88,10 @@ impl Period {
 /// Knows every change of the zone's offset from two days before the period to two days after.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    period: Period,
+    /// The period's first second by the wall clock, as if that were universal time.
+    start: i64,
+    /// The hours of the period by the wall clock.
+    hours: u32,
     /// (first second in universal time, offset in seconds from then on), ascending.
     offsets: Vec<(i64, i32)>,
 }
@@ -116,18 +112,23 @@ impl Clock {
             }
             from = to;
         }
-        Clock { period, offsets }
+        Clock { start: midnight(period.first()), hours: period.days() * 24, offsets }
     }
 
     /// The hour of the period in which an instant (seconds since 1970 in universal time) lies.
     pub fn hour_of_instant(&self, seconds: i64) -> Option<u32> {
         let at = self.offsets.partition_point(|&(from, _)| from <= seconds);
-        self.period.hour_of(seconds.checked_add(self.offsets[at - 1].1.into())?)
+        self.hour_of(seconds.checked_add(self.offsets[at - 1].1.into())?)
     }
 
     /// The hour of the period in which a wall-clock time lies.
     pub fn hour_of_local(&self, time: NaiveDateTime) -> Option<u32> {
-        self.period.hour_of(time.and_utc().timestamp())
+        self.hour_of(time.and_utc().timestamp())
+    }
+
+    fn hour_of(&self, local_seconds: i64) -> Option<u32> {
+        let hour = local_seconds.checked_sub(self.start)?.div_euclid(3600);
+        u32::try_from(hour).ok().filter(|&hour| hour < self.hours)
     }
 }
 

@@ -77,6 +77,9 @@ pub struct PaymentsSource {
     pub currencies: Vec<Currency>,
     /// Further columns that levels use as keys, by name.
     pub columns: Vec<(String, SqlExpression)>,
+    /// Amounts at which a new bin of the ticket histogram starts, ascending, above zero, in the
+    /// smallest minor unit of `currencies`; at most [`PaymentsSource::TICKET_EDGES_MAX`].
+    pub ticket_edges: Vec<i64>,
     /// The days that count, in the job's time zone.
     pub period: Period,
     /// The job's time zone.
@@ -88,6 +91,15 @@ pub struct PaymentsSource {
 }
 
 impl PaymentsSource {
+    /// The most edges of the ticket histogram.
+    pub const TICKET_EDGES_MAX: usize = 31;
+
+    /// The edges of the ticket histogram when the job states none, in major units: 16 bins.
+    pub const TICKET_EDGES: [&str; 15] = [
+        "1", "2", "5", "10", "20", "50", "100", "200", "500", "1000", "2000", "5000", "10000",
+        "20000", "50000",
+    ];
+
     /// Decimal places of money: those of the currency that has most.
     pub fn money_places(&self) -> u32 {
         money_places(&self.currencies)
@@ -271,12 +283,19 @@ pub enum Insight {
     Sales,
     /// Sales per payment.
     AverageTicket,
+    /// Payments by size.
+    TicketHistogram,
 }
 
 impl Insight {
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 4] =
-        [Insight::Customers, Insight::Payments, Insight::Sales, Insight::AverageTicket];
+    pub const ALL: [Insight; 5] = [
+        Insight::Customers,
+        Insight::Payments,
+        Insight::Sales,
+        Insight::AverageTicket,
+        Insight::TicketHistogram,
+    ];
 
     /// The name in job files and Parquet columns.
     pub fn name(self) -> &'static str {
@@ -285,6 +304,7 @@ impl Insight {
             Insight::Payments => "payments",
             Insight::Sales => "sales",
             Insight::AverageTicket => "average_ticket",
+            Insight::TicketHistogram => "ticket_histogram",
         }
     }
 
@@ -295,6 +315,7 @@ impl Insight {
             Insight::Payments => &[StatisticKind::Payments],
             Insight::Sales => &[StatisticKind::Sales],
             Insight::AverageTicket => &[StatisticKind::Payments, StatisticKind::Sales],
+            Insight::TicketHistogram => &[StatisticKind::TicketHistogram],
         }
     }
 }
@@ -308,12 +329,18 @@ pub enum StatisticKind {
     Payments,
     /// Sum of amounts in minor units, refunds negative.
     Sales,
+    /// Number of payments of at least zero in each bin of size: one number a bin.
+    TicketHistogram,
 }
 
 impl StatisticKind {
     /// All statistics, in the order of columns.
-    pub const ALL: [StatisticKind; 3] =
-        [StatisticKind::Customers, StatisticKind::Payments, StatisticKind::Sales];
+    pub const ALL: [StatisticKind; 4] = [
+        StatisticKind::Customers,
+        StatisticKind::Payments,
+        StatisticKind::Sales,
+        StatisticKind::TicketHistogram,
+    ];
 
     /// The name in job files and manifests.
     pub fn name(self) -> &'static str {
@@ -321,6 +348,7 @@ impl StatisticKind {
             StatisticKind::Customers => "customers",
             StatisticKind::Payments => "payments",
             StatisticKind::Sales => "sales",
+            StatisticKind::TicketHistogram => "ticket_histogram",
         }
     }
 }

@@ -28,7 +28,8 @@ pub struct NoisyTotals {
 pub struct NoisyLevel {
     /// The cells that are shown.
     pub keys: Vec<CellKey>,
-    /// For each statistic of the level's plan, the noised values by cell, in grid units.
+    /// For each statistic of the level's plan, the noised values in grid units: cell after cell,
+    /// of each its `width` numbers.
     pub values: Vec<Vec<i64>>,
 }
 
@@ -86,7 +87,8 @@ pub fn add_noise(plan: &Plan, totals: ExactTotals, threads: usize) -> Result<Noi
                 let customers = level
                     .position(StatisticKind::Customers)
                     .expect("cannot fail because the plan adds customers to private levels");
-                select(keys, values, customers, threshold)
+                let widths = level.statistics.iter().map(|s| s.width).collect();
+                select(keys, values, widths, customers, threshold)
             }
         },
     );
@@ -108,13 +110,15 @@ fn chunks(sums: Vec<i64>) -> impl Iterator<Item = Vec<i64>> {
 fn select(
     keys: Vec<CellKey>,
     values: Vec<Vec<i64>>,
+    widths: Vec<usize>,
     customers: usize,
     threshold: i64,
 ) -> NoisyLevel {
     let shown: Vec<bool> = values[customers].iter().map(|&value| value >= threshold).collect();
-    let kept = |column: Vec<i64>| -> Vec<i64> {
-        column.into_iter().zip(&shown).filter_map(|(v, &shown)| shown.then_some(v)).collect()
+    let kept = |(column, width): (Vec<i64>, usize)| -> Vec<i64> {
+        let cells = column.chunks_exact(width).zip(&shown).filter(|&(_, &shown)| shown);
+        cells.flat_map(|(numbers, _)| numbers).copied().collect()
     };
     let keys = keys.into_iter().zip(&shown).filter_map(|(k, &shown)| shown.then_some(k)).collect();
-    NoisyLevel { keys, values: values.into_iter().map(kept).collect() }
+    NoisyLevel { keys, values: values.into_iter().zip(widths).map(kept).collect() }
 }

@@ -126,7 +126,7 @@ fn keys_are_shown_from_the_threshold_on() {
         .map(|name| vec![KeyValue::Text((*name).into())].into_boxed_slice())
         .collect();
     let values = vec![vec![99, 100, 101], vec![1, 2, 3]];
-    let level = select(keys.clone(), values, 0, 100);
+    let level = select(keys.clone(), values, vec![1, 1], 0, 100);
     assert_eq!(level.keys, keys[1..]);
     assert_eq!(level.values, vec![vec![100, 101], vec![2, 3]]);
 }

@@ -1,36 +1,51 @@
 //! Reading: from files to valid payments.
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use polars::prelude::{
-    Column, DataFrame, DataType, Engine, Expr, IntoLazy, LazyFrame, PlanCallback, PolarsError,
-    PolarsResult, Schema, StringChunked,
+    DataFrame, DataType, Engine, Expr, IntoLazy, LazyFrame, PlanCallback, PolarsError, Schema,
 };
 use polars_plan::utils::expr_to_leaf_column_names;
 
-use super::Payment;
-use super::convert::{AMOUNT_TYPES, AmountColumn, TIME_TYPES, TimeColumn, is_amount, is_time};
-use super::quarantine::{Quarantine, Reason};
+use super::batch::{Batch, Fault, Rows};
+use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
+use super::quarantine::Quarantine;
 use super::source::{Files, type_name};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
-use crate::job::{Clock, PaymentsSource, SqlExpression, minor_places};
+use crate::job::{PaymentsSource, SqlExpression};
 use crate::plan::Plan;
 
-/// Rows that polars hands over at once.
-const BATCH_ROWS: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("cannot fail: not zero");
-
-/// How a scan can be watched and stopped.
+/// How a run can be watched and stopped.
 #[derive(Clone, Copy)]
 pub struct ScanControl<'a> {
     /// Set to stop soon.
     pub cancelled: &'a AtomicBool,
-    /// Called after each batch. Takes nothing: row counts are sensitive.
-    pub tick: &'a dyn Fn(),
+    /// Called now and then from any thread; for the operator's terminal only.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of the files.
+    Read {
+        /// Read so far.
+        bytes: u64,
+        /// All.
+        of: u64,
+    },
+    /// Partitions of the users.
+    Fitted {
+        /// Done so far.
+        partitions: usize,
+        /// All.
+        of: usize,
+    },
 }
 
 /// Payments that are ready to be read: files found, columns checked.
@@ -90,52 +105,142 @@ impl<'p> Scan<'p> {
         self.files.paths.len()
     }
 
-    /// Reads everything and calls `sink` for each valid payment, in no particular order. Bad rows
-    /// go to quarantine.
+    /// Reads everything and hands each batch of valid payments to one of `sinks`, each of which
+    /// works on a thread of its own; in no particular order. Bad rows go to quarantine.
     ///
     /// # Errors
-    /// A file that cannot be read to its end, too many bad rows, Ctrl-C, or what `sink` returns.
-    pub fn run(
-        self,
-        control: ScanControl,
-        mut sink: impl FnMut(Payment<'_>) -> Result<()>,
-    ) -> Result<()> {
+    /// A file that cannot be read to its end or changes meanwhile, too many bad rows, Ctrl-C, or
+    /// what a sink returns.
+    pub fn run<S>(self, control: ScanControl, sinks: Vec<S>) -> Result<()>
+    where
+        S: FnMut(&Batch) -> Result<()> + Send,
+    {
         let job = &self.plan.job;
         let source = &job.payments;
         let mut quarantine = Quarantine::new(&source.quarantine, &job.id, self.names.clone())?;
-        let (sender, receiver) = sync_channel(2);
-        let callback = PlanCallback::new(move |batch: DataFrame| {
+        let meter = Meter::new(&self, control);
+        let (sender, receiver) = sync_channel(sinks.len());
+        let callback = PlanCallback::new(move |table: DataFrame| {
             // The receiver is gone when reading stops early: ask polars to stop too.
-            Ok(sender.send(batch).is_err())
+            Ok(sender.send(table).is_err())
         });
-        let query = self.table.sink_batches(callback, false, Some(BATCH_ROWS));
+        let query = self.table.sink_batches(callback, false, None);
         let query = query.map_err(|cause| unreadable(&cause, source))?;
         let rows = Rows::new(self.plan, &self.names);
-        std::thread::scope(|scope| {
+        let good = std::thread::scope(|scope| {
             #[expect(clippy::disallowed_methods, reason = "the one place that reads records")]
             let reader = scope.spawn(|| query.collect_with_engine(Engine::Streaming).map(drop));
-            let good = rows.read_all(receiver, control, &mut quarantine, &mut sink);
+            let good = take_all(receiver, &rows, &meter, &mut quarantine, sinks);
             // A reader that failed or panicked must not look like the end of the data.
             let read = reader.join();
             let good = good?;
             match read {
-                Ok(Ok(())) => {}
-                Ok(Err(cause)) => return Err(unreadable(&cause, source)),
+                Ok(Ok(())) => Ok(good),
+                Ok(Err(cause)) => Err(unreadable(&cause, source)),
                 Err(_) => {
                     let finding = findings::payments_unreadable("the reader failed");
-                    return Err(Error::invalid(finding.at(source.span.clone())));
+                    Err(Error::invalid(finding.at(source.span.clone())))
                 }
             }
-            quarantine.finish()?;
-            let bad = quarantine.rows() as f64;
-            if bad > source.max_bad_share * (good as f64 + bad) {
-                let folder = quarantine.folder();
-                let finding = findings::bad_rows_too_many(source.max_bad_share, folder);
-                return Err(Error::invalid(finding));
-            }
-            Ok(())
-        })
+        });
+        // Of files that changed the reader may have said anything.
+        if let Some(finding) = self.files.changed() {
+            return Err(Error::invalid(finding.at(source.span.clone())));
+        }
+        let good = good?;
+        quarantine.finish()?;
+        let bad = quarantine.rows() as f64;
+        if bad > source.max_bad_share * (good as f64 + bad) {
+            let folder = quarantine.folder();
+            return Err(Error::invalid(findings::bad_rows_too_many(source.max_bad_share, folder)));
+        }
+        Ok(())
     }
+}
+
+/// Spreads the tables over the sinks; returns how many rows were good.
+fn take_all<S>(
+    receiver: Receiver<DataFrame>,
+    rows: &Rows,
+    meter: &Meter,
+    quarantine: &mut Quarantine,
+    sinks: Vec<S>,
+) -> Result<u64>
+where
+    S: FnMut(&Batch) -> Result<()> + Send,
+{
+    let (receiver, quarantine) = (Mutex::new(receiver), Mutex::new(quarantine));
+    let stopped = AtomicBool::new(false);
+    let source = &rows.plan().job.payments;
+    let next = || lock(&receiver).recv().ok();
+    let work = |mut sink: S| -> Result<u64> {
+        let mut good = 0;
+        while let Some(mut table) = next() {
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            meter.check()?;
+            let height = table.height();
+            let batch =
+                rows.batch(&mut table, |reason, values| lock(&quarantine).add(reason, &values));
+            let batch = batch.map_err(|fault| match fault {
+                Fault::Reader(cause) => unreadable(&cause, source),
+                Fault::Quarantine(error) => error,
+            })?;
+            drop(table);
+            good += batch.len() as u64;
+            sink(&batch)?;
+            meter.advance(height);
+        }
+        Ok(good)
+    };
+    let work = |sink: S| work(sink).inspect_err(|_| stopped.store(true, Ordering::Relaxed));
+    std::thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> =
+            sinks.into_iter().map(|sink| scope.spawn(move || work(sink))).collect();
+        let join = |worker: ScopedJoinHandle<Result<u64>>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        // All are joined before the first error is returned.
+        let results: Vec<Result<u64>> = workers.into_iter().map(join).collect();
+        results.into_iter().sum()
+    })
+}
+
+/// How far the scan is, in bytes of the files.
+///
+/// Parquet files say how many rows they hold, so a row stands for its share of the bytes; rows
+/// that `where` leaves out are counted when the end is reached. Of other files only the end shows.
+struct Meter<'a> {
+    control: ScanControl<'a>,
+    rows: AtomicU64,
+    bytes_per_row: f64,
+    bytes: u64,
+}
+
+impl<'a> Meter<'a> {
+    fn new(scan: &Scan, control: ScanControl<'a>) -> Self {
+        let (bytes, rows) = (scan.bytes(), scan.files.rows());
+        let bytes_per_row = rows.map_or(0.0, |rows| bytes as f64 / rows.max(1) as f64);
+        Meter { control, rows: AtomicU64::new(0), bytes_per_row, bytes }
+    }
+
+    fn check(&self) -> Result<()> {
+        let cancelled = self.control.cancelled.load(Ordering::Relaxed);
+        if cancelled { Err(Error::cancelled()) } else { Ok(()) }
+    }
+
+    fn advance(&self, rows: usize) {
+        let rows = self.rows.fetch_add(rows as u64, Ordering::Relaxed) + rows as u64;
+        let bytes = (rows as f64 * self.bytes_per_row) as u64;
+        (self.control.progress)(Progress::Read { bytes: bytes.min(self.bytes), of: self.bytes });
+    }
+}
+
+/// A lock that no holder leaves poisoned: their panic ends the run.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The expressions of a record, with the names of their columns.
@@ -306,145 +411,4 @@ fn kind_of(cause: &PolarsError) -> String {
 
 fn first_line(cause: &PolarsError) -> String {
     cause.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// What is needed to turn rows into payments.
-struct Rows<'p> {
-    plan: &'p Plan,
-    names: &'p [String],
-    clock: Clock,
-    /// Places by currency code, for rows that say theirs.
-    places: HashMap<&'static str, u32>,
-    merchant_codes: HashMap<&'p str, u32>,
-}
-
-/// The columns of one batch.
-struct Batch {
-    user: StringChunked,
-    time: TimeColumn,
-    amount: AmountColumn,
-    merchant: Option<StringChunked>,
-    currency: Option<StringChunked>,
-    rest: Vec<StringChunked>,
-}
-
-impl<'p> Rows<'p> {
-    fn new(plan: &'p Plan, names: &'p [String]) -> Self {
-        let source = &plan.job.payments;
-        let registry = plan.job.registry.iter();
-        Rows {
-            plan,
-            names,
-            clock: Clock::new(source.zone, source.period),
-            places: source.currencies.iter().map(|&c| (c.code(), minor_places(c))).collect(),
-            merchant_codes: registry
-                .flat_map(|r| r.ids.iter().map(String::as_str).zip(0..))
-                .collect(),
-        }
-    }
-
-    /// Reads all batches; returns how many rows were good.
-    fn read_all(
-        &self,
-        receiver: Receiver<DataFrame>,
-        control: ScanControl,
-        quarantine: &mut Quarantine,
-        sink: &mut impl FnMut(Payment<'_>) -> Result<()>,
-    ) -> Result<u64> {
-        let mut good = 0;
-        for mut frame in receiver {
-            if control.cancelled.load(Ordering::Relaxed) {
-                return Err(Error::cancelled());
-            }
-            frame.rechunk_mut();
-            let batch = self.batch(&frame).map_err(|e| unreadable(&e, &self.plan.job.payments))?;
-            let mut rest: Vec<&str> = Vec::with_capacity(batch.rest.len() + 1);
-            for row in 0..frame.height() {
-                rest.clear();
-                match self.payment(&batch, row, &mut rest) {
-                    Ok(Some((user, merchant, merchant_code, hour, amount))) => {
-                        good += 1;
-                        let rest = &rest[..];
-                        sink(Payment { user, merchant, merchant_code, hour, amount, rest })?;
-                    }
-                    Ok(None) => {}
-                    Err(reason) => quarantine.add(reason, &self.texts(&frame, row))?,
-                }
-            }
-            (control.tick)();
-        }
-        Ok(good)
-    }
-
-    fn batch(&self, frame: &DataFrame) -> PolarsResult<Batch> {
-        let source = &self.plan.job.payments;
-        let text = |name: &str| Ok(frame.column(name)?.str()?.clone());
-        let optional = |name: &str, wanted: bool| wanted.then(|| text(name)).transpose();
-        let format = source.time_format.as_deref();
-        Ok(Batch {
-            user: text("user")?,
-            time: TimeColumn::new(frame.column("time")?, format, source.zoneless)?,
-            amount: AmountColumn::new(frame.column("amount")?, source.csv.decimal)?,
-            merchant: optional("merchant", source.merchant.is_some())?,
-            currency: optional("currency", source.currency.is_some())?,
-            rest: self.plan.columns.iter().map(|n| text(n)).collect::<PolarsResult<_>>()?,
-        })
-    }
-
-    /// One row: user, merchant, its code, hour, amount; `None` if its currency does not count.
-    #[expect(clippy::type_complexity, reason = "the fields of a Payment but one")]
-    fn payment<'b>(
-        &self,
-        batch: &'b Batch,
-        row: usize,
-        rest: &mut Vec<&'b str>,
-    ) -> std::result::Result<Option<(&'b str, &'b str, u32, u32, i64)>, Reason> {
-        let source = &self.plan.job.payments;
-        let mut places = minor_places(source.currencies[0]);
-        let mut code = None;
-        if let Some(currencies) = &batch.currency {
-            let text = not_blank(currencies.get(row)).ok_or(Reason::CurrencyMissing)?;
-            match self.places.get(text) {
-                Some(&own) => places = own,
-                None => return Ok(None),
-            }
-            code = Some(text);
-        }
-        let user = not_blank(batch.user.get(row)).ok_or(Reason::UserMissing)?;
-        let (mut merchant, mut merchant_code) = ("", 0);
-        if let Some(merchants) = &batch.merchant {
-            merchant = not_blank(merchants.get(row)).ok_or(Reason::MerchantMissing)?;
-            if self.plan.job.registry.is_some() {
-                let found = self.merchant_codes.get(merchant);
-                merchant_code = *found.ok_or(Reason::MerchantUnknown)?;
-            }
-        }
-        let hour = batch.time.hour(row, &self.clock)?;
-        let amount = batch.amount.minor(row, places)?;
-        for (name, column) in self.plan.columns.iter().zip(&batch.rest) {
-            let value = column.get(row).ok_or(Reason::KeyMissing)?;
-            let listed = self.plan.job.key_sets.get(name);
-            if listed.is_some_and(|set| set.binary_search_by(|v| v.as_str().cmp(value)).is_err()) {
-                return Err(Reason::KeyUnknown);
-            }
-            rest.push(value);
-        }
-        rest.extend(code);
-        // At most 10¹² · 10⁴.
-        let amount = amount * 10i64.pow(source.money_places() - places);
-        Ok(Some((user, merchant, merchant_code, hour, amount)))
-    }
-
-    /// The values of a bad row, as text.
-    fn texts(&self, frame: &DataFrame, row: usize) -> Vec<String> {
-        let text = |column: Option<&Column>| {
-            let value = column.and_then(|c| c.get(row).ok());
-            value.map_or(String::new(), |value| value.str_value().into_owned())
-        };
-        self.names.iter().map(|name| text(frame.column(name).ok())).collect()
-    }
-}
-
-fn not_blank(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.trim().is_empty())
 }

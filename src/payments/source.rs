@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use polars::prelude::{
     DataType, HiveOptions, IpcScanOptions, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
     PolarsResult, ScanArgsParquet, ScanSources, Schema, SchemaRef, UnifiedScanArgs,
@@ -15,7 +16,12 @@ pub(super) struct Files {
     pub(super) paths: Vec<PathBuf>,
     pub(super) bytes: u64,
     format: Format,
+    /// Size and time of last change of each of `paths`, when they were found.
+    states: Vec<State>,
 }
+
+/// Size and time of last change.
+type State = (u64, Option<std::time::SystemTime>);
 
 impl Files {
     /// Expands the job's patterns and folders.
@@ -30,11 +36,11 @@ impl Files {
         }
         paths.sort();
         paths.dedup();
-        let mut bytes = 0;
+        let mut states = Vec::new();
         for path in &paths {
             match std::fs::File::open(path).and_then(|file| file.metadata()) {
                 Ok(meta) if meta.len() == 0 => findings.push(findings::file_empty(path)),
-                Ok(meta) => bytes += meta.len(),
+                Ok(meta) => states.push((meta.len(), meta.modified().ok())),
                 Err(e) => findings.push(findings::file_unreadable(path, &e)),
             }
         }
@@ -49,9 +55,34 @@ impl Files {
             }
         }
         match format {
-            Some(format) if findings.is_empty() => Ok(Files { paths, bytes, format }),
+            Some(format) if findings.is_empty() => {
+                let bytes = states.iter().map(|(bytes, _)| bytes).sum();
+                Ok(Files { paths, bytes, format, states })
+            }
             _ => Err(findings.into_iter().map(|f| f.at(source.span.clone())).collect()),
         }
+    }
+
+    /// The first file that is not what it was when it was found.
+    pub(super) fn changed(&self) -> Option<Finding> {
+        let differs = |(path, state): &(&PathBuf, &State)| {
+            let now = std::fs::metadata(path).map(|meta| (meta.len(), meta.modified().ok()));
+            now.ok().as_ref() != Some(*state)
+        };
+        let (path, _) = self.paths.iter().zip(&self.states).find(differs)?;
+        Some(findings::file_changed(path))
+    }
+
+    /// How many rows the files say they hold; `None` if they do not say.
+    pub(super) fn rows(&self) -> Option<u64> {
+        if self.format != Format::Parquet {
+            return None;
+        }
+        let rows = |path: &PathBuf| {
+            let reader = SerializedFileReader::new(std::fs::File::open(path).ok()?).ok()?;
+            u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
+        };
+        self.paths.iter().map(rows).sum()
     }
 
     /// Are they text?

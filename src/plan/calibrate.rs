@@ -16,6 +16,7 @@ const SIGMA_LIMIT: f64 = (1u64 << 52) as f64;
 /// gives σ ≥ 2¹⁶ units.
 pub(super) fn statistic(
     kind: StatisticKind,
+    width: usize,
     bound: Bound,
     share: MuSquared,
 ) -> Option<StatisticPlan> {
@@ -28,7 +29,7 @@ pub(super) fn statistic(
         let bound = NormBound::new(scale(bound.norm_milli)?, scale(bound.cell_cap_milli)?)?;
         let sigma = smallest_sigma(bound.norm(), share)?;
         let mu_squared = MuSquared::of_gaussian_up(bound.norm(), sigma);
-        let plan = StatisticPlan { kind, grid_bits, bound, sigma, mu_squared };
+        let plan = StatisticPlan { kind, width, grid_bits, bound, sigma, mu_squared };
         (sigma >= SIGMA_MIN).then_some(plan)
     })
 }
@@ -79,7 +80,7 @@ mod tests {
         ] {
             let share = MuSquared::from_units(share);
             let bound = Bound { norm_milli, cell_cap_milli: norm_milli };
-            let plan = statistic(kind, bound, share).expect("a plan");
+            let plan = statistic(kind, 1, bound, share).expect("a plan");
             assert!(plan.mu_squared <= share);
             assert!(MuSquared::of_gaussian_up(plan.bound.norm(), plan.sigma - 1) > share);
             assert!(plan.sigma >= SIGMA_MIN);
@@ -91,6 +92,6 @@ mod tests {
     #[test]
     fn no_share_buys_no_noise() {
         let bound = Bound { norm_milli: 1000, cell_cap_milli: 1000 };
-        assert_eq!(statistic(StatisticKind::Customers, bound, MuSquared::default()), None);
+        assert_eq!(statistic(StatisticKind::Customers, 1, bound, MuSquared::default()), None);
     }
 }

@@ -7,6 +7,7 @@ mod calibrate;
 mod cells;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 pub use calibrate::budget_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
@@ -49,6 +50,19 @@ pub struct LevelPlan {
 }
 
 impl LevelPlan {
+    /// Numbers in each cell, of all statistics.
+    pub fn width(&self) -> usize {
+        self.statistics.iter().map(|s| s.width).sum()
+    }
+
+    /// For each statistic its places among the numbers of a cell.
+    pub fn columns(&self) -> impl Iterator<Item = Range<usize>> {
+        self.statistics.iter().scan(0, |end, statistic| {
+            *end += statistic.width;
+            Some(*end - statistic.width..*end)
+        })
+    }
+
     /// The place of a statistic in `statistics`.
     pub fn position(&self, kind: StatisticKind) -> Option<usize> {
         self.statistics.iter().position(|s| s.kind == kind)
@@ -76,6 +90,8 @@ pub enum Selection {
 pub struct StatisticPlan {
     /// What is summed.
     pub kind: StatisticKind,
+    /// Numbers in each cell: 1, or the bins of a histogram.
+    pub width: usize,
     /// Grid units per count or minor unit, as a power of two.
     pub grid_bits: u32,
     /// One user's norm and cell cap, in grid units.
@@ -131,7 +147,10 @@ impl Plan {
                 findings.push(finding.at(level.span.clone()));
             }
             let statistics: Option<Vec<_>> = kinds_of(level)
-                .map(|kind| calibrate::statistic(kind, level.bounds[&kind], share(level)?))
+                .map(|kind| {
+                    let width = width_of(&job, kind);
+                    calibrate::statistic(kind, width, level.bounds[&kind], share(level)?)
+                })
                 .collect();
             too_small |= statistics.is_none();
             let Some(statistics) = statistics else { continue };
@@ -174,6 +193,13 @@ fn kinds_of(level: &Level) -> impl Iterator<Item = StatisticKind> {
     level.bounds.keys().copied()
 }
 
+fn width_of(job: &Job, kind: StatisticKind) -> usize {
+    match kind {
+        StatisticKind::TicketHistogram => job.payments.ticket_edges.len() + 1,
+        _ => 1,
+    }
+}
+
 fn file_name(report: &Report, level: &Level) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     format!("{}.{}", report.name, level.name()).chars().map(plain).collect()
@@ -189,7 +215,8 @@ fn name_clashes(
     let clash = level.keys.iter().find(|key| {
         report.insights.iter().any(|insight| {
             let rest = key.name().strip_prefix(insight.name());
-            rest.is_some_and(|rest| ["", "_low", "_high"].contains(&rest))
+            let histogram = *insight == Insight::TicketHistogram;
+            rest.is_some_and(|rest| histogram || ["", "_low", "_high"].contains(&rest))
         })
     });
     if let Some(key) = clash {

@@ -15,7 +15,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::WriterProperties;
 
-use crate::estimate::{Interval, Table, Values};
+use crate::estimate::{Column, Interval, Table, Values};
 use crate::job::{Insight, Key, TimeKey};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
 
@@ -53,8 +53,8 @@ fn batch(plan: &Plan, level: &LevelPlan, table: &Table) -> Result<RecordBatch, A
         let array = key_column(key, &table.keys, place)?;
         columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
     }
-    for (insight, values) in &table.insights {
-        columns.extend(insight_columns(plan, *insight, values)?);
+    for column in &table.columns {
+        columns.extend(interval_columns(plan, column)?);
     }
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
@@ -87,14 +87,11 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
     })
 }
 
-fn insight_columns(
-    plan: &Plan,
-    insight: Insight,
-    values: &Values,
-) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
-    let name = insight.name();
-    let names = [name.to_owned(), format!("{name}_low"), format!("{name}_high")];
-    let arrays: [ArrayRef; 3] = match values {
+/// The estimate and the two ends of its interval.
+fn interval_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
+    let name = &column.name;
+    let names = [name.clone(), format!("{name}_low"), format!("{name}_high")];
+    let arrays: [ArrayRef; 3] = match &column.values {
         Values::Counts(values) => {
             let column = |pick: fn(&Interval<f64>) -> f64| -> ArrayRef {
                 Arc::new(Float64Array::from_iter_values(values.iter().map(pick)))
@@ -111,7 +108,7 @@ fn insight_columns(
             [column(|i| i.value)?, column(|i| i.low)?, column(|i| i.high)?]
         }
     };
-    let nullable = matches!(insight, Insight::AverageTicket);
+    let nullable = column.insight == Insight::AverageTicket;
     let field = |(name, array): (String, &ArrayRef)| {
         let field = Field::new(name, array.data_type().clone(), nullable);
         match array.data_type() {

@@ -1,190 +1,166 @@
 //! One user after the other: cells, cap, fit, sum.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 
-use super::records::{Record, Records};
-use super::totals::{CellCode, Sums};
+use super::cells::{CellFinder, LevelIndex};
+use super::record::Record;
+use super::totals::Sums;
 use crate::job::StatisticKind;
-use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Plan, Selection};
+use crate::plan::{Plan, Selection, StatisticPlan};
 
-/// How records find the cells of one level.
-pub(super) struct LevelIndex<'p> {
-    cells: &'p CellSpace,
-    /// Groups of merchant codes; `None`: each code is its own group.
-    merchant_group: Option<&'p [u32]>,
-    hour_group: &'p [u32],
-    /// Groups of codes of the rest.
-    rest_group: Vec<u32>,
-    /// Values of the merchant groups if there is no registry.
-    found_merchants: Vec<Vec<KeyValue>>,
-    rest_values: Vec<Vec<KeyValue>>,
-    /// For a public level, its number of cells.
-    pub(super) public_cells: Option<usize>,
-    pub(super) public_keys: Vec<CellKey>,
-    statistics: usize,
+/// Fits users and adds them up; one for each thread.
+pub(super) struct Fitter<'p> {
+    plan: &'p Plan,
+    finder: &'p CellFinder<'p>,
+    levels: Vec<LevelFit>,
+    /// Kept between users, so that no user costs an allocation.
+    scratch: Scratch,
 }
 
-impl<'p> LevelIndex<'p> {
-    pub(super) fn new(plan: &'p Plan, level: &'p LevelPlan, records: &Records) -> Self {
-        let cells = &level.cells;
-        let public = level.selection == Selection::Public;
-        let public_keys = if public { cells.public_keys(&plan.job) } else { None };
-        // The combinations of the rest, as values of this level's columns.
-        let places: Vec<usize> = cells
-            .rest
-            .iter()
-            .map(|name| {
-                let column = plan.columns.iter().position(|column| column == name);
-                column.unwrap_or(plan.columns.len())
-            })
-            .collect();
-        let values = |codes: &[u32]| -> Vec<KeyValue> {
-            let text = |&p: &usize| records.columns[p].texts()[codes[p] as usize].clone();
-            places.iter().map(|place| KeyValue::Text(text(place))).collect()
-        };
-        let mut rest_values =
-            if public { cells.public_rest(&plan.job).unwrap_or_default() } else { Vec::new() };
-        let mut known: HashMap<Vec<KeyValue>, u32> = rest_values.iter().cloned().zip(0..).collect();
-        let rest_group = records
-            .rest
-            .iter()
-            .map(|codes| {
-                *known.entry(values(codes)).or_insert_with_key(|values| {
-                    rest_values.push(values.clone());
-                    rest_values.len() as u32 - 1
-                })
-            })
-            .collect();
-        let found = records.merchants.texts().iter();
-        let per_merchant = cells.merchants.as_ref().filter(|g| !g.group_of.is_empty());
-        LevelIndex {
-            cells,
-            merchant_group: per_merchant.map(|grouping| &grouping.group_of[..]),
-            hour_group: &cells.times.group_of,
-            rest_group,
-            found_merchants: found.map(|text| vec![KeyValue::Text(text.clone())]).collect(),
-            rest_values,
-            public_cells: public_keys.as_ref().map(Vec::len),
-            public_keys: public_keys.unwrap_or_default(),
-            statistics: level.statistics.len(),
-        }
-    }
+#[derive(Default)]
+struct Scratch {
+    /// The ticket bin of each of some records; refunds have none.
+    bins: Vec<Option<u8>>,
+    capped: Vec<i64>,
+}
 
-    fn code(&self, record: &Record) -> CellCode {
-        let merchant = match (self.merchant_group, &self.cells.merchants) {
-            (Some(groups), _) => groups[record.merchant as usize],
-            (None, Some(_)) => 0,
-            (None, None) => record.merchant,
-        };
-        let time = self.hour_group[record.hour as usize];
-        CellCode { merchant, time, rest: self.rest_group[record.rest as usize] }
-    }
-
-    /// The place of a cell of a public level.
-    pub(super) fn place(&self, code: CellCode) -> usize {
-        let times = self.cells.times.groups.len();
-        let rest = self.rest_values.len();
-        (code.merchant as usize * times + code.time as usize) * rest + code.rest as usize
-    }
-
-    /// What a cell is called.
-    pub(super) fn key(&self, code: CellCode) -> CellKey {
-        let merchant = match &self.cells.merchants {
-            Some(grouping) => &grouping.groups[code.merchant as usize],
-            None => &self.found_merchants[code.merchant as usize],
-        };
-        let time = &self.cells.times.groups[code.time as usize];
-        self.cells.key(merchant, time, &self.rest_values[code.rest as usize])
-    }
-
-    pub(super) fn empty_sums(&self) -> Sums {
-        Sums::new(self.statistics, self.public_cells)
-    }
+/// One level: the totals so far, and the cells of the user at hand.
+struct LevelFit {
+    sums: Sums,
+    /// Ticket bins of this level's histogram; 0 if it has none.
+    bins: usize,
+    /// For each place, where in `cells` it would be; not valid unless that cell says so.
+    row_of: Vec<u32>,
+    cells: Vec<UserCell>,
+    /// `bins` numbers for each of the user's cells, in the order in which they were met.
+    tickets: Vec<u32>,
 }
 
 /// One user's cell of one level.
 #[derive(Clone, Copy)]
 struct UserCell {
-    code: CellCode,
+    /// Where the cell is in the totals.
+    place: u32,
+    /// Where its tickets are.
+    row: u32,
     payments: u64,
     /// An i128, so that no order of payments can overflow.
     sales: i128,
 }
 
-impl UserCell {
-    fn value(self, kind: StatisticKind) -> i128 {
-        match kind {
-            StatisticKind::Customers => 1,
-            StatisticKind::Payments => self.payments.into(),
-            StatisticKind::Sales => self.sales,
-        }
-    }
-}
-
-/// Fits users and adds them up; one for each thread.
-pub(super) struct Fitter<'p> {
-    plan: &'p Plan,
-    indexes: &'p [LevelIndex<'p>],
-    sums: Vec<Sums>,
-    /// Kept between users, so that no user costs an allocation.
-    coded: Vec<(CellCode, i64)>,
-    cells: Vec<UserCell>,
-    capped: Vec<i64>,
-}
-
 impl<'p> Fitter<'p> {
-    pub(super) fn new(plan: &'p Plan, indexes: &'p [LevelIndex<'p>]) -> Self {
-        let sums = indexes.iter().map(LevelIndex::empty_sums).collect();
-        Fitter { plan, indexes, sums, coded: vec![], cells: vec![], capped: vec![] }
+    pub(super) fn new(plan: &'p Plan, finder: &'p CellFinder<'p>) -> Self {
+        let level = |index: &LevelIndex| {
+            let sums = Sums::new(index);
+            let row_of = vec![0; sums.cells()];
+            let histogram = index.plan.position(StatisticKind::TicketHistogram);
+            let bins = histogram.map_or(0, |at| index.plan.statistics[at].width);
+            LevelFit { sums, bins, row_of, cells: Vec::new(), tickets: Vec::new() }
+        };
+        let levels = finder.levels.iter().map(level).collect();
+        Fitter { plan, finder, levels, scratch: Scratch::default() }
     }
 
     pub(super) fn into_sums(self) -> Vec<Sums> {
-        self.sums
+        self.levels.into_iter().map(|level| level.sums).collect()
     }
 
-    /// Adds all payments of one user, at every level.
-    pub(super) fn add_user(&mut self, records: &[Record]) {
-        for (place, level) in self.plan.levels.iter().enumerate() {
-            let index = &self.indexes[place];
-            self.gather(index, records);
-            // cells: one for each cell that the user touched
-            if let Selection::Threshold { cells_max, .. } = level.selection {
-                keep_most_visited(&mut self.cells, cells_max as usize, index);
-            }
-            for (statistic, plan) in level.statistics.iter().enumerate() {
-                let values = self.cells.iter().map(|cell| cell.value(plan.kind));
-                self.capped.clear();
-                self.capped.extend(values.map(|value| plan.bound.cap(value, plan.grid_bits)));
-                let squares = self.capped.iter().map(|&z| u128::from(z.unsigned_abs()).pow(2));
-                let fit = plan.bound.fit(squares.sum());
-                for (cell, &capped) in self.cells.iter().zip(&self.capped) {
-                    let value = fit.apply(capped);
-                    self.sums[place].add(index, cell.code, statistic, value);
+    /// Adds some payments of the user at hand to that user's cells.
+    pub(super) fn add(&mut self, records: &[Record]) {
+        let edges = &self.plan.job.payments.ticket_edges;
+        let bin = |r: &Record| (r.amount >= 0).then(|| ticket_bin(edges, r.amount));
+        self.scratch.bins.clear();
+        if self.levels.iter().any(|level| level.bins > 0) {
+            self.scratch.bins.extend(records.iter().map(bin));
+        }
+        for (place, level) in self.levels.iter_mut().enumerate() {
+            for (at, record) in records.iter().enumerate() {
+                let row = level.row(self.finder.cell(place, record));
+                let cell = &mut level.cells[row];
+                cell.payments += u64::from(record.amount >= 0);
+                cell.sales += i128::from(record.amount);
+                if level.bins > 0
+                    && let Some(bin) = self.scratch.bins[at]
+                {
+                    let count = &mut level.tickets[row * level.bins + usize::from(bin)];
+                    // What would not fit is beyond every cap.
+                    *count = count.saturating_add(1);
                 }
             }
         }
     }
 
-    fn gather(&mut self, index: &LevelIndex, records: &[Record]) {
-        self.coded.clear();
-        self.coded.extend(records.iter().map(|record| (index.code(record), record.amount)));
-        self.coded.sort_unstable_by_key(|&(code, _)| code);
-        self.cells.clear();
-        for run in self.coded.chunk_by(|a, b| a.0 == b.0) {
-            self.cells.push(UserCell {
-                code: run[0].0,
-                payments: run.iter().filter(|(_, amount)| *amount >= 0).count() as u64,
-                sales: run.iter().map(|&(_, amount)| i128::from(amount)).sum(),
-            });
+    /// Fits the cells of the user at hand into each bound and adds them to the totals.
+    pub(super) fn finish_user(&mut self) {
+        for (level, index) in self.levels.iter_mut().zip(&self.finder.levels) {
+            // cells: one for each cell that the user touched
+            if let Selection::Threshold { cells_max, .. } = index.plan.selection {
+                keep_most_visited(&mut level.cells, cells_max as usize, index, &level.sums);
+                level.cells.iter().for_each(|cell| level.sums.keep(cell.place));
+            }
+            for (statistic, columns) in index.plan.statistics.iter().zip(index.plan.columns()) {
+                level.fit(statistic, columns.start, &mut self.scratch.capped);
+            }
+            level.cells.clear();
+            level.tickets.clear();
+        }
+    }
+}
+
+/// The bin of a payment: how many edges are not above its amount.
+fn ticket_bin(edges: &[i64], amount: i64) -> u8 {
+    // At most 31 edges.
+    edges.partition_point(|&edge| edge <= amount) as u8
+}
+
+impl LevelFit {
+    /// Where the user's cell is in `cells`.
+    fn row(&mut self, cell: u64) -> usize {
+        let place = self.sums.place(cell);
+        if place as usize >= self.row_of.len() {
+            self.row_of.resize(place as usize + 1, 0);
+        }
+        let row = self.row_of[place as usize] as usize;
+        if self.cells.get(row).is_some_and(|cell| cell.place == place) {
+            return row;
+        }
+        let row = self.cells.len();
+        self.row_of[place as usize] = row as u32;
+        self.cells.push(UserCell { place, row: row as u32, payments: 0, sales: 0 });
+        self.tickets.resize(self.tickets.len() + self.bins, 0);
+        row
+    }
+
+    /// Caps, fits and adds one statistic of the user's cells (Lemma 1 of `docs/privacy.md`).
+    fn fit(&mut self, plan: &StatisticPlan, column: usize, capped: &mut Vec<i64>) {
+        let cap = |value: i128| plan.bound.cap(value, plan.grid_bits);
+        let tickets = |cell: &UserCell| &self.tickets[cell.row as usize * self.bins..][..self.bins];
+        let cells = self.cells.iter();
+        capped.clear();
+        match plan.kind {
+            StatisticKind::Customers => capped.extend(cells.map(|_| cap(1))),
+            StatisticKind::Payments => capped.extend(cells.map(|c| cap(c.payments.into()))),
+            StatisticKind::Sales => capped.extend(cells.map(|c| cap(c.sales))),
+            StatisticKind::TicketHistogram => {
+                let counts = cells.flat_map(tickets);
+                capped.extend(counts.map(|&n| if n == 0 { 0 } else { cap(n.into()) }));
+            }
+        }
+        let squares = capped.iter().map(|&z| u128::from(z.unsigned_abs()).pow(2));
+        let fit = plan.bound.fit(squares.sum());
+        for (cell, values) in self.cells.iter().zip(capped.chunks_exact(plan.width)) {
+            for (bin, &value) in values.iter().enumerate().filter(|&(_, &value)| value != 0) {
+                self.sums.add(cell.place, column + bin, fit.apply(value));
+            }
         }
     }
 }
 
 /// Keeps the cells with most payments, of equals the first by key: a rule that looks at nothing
 /// but this user's own payments.
-fn keep_most_visited(cells: &mut Vec<UserCell>, most: usize, index: &LevelIndex) {
+fn keep_most_visited(cells: &mut Vec<UserCell>, most: usize, index: &LevelIndex, sums: &Sums) {
     if cells.len() > most {
-        cells.sort_by_cached_key(|cell| (std::cmp::Reverse(cell.payments), index.key(cell.code)));
+        cells.sort_by_cached_key(|c| (Reverse(c.payments), index.key(sums.number(c.place))));
         cells.truncate(most);
     }
 }

@@ -1,85 +1,139 @@
 //! The engine for one machine.
 //!
-//! One scan turns payments into fixed-width records, scattered into partitions by user; then each
-//! partition is sorted by user, and every statistic of every level is fitted and added up from
-//! the same records, partition by partition, on all threads.
+//! One scan turns payments into records of 32 bytes, scattered into partitions by user; then each
+//! partition is put into user order, and every statistic of every level is fitted and added up
+//! from the same records, partition by partition, on all threads. What does not fit in memory
+//! waits on disk. The totals do not depend on threads, partitions, order or memory.
 
+mod cells;
 mod fit;
-mod records;
+mod partition;
+mod record;
+mod spill;
+mod store;
 mod totals;
 
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Engine, ExactTotals};
 use crate::error::{Error, Result};
-use crate::payments::{Scan, ScanControl};
-use crate::plan::Plan;
-use fit::{Fitter, LevelIndex};
-use records::Records;
+use crate::findings;
+use crate::payments::{Batch, Progress, Scan, ScanControl};
+use crate::plan::{LevelPlan, Plan};
+use cells::CellFinder;
+use fit::Fitter;
+use partition::Worker;
+use record::{Codes, Encoder};
+use spill::SpillFile;
+use store::{Memory, Partition, Scatter, Store};
 use totals::Sums;
 
 /// The engine for one machine.
 pub struct Local<'a> {
     /// How it can be watched and stopped.
     pub control: ScanControl<'a>,
-    /// Threads for fitting; at least 1.
+    /// Threads; at least 1.
     pub threads: usize,
+    /// Bytes of memory that records and totals may take.
+    pub memory: u64,
+    /// Folder for what does not fit.
+    pub spill_folder: PathBuf,
+    /// Partitions by this many bits of the users' hashes.
+    pub partition_bits: u32,
+}
+
+impl Local<'_> {
+    /// Enough partitions to keep each within the processor's cache at 100 million payments.
+    pub const PARTITION_BITS: u32 = 8;
+
+    /// The least memory that a run gets.
+    pub const MEMORY_MIN: u64 = 512 << 20;
 }
 
 impl Engine for Local<'_> {
     fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
-        let mut records = Records::new(plan)?;
-        Scan::open(plan)?.run(self.control, |payment| {
-            records.add(payment);
-            Ok(())
-        })?;
-        // records: 256 partitions; all payments of a user in one of them, in any order
-        let indexes: Vec<LevelIndex> =
-            plan.levels.iter().map(|level| LevelIndex::new(plan, level, &records)).collect();
-        let sums = self.fit_partitions(plan, &mut records, &indexes)?;
-        // sums: level → statistic → cell → total in grid units
-        let levels = sums.into_iter().zip(&indexes).map(|(sums, index)| sums.resolve(index));
+        let memory = Memory::new(self.memory_for_records(plan)?);
+        let spill = SpillFile::new(&self.spill_folder)?;
+        let codes = Codes::new(plan)?;
+        let store = Store::new(0, self.partition_bits, &memory, &spill);
+        self.read(plan, &codes, &store)?;
+        // store: 2^partition_bits partitions; all payments of a user in one of them, in any order
+        let finder = CellFinder::new(plan, &codes)?;
+        let sums = self.fit(plan, &finder, &store, &memory, &spill)?;
+        // sums: level → cell → statistics, totals in grid units
+        let levels = sums.into_iter().zip(finder.levels).map(|(sums, index)| sums.resolve(index));
         Ok(ExactTotals { levels: levels.collect() })
     }
 }
 
 impl Local<'_> {
+    /// What the public totals and the open blocks of all threads leave.
+    fn memory_for_records(&self, plan: &Plan) -> Result<u64> {
+        let cells = |level: &LevelPlan| level.cells.count(&plan.job).unwrap_or(0);
+        let totals = plan.levels.iter().map(|level| Sums::bytes(level, cells(level) as u64));
+        let fixed =
+            self.threads as u64 * (totals.sum::<u64>() + Scatter::bytes(self.partition_bits));
+        let least = fixed + self.threads as u64 * 4 * store::BLOCK_BYTES;
+        if self.memory < least {
+            return Err(Error::invalid(findings::memory_too_small(self.memory, least)));
+        }
+        Ok((self.memory - fixed) / 8 * 7)
+    }
+
+    fn read(&self, plan: &Plan, codes: &Codes, store: &Store) -> Result<()> {
+        let mut scatters: Vec<_> = (0..self.threads).map(|_| Scatter::new(store)).collect();
+        let sink = |scatter| {
+            let mut encoder = Encoder::new(codes);
+            let scatter: &mut Scatter = scatter;
+            move |batch: &Batch| encoder.encode(batch, |record| scatter.put(record))
+        };
+        Scan::open(plan)?.run(self.control, scatters.iter_mut().map(sink).collect())?;
+        scatters.into_iter().try_for_each(Scatter::finish)
+    }
+
     /// Sorts and fits all partitions; any thread may take any of them.
-    fn fit_partitions(
+    fn fit(
         &self,
         plan: &Plan,
-        records: &mut Records,
-        indexes: &[LevelIndex],
+        finder: &CellFinder,
+        store: &Store,
+        memory: &Memory,
+        spill: &SpillFile,
     ) -> Result<Vec<Sums>> {
-        let partitions = records.take_partitions();
-        let partitions: Vec<_> =
-            partitions.into_iter().map(|p| std::sync::Mutex::new(Some(p))).collect();
+        let mut partitions = store.take_partitions();
+        // Those in memory first, to make room; large ones first, so that none comes late alone.
+        partitions.sort_by_key(|p| (p.is_on_disk(), std::cmp::Reverse(p.records)));
+        let of = partitions.len();
+        let partitions: Vec<Mutex<Option<Partition>>> =
+            partitions.into_iter().map(|p| Mutex::new(Some(p))).collect();
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<Sums>> {
-            let mut fitter = Fitter::new(plan, indexes);
+            let fitter = Fitter::new(plan, finder);
+            let mut worker = Worker::new(fitter, memory, spill, self.threads);
             while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.control.cancelled.load(Ordering::Relaxed) {
                     return Err(Error::cancelled());
                 }
                 let taken = partition.lock().expect("cannot fail because no holder panics").take();
-                let mut partition = taken.expect("cannot fail because each is taken once");
-                partition.sort_unstable_by_key(|record| record.user);
-                for user in partition.chunk_by(|a, b| a.user == b.user) {
-                    fitter.add_user(user);
-                }
+                let partition = taken.expect("cannot fail because each is taken once");
+                worker.add(partition, store, store.shared_bits())?;
+                let done = next.load(Ordering::Relaxed).min(of);
+                (self.control.progress)(Progress::Fitted { partitions: done, of });
             }
-            Ok(fitter.into_sums())
+            Ok(worker.fitter.into_sums())
         };
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.threads.max(1)).map(|_| scope.spawn(work)).collect();
+            let workers: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
             let mut merged: Option<Vec<Sums>> = None;
             for worker in workers {
                 let sums =
                     worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                merged = Some(match merged {
-                    None => sums,
-                    Some(all) => all.into_iter().zip(sums).map(|(a, b)| a.merge(b)).collect(),
-                });
+                match &mut merged {
+                    None => merged = Some(sums),
+                    Some(all) => all.iter_mut().zip(sums).for_each(|(a, b)| a.merge(b)),
+                }
             }
             Ok(merged.expect("cannot fail because there is at least one thread"))
         })

@@ -1,100 +1,136 @@
-//! Running totals of one level: dense where keys are public, a map else.
+//! Running totals of one level: dense where keys are public, found by a map else.
 
-use std::collections::HashMap;
-
-use super::fit::LevelIndex;
+use super::cells::LevelIndex;
+use super::record::QuickMap;
 use crate::engine::{LevelTotals, clamp_total};
+use crate::plan::LevelPlan;
 
-/// A cell by the codes of its three parts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct CellCode {
-    pub(super) merchant: u32,
-    pub(super) time: u32,
-    pub(super) rest: u32,
-}
-
-/// Totals in grid units: `statistics` numbers a cell, side by side.
+/// Totals in grid units: `width` numbers a cell, side by side.
 pub(super) struct Sums {
-    statistics: usize,
-    cells: Cells,
-    /// 128 bits: 2⁶⁴ users of 2⁴⁸ units each fit.
-    values: Vec<i128>,
+    width: usize,
+    /// `None`: a cell's place is its number.
+    found: Option<Found>,
+    values: Vec<i64>,
+    /// What no longer fitted 64 bits, by place in `values`.
+    carried: QuickMap<usize, i128>,
 }
 
-enum Cells {
-    /// A cell's place is computed.
-    Dense,
-    /// A cell's place is looked up.
-    Found(HashMap<CellCode, usize>),
+/// The cells of a private level, in the order in which they were met.
+#[derive(Default)]
+struct Found {
+    places: QuickMap<u64, u32>,
+    /// The number of each cell, and whether some user keeps it.
+    cells: Vec<(u64, bool)>,
 }
 
 impl Sums {
-    pub(super) fn new(statistics: usize, public_cells: Option<usize>) -> Self {
-        let cells = match public_cells {
-            Some(_) => Cells::Dense,
-            None => Cells::Found(HashMap::new()),
-        };
-        let values = vec![0; public_cells.unwrap_or(0) * statistics];
-        Sums { statistics, cells, values }
+    pub(super) fn new(index: &LevelIndex) -> Self {
+        let width = index.plan.width();
+        let public = index.public_keys.as_ref().map(Vec::len);
+        Sums {
+            width,
+            found: public.is_none().then(Found::default),
+            values: vec![0; public.unwrap_or(0) * width],
+            carried: QuickMap::default(),
+        }
     }
 
-    pub(super) fn add(&mut self, index: &LevelIndex, code: CellCode, statistic: usize, value: i64) {
-        let place = match &mut self.cells {
-            Cells::Dense => index.place(code),
-            Cells::Found(places) => place_of(places, code, &mut self.values, self.statistics),
-        };
-        self.values[place * self.statistics + statistic] += i128::from(value);
+    /// How many cells have a place.
+    pub(super) fn cells(&self) -> usize {
+        self.values.len() / self.width
     }
 
-    pub(super) fn merge(mut self, other: Sums) -> Sums {
-        match (&mut self.cells, other.cells) {
-            (Cells::Found(places), Cells::Found(others)) => {
-                for (code, from) in others {
-                    let to = place_of(places, code, &mut self.values, self.statistics);
-                    for statistic in 0..self.statistics {
-                        let value = other.values[from * self.statistics + statistic];
-                        self.values[to * self.statistics + statistic] += value;
-                    }
-                }
-            }
-            _ => {
-                for (sum, value) in self.values.iter_mut().zip(other.values) {
-                    *sum += value;
-                }
+    /// The place of a cell, a new one if it is found for the first time.
+    pub(super) fn place(&mut self, cell: u64) -> u32 {
+        let Some(found) = &mut self.found else {
+            // Public levels have at most `Plan::CELLS_MAX` cells.
+            return cell as u32;
+        };
+        *found.places.entry(cell).or_insert_with(|| {
+            found.cells.push((cell, false));
+            self.values.resize(self.values.len() + self.width, 0);
+            found.cells.len() as u32 - 1
+        })
+    }
+
+    /// The number of the cell at a place.
+    pub(super) fn number(&self, place: u32) -> u64 {
+        self.found.as_ref().map_or(place.into(), |found| found.cells[place as usize].0)
+    }
+
+    /// Some user keeps the cell at `place`: it holds payments (Lemma 4 of `docs/privacy.md`).
+    pub(super) fn keep(&mut self, place: u32) {
+        if let Some(found) = &mut self.found {
+            found.cells[place as usize].1 = true;
+        }
+    }
+
+    /// Adds to number `column` of the cell at `place`.
+    pub(super) fn add(&mut self, place: u32, column: usize, value: i64) {
+        self.add_at(place as usize * self.width + column, value);
+    }
+
+    fn add_at(&mut self, at: usize, value: i64) {
+        let sum = &mut self.values[at];
+        match sum.checked_add(value) {
+            Some(both) => *sum = both,
+            None => {
+                *self.carried.entry(at).or_default() += i128::from(*sum);
+                *sum = value;
             }
         }
-        self
     }
 
-    /// Keys in place of codes.
-    pub(super) fn resolve(self, index: &LevelIndex) -> LevelTotals {
-        let column = |places: &[usize], statistic: usize| {
-            let sums = places.iter().map(|place| self.values[place * self.statistics + statistic]);
-            sums.map(clamp_total).collect()
-        };
-        let (keys, places) = match &self.cells {
-            Cells::Dense => (index.public_keys.clone(), (0..index.public_keys.len()).collect()),
-            Cells::Found(places) => {
-                let named = places.iter().map(|(&code, &place)| (index.key(code), place));
-                let mut named: Vec<_> = named.collect();
+    /// Adds the totals of another thread.
+    pub(super) fn merge(&mut self, other: Sums) {
+        let width = self.width;
+        // To each place of `other` its place here.
+        let mut to: Vec<usize> = (0..other.values.len() / width).collect();
+        for (from, (cell, kept)) in other.found.into_iter().flat_map(|f| f.cells).enumerate() {
+            let place = self.place(cell);
+            to[from] = place as usize;
+            if kept {
+                self.keep(place);
+            }
+        }
+        for (from, &value) in other.values.iter().enumerate() {
+            self.add_at(to[from / width] * width + from % width, value);
+        }
+        for (from, value) in other.carried {
+            *self.carried.entry(to[from / width] * width + from % width).or_default() += value;
+        }
+    }
+
+    /// Keys in place of numbers.
+    pub(super) fn resolve(self, index: LevelIndex) -> LevelTotals {
+        let (keys, places) = match self.found.as_ref() {
+            None => {
+                let keys = index.public_keys.unwrap_or_default();
+                let places: Vec<usize> = (0..keys.len()).collect();
+                (keys, places)
+            }
+            Some(found) => {
+                let kept = found.cells.iter().enumerate().filter(|(_, (_, kept))| *kept);
+                let mut named: Vec<_> =
+                    kept.map(|(place, &(cell, _))| (index.key(cell), place)).collect();
                 named.sort();
-                named.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()
+                named.into_iter().unzip()
             }
         };
-        let sums = (0..self.statistics).map(|statistic| column(&places, statistic)).collect();
-        LevelTotals { keys, sums }
+        let total = |at: usize| {
+            let carried = self.carried.get(&at).copied().unwrap_or(0);
+            clamp_total(i128::from(self.values[at]) + carried)
+        };
+        // statistic → cell after cell → its numbers
+        let sums = index.plan.columns().map(|columns| {
+            let cells = places.iter().flat_map(|place| columns.clone().map(move |c| (place, c)));
+            cells.map(|(place, column)| total(place * self.width + column)).collect()
+        });
+        LevelTotals { keys, sums: sums.collect() }
     }
-}
 
-fn place_of(
-    places: &mut HashMap<CellCode, usize>,
-    code: CellCode,
-    values: &mut Vec<i128>,
-    statistics: usize,
-) -> usize {
-    let next = places.len();
-    *places.entry(code).or_insert_with(|| {
-        values.resize(values.len() + statistics, 0);
-        next
-    })
+    /// Bytes that a public level of `cells` cells takes for each thread.
+    pub(super) fn bytes(level: &LevelPlan, cells: u64) -> u64 {
+        cells * (level.width() * size_of::<i64>()) as u64
+    }
 }

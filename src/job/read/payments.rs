@@ -8,7 +8,9 @@ use iso_currency::Currency;
 use super::Reader;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{CsvDialect, Format, PaymentsSource, Period, SqlExpression, Zoneless};
+use crate::job::{
+    CsvDialect, Format, PaymentsSource, Period, SqlExpression, Zoneless, money_places,
+};
 use crate::privacy::Decimal;
 
 /// `[payments]`, and what reports must know of it even if part of it is wrong.
@@ -38,6 +40,9 @@ impl Facts {
         known: false,
     };
 }
+
+/// The largest edge of the ticket histogram, in minor units: no payment is larger.
+const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
 #[derive(Default)]
 struct Columns {
@@ -69,6 +74,7 @@ impl Reader<'_> {
         let zoneless = self.zoneless(section);
         let stated_format = section.text("time_format").and_then(|f| self.time_format(f));
         let max_bad_share = self.max_bad_share(section);
+        let ticket_edges = self.ticket_edges(section, money_places(&currencies));
         let quarantine = section.text("quarantine").map_or("quarantine".to_owned(), |q| q.value);
         section.finish();
 
@@ -97,6 +103,7 @@ impl Reader<'_> {
                 currency: columns.currency,
                 currencies,
                 columns: columns.others,
+                ticket_edges,
                 period: period?,
                 zone: zone?,
                 max_bad_share,
@@ -278,6 +285,27 @@ impl Reader<'_> {
             }
             _ => Zoneless::Local,
         }
+    }
+
+    /// Stated in major units, all with as many decimal places as money has.
+    fn ticket_edges(&self, section: &Section, money_places: u32) -> Vec<i64> {
+        let minor = |text: &str| {
+            let edge = Decimal::parse(text).ok().and_then(|d| d.scaled(money_places));
+            edge.and_then(|edge| i64::try_from(edge).ok()).filter(|e| (1..=AMOUNT_MAX).contains(e))
+        };
+        let default = || PaymentsSource::TICKET_EDGES.into_iter().filter_map(minor).collect();
+        let Some(texts) = section.decimals("ticket_edges") else { return default() };
+        let edges: Vec<i64> = texts.iter().filter_map(|text| minor(&text.value)).collect();
+        let count = 1..=PaymentsSource::TICKET_EDGES_MAX;
+        let good = edges.len() == texts.len() && edges.is_sorted_by(|a, b| a < b);
+        if !good || !count.contains(&edges.len()) {
+            let shown: Vec<&str> = texts.iter().map(|text| text.value.as_str()).collect();
+            let rule = "1 to 31 ascending amounts in major units, each at least a minor unit";
+            let finding = findings::value_out_of_range("ticket_edges", &shown.join(", "), rule);
+            let span = texts.first().map_or(section.span(), |text| text.span.clone());
+            self.faults.add(finding.at(span));
+        }
+        edges
     }
 
     fn max_bad_share(&self, section: &Section) -> f64 {

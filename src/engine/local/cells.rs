@@ -1,0 +1,166 @@
+//! How records find the cells of each level.
+
+use std::collections::HashMap;
+
+use super::record::{Codes, Record};
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Plan, Selection};
+
+/// The cells of one level, numbered: (merchant · times + time) · rests + rest.
+pub(super) struct LevelIndex<'p> {
+    pub(super) plan: &'p LevelPlan,
+    cells: &'p CellSpace,
+    times: u64,
+    rests: u64,
+    /// Values of the merchant groups if there is no registry.
+    found_merchants: Vec<Vec<KeyValue>>,
+    rest_values: Vec<Vec<KeyValue>>,
+    /// The keys of all cells by number, if the level is public.
+    pub(super) public_keys: Option<Vec<CellKey>>,
+}
+
+impl<'p> LevelIndex<'p> {
+    /// What a cell is called.
+    pub(super) fn key(&self, cell: u64) -> CellKey {
+        let (merchant, time) = (cell / self.rests / self.times, cell / self.rests % self.times);
+        let merchant = match &self.cells.merchants {
+            Some(grouping) => &grouping.groups[merchant as usize],
+            None => &self.found_merchants[merchant as usize],
+        };
+        let time = &self.cells.times.groups[time as usize];
+        self.cells.key(merchant, time, &self.rest_values[(cell % self.rests) as usize])
+    }
+}
+
+/// For every level, what each part of a record adds to the number of its cell.
+///
+/// Side by side for all levels, since a record needs all of them at once.
+pub(super) struct CellFinder<'p> {
+    pub(super) levels: Vec<LevelIndex<'p>>,
+    codes: &'p Codes,
+    by_merchant: Vec<u64>,
+    by_slot: Vec<u64>,
+    by_rest: Vec<u64>,
+}
+
+impl<'p> CellFinder<'p> {
+    /// Once all payments are read and `codes` is complete.
+    pub(super) fn new(plan: &'p Plan, codes: &'p Codes) -> Result<Self> {
+        let found = Found::new(plan, codes);
+        let count = plan.levels.len();
+        let mut finder = CellFinder {
+            levels: Vec::with_capacity(count),
+            codes,
+            by_merchant: vec![0; found.merchants * count],
+            by_slot: vec![0; codes.slots.hours.len() * count],
+            by_rest: vec![0; found.rest.len() * count],
+        };
+        for (place, level) in plan.levels.iter().enumerate() {
+            let (index, rest_groups) = found.level(plan, level);
+            let merchants = match &index.cells.merchants {
+                Some(grouping) => grouping.groups.len(),
+                None => found.merchant_texts.len(),
+            };
+            let cells = (merchants as u64)
+                .checked_mul(index.times)
+                .and_then(|cells| cells.checked_mul(index.rests));
+            if cells.is_none() {
+                return Err(Error::invalid(findings::keys_too_many()));
+            }
+            let per_merchant = index.times * index.rests;
+            for merchant in 0..found.merchants {
+                let group = match &index.cells.merchants {
+                    Some(grouping) => grouping.group_of.get(merchant).copied().unwrap_or(0),
+                    None => merchant as u32,
+                };
+                finder.by_merchant[merchant * count + place] = u64::from(group) * per_merchant;
+            }
+            for (slot, &hour) in codes.slots.hours.iter().enumerate() {
+                let group = index.cells.times.group_of[hour];
+                finder.by_slot[slot * count + place] = u64::from(group) * index.rests;
+            }
+            for (rest, group) in rest_groups.into_iter().enumerate() {
+                finder.by_rest[rest * count + place] = group.into();
+            }
+            finder.levels.push(index);
+        }
+        Ok(finder)
+    }
+
+    /// The number of a record's cell at one level.
+    pub(super) fn cell(&self, level: usize, record: &Record) -> u64 {
+        let count = self.levels.len();
+        let (slot, rest) = self.codes.slots.split(record);
+        self.by_merchant[record.merchant as usize * count + level]
+            + self.by_slot[slot * count + level]
+            + self.by_rest[rest * count + level]
+    }
+}
+
+/// The values that the payments held.
+struct Found {
+    /// How many codes of merchants there may be.
+    merchants: usize,
+    merchant_texts: Vec<KeyValue>,
+    /// By code, the values of the plan's columns and of the currency.
+    rest: Vec<Vec<KeyValue>>,
+}
+
+impl Found {
+    fn new(plan: &Plan, codes: &Codes) -> Self {
+        let merchant_texts: Vec<KeyValue> =
+            codes.merchants.values().into_iter().map(KeyValue::Text).collect();
+        let registered = plan.job.registry.as_ref().map(|registry| registry.ids.len());
+        let columns: Vec<_> = codes.columns.iter().map(|column| column.values()).collect();
+        let texts = |combination: &[u32]| -> Vec<KeyValue> {
+            let pairs = combination.iter().zip(&columns);
+            pairs.map(|(&code, texts)| KeyValue::Text(texts[code as usize].clone())).collect()
+        };
+        Found {
+            // Without registry and merchants every record has merchant 0.
+            merchants: registered.unwrap_or(merchant_texts.len().max(1)),
+            merchant_texts,
+            rest: codes.rest.values().iter().map(|combination| texts(combination)).collect(),
+        }
+    }
+
+    /// The index of one level, and the group of each code of the rest.
+    fn level<'p>(&self, plan: &'p Plan, level: &'p LevelPlan) -> (LevelIndex<'p>, Vec<u32>) {
+        let cells = &level.cells;
+        let public = level.selection == Selection::Public;
+        let public_keys = if public { cells.public_keys(&plan.job) } else { None };
+        let places: Vec<usize> = cells
+            .rest
+            .iter()
+            .map(|name| {
+                let column = plan.columns.iter().position(|column| column == name);
+                column.unwrap_or(plan.columns.len())
+            })
+            .collect();
+        let mut rest_values =
+            if public { cells.public_rest(&plan.job).unwrap_or_default() } else { Vec::new() };
+        let mut known: HashMap<Vec<KeyValue>, u32> = rest_values.iter().cloned().zip(0..).collect();
+        let group = |all: &Vec<KeyValue>| {
+            let values: Vec<KeyValue> = places.iter().map(|&place| all[place].clone()).collect();
+            *known.entry(values).or_insert_with_key(|values| {
+                rest_values.push(values.clone());
+                rest_values.len() as u32 - 1
+            })
+        };
+        let groups = self.rest.iter().map(group).collect();
+        let index = LevelIndex {
+            plan: level,
+            cells,
+            times: cells.times.groups.len() as u64,
+            rests: rest_values.len().max(1) as u64,
+            found_merchants: match cells.merchants {
+                Some(_) => Vec::new(),
+                None => self.merchant_texts.iter().map(|text| vec![text.clone()]).collect(),
+            },
+            rest_values,
+            public_keys,
+        };
+        (index, groups)
+    }
+}

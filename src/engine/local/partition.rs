@@ -1,0 +1,93 @@
+//! One partition after the other: all records of a user together, then into the totals.
+
+use super::fit::Fitter;
+use super::record::Record;
+use super::spill::SpillFile;
+use super::store::{Memory, Partition, Scatter, Store};
+use crate::error::Result;
+
+/// Bits of the hash by which a partition that is too large is split again.
+const SPLIT_BITS: u32 = 6;
+
+/// Records of a bucket within a partition, about: few users, sorted in no time.
+const BUCKET: usize = 32;
+
+/// Puts partitions into user order and fits their users; one for each thread.
+pub(super) struct Worker<'s, 'p> {
+    pub(super) fitter: Fitter<'p>,
+    memory: &'s Memory,
+    spill: &'s SpillFile,
+    /// A partition of more records than this is not sorted in memory.
+    records_max: usize,
+    /// Kept between partitions.
+    sorted: Vec<Record>,
+}
+
+impl<'s, 'p> Worker<'s, 'p> {
+    pub(super) fn new(
+        fitter: Fitter<'p>,
+        memory: &'s Memory,
+        spill: &'s SpillFile,
+        threads: usize,
+    ) -> Self {
+        // A partition stands in memory twice while it is sorted: together half of what there is.
+        let bytes = memory.limit() / (4 * threads as u64);
+        let records_max = (bytes as usize / size_of::<Record>()).max(BUCKET);
+        Worker { fitter, memory, spill, records_max, sorted: Vec::new() }
+    }
+
+    /// Adds all users of a partition whose hashes share their first `skip` bits.
+    pub(super) fn add(&mut self, partition: Partition, store: &Store, skip: u32) -> Result<()> {
+        if partition.records <= self.records_max {
+            self.sort(partition, store, skip)?;
+            for user in self.sorted.chunk_by(|a, b| a.user == b.user) {
+                self.fitter.add(user);
+                self.fitter.finish_user();
+            }
+            return Ok(());
+        }
+        if !partition.is_mixed {
+            // One user with very many payments: nothing to sort.
+            partition.drain(store, |records| {
+                self.fitter.add(records);
+                Ok(())
+            })?;
+            self.fitter.finish_user();
+            return Ok(());
+        }
+        let parts = Store::new(skip, SPLIT_BITS, self.memory, self.spill);
+        let mut scatter = Scatter::new(&parts);
+        partition.drain(store, |records| records.iter().try_for_each(|&r| scatter.put(r)))?;
+        scatter.finish()?;
+        let (taken, shared) = (parts.take_partitions(), parts.shared_bits());
+        taken.into_iter().try_for_each(|part| self.add(part, &parts, shared))
+    }
+
+    /// Fills `sorted` with the partition's records, each user's next to each other.
+    fn sort(&mut self, partition: Partition, store: &Store, skip: u32) -> Result<()> {
+        let bits = (partition.records / BUCKET).max(1).ilog2().min(128 - skip);
+        let blocks = partition.load(store)?;
+        let mut ends = vec![0usize; (1 << bits) + 1];
+        for record in blocks.iter().flatten() {
+            ends[record.user_bits(skip, bits) + 1] += 1;
+        }
+        for bucket in 0..1 << bits {
+            ends[bucket + 1] += ends[bucket];
+        }
+        // ends: for each bucket its start, which moves to its end while records come in
+        self.sorted.resize(ends[1 << bits], Record::default());
+        for block in blocks {
+            for record in block {
+                let end = &mut ends[record.user_bits(skip, bits)];
+                self.sorted[*end] = record;
+                *end += 1;
+            }
+        }
+        let mut start = 0;
+        for &end in &ends[..1 << bits] {
+            self.sorted[start..end].sort_unstable_by_key(|record| record.user);
+            start = end;
+        }
+        Ok(())
+    }
+}
