@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::local::Local;
+
 /// Differentially private merchant and market insights from in-store payments.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -97,10 +99,26 @@ pub struct RunArgs {
     /// Replace what stands at the release folder. Never draws noise twice for one job.
     #[arg(long)]
     pub force: bool,
-    /// Threads [default: all cores].
-    #[arg(long)]
-    pub threads: Option<usize>,
+    /// Memory for payments and totals, such as 2GiB; what does not fit waits on disk. The process
+    /// takes up to 256 MiB more [default: half of what is free].
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
+    /// Folder for what does not fit in memory, in a file without a name that is gone when the run
+    /// ends [default: the system's temporary folder].
+    #[arg(long, value_name = "DIR")]
+    pub spill_dir: Option<PathBuf>,
+    /// Threads of the engine; of the reader too, unless POLARS_MAX_THREADS says else [default: all
+    /// cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A size in bytes, KiB, MiB, GiB or the like; at least what a run needs.
+fn memory(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>()?.as_u64();
+    let least = bytesize::ByteSize(Local::MEMORY_MIN);
+    if size < Local::MEMORY_MIN { Err(format!("at least {least} are needed")) } else { Ok(size) }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
 use crate::findings::Finding;
+use crate::payments::Progress as Step;
 
 /// Steps and durations on standard error, if asked for.
 pub fn start_log(verbose: bool) {
@@ -146,9 +147,22 @@ impl Progress {
         self.0.set_position(position);
     }
 
-    /// Moves the spinner.
-    pub fn tick(&self) {
-        self.0.tick();
+    /// The course of a run: bytes read, then partitions fitted.
+    pub fn run(text: String) -> Progress {
+        let progress = Progress::spinner(text);
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        progress.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        progress
+    }
+
+    /// Shows how far a run is.
+    pub fn show(&self, step: Step) {
+        self.0.set_message(match step {
+            Step::Read { bytes, of } => {
+                format!("reading: {} of {}", HumanBytes(bytes), HumanBytes(of))
+            }
+            Step::Fitted { partitions, of } => format!("fitting: partition {partitions} of {of}"),
+        });
     }
 }
 

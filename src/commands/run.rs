@@ -1,11 +1,13 @@
 //! `discretail run JOB`
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use indicatif::HumanBytes;
 
 use super::plan::terms_of;
-use super::{Failure, cancel_flag, read_plan, threads};
+use super::{Failure, cancel_flag, memory, read_plan, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::local::Local;
@@ -26,6 +28,7 @@ enum Outcome {
 }
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
+    reader_threads(args.threads)?;
     let (plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &plan);
     let fail = |error| Failure { error, path: Some(args.job.clone()), source };
@@ -63,8 +66,8 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
         return released_before(plan, &terms, reservation, &folder);
     }
     let totals = {
-        let spinner = Progress::spinner(text);
-        let control = ScanControl { cancelled: &cancelled, progress: &|_| spinner.tick() };
+        let bar = Progress::run(text);
+        let control = ScanControl { cancelled: &cancelled, progress: &|step| bar.show(step) };
         exact_totals(args, plan, control)
     };
     // A folder that cannot be written must show before the price is paid.
@@ -82,7 +85,7 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
-        add_noise(plan, totals, threads(args.threads))?
+        add_noise(plan, totals, threads(args.threads.map(usize::from)))?
     };
     release::write(plan, estimate(plan, noisy), &draft)?;
     draft.publish(args.force)?;
@@ -118,11 +121,12 @@ fn released_before(
 
 fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<ExactTotals> {
     let started = std::time::Instant::now();
+    let memory = args.memory.unwrap_or_else(memory::half_of_what_is_free);
     let engine = Local {
         control,
-        threads: threads(args.threads),
-        memory: 8 << 30,
-        spill_folder: std::env::temp_dir(),
+        threads: threads(args.threads.map(usize::from)),
+        memory: memory.max(Local::MEMORY_MIN),
+        spill_folder: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         partition_bits: Local::PARTITION_BITS,
     };
     let totals = engine.totals(plan);
@@ -169,4 +173,15 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
         _ => format!("job `{}` was released before; nothing is charged", plan.job.id),
     });
     console::result(&folder.display().to_string());
+}
+
+/// polars makes its threads when it is first used and takes their number from the environment, so
+/// the process starts itself again with it.
+fn reader_threads(asked: Option<u16>) -> Result<()> {
+    const NAME: &str = "POLARS_MAX_THREADS";
+    let Some(threads) = asked.filter(|_| std::env::var_os(NAME).is_none()) else { return Ok(()) };
+    let failed = |e: std::io::Error| Error::environment(findings::restart_failed(&e));
+    let mut again = Command::new(std::env::current_exe().map_err(failed)?);
+    again.args(std::env::args_os().skip(1)).env(NAME, threads.to_string());
+    Err(failed(again.exec()))
 }

@@ -37,6 +37,12 @@ pub fn spill_failed(folder: &Path, cause: &dyn Display) -> Finding {
     .hint("free some space there, name another folder with --spill-dir, or allow more --memory")
 }
 
+/// The process cannot start itself again with another number of threads.
+pub fn restart_failed(cause: &dyn Display) -> Finding {
+    Finding::new("restart-failed", format!("cannot start again with --threads: {cause}"))
+        .hint("leave --threads out and set POLARS_MAX_THREADS")
+}
+
 /// More keys than codes.
 pub fn keys_too_many() -> Finding {
     Finding::new("keys-too-many", "the columns have more combinations of values than records hold")

@@ -21,8 +21,15 @@ use crate::common::{JOB, Workshop, payments};
 fn totals_of(workshop: &Workshop, job: &str) -> Result<ExactTotals> {
     let plan = Plan::new(Job::parse(job, workshop.folder.path())?)?;
     let cancelled = AtomicBool::new(false);
-    let control = ScanControl { cancelled: &cancelled, tick: &|| {} };
-    let totals = Local { control, threads: 2 }.totals(&plan)?;
+    let control = ScanControl { cancelled: &cancelled, progress: &|_| {} };
+    let engine = Local {
+        control,
+        threads: 2,
+        memory: 1 << 30,
+        spill_folder: workshop.folder.path().to_owned(),
+        partition_bits: Local::PARTITION_BITS,
+    };
+    let totals = engine.totals(&plan)?;
     assert!(totals == Reference { control }.totals(&plan)?, "the engines differ");
     Ok(totals)
 }

@@ -15,6 +15,7 @@ proptest! {
         }),
         reports in prop::collection::vec(report(), 1..3),
         threads in 2usize..5,
+        partition_bits in 0u32..10,
     ) {
         let (rows, shuffled) = rows;
         let market = Market::new(&rows);
@@ -22,7 +23,8 @@ proptest! {
         let reference = market.reference(&plan);
         prop_assert!(market.local(&plan, 1) == reference, "one thread");
         market.set_payments(&shuffled);
-        prop_assert!(market.local(&plan, threads) == reference, "{} threads, shuffled", threads);
+        let shuffled = market.local_with(&plan, threads, 1 << 30, partition_bits);
+        prop_assert!(shuffled == reference, "{} threads, shuffled", threads);
     }
 }
 

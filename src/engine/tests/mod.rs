@@ -66,9 +66,9 @@ fn report() -> impl Strategy<Value = String> {
             let sales = sales + 2;
             format!(
                 "levels = {levels:?}\nkeys = \"{keys}\"\ncells_max = {cells_max}\n\
-                 insights = [\"customers\", \"payments\", \"sales\"]\n{caps}\n\
-                 bounds = {{ customers = {customers}.25, payments = {payments}, \
-                 sales = \"{sales}.01\" }}",
+                 insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
+                 {caps}\nbounds = {{ customers = {customers}.25, payments = {payments}, \
+                 sales = \"{sales}.01\", ticket_histogram = {payments} }}",
             )
         },
     )

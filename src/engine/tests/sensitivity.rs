@@ -28,7 +28,7 @@ fn check_every_user(rows: &[Row], reports: &[String]) {
             for statistic in 0..plan.levels[level].statistics.len() {
                 let change = change(&all, &without, level, statistic);
                 let alone = cells(&alone, level, statistic);
-                let nonzero = |map: BTreeMap<CellKey, i128>| -> BTreeMap<CellKey, i128> {
+                let nonzero = |map: BTreeMap<(CellKey, usize), i128>| -> BTreeMap<_, i128> {
                     map.into_iter().filter(|&(_, value)| value != 0).collect()
                 };
                 assert!(nonzero(change) == nonzero(alone), "user {user} changed another's part");
@@ -52,10 +52,15 @@ fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: u32) {
     }
 }
 
-fn cells(totals: &ExactTotals, level: usize, statistic: usize) -> BTreeMap<CellKey, i128> {
+fn cells(totals: &ExactTotals, level: usize, statistic: usize) -> BTreeMap<(CellKey, usize), i128> {
     let level = &totals.levels[level];
-    let values = level.sums[statistic].iter().map(|&value| i128::from(value));
-    level.keys.iter().cloned().zip(values).collect()
+    let width = level.sums[statistic].len() / level.keys.len().max(1);
+    let cells = level.keys.iter().zip(level.sums[statistic].chunks_exact(width.max(1)));
+    let numbers = cells.flat_map(|(key, numbers)| {
+        let numbers = numbers.iter().enumerate();
+        numbers.map(move |(bin, &value)| ((key.clone(), bin), i128::from(value)))
+    });
+    numbers.collect()
 }
 
 fn change(
@@ -63,7 +68,7 @@ fn change(
     without: &ExactTotals,
     level: usize,
     statistic: usize,
-) -> BTreeMap<CellKey, i128> {
+) -> BTreeMap<(CellKey, usize), i128> {
     let mut change = cells(all, level, statistic);
     for (key, value) in cells(without, level, statistic) {
         *change.entry(key).or_default() -= value;
@@ -100,8 +105,9 @@ fn adversarial_users_are_within_the_bound() {
     rows.extend([pay(5, 1, 0, largest), pay(5, 1, 1, -largest), pay(5, 2, 0, largest)]);
     rows.extend((0..10).map(|m| pay(6, m, 600, 10_000)));
     rows.push(Row { wallet: 2, ..pay(7, 8, 119 * 1440, 500) });
-    let bounds = "bounds = { customers = 2, payments = 5, sales = \"100.00\" }\n\
-                  insights = [\"customers\", \"payments\", \"sales\"]\n";
+    let bounds = "bounds = { customers = 2, payments = 5, sales = \"100.00\", \
+                  ticket_histogram = 4 }\n\
+                  insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n";
     let levels = "levels = [[], [\"merchant\"], [\"merchant\", \"day\", \"hour\"], [\"wallet\"]]\n";
     check_every_user(
         &rows,
