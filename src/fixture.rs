@@ -71,20 +71,25 @@ impl Market {
     }
 
     pub(crate) fn local(&self, plan: &Plan, threads: usize) -> ExactTotals {
-        self.local_with(plan, threads, 1 << 30, Local::PARTITION_BITS)
+        let engine = self.engine(threads, Local::PARTITION_BITS);
+        engine.totals(plan).expect("the payments are good")
     }
 
-    pub(crate) fn local_with(
-        &self,
-        plan: &Plan,
-        threads: usize,
-        memory: u64,
-        partition_bits: u32,
-    ) -> ExactTotals {
-        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
-        let spill_folder = self.folder.path().to_owned();
-        let engine = Local { control, threads, memory, spill_folder, partition_bits };
+    /// With the least memory that there can be, so that most records wait on disk.
+    pub(crate) fn spilled(&self, plan: &Plan, threads: usize, bits: u32) -> ExactTotals {
+        let engine = self.engine(threads, bits);
+        let engine = Local { memory: engine.memory_least(plan), ..engine };
         engine.totals(plan).expect("the payments are good")
+    }
+
+    pub(crate) fn engine(&self, threads: usize, partition_bits: u32) -> Local<'static> {
+        Local {
+            control: ScanControl { cancelled: &NEVER, progress: &|_| {} },
+            threads,
+            memory: 1 << 30,
+            spill_folder: self.folder.path().to_owned(),
+            partition_bits,
+        }
     }
 
     pub(crate) fn reference(&self, plan: &Plan) -> ExactTotals {

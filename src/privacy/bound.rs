@@ -81,7 +81,12 @@ impl Fit {
         match self {
             Fit::Keep => cell,
             Fit::Scale { bound, norm_up } => {
-                let size = u128::from(cell.unsigned_abs()) * u128::from(bound) / norm_up;
+                let product = u128::from(cell.unsigned_abs()) * u128::from(bound);
+                // Nearly always 64 bits are enough, and their division is much quicker.
+                let size = match (u64::try_from(product), u64::try_from(norm_up)) {
+                    (Ok(product), Ok(norm_up)) => u128::from(product / norm_up),
+                    _ => product / norm_up,
+                };
                 // size ≤ |cell|, so it fits.
                 if cell < 0 { -(size as i64) } else { size as i64 }
             }

@@ -21,7 +21,7 @@ pub(super) struct Fitter<'p> {
 struct Scratch {
     /// The ticket bin of each of some records; refunds have none.
     bins: Vec<Option<u8>>,
-    capped: Vec<i64>,
+    capped: Vec<Capped>,
 }
 
 /// One level: the totals so far, and the cells of the user at hand.
@@ -132,28 +132,41 @@ impl LevelFit {
     }
 
     /// Caps, fits and adds one statistic of the user's cells (Lemma 1 of `docs/privacy.md`).
-    fn fit(&mut self, plan: &StatisticPlan, column: usize, capped: &mut Vec<i64>) {
-        let cap = |value: i128| plan.bound.cap(value, plan.grid_bits);
-        let tickets = |cell: &UserCell| &self.tickets[cell.row as usize * self.bins..][..self.bins];
-        let cells = self.cells.iter();
+    ///
+    /// Numbers that are zero stay zero and are left out.
+    fn fit(&mut self, plan: &StatisticPlan, column: usize, capped: &mut Vec<Capped>) {
         capped.clear();
-        match plan.kind {
-            StatisticKind::Customers => capped.extend(cells.map(|_| cap(1))),
-            StatisticKind::Payments => capped.extend(cells.map(|c| cap(c.payments.into()))),
-            StatisticKind::Sales => capped.extend(cells.map(|c| cap(c.sales))),
-            StatisticKind::TicketHistogram => {
-                let counts = cells.flat_map(tickets);
-                capped.extend(counts.map(|&n| if n == 0 { 0 } else { cap(n.into()) }));
+        let mut squares = 0u128;
+        let mut put = |place: u32, column: usize, value: i128| {
+            let value = plan.bound.cap(value, plan.grid_bits);
+            squares += u128::from(value.unsigned_abs()).pow(2);
+            capped.push(Capped { place, column: column as u32, value });
+        };
+        for cell in &self.cells {
+            match plan.kind {
+                StatisticKind::Customers => put(cell.place, column, 1),
+                StatisticKind::Payments => put(cell.place, column, cell.payments.into()),
+                StatisticKind::Sales => put(cell.place, column, cell.sales),
+                StatisticKind::TicketHistogram => {
+                    let tickets = &self.tickets[cell.row as usize * self.bins..][..self.bins];
+                    for (bin, &count) in tickets.iter().enumerate().filter(|&(_, &n)| n > 0) {
+                        put(cell.place, column + bin, count.into());
+                    }
+                }
             }
         }
-        let squares = capped.iter().map(|&z| u128::from(z.unsigned_abs()).pow(2));
-        let fit = plan.bound.fit(squares.sum());
-        for (cell, values) in self.cells.iter().zip(capped.chunks_exact(plan.width)) {
-            for (bin, &value) in values.iter().enumerate().filter(|&(_, &value)| value != 0) {
-                self.sums.add(cell.place, column + bin, fit.apply(value));
-            }
+        let fit = plan.bound.fit(squares);
+        for number in &*capped {
+            self.sums.add(number.place, number.column as usize, fit.apply(number.value));
         }
     }
+}
+
+/// One number of a user after the cap, and where it goes.
+struct Capped {
+    place: u32,
+    column: u32,
+    value: i64,
 }
 
 /// Keeps the cells with most payments, of equals the first by key: a rule that looks at nothing

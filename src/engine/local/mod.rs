@@ -69,17 +69,25 @@ impl Engine for Local<'_> {
 }
 
 impl Local<'_> {
-    /// What the public totals and the open blocks of all threads leave.
-    fn memory_for_records(&self, plan: &Plan) -> Result<u64> {
+    /// What the public totals and the open blocks of all threads take, in bytes.
+    fn fixed_memory(&self, plan: &Plan) -> u64 {
         let cells = |level: &LevelPlan| level.cells.count(&plan.job).unwrap_or(0);
         let totals = plan.levels.iter().map(|level| Sums::bytes(level, cells(level) as u64));
-        let fixed =
-            self.threads as u64 * (totals.sum::<u64>() + Scatter::bytes(self.partition_bits));
-        let least = fixed + self.threads as u64 * 4 * store::BLOCK_BYTES;
+        self.threads as u64 * (totals.sum::<u64>() + Scatter::bytes(self.partition_bits))
+    }
+
+    /// The least memory with which the engine can do a plan, in bytes.
+    pub(crate) fn memory_least(&self, plan: &Plan) -> u64 {
+        self.fixed_memory(plan) + self.threads as u64 * 4 * store::BLOCK_BYTES
+    }
+
+    /// What is left for full blocks of records.
+    fn memory_for_records(&self, plan: &Plan) -> Result<u64> {
+        let least = self.memory_least(plan);
         if self.memory < least {
             return Err(Error::invalid(findings::memory_too_small(self.memory, least)));
         }
-        Ok((self.memory - fixed) / 8 * 7)
+        Ok((self.memory - self.fixed_memory(plan)) / 8 * 7)
     }
 
     fn read(&self, plan: &Plan, codes: &Codes, store: &Store) -> Result<()> {

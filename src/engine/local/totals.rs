@@ -134,3 +134,33 @@ impl Sums {
         cells * (level.width() * size_of::<i64>()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums() -> Sums {
+        Sums { width: 2, found: None, values: vec![0; 4], carried: QuickMap::default() }
+    }
+
+    fn totals(sums: &Sums) -> Vec<i128> {
+        let carried = |at| sums.carried.get(&at).copied().unwrap_or(0);
+        let values = sums.values.iter().enumerate();
+        values.map(|(at, &value)| i128::from(value) + carried(at)).collect()
+    }
+
+    #[test]
+    fn totals_beyond_64_bits_are_exact() {
+        let (mut one, mut other) = (sums(), sums());
+        for _ in 0..5 {
+            one.add(1, 0, i64::MAX);
+            one.add(0, 1, i64::MIN);
+            other.add(1, 0, i64::MAX - 7);
+            other.add(0, 0, 3);
+        }
+        let max = i128::from(i64::MAX);
+        assert_eq!(totals(&one), [0, 5 * i128::from(i64::MIN), 5 * max, 0]);
+        one.merge(other);
+        assert_eq!(totals(&one), [15, 5 * i128::from(i64::MIN), 10 * max - 35, 0]);
+    }
+}

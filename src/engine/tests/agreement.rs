@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::{report, rows};
-use crate::fixture::Market;
+use crate::engine::Engine;
+use crate::engine::local::Local;
+use crate::fixture::{Market, Row};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -23,9 +25,62 @@ proptest! {
         let reference = market.reference(&plan);
         prop_assert!(market.local(&plan, 1) == reference, "one thread");
         market.set_payments(&shuffled);
-        let shuffled = market.local_with(&plan, threads, 1 << 30, partition_bits);
-        prop_assert!(shuffled == reference, "{} threads, shuffled", threads);
+        let shuffled = market.spilled(&plan, threads, partition_bits);
+        prop_assert!(shuffled == reference, "{} threads, shuffled, spilled", threads);
     }
+}
+
+/// Partitions too large for memory are split again; one of a single user is never sorted.
+#[test]
+fn a_user_with_most_of_all_payments_is_no_trouble() {
+    let pay = |at: u32, user| Row {
+        user,
+        merchant: at % 7,
+        minute: at * 5 % 170_000,
+        amount: i64::from(at) * 37 % 9_000 - 500,
+        wallet: at % 3,
+    };
+    let rows: Vec<Row> =
+        (0..40_000).map(|at| pay(at, if at % 4 > 0 { 0 } else { at % 900 })).collect();
+    let market = Market::new(&rows);
+    let report = |keys: &str| {
+        format!(
+            "levels = [[], [\"merchant\", \"week\"], [\"wallet\", \"hour\"]]\nkeys = \"{keys}\"\n\
+             insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
+             bounds = {{ customers = 3, payments = 9, sales = \"99.00\", ticket_histogram = 7 }}"
+        )
+    };
+    let plan = market.plan(&[report("public"), report("private")]);
+    let reference = market.reference(&plan);
+    for (threads, bits) in [(1, 0), (2, 0), (2, 3), (3, 8)] {
+        assert!(market.spilled(&plan, threads, bits) == reference, "{threads} threads, {bits}");
+    }
+    assert!(market.local(&plan, 2) == reference, "in memory");
+}
+
+#[test]
+fn too_little_memory_is_told_before_anything_is_read() {
+    let market = Market::new(&[]);
+    let plan = market.plan(&["levels = [[\"merchant\", \"day\", \"hour\"]]\nkeys = \"public\"\n\
+         insights = [\"customers\"]\nbounds = { customers = 1 }"
+        .to_owned()]);
+    let engine = market.engine(2, 4);
+    let memory = engine.memory_least(&plan) - 1;
+    let error = Local { memory, ..engine }.totals(&plan).expect_err("too little");
+    assert_eq!(error.findings()[0].code(), "memory-too-small");
+}
+
+#[test]
+fn a_missing_spill_folder_is_an_environment_error() {
+    let market = Market::new(&[]);
+    let plan = market.plan(&["levels = [[]]\nkeys = \"public\"\ninsights = [\"customers\"]\n\
+         bounds = { customers = 1 }"
+        .to_owned()]);
+    let engine = market.engine(1, 4);
+    let spill_folder = engine.spill_folder.join("not-there");
+    let error = Local { spill_folder, ..engine }.totals(&plan).expect_err("no folder");
+    assert_eq!(error.findings()[0].code(), "spill-failed");
+    assert_eq!(error.class().exit_code(), 3);
 }
 
 #[test]
