@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::findings;
 use crate::job::{Insight, PrivacyUnit, StatisticKind};
 use crate::ledger::{Ledger, Terms};
-use crate::plan::{Plan, Selection, StatisticPlan, budget_of};
+use crate::plan::{LevelPlan, Plan, Selection, StatisticPlan, budget_of};
 use crate::privacy::PrivacyBudget;
+use crate::release::Parameters;
 
 pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
     let (plan, source) = read_plan(&args.job)?;
@@ -17,7 +18,12 @@ pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
     let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
-    let text = if args.json { as_json(&plan, left) } else { as_text(&plan, left, terms.budget) };
+    let price = Parameters::new(&plan)?;
+    let text = if args.json {
+        as_json(&plan, &price, left)
+    } else {
+        as_text(&plan, &price, left, terms.budget)
+    };
     console::result(&text);
     Ok(())
 }
@@ -37,7 +43,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
     })
 }
 
-fn as_text(plan: &Plan, left: PrivacyBudget, whole: PrivacyBudget) -> String {
+fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyBudget) -> String {
     let job = &plan.job;
     let source = &job.payments;
     let mut lines = vec![
@@ -61,37 +67,59 @@ fn as_text(plan: &Plan, left: PrivacyBudget, whole: PrivacyBudget) -> String {
             "level", "cells", "statistic", "norm bound", "cell cap", "noise (sd)"
         ),
     ];
-    for level in &plan.levels {
-        let cells = match level.selection {
-            Selection::Public => level.cells.count(job).map_or(String::new(), |n| n.to_string()),
-            Selection::Threshold { .. } => "private".to_owned(),
-        };
-        for (row, statistic) in level.statistics.iter().enumerate() {
-            let (name, cells) = if row == 0 { (&level.file[..], &cells[..]) } else { ("", "") };
-            let shown = |grid: u64| natural(plan, statistic, grid);
-            lines.push(format!(
-                "{name:<34} {cells:>10} {:<10} {:>14} {:>14} {:>14}",
-                statistic.kind.name(),
-                shown(statistic.bound.norm()),
-                shown(statistic.bound.cell_cap()),
-                shown(statistic.sigma),
-            ));
-        }
-        if let Selection::Threshold { threshold, cells_max, .. } = level.selection
-            && let Some(place) = level.position(StatisticKind::Customers)
-        {
-            let shown = natural(plan, &level.statistics[place], threshold.unsigned_abs());
-            lines.push(format!(
-                "{:<34} keys shown from {shown} noised customers on; at most {cells_max} cells of \
-                 a user count",
-                ""
-            ));
-        }
-    }
-    lines.extend([
-        String::new(),
+    lines.extend(plan.levels.iter().flat_map(|level| level_lines(plan, level)));
+    lines.push(String::new());
+    lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
+    );
+    lines.extend(price_lines(plan, price, left, whole));
+    lines.join("\n")
+}
+
+fn level_lines(plan: &Plan, level: &LevelPlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    let cells = match level.selection {
+        Selection::Public => level.cells.count(&plan.job).map_or(String::new(), |n| n.to_string()),
+        Selection::Threshold { .. } => "private".to_owned(),
+    };
+    for (row, statistic) in level.statistics.iter().enumerate() {
+        let (name, cells) = if row == 0 { (&level.file[..], &cells[..]) } else { ("", "") };
+        let shown = |grid: u64| natural(plan, statistic, grid);
+        lines.push(format!(
+            "{name:<34} {cells:>10} {:<10} {:>14} {:>14} {:>14}",
+            statistic.kind.name(),
+            shown(statistic.bound.norm()),
+            shown(statistic.bound.cell_cap()),
+            shown(statistic.sigma),
+        ));
+    }
+    if let Selection::Threshold { threshold, cells_max, .. } = level.selection
+        && let Some(place) = level.position(StatisticKind::Customers)
+    {
+        let shown = natural(plan, &level.statistics[place], threshold.unsigned_abs());
+        lines.push(format!(
+            "{:<34} keys shown from {shown} noised customers on; at most {cells_max} cells of \
+             a user count",
+            ""
+        ));
+    }
+    lines
+}
+
+fn price_lines(
+    plan: &Plan,
+    price: &Parameters,
+    left: PrivacyBudget,
+    whole: PrivacyBudget,
+) -> Vec<String> {
+    let job = &plan.job;
+    let mut lines = vec![
+        format!(
+            "loss: mu {:.6}, which is epsilon {:.6} at delta {}; as zCDP, by OpenDP: rho {:.6}, \
+             epsilon {:.6}",
+            price.mu, price.epsilon_held, job.privacy.delta, price.opendp_rho, price.opendp_epsilon,
+        ),
         format!(
             "price: {:.2} % of the budget of population {} (epsilon {}, delta {}); {:.2} % is left",
             100.0 * plan.loss.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
@@ -100,11 +128,11 @@ fn as_text(plan: &Plan, left: PrivacyBudget, whole: PrivacyBudget) -> String {
             job.ledger.delta_max,
             100.0 * left.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
         ),
-    ]);
+    ];
     if !left.allows(plan.loss) {
         lines.push("the job does not fit: `run` would refuse it".to_owned());
     }
-    lines.join("\n")
+    lines
 }
 
 fn currencies(plan: &Plan) -> String {
@@ -124,7 +152,7 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
     }
 }
 
-fn as_json(plan: &Plan, left: PrivacyBudget) -> String {
+fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget) -> String {
     let mut statistics = Vec::new();
     for level in &plan.levels {
         let insights: Vec<&str> = level.insights.iter().copied().map(Insight::name).collect();
@@ -149,8 +177,14 @@ fn as_json(plan: &Plan, left: PrivacyBudget) -> String {
         "digest": plan.job.digest,
         "epsilon": plan.job.privacy.epsilon.value(),
         "delta": plan.job.privacy.delta.value(),
-        "mu_squared_units": plan.loss.mu_squared.units().to_string(),
-        "threshold_delta": plan.loss.threshold_delta.value(),
+        "mu_squared_units": price.mu_squared_units,
+        "discreteness_units": price.discreteness_units,
+        "mu": price.mu,
+        "rho": price.rho,
+        "threshold_delta": price.threshold_delta,
+        "epsilon_held": price.epsilon_held,
+        "opendp_rho": price.opendp_rho,
+        "opendp_epsilon": price.opendp_epsilon,
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
         "fits": left.allows(plan.loss),

@@ -12,7 +12,7 @@ const NEIGHBOURS: &str = "add-or-remove-unit";
 
 /// How `crate::privacy` derives the budget from ε and δ. A ledger keeps its budget when a later
 /// version derives another one.
-const CONVERSION: &str = "zcdp-canonne-kamath-steinke-2020";
+const CONVERSION: &str = "gdp-balle-wang-2018";
 
 /// What a population's ledger is held to; fixed by the first run.
 #[derive(Clone, Debug)]

@@ -35,15 +35,15 @@ fn hashes_are_those_of_the_documented_encoding() {
     let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(
         hash("SELECT hash FROM terms"),
-        "2b58aa0c4e8df61bc9a7a3e5eb05518394737551ab50b43b627a48e4f81d86c1"
+        "5fb043d2c635f904b7027948957b4757a58313e696980b847bb28b7646d9a84b"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE seq = 1"),
-        "3d831a9d89fc6fcb9eba74c94d4332a3e027d70be24079c25d42704cd7292b6f"
+        "84f7403480ae03f31ab138b867d9ee15cc7f5b05493a5820bcd117f5811e1bd6"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE event = 'published'"),
-        "fdf60ca612e90053c019c7e6a8901ab92ffc0153c2751fc39c634fc5b0dc8b58"
+        "fdaa84a0b5c3afdcd1d8980176ea6cf7cd294ab511f7660671395eb57e5bdc20"
     );
 }
 

@@ -38,10 +38,15 @@ pub fn opendp_epsilon(plan: &Plan, delta: f64) -> Result<(f64, f64), String> {
     let mut rho = 0.0;
     for statistic in plan.levels.iter().flat_map(|level| &level.statistics) {
         // norm < 2⁴⁸, exact as a float.
-        let norm = statistic.bound.norm() as f64;
+        let norm = statistic.bound.sensitivity().grid_units() as f64;
         let one = measurement(statistic.sigma)?.map(&norm).map_err(message)?;
         rho = f64::next_up(rho + one);
     }
+    Ok((rho, opendp_conversion(rho, delta)?))
+}
+
+/// OpenDP's ε at `delta` for a ρ-zCDP mechanism.
+pub(super) fn opendp_conversion(rho: f64, delta: f64) -> Result<f64, String> {
     let profile = ZeroConcentratedDivergence::convert(rho).map_err(message)?;
-    Ok((rho, profile.epsilon(delta).map_err(message)?))
+    profile.epsilon(delta).map_err(message)
 }

@@ -37,10 +37,10 @@ pub struct NoisyLevel {
 ///
 /// What is released: for each statistic, total + discrete Gaussian noise of σ grid units in every
 /// cell, independently; cells with private keys only if their noised customers reach the
-/// threshold. Price: μ² = (bound/σ)² each, added up, and the thresholds' δ (Theorem 1 of
+/// threshold. Price: μ² = bound²/(σ² − 16) each, added up, and the thresholds' δ (Theorem 1 of
 /// `docs/privacy.md`). Units: grid units. Before: the engine has fitted every user into the bound
 /// of each statistic, and the ledger has spent the price. Errors: opendp refuses to sample.
-/// Source: Canonne, Kamath and Steinke 2020, Theorem 14.
+/// Source: Lemma 3 of `docs/privacy.md`.
 pub fn add_noise(plan: &Plan, totals: ExactTotals, threads: usize) -> Result<NoisyTotals> {
     let mut levels = totals.levels;
     let mut tasks = Vec::new();

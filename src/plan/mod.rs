@@ -98,7 +98,7 @@ pub struct StatisticPlan {
     pub bound: NormBound,
     /// Standard deviation of the noise, in grid units.
     pub sigma: u64,
-    /// (bound/σ)², rounded up.
+    /// bound²/(σ² − 16), rounded up (Lemma 3 of `docs/privacy.md`).
     pub mu_squared: MuSquared,
 }
 

@@ -1,6 +1,8 @@
 //! The norm bound of one user, and the fit of a user's vector into it (Lemma 1 of
 //! `docs/privacy.md`).
 
+use super::units::Sensitivity;
+
 /// The largest L2 norm of one user's vector, and the largest size of one of its cells; both in
 /// grid units of one statistic.
 ///
@@ -23,7 +25,7 @@ pub struct NormBound {
 
 impl NormBound {
     /// Bounds stay below this, so that a sum of 2³² squares fits in 128 bits.
-    pub const LIMIT: u64 = 1 << 48;
+    pub const LIMIT: u64 = Sensitivity::LIMIT;
 
     /// `None` unless 0 < `cell_cap` ≤ `norm` < [`NormBound::LIMIT`].
     pub fn new(norm: u64, cell_cap: u64) -> Option<Self> {
@@ -31,9 +33,14 @@ impl NormBound {
             .then_some(NormBound { norm, cell_cap })
     }
 
-    /// The bound on the norm, in grid units: the sensitivity of the sum over users.
+    /// The bound on the norm, in grid units.
     pub fn norm(self) -> u64 {
         self.norm
+    }
+
+    /// How far one user can move the totals (Lemma 2): the bound on the norm.
+    pub fn sensitivity(self) -> Sensitivity {
+        Sensitivity::new(self.norm).expect("cannot fail because both have the same limits")
     }
 
     /// The cap on one cell, in grid units.

@@ -5,11 +5,14 @@
 //! numbers serve is in `docs/privacy.md`.
 
 mod bound;
-mod conversion;
 mod decimal;
+mod discrete;
+mod gdp;
 mod units;
 
 pub use bound::{Fit, NormBound};
-pub use conversion::{delta_of, epsilon_of, largest_loss, tail_quantile};
 pub use decimal::{Decimal, DecimalError};
-pub use units::{Delta, Epsilon, MuSquared, PrivacyBudget, PrivacyLoss, Rho, UnitError};
+pub use gdp::{delta_of, epsilon_held, epsilon_of, largest_loss, tail_quantile};
+pub use units::{
+    Delta, Epsilon, Mu, MuSquared, PrivacyBudget, PrivacyLoss, Rho, Sensitivity, UnitError,
+};

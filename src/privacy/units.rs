@@ -1,4 +1,4 @@
-//! ε, δ, ρ and μ²: exact where they are budgets, named rounding where they are not.
+//! ε, δ, sensitivity, μ and ρ: exact where they are budgets, named rounding where they are not.
 
 use super::decimal::{Decimal, DecimalError};
 
@@ -120,6 +120,36 @@ impl std::fmt::Display for Delta {
     }
 }
 
+/// The largest L2 norm by which one user can move the totals of a statistic, in grid units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sensitivity(u64);
+
+impl Sensitivity {
+    /// Sensitivities stay below this, so that squares of sums fit in 128 bits.
+    pub const LIMIT: u64 = 1 << 48;
+
+    /// `None` unless 0 < `grid_units` < [`Sensitivity::LIMIT`].
+    pub fn new(grid_units: u64) -> Option<Self> {
+        (0 < grid_units && grid_units < Self::LIMIT).then_some(Sensitivity(grid_units))
+    }
+
+    /// The number of grid units.
+    pub fn grid_units(self) -> u64 {
+        self.0
+    }
+}
+
+/// μ of Gaussian differential privacy, as a float that is never below the true value.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Mu(f64);
+
+impl Mu {
+    /// The value.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
 /// ρ of zero-concentrated differential privacy, as a float that is never below the true value.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Rho(f64);
@@ -149,12 +179,13 @@ impl MuSquared {
         self.0
     }
 
-    /// ⌈(sensitivity/σ)² · 2⁶⁰⌉ units, exactly; both in grid units, σ > 0, both below 2⁶², and
-    /// their ratio below 2³⁰.
-    pub fn of_gaussian_up(sensitivity: u64, sigma: u64) -> Self {
-        assert!(sigma > 0 && sigma < 1 << 62 && sensitivity < 1 << 62, "limited by the plan");
-        assert!(sensitivity / sigma < 1 << 30, "limited by the plan");
-        let (numerator, denominator) = (square(sensitivity), square(sigma));
+    /// ⌈sensitivity²/variance · 2⁶⁰⌉ units, exactly: the price of real Gaussian noise. The
+    /// variance is in squares of grid units, positive, below 2¹²⁴, and above sensitivity²/2⁶⁰.
+    pub fn of_gaussian_up(sensitivity: Sensitivity, variance: u128) -> Self {
+        let numerator = u128::from(sensitivity.0) * u128::from(sensitivity.0);
+        let denominator = variance;
+        assert!(denominator > 0 && denominator < 1 << 124, "limited by the plan");
+        assert!(numerator / denominator < 1 << 60, "limited by the plan");
         let mut units = numerator / denominator;
         let mut rest = numerator % denominator;
         // Long division, one binary digit after the point at a time: rest < 2¹²⁴, so no overflow.
@@ -182,6 +213,12 @@ impl MuSquared {
         if self.0 == 0 { 0.0 } else { nearest.next_up() }
     }
 
+    /// μ, never below the true value.
+    pub fn mu_up(self) -> Mu {
+        let root = self.value_up().sqrt();
+        Mu(if self.0 == 0 { 0.0 } else { root.next_up() })
+    }
+
     /// ρ = μ²/2, never below the true value.
     pub fn rho_up(self) -> Rho {
         Rho(self.value_up() / 2.0)
@@ -196,10 +233,6 @@ impl MuSquared {
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(MuSquared)
     }
-}
-
-fn square(x: u64) -> u128 {
-    u128::from(x) * u128::from(x)
 }
 
 /// A price, spent or to be spent: the Gaussian part and the δ of the thresholds.
@@ -255,11 +288,24 @@ mod tests {
 
     #[test]
     fn mu_squared_is_the_exact_ratio_rounded_up() {
-        assert_eq!(MuSquared::of_gaussian_up(1, 1).units(), 1 << 60);
-        assert_eq!(MuSquared::of_gaussian_up(1, 2).units(), 1 << 58);
+        let units = |sensitivity, variance| {
+            let sensitivity = Sensitivity::new(sensitivity).expect("valid");
+            MuSquared::of_gaussian_up(sensitivity, variance).units()
+        };
+        assert_eq!(units(1, 1), 1 << 60);
+        assert_eq!(units(1, 4), 1 << 58);
         // 1/9 · 2⁶⁰ = 128102389400760775.1…, rounded up
-        assert_eq!(MuSquared::of_gaussian_up(1, 3).units(), 128_102_389_400_760_776);
-        assert_eq!(MuSquared::of_gaussian_up((1 << 62) - 1, (1 << 62) - 1).units(), 1 << 60);
+        assert_eq!(units(1, 9), 128_102_389_400_760_776);
+        assert_eq!(units(1, (1 << 124) - 1), 1);
+        let most = u128::from(Sensitivity::LIMIT - 1);
+        assert_eq!(units(Sensitivity::LIMIT - 1, most * most), 1 << 60);
+    }
+
+    #[test]
+    fn sensitivities_are_validated() {
+        assert_eq!(Sensitivity::new(0), None);
+        assert_eq!(Sensitivity::new(Sensitivity::LIMIT), None);
+        assert_eq!(Sensitivity::new(7).map(Sensitivity::grid_units), Some(7));
     }
 
     #[test]
@@ -268,6 +314,9 @@ mod tests {
             let mu2 = MuSquared::from_units(units);
             assert!(mu2.value_up() * (1u64 << 60) as f64 >= units as f64);
             assert!(MuSquared::floor_from(mu2.value_up()) >= mu2);
+            // ⌊2³⁰ μ⌋ + 1 is above 2³⁰ √(units/2⁶⁰) exactly.
+            let mu = (mu2.mu_up().value() * (1u64 << 30) as f64) as u128 + 1;
+            assert!(mu * mu > units && (mu - 2).pow(2) <= units, "{units}");
         }
     }
 

@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{LevelPlan, Plan, Selection};
-use crate::privacy::epsilon_of;
+use crate::plan::{LevelPlan, Plan, Selection, StatisticPlan};
+use crate::privacy::{MuSquared, epsilon_held};
 
 /// The manifest of a release.
 #[derive(Clone, Debug, Serialize)]
@@ -50,20 +50,57 @@ struct UnitEntry {
 
 /// The whole job's price, in every currency of the field.
 #[derive(Clone, Debug, Serialize)]
-struct Parameters {
-    /// What the job states, and what holds.
-    epsilon: f64,
-    delta: f64,
+pub struct Parameters {
+    /// ε that the job states.
+    pub epsilon: f64,
+    /// δ that the job states.
+    pub delta: f64,
     /// Σ μ² in units of 2⁻⁶⁰, as the ledger counts.
-    mu_squared_units: String,
-    mu: f64,
-    rho: f64,
+    pub mu_squared_units: String,
+    /// How many of them are there because the noise is discrete (Lemma 3 of `docs/privacy.md`).
+    pub discreteness_units: String,
+    /// μ, never below the true value.
+    pub mu: f64,
+    /// ρ = μ²/2 of zero-concentrated differential privacy.
+    pub rho: f64,
     /// The part of δ that thresholds use.
-    threshold_delta: f64,
-    /// ε that ρ gives at the rest of δ: never above `epsilon`.
-    epsilon_of_rho: f64,
-    opendp_rho: f64,
-    opendp_epsilon: f64,
+    pub threshold_delta: f64,
+    /// ε that μ and the thresholds give at `delta`: never above `epsilon`.
+    pub epsilon_held: f64,
+    /// ρ of OpenDP's privacy maps for the same mechanisms.
+    pub opendp_rho: f64,
+    /// ε of OpenDP's conversion of that ρ, at the part of δ that thresholds leave.
+    pub opendp_epsilon: f64,
+}
+
+impl Parameters {
+    /// The price of a plan.
+    ///
+    /// # Errors
+    /// Environment: opendp refuses to price it.
+    pub fn new(plan: &Plan) -> Result<Parameters> {
+        let privacy = plan.job.privacy;
+        let why = "cannot fail because thresholds use a part of delta";
+        let rest = privacy.delta.checked_sub(plan.loss.threshold_delta).expect(why);
+        let (opendp_rho, opendp_epsilon) = opendp_epsilon(plan, rest.value())
+            .map_err(|cause| Error::environment(findings::mechanism_failed(&cause)))?;
+        let mu_squared = plan.loss.mu_squared;
+        let epsilon = privacy.epsilon.value();
+        // The plan spends no more than ε allows; the way back rounds up.
+        let epsilon_held = epsilon_held(plan.loss, privacy.delta).expect(why).min(epsilon);
+        Ok(Parameters {
+            epsilon,
+            delta: privacy.delta.value(),
+            mu_squared_units: mu_squared.units().to_string(),
+            discreteness_units: discreteness(plan).to_string(),
+            mu: mu_squared.mu_up().value(),
+            rho: mu_squared.rho_up().value(),
+            threshold_delta: plan.loss.threshold_delta.value(),
+            epsilon_held,
+            opendp_rho,
+            opendp_epsilon,
+        })
+    }
 }
 
 /// One mechanism run, with all that is needed to price it again.
@@ -75,9 +112,12 @@ struct Event {
     grid_units_per_unit: u64,
     norm_bound: u64,
     cell_cap: u64,
+    /// What one user can move: the norm bound.
+    sensitivity: u64,
     sigma: u64,
     sigma_natural: f64,
     mu_squared_units: String,
+    mu: f64,
     threshold: Option<i64>,
     threshold_delta: Option<f64>,
     cells_max: Option<u32>,
@@ -112,13 +152,13 @@ impl Manifest {
                 last_day: job.payments.period.last().to_string(),
                 timezone: job.payments.zone.name().to_owned(),
             },
-            variant: "zero-concentrated differential privacy, converted to (epsilon, delta)",
+            variant: "Gaussian differential privacy (mu), converted to (epsilon, delta)",
             privacy_unit: UnitEntry {
                 unit: job.privacy.unit.name(),
                 neighbours: "all payments of one unit added or removed",
             },
             deployment_model: "central",
-            parameters: parameters(plan)?,
+            parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
             key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
@@ -142,6 +182,7 @@ impl Manifest {
             "privacy_unit": self.privacy_unit,
             "epsilon": self.parameters.epsilon,
             "delta": self.parameters.delta,
+            "mu": self.parameters.mu,
             "rho": self.parameters.rho,
         })
         .to_string()
@@ -153,26 +194,14 @@ impl Manifest {
     }
 }
 
-fn parameters(plan: &Plan) -> Result<Parameters> {
-    let privacy = plan.job.privacy;
-    let rest = privacy
-        .delta
-        .checked_sub(plan.loss.threshold_delta)
-        .expect("cannot fail because thresholds use a part of delta");
-    let rho = plan.loss.mu_squared.rho_up();
-    let (opendp_rho, opendp_epsilon) = opendp_epsilon(plan, rest.value())
-        .map_err(|cause| Error::environment(findings::mechanism_failed(&cause)))?;
-    Ok(Parameters {
-        epsilon: privacy.epsilon.value(),
-        delta: privacy.delta.value(),
-        mu_squared_units: plan.loss.mu_squared.units().to_string(),
-        mu: plan.loss.mu_squared.value_up().sqrt().next_up(),
-        rho: rho.value(),
-        threshold_delta: plan.loss.threshold_delta.value(),
-        epsilon_of_rho: epsilon_of(rho, rest.value()),
-        opendp_rho,
-        opendp_epsilon,
-    })
+/// Units of μ² beyond those that real Gaussian noise of the same σ would cost.
+fn discreteness(plan: &Plan) -> u128 {
+    let of_statistic = |s: &StatisticPlan| {
+        let variance = u128::from(s.sigma) * u128::from(s.sigma);
+        let real = MuSquared::of_gaussian_up(s.bound.sensitivity(), variance);
+        s.mu_squared.units() - real.units()
+    };
+    plan.levels.iter().flat_map(|level| &level.statistics).map(of_statistic).sum()
 }
 
 fn events(plan: &Plan) -> Vec<Event> {
@@ -190,9 +219,11 @@ fn events(plan: &Plan) -> Vec<Event> {
                 grid_units_per_unit: 1 << statistic.grid_bits,
                 norm_bound: statistic.bound.norm(),
                 cell_cap: statistic.bound.cell_cap(),
+                sensitivity: statistic.bound.sensitivity().grid_units(),
                 sigma: statistic.sigma,
                 sigma_natural: statistic.to_natural(statistic.sigma as f64),
                 mu_squared_units: statistic.mu_squared.units().to_string(),
+                mu: statistic.mu_squared.mu_up().value(),
                 threshold,
                 threshold_delta,
                 cells_max,

@@ -7,6 +7,7 @@ mod tables;
 use folder::digest_of_file;
 pub use folder::{Draft, is_complete};
 use manifest::Manifest;
+pub use manifest::Parameters;
 
 use crate::error::Result;
 use crate::estimate::Estimates;
