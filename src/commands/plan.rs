@@ -8,18 +8,39 @@ use crate::findings;
 use crate::job::{Insight, PrivacyUnit, StatisticKind};
 use crate::ledger::{Ledger, Terms};
 use crate::plan::{Plan, Selection, StatisticPlan, budget_of};
-use crate::privacy::PrivacyBudget;
+use crate::privacy::{MuSquared, PrivacyBudget};
 
 pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
     let (plan, source) = read_plan(&args.job)?;
-    let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
+    let fail = |error| Failure::in_job(error, &args.job, source.clone());
     let terms = terms_of(&plan).map_err(fail)?;
-    let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
+    let own = match &ledger {
+        Some(ledger) => ledger.recipient_left(&plan.job.recipient)?,
+        None => None,
+    };
     let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
-    let text = if args.json { as_json(&plan, left) } else { as_text(&plan, left, terms.budget) };
+    let fits = left.allows(plan.loss) && own.is_none_or(|(_, own)| own.allows(plan.loss));
+    let mut text =
+        if args.json { as_json(&plan, left, fits) } else { as_text(&plan, left, terms.budget) };
+    if !args.json {
+        if let Some((budget, own)) = own {
+            let percent = percent(own.mu_squared, budget.mu_squared);
+            text += &format!(
+                "\nrecipient {}: {percent} % of its own budget is left",
+                plan.job.recipient
+            );
+        }
+        if !fits {
+            text += "\nthe job does not fit: `run` would refuse it";
+        }
+    }
     console::result(&text);
     Ok(())
+}
+
+fn percent(part: MuSquared, whole: MuSquared) -> String {
+    format!("{:.2}", 100.0 * part.units() as f64 / whole.units() as f64)
 }
 
 /// What the job says of its ledger.
@@ -34,6 +55,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
         epsilon_max: epsilon.to_string(),
         delta_max: delta.to_string(),
         budget,
+        recipients: Vec::new(),
     })
 }
 
@@ -93,17 +115,14 @@ fn as_text(plan: &Plan, left: PrivacyBudget, whole: PrivacyBudget) -> String {
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
         format!(
-            "price: {:.2} % of the budget of population {} (epsilon {}, delta {}); {:.2} % is left",
-            100.0 * plan.loss.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
+            "price: {} % of the budget of population {} (epsilon {}, delta {}); {} % is left",
+            percent(plan.loss.mu_squared, whole.mu_squared),
             job.ledger.population,
             job.ledger.epsilon_max,
             job.ledger.delta_max,
-            100.0 * left.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
+            percent(left.mu_squared, whole.mu_squared),
         ),
     ]);
-    if !left.allows(plan.loss) {
-        lines.push("the job does not fit: `run` would refuse it".to_owned());
-    }
     lines.join("\n")
 }
 
@@ -124,7 +143,7 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
     }
 }
 
-fn as_json(plan: &Plan, left: PrivacyBudget) -> String {
+fn as_json(plan: &Plan, left: PrivacyBudget, fits: bool) -> String {
     let mut statistics = Vec::new();
     for level in &plan.levels {
         let insights: Vec<&str> = level.insights.iter().copied().map(Insight::name).collect();
@@ -153,7 +172,7 @@ fn as_json(plan: &Plan, left: PrivacyBudget) -> String {
         "threshold_delta": plan.loss.threshold_delta.value(),
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
-        "fits": left.allows(plan.loss),
+        "fits": fits,
         "statistics": statistics,
     })
     .to_string()
