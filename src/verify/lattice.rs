@@ -52,7 +52,7 @@ enum KeyCell {
     Number(i64),
 }
 
-/// Faults by what they are about, each with the first row that has it.
+/// Faults by what they are about, each with the first row that has it (0: the whole table).
 #[derive(Default)]
 struct Faults(BTreeMap<String, u64>);
 
@@ -95,7 +95,11 @@ pub(super) fn faults(
     if row == 1 && public {
         faults.add(0, "it has no rows, though its keys are public".to_owned());
     }
-    faults.0.into_iter().map(|(text, row)| format!("`{name}` row {row}: {text}")).collect()
+    let text = |(text, row)| match row {
+        0 => format!("`{name}`: {text}"),
+        row => format!("`{name}` row {row}: {text}"),
+    };
+    faults.0.into_iter().map(text).collect()
 }
 
 // ----------------------------------------------------------------------------------------- keys
@@ -209,7 +213,7 @@ impl<'a> Column<'a> {
                 faults.add(place, format!("`{insight}` is not on its grid of 1/{grid}"));
             }
             if let Some(threshold) = event.threshold.filter(|_| insight == "customers")
-                && !(units >= threshold as f64)
+                && (units < threshold as f64 || units.is_nan())
             {
                 faults.add(place, format!("`{insight}` is below the threshold"));
             }
@@ -270,7 +274,8 @@ impl<'a> Column<'a> {
             if let (Some(ratio), Some(sales)) = (values[row], sales.as_ref().and_then(|s| s[row])) {
                 // Both may be rounded to whole minor units.
                 let room = 0.5 + 0.5 / payments[row] + CLOSE * (ratio as f64).abs();
-                if !((ratio as f64 - sales as f64 / payments[row]).abs() <= room) {
+                let off = (ratio as f64 - sales as f64 / payments[row]).abs();
+                if off > room || off.is_nan() {
                     faults.add(place, "`average_ticket` is not sales per payment".to_owned());
                 }
             }

@@ -123,6 +123,3 @@ fn check(name: &'static str, faults: Vec<String>, held: impl FnOnce() -> String)
     let outcome = if faults.is_empty() { Outcome::Held(held()) } else { Outcome::Failed(faults) };
     Check { name, outcome }
 }
-
-#[cfg(test)]
-mod tests;
