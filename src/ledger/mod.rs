@@ -102,11 +102,11 @@ impl Ledger {
     /// Makes a ledger with mode 0600.
     ///
     /// # Errors
-    /// Refused: there is a file already. Environment: the folder is missing or cannot be written.
+    /// Invalid: there is a file already. Environment: the folder is missing or cannot be written.
     pub fn create(path: &Path, terms: &Terms) -> Result<()> {
         let path = file::locate(path)?;
         if file::exists(&path)? || !file::create(&path, &terms.row())? {
-            return Err(Error::refused(findings::ledger_exists(&path)));
+            return Err(Error::invalid(findings::ledger_exists(&path)));
         }
         Ok(())
     }

@@ -465,7 +465,7 @@ fn a_recipient_is_held_to_its_budget_and_all_to_the_total() {
     let (_folder, path) = folder();
     let terms = with_recipients(100, &[("bank", 30, 2), ("press", 90, 10)]);
     Ledger::create(&path, &terms).unwrap();
-    let exists = (ErrorClass::Refused, "ledger-exists");
+    let exists = (ErrorClass::Invalid, "ledger-exists");
     assert_eq!(code(Ledger::create(&path, &terms)), exists);
     let mut ledger = Ledger::open_to_change(&path).unwrap();
     let exceeded = (ErrorClass::Refused, "budget-exceeded");
