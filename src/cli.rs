@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::local::Local;
+use crate::privacy::{Delta, Epsilon};
 
 /// Differentially private merchant and market insights from in-store payments.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 released or valid, 1 refused (budget), 2 invalid job or input, \
+    after_help = "Exit codes: 0 released or valid, 1 refused (budget, a failed check), 2 invalid job or input, \
                   3 disk or other trouble, 130 stopped with Ctrl-C.\n\
                   Results go to standard output, all else to standard error.\n\n\
                   Try it on made-up data:\n  \
@@ -48,6 +49,150 @@ pub enum Command {
     /// Prints the folder of the release. The same job again prints the same folder and costs
     /// nothing.
     Run(RunArgs),
+    /// Check a release: files, price, tables, and what the ledger says of it.
+    ///
+    /// Computes the price anew from the manifest, apart from the code that made it. Needs neither
+    /// payments nor job file. `docs/verify.md` says what each check shows.
+    Verify(VerifyArgs),
+    /// Make, show or check a ledger, or give back what a dead run reserved.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+/// What can be done with a ledger.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Make a ledger, with a budget for its population and perhaps for single recipients.
+    ///
+    /// Population, budgets, unit (user) and neighbour relation (all payments of one user added or
+    /// removed) are fixed for ever. Jobs must state the same population and total budget. A
+    /// recipient's budget is a limit beside the total, which holds for all recipients together,
+    /// since they might put their releases together. Without this verb the first run of a job
+    /// makes the ledger, without budgets for recipients.
+    Init(LedgerInitArgs),
+    /// Show budgets, what is reserved, spent, published and left, and every job.
+    Show(LedgerFileArgs),
+    /// Check every entry: hashes, states, sums, budgets, and the tables of the file.
+    ///
+    /// Cutting off the newest entries leaves a ledger that looks whole. So note the head that
+    /// `show` prints, keep it elsewhere, and give it back as --head: the check then fails if
+    /// anything up to there was rewritten or cut off.
+    Verify(LedgerVerifyArgs),
+    /// Give back what a job reserved and never spent, as a killed run leaves it.
+    ///
+    /// Only a reservation can be given back: once a job has spent, its noise may be out. A job
+    /// that is being run on this machine is refused; a run elsewhere stops before it draws noise.
+    Void(LedgerVoidArgs),
+}
+
+impl LedgerCommand {
+    /// Is JSON asked for?
+    pub fn json(&self) -> bool {
+        match self {
+            LedgerCommand::Init(args) => args.json,
+            LedgerCommand::Show(args) => args.json,
+            LedgerCommand::Verify(args) => args.json,
+            LedgerCommand::Void(args) => args.json,
+        }
+    }
+}
+
+/// Arguments of `verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// The folder of the release.
+    pub release: PathBuf,
+    /// The ledger that was charged; without it a manifest that was replaced does not show.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ledger init`.
+#[derive(Clone, Debug, Args)]
+pub struct LedgerInitArgs {
+    /// The file to make (SQLite); must not exist.
+    pub file: PathBuf,
+    /// The people whose budget it is, such as `cny-2025`.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub population: String,
+    /// Epsilon that all jobs may cost together, 0.000001 to 20.
+    #[arg(long, value_name = "E", value_parser = epsilon)]
+    pub epsilon_max: Epsilon,
+    /// Delta that all jobs may cost together, 1e-15 to 0.01.
+    #[arg(long, value_name = "D", value_parser = delta)]
+    pub delta_max: Delta,
+    /// A budget for one recipient; may be given several times.
+    #[arg(long = "recipient", value_name = "NAME=E,D", value_parser = recipient)]
+    pub recipients: Vec<(String, Epsilon, Delta)>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ledger show`.
+#[derive(Clone, Debug, Args)]
+pub struct LedgerFileArgs {
+    /// The ledger.
+    pub file: PathBuf,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ledger verify`.
+#[derive(Clone, Debug, Args)]
+pub struct LedgerVerifyArgs {
+    /// The ledger.
+    pub file: PathBuf,
+    /// A head that was noted before.
+    #[arg(long, value_name = "HASH")]
+    pub head: Option<String>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ledger void`.
+#[derive(Clone, Debug, Args)]
+pub struct LedgerVoidArgs {
+    /// The ledger.
+    pub file: PathBuf,
+    /// The job's id.
+    pub job: String,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A name as job files have it.
+fn name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ok =
+        (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-']);
+    let rule = "must be 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit";
+    if ok { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
+}
+
+fn epsilon(text: &str) -> Result<Epsilon, String> {
+    Epsilon::parse(text).map_err(|e| e.to_string())
+}
+
+fn delta(text: &str) -> Result<Delta, String> {
+    Delta::parse(text).map_err(|e| e.to_string())
+}
+
+fn recipient(text: &str) -> Result<(String, Epsilon, Delta), String> {
+    let parts = text.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)));
+    let (owner, (e, d)) = parts.ok_or("must be NAME=EPSILON,DELTA")?;
+    let part = |of: &'static str| move |e: String| format!("{of} {e}");
+    Ok((
+        name(owner).map_err(part("the name"))?,
+        epsilon(e).map_err(part("epsilon"))?,
+        delta(d).map_err(part("delta"))?,
+    ))
 }
 
 /// Arguments of `sample`.

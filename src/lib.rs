@@ -12,7 +12,7 @@
 //!
 //! The modules are the stations of a run, in this order; each uses only those before it:
 //! [`privacy`], [`job`], [`plan`], [`payments`], [`engine`], [`mechanism`], [`estimate`],
-//! [`release`], [`ledger`], [`commands`]. `ARCHITECTURE.md` has the invariants.
+//! [`release`], [`ledger`], [`verify`], [`commands`]. `ARCHITECTURE.md` has the invariants.
 
 pub mod cli;
 pub mod commands;
@@ -31,3 +31,4 @@ pub mod plan;
 pub mod privacy;
 pub mod release;
 pub mod sample;
+pub mod verify;

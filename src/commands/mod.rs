@@ -2,9 +2,11 @@
 
 mod check;
 mod memory;
+mod ledger;
 mod plan;
 mod run;
 mod sample;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,11 +25,20 @@ struct Failure {
     error: Error,
     path: Option<PathBuf>,
     source: String,
+    /// Is what `--json` asks for on standard output already?
+    told: bool,
+}
+
+impl Failure {
+    /// In the job file at `path`, whose text is `source`.
+    fn in_job(error: Error, path: &Path, source: String) -> Self {
+        Failure { error, path: Some(path.to_owned()), source, told: false }
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure { error, path: None, source: String::new() }
+        Failure { error, path: None, source: String::new(), told: false }
     }
 }
 
@@ -38,9 +49,11 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(args) => (args.json, check::check(args)),
         Command::Plan(args) => (args.json, plan::plan(args)),
         Command::Run(args) => (args.json, run::run(args)),
+        Command::Verify(args) => (args.json, verify::verify(args)),
+        Command::Ledger(command) => (command.json(), ledger::ledger(command)),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
-    if json {
+    if json && !failure.told {
         console::error_json(&failure.error, &failure.source);
     }
     console::error(&failure.error, failure.path.as_deref(), &failure.source);
@@ -52,7 +65,7 @@ fn read_plan(path: &Path) -> std::result::Result<(Plan, String), Failure> {
     let (source, job) = Job::read(path);
     match job.and_then(Plan::new) {
         Ok(plan) => Ok((plan, source)),
-        Err(error) => Err(Failure { error, path: Some(path.to_owned()), source }),
+        Err(error) => Err(Failure::in_job(error, path, source)),
     }
 }
 

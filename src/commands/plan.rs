@@ -8,24 +8,40 @@ use crate::findings;
 use crate::job::{Insight, PrivacyUnit, StatisticKind};
 use crate::ledger::{Ledger, Terms};
 use crate::plan::{LevelPlan, Plan, Selection, StatisticPlan, budget_of};
-use crate::privacy::PrivacyBudget;
+use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
 pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
     let (plan, source) = read_plan(&args.job)?;
-    let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
+    let fail = |error| Failure::in_job(error, &args.job, source.clone());
     let terms = terms_of(&plan).map_err(fail)?;
-    let fail = |error| Failure { error, path: Some(args.job.clone()), source: source.clone() };
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
-    let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
-    let price = Parameters::new(&plan)?;
-    let text = if args.json {
-        as_json(&plan, &price, left)
-    } else {
-        as_text(&plan, &price, left, terms.budget)
+    let own = match &ledger {
+        Some(ledger) => ledger.recipient_left(&plan.job.recipient)?,
+        None => None,
     };
+    let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
+    let fits = left.allows(plan.loss) && own.is_none_or(|(_, own)| own.allows(plan.loss));
+    let price = Parameters::new(&plan)?;
+    if args.json {
+        console::result(&as_json(&plan, &price, left, fits));
+        return Ok(());
+    }
+    let mut text = as_text(&plan, &price, left, terms.budget);
+    if let Some((budget, own)) = own {
+        let percent = percent(own.mu_squared, budget.mu_squared);
+        text +=
+            &format!("\nrecipient {}: {percent} % of its own budget is left", plan.job.recipient);
+    }
+    if !fits {
+        text += "\nthe job does not fit: `run` would refuse it";
+    }
     console::result(&text);
     Ok(())
+}
+
+fn percent(part: MuSquared, whole: MuSquared) -> String {
+    format!("{:.2}", 100.0 * part.units() as f64 / whole.units() as f64)
 }
 
 /// What the job says of its ledger.
@@ -40,6 +56,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
         epsilon_max: epsilon.to_string(),
         delta_max: delta.to_string(),
         budget,
+        recipients: Vec::new(),
     })
 }
 
@@ -114,25 +131,21 @@ fn price_lines(
     whole: PrivacyBudget,
 ) -> Vec<String> {
     let job = &plan.job;
-    let mut lines = vec![
+    vec![
         format!(
             "loss: mu {:.6}, which is epsilon {:.6} at delta {}; as zCDP, by OpenDP: rho {:.6}, \
              epsilon {:.6}",
             price.mu, price.epsilon_held, job.privacy.delta, price.opendp_rho, price.opendp_epsilon,
         ),
         format!(
-            "price: {:.2} % of the budget of population {} (epsilon {}, delta {}); {:.2} % is left",
-            100.0 * plan.loss.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
+            "price: {} % of the budget of population {} (epsilon {}, delta {}); {} % is left",
+            percent(plan.loss.mu_squared, whole.mu_squared),
             job.ledger.population,
             job.ledger.epsilon_max,
             job.ledger.delta_max,
-            100.0 * left.mu_squared.units() as f64 / whole.mu_squared.units() as f64,
+            percent(left.mu_squared, whole.mu_squared),
         ),
-    ];
-    if !left.allows(plan.loss) {
-        lines.push("the job does not fit: `run` would refuse it".to_owned());
-    }
-    lines
+    ]
 }
 
 fn currencies(plan: &Plan) -> String {
@@ -152,7 +165,7 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
     }
 }
 
-fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget) -> String {
+fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> String {
     let mut statistics = Vec::new();
     for level in &plan.levels {
         let insights: Vec<&str> = level.insights.iter().copied().map(Insight::name).collect();
@@ -187,7 +200,7 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget) -> String {
         "opendp_epsilon": price.opendp_epsilon,
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
-        "fits": left.allows(plan.loss),
+        "fits": fits,
         "statistics": statistics,
     })
     .to_string()

@@ -15,7 +15,7 @@ use crate::engine::{Engine, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
-use crate::ledger::{Ledger, Request, Reservation, Terms};
+use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::add_noise;
 use crate::payments::{Scan, ScanControl};
 use crate::plan::Plan;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
     reader_threads(args.threads)?;
     let (plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &plan);
-    let fail = |error| Failure { error, path: Some(args.job.clone()), source };
+    let fail = |error| Failure::in_job(error, &args.job, source);
     show(args, &plan, outcome.map_err(fail)?);
     Ok(())
 }
@@ -48,13 +48,17 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     let terms = terms_of(plan)?;
 
     // A job that was released before is answered without a look at its payments.
-    let earlier = Ledger::open(&job.ledger.file, &terms)?
-        .map_or(Ok(None), |ledger| ledger.earlier(&request(plan)))?;
-    if let Some(earlier) = earlier {
-        return released_before(plan, &terms, earlier, &folder);
+    let known = earlier(plan, &terms)?;
+    if let Some(published @ Reservation::Published { .. }) = known {
+        return released_before(plan, &terms, published, &folder);
     }
-    if folder.exists() && !args.force {
+    if known.is_none() && folder.exists() && !args.force {
         return Err(Error::invalid(findings::release_exists(&folder)));
+    }
+    let _hold = Hold::take(&job.ledger.file, &job.id)?;
+    // What another run did before this one had the job to itself.
+    if let Some(known) = earlier(plan, &terms)? {
+        return released_before(plan, &terms, known, &folder);
     }
     let scan = Scan::open(plan)?;
     let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
@@ -92,6 +96,11 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     let folder = folder.canonicalize().unwrap_or(folder);
     publish(&mut ledger, plan, &folder)?;
     Ok(Outcome::Released(folder))
+}
+
+fn earlier(plan: &Plan, terms: &Terms) -> Result<Option<Reservation>> {
+    let ledger = Ledger::open(&plan.job.ledger.file, terms)?;
+    ledger.map_or(Ok(None), |ledger| ledger.earlier(&request(plan)))
 }
 
 /// An earlier run of this job got as far as its noise: its release is the answer, if it is whole.

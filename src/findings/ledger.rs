@@ -20,7 +20,7 @@ pub struct Difference<'a> {
 #[derive(Clone, Debug)]
 pub struct Overrun {
     /// Which part, in words.
-    pub part: &'static str,
+    pub part: String,
     /// What the job asks for, in percent of the limit.
     pub asked_percent: String,
     /// What is left, in percent of the limit.
@@ -187,4 +187,56 @@ pub fn release_folder_not_text(folder: &Path) -> Finding {
         format!("the release folder `{}` has a name that is not UTF-8", folder.display()),
     )
     .hint("choose a folder whose name is plain text")
+}
+
+/// There is no ledger to look at.
+pub fn ledger_missing(path: &Path) -> Finding {
+    Finding::new("ledger-missing", format!("there is no ledger `{}`", path.display()))
+        .hint("check the path; `discretail ledger init` or the first run of a job makes one")
+}
+
+/// There is something where a ledger should be made.
+pub fn ledger_exists(path: &Path) -> Finding {
+    Finding::new("ledger-exists", format!("`{}` exists already", path.display()))
+        .hint("look at it with `discretail ledger show`; for other people name another file")
+}
+
+/// A recipient with two budgets.
+pub fn recipient_twice(name: &str) -> Finding {
+    Finding::new("recipient-twice", format!("recipient `{name}` is given two budgets"))
+        .hint("state one `--recipient` for each name")
+}
+
+/// The hash that was noted elsewhere is of no row.
+pub fn ledger_head_unknown(path: &Path, head: &str) -> Finding {
+    Finding::new(
+        "ledger-head-unknown",
+        format!(
+            "no entry of the ledger `{}` has the hash `{head}`: entries were rewritten or cut off \
+             since it was noted, or it is of another ledger",
+            path.display()
+        ),
+    )
+    .hint(
+        "keep the file as evidence and restore the ledger from a backup that holds every release \
+         since",
+    )
+}
+
+/// Another process runs the job.
+pub fn job_under_way(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "job-under-way",
+        format!("another process is running job `{job}` of the ledger `{}`", path.display()),
+    )
+    .hint("wait until it ends; Ctrl-C stops it and gives back what it reserved")
+}
+
+/// There is no reservation that could be voided.
+pub fn reservation_missing(job: &str, path: &Path) -> Finding {
+    Finding::new(
+        "reservation-missing",
+        format!("the ledger `{}` has no reservation of job `{job}`", path.display()),
+    )
+    .hint("`discretail ledger show` lists its jobs and their states")
 }

@@ -89,3 +89,18 @@ pub fn ledger_budget_too_small(epsilon: &dyn Display, delta: &dyn Display) -> Fi
 pub fn signals_refused(cause: &dyn Display) -> Finding {
     Finding::new("signals-refused", format!("the system lets nobody catch Ctrl-C: {cause}"))
 }
+
+/// There is no release to check.
+pub fn release_not_there(folder: &Path) -> Finding {
+    Finding::new("release-not-there", format!("there is no folder `{}`", folder.display()))
+        .hint("give the folder that `run` printed")
+}
+
+/// A release that is not what it claims to be.
+pub fn release_not_verified(folder: &Path, failed: &[&str]) -> Finding {
+    Finding::new(
+        "release-not-verified",
+        format!("checks of the release `{}` failed: {}", folder.display(), failed.join(", ")),
+    )
+    .hint("do not use it; take the copy that was published, or ask who made it")
+}

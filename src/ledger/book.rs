@@ -18,44 +18,96 @@ pub(super) struct JobRecord {
     pub(super) release: Option<ReleaseMark>,
 }
 
+/// What the entries may add up to: all of them, and those of some recipients.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) total: PrivacyBudget,
+    pub(super) recipients: BTreeMap<String, PrivacyBudget>,
+}
+
+/// Loss by the state of its job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Set aside; nothing is drawn yet.
+    pub reserved: PrivacyLoss,
+    /// Noise may have been drawn, and nothing is published.
+    pub spent: PrivacyLoss,
+    /// The release is on disk.
+    pub published: PrivacyLoss,
+}
+
+impl Tally {
+    /// All that counts.
+    pub fn counted(&self) -> PrivacyLoss {
+        sum(sum(self.reserved, self.spent), self.published)
+    }
+
+    /// The loss of a state that counts.
+    fn of(&mut self, state: EntryState) -> Option<&mut PrivacyLoss> {
+        match state {
+            EntryState::Reserved => Some(&mut self.reserved),
+            EntryState::Spent => Some(&mut self.spent),
+            EntryState::Published => Some(&mut self.published),
+            EntryState::Voided => None,
+        }
+    }
+
+    fn moved(&mut self, from: Option<EntryState>, to: EntryState, loss: PrivacyLoss) {
+        if let Some(part) = from.and_then(|from| self.of(from)) {
+            *part = less(*part, loss);
+        }
+        if let Some(part) = self.of(to) {
+            *part = sum(*part, loss);
+        }
+    }
+}
+
 /// The state after a list of entries.
 #[derive(Clone, Debug)]
 pub(super) struct Book {
-    budget: PrivacyBudget,
-    counted: PrivacyLoss,
+    limits: Limits,
+    total: Tally,
+    recipients: BTreeMap<String, Tally>,
     last: i64,
     jobs: BTreeMap<String, JobRecord>,
 }
 
 impl Book {
     /// No entries yet.
-    pub(super) fn new(budget: PrivacyBudget) -> Self {
-        Book { budget, counted: PrivacyLoss::default(), last: 0, jobs: BTreeMap::new() }
+    pub(super) fn new(limits: Limits) -> Self {
+        let recipients = limits.recipients.keys().map(|name| (name.clone(), Tally::default()));
+        let recipients = recipients.collect();
+        Book { limits, total: Tally::default(), recipients, last: 0, jobs: BTreeMap::new() }
     }
 
-    /// The limit on [`Book::counted`].
-    pub(super) fn budget(&self) -> PrivacyBudget {
-        self.budget
+    /// All jobs.
+    pub(super) fn total(&self) -> &Tally {
+        &self.total
     }
 
-    /// The loss of all jobs that are reserved, spent or published.
-    pub(super) fn counted(&self) -> PrivacyLoss {
-        self.counted
+    /// The jobs of each recipient who has one or has a budget.
+    pub(super) fn recipients(&self) -> &BTreeMap<String, Tally> {
+        &self.recipients
     }
 
-    /// The budget without what is counted.
-    pub(super) fn left(&self) -> PrivacyBudget {
-        let (limit, used) = (self.budget, self.counted);
-        let why = "cannot fail because `apply` refuses what the budget does not allow";
-        PrivacyBudget {
-            mu_squared: limit.mu_squared.checked_sub(used.mu_squared).expect(why),
-            threshold_delta: limit.threshold_delta.checked_sub(used.threshold_delta).expect(why),
-        }
+    /// The budget of all jobs, and that of the recipient if there is one; each with what is left.
+    pub(super) fn budgets(&self, recipient: &str) -> [Option<(PrivacyBudget, PrivacyBudget)>; 2] {
+        let used = self.recipients.get(recipient).copied().unwrap_or_default();
+        let own = self.limits.recipients.get(recipient);
+        [
+            Some((self.limits.total, left(self.limits.total, &self.total))),
+            own.map(|&budget| (budget, left(budget, &used))),
+        ]
     }
 
-    /// The loss counted if `loss` is added, or `None` if the budget does not allow it.
-    pub(super) fn with(&self, loss: PrivacyLoss) -> Option<PrivacyLoss> {
-        self.counted.checked_add(loss).filter(|sum| self.budget.allows(*sum))
+    /// Every job that ever was reserved, by id.
+    pub(super) fn jobs(&self) -> &BTreeMap<String, JobRecord> {
+        &self.jobs
+    }
+
+    /// May the recipient get `loss` more?
+    pub(super) fn allows(&self, recipient: &str, loss: PrivacyLoss) -> bool {
+        self.budgets(recipient).into_iter().flatten().all(|(_, left)| left.allows(loss))
     }
 
     /// The job's last known state; `None` if it was never reserved.
@@ -113,13 +165,13 @@ impl Book {
             }
             _ => entry.seq,
         };
-        match entry.state {
-            Reserved => {
-                self.counted = self.with(entry.loss).ok_or("it goes beyond the budget")?;
-            }
-            Voided => self.counted = self.without(entry.loss),
-            Spent | Published => {}
+        if entry.state == Reserved && !self.allows(&entry.recipient, entry.loss) {
+            return Err("it goes beyond the budget");
         }
+        let from = known.map(|record| record.state);
+        self.total.moved(from, entry.state, entry.loss);
+        let own = self.recipients.entry(entry.recipient.clone()).or_default();
+        own.moved(from, entry.state, entry.loss);
         let record = JobRecord {
             state: entry.state,
             reserved_by,
@@ -132,13 +184,26 @@ impl Book {
         self.last = entry.seq;
         Ok(())
     }
+}
 
-    fn without(&self, loss: PrivacyLoss) -> PrivacyLoss {
-        let why = "cannot fail because a reservation's loss was added before";
-        let counted = self.counted;
-        PrivacyLoss {
-            mu_squared: counted.mu_squared.checked_sub(loss.mu_squared).expect(why),
-            threshold_delta: counted.threshold_delta.checked_sub(loss.threshold_delta).expect(why),
-        }
+/// The budget without what is counted.
+pub(super) fn left(budget: PrivacyBudget, tally: &Tally) -> PrivacyBudget {
+    let why = "cannot fail because `apply` refuses what a budget does not allow";
+    let counted = tally.counted();
+    PrivacyBudget {
+        mu_squared: budget.mu_squared.checked_sub(counted.mu_squared).expect(why),
+        threshold_delta: budget.threshold_delta.checked_sub(counted.threshold_delta).expect(why),
+    }
+}
+
+fn sum(a: PrivacyLoss, b: PrivacyLoss) -> PrivacyLoss {
+    a.checked_add(b).expect("cannot fail because `apply` adds only what the budget allows")
+}
+
+fn less(whole: PrivacyLoss, part: PrivacyLoss) -> PrivacyLoss {
+    let why = "cannot fail because the loss was added when its job came to this state";
+    PrivacyLoss {
+        mu_squared: whole.mu_squared.checked_sub(part.mu_squared).expect(why),
+        threshold_delta: whole.threshold_delta.checked_sub(part.threshold_delta).expect(why),
     }
 }

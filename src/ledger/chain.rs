@@ -2,21 +2,23 @@
 //! the terms, so an edited, inserted or removed row shows.
 //!
 //! Cutting off the newest entries does not show: that needs a witness outside the file, such as
-//! the published releases.
+//! the published releases, or a hash that was noted elsewhere ([`super::Report::place_of`]).
 
 use std::path::Path;
 
 use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 
+use super::book::Limits;
 use super::file::unreadable;
+use super::terms::RecipientTerms;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::privacy::{Delta, MuSquared, PrivacyBudget, PrivacyLoss};
 
 /// What an entry says about its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EntryState {
+pub enum EntryState {
     /// Its loss is set aside; nothing is drawn yet.
     Reserved,
     /// Its noise may have been drawn.
@@ -31,7 +33,8 @@ impl EntryState {
     const ALL: [EntryState; 4] =
         [EntryState::Reserved, EntryState::Spent, EntryState::Published, EntryState::Voided];
 
-    fn name(self) -> &'static str {
+    /// The name in the ledger.
+    pub fn name(self) -> &'static str {
         match self {
             EntryState::Reserved => "reserved",
             EntryState::Spent => "spent",
@@ -75,20 +78,24 @@ pub(super) struct TermsRow {
     pub(super) budget_mu_squared: String,
     pub(super) budget_threshold_delta: i64,
     pub(super) conversion: String,
+    pub(super) recipients: String,
 }
 
 impl TermsRow {
-    /// The budget, if the fields are numbers.
-    pub(super) fn budget(&self) -> Option<PrivacyBudget> {
-        Some(PrivacyBudget {
+    /// What the entries may add up to, if the fields are numbers.
+    pub(super) fn limits(&self) -> Option<Limits> {
+        let total = PrivacyBudget {
             mu_squared: MuSquared::from_units(self.budget_mu_squared.parse().ok()?),
             threshold_delta: Delta::from_units(self.budget_threshold_delta.try_into().ok()?),
-        })
+        };
+        let recipients = RecipientTerms::read_all(&self.recipients)?;
+        let recipients = recipients.into_iter().map(|terms| (terms.name, terms.budget)).collect();
+        Some(Limits { total, recipients })
     }
 
     pub(super) fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 1: terms",
+            "discretail ledger 2: terms",
             &[
                 Some(&self.population),
                 Some(&self.unit),
@@ -98,6 +105,7 @@ impl TermsRow {
                 Some(&self.budget_mu_squared),
                 Some(&self.budget_threshold_delta.to_string()),
                 Some(&self.conversion),
+                Some(&self.recipients),
             ],
         )
     }
@@ -105,8 +113,8 @@ impl TermsRow {
     pub(super) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.execute(
             "INSERT INTO terms (population, unit, neighbours, epsilon_max, delta_max,
-                 budget_mu_squared, budget_threshold_delta, conversion, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 budget_mu_squared, budget_threshold_delta, conversion, recipients, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 self.population,
                 self.unit,
@@ -116,6 +124,7 @@ impl TermsRow {
                 self.budget_mu_squared,
                 self.budget_threshold_delta,
                 self.conversion,
+                self.recipients,
                 self.hash(),
             ],
         )?;
@@ -132,6 +141,7 @@ impl TermsRow {
             budget_mu_squared: row.get("budget_mu_squared")?,
             budget_threshold_delta: row.get("budget_threshold_delta")?,
             conversion: row.get("conversion")?,
+            recipients: row.get("recipients")?,
         };
         Ok((terms, row.get("hash")?))
     }
@@ -185,7 +195,7 @@ impl EntryRow {
 
     fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 1: entry",
+            "discretail ledger 2: entry",
             &[
                 Some(&self.seq.to_string()),
                 Some(&self.event),
@@ -223,12 +233,13 @@ impl EntryRow {
     }
 }
 
-/// All rows, each hash checked, and the newest hash.
+/// All rows, each hash checked.
 pub(super) struct Chain {
     pub(super) terms: TermsRow,
-    pub(super) budget: PrivacyBudget,
+    pub(super) limits: Limits,
     pub(super) entries: Vec<Entry>,
-    head: String,
+    /// Of the terms, then of each entry.
+    pub(super) hashes: Vec<String>,
 }
 
 impl Chain {
@@ -238,7 +249,8 @@ impl Chain {
     /// SQLite cannot read it, or a hash, a number or a meaning is wrong (refused).
     pub(super) fn read(connection: &Connection, path: &Path) -> Result<Self> {
         let sqlite = |cause: rusqlite::Error| unreadable(path, &cause);
-        let (terms, budget, mut head) = read_terms(connection, path)?;
+        let (terms, limits, mut head) = read_terms(connection, path)?;
+        let mut hashes = vec![head.clone()];
         let mut entries: Vec<Entry> = Vec::new();
         let mut statement =
             connection.prepare("SELECT * FROM entry ORDER BY seq").map_err(sqlite)?;
@@ -258,15 +270,21 @@ impl Chain {
                 return Err(broken("it does not continue the row before it"));
             }
             entries.push(row.entry().ok_or_else(|| broken("its content has no known meaning"))?);
+            hashes.push(hash.clone());
             head = hash;
         }
-        Ok(Chain { terms, budget, entries, head })
+        Ok(Chain { terms, limits, entries, hashes })
+    }
+
+    /// The newest hash, which stands for every row.
+    pub(super) fn head(&self) -> &str {
+        self.hashes.last().expect("cannot fail because the terms have a hash")
     }
 
     /// Writes `entry` as the newest; the caller's transaction holds the write lock since before
     /// this chain was read.
     pub(super) fn append(&self, connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
-        let row = EntryRow::of(entry, &self.head);
+        let row = EntryRow::of(entry, self.head());
         connection.execute(
             "INSERT INTO entry (seq, event, job, digest, recipient, mu_squared, threshold_delta,
                  folder, release_digest, previous, hash)
@@ -289,7 +307,7 @@ impl Chain {
     }
 }
 
-fn read_terms(connection: &Connection, path: &Path) -> Result<(TermsRow, PrivacyBudget, String)> {
+fn read_terms(connection: &Connection, path: &Path) -> Result<(TermsRow, Limits, String)> {
     let sqlite = |cause: rusqlite::Error| unreadable(path, &cause);
     let broken =
         |why: &str| Error::refused(findings::ledger_chain_broken(path, "its row of terms", why));
@@ -300,11 +318,11 @@ fn read_terms(connection: &Connection, path: &Path) -> Result<(TermsRow, Privacy
     if terms.hash() != hash {
         return Err(broken("its content does not match its hash"));
     }
-    let budget = terms.budget().ok_or_else(|| broken("its budget is not a number"))?;
+    let limits = terms.limits().ok_or_else(|| broken("its budgets are no numbers"))?;
     if rows.next().map_err(sqlite)?.is_some() {
         return Err(broken("there is a second one"));
     }
-    Ok((terms, budget, hash))
+    Ok((terms, limits, hash))
 }
 
 /// The refusal of a ledger whose entry `seq` cannot be right.

@@ -45,11 +45,12 @@ pub(super) fn exists(path: &Path) -> Result<bool> {
     Ok(there)
 }
 
-/// Makes a ledger that holds `terms` and no entry. If another process is first, its ledger stays.
+/// Makes a ledger that holds `terms` and no entry; `false` if another process was first, whose
+/// ledger stays.
 ///
 /// The file gets its name only once it is whole, so that an empty or half-made ledger is never
 /// taken for a new one. A kill in between leaves a `.discretail-ledger-…` file without meaning.
-pub(super) fn create(path: &Path, terms: &TermsRow) -> Result<()> {
+pub(super) fn create(path: &Path, terms: &TermsRow) -> Result<bool> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(Error::environment(findings::ledger_folder_missing(path, &folder)));
@@ -65,8 +66,8 @@ pub(super) fn create(path: &Path, terms: &TermsRow) -> Result<()> {
         .into_temp_path();
     fill(&unnamed, terms).map_err(|cause| unwritable(path, &cause))?;
     match unnamed.persist_noclobber(path) {
-        Ok(()) => sync_folder(&folder).map_err(unwritable_io),
-        Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(()) => sync_folder(&folder).map(|()| true).map_err(unwritable_io),
+        Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(failed) => Err(unwritable_io(failed.error)),
     }
 }
@@ -150,7 +151,7 @@ pub(super) fn unwritable(path: &Path, cause: &rusqlite::Error) -> Error {
     }
 }
 
-fn folder_of(path: &Path) -> PathBuf {
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),

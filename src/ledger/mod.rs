@@ -9,7 +9,10 @@
 mod book;
 mod chain;
 mod file;
+mod hold;
+mod number;
 mod overrun;
+mod report;
 mod schema;
 mod terms;
 
@@ -21,9 +24,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::privacy::{PrivacyBudget, PrivacyLoss};
+pub use book::Tally;
 use book::{Book, JobRecord};
-use chain::{Chain, Entry, EntryState, ReleaseMark};
-pub use terms::Terms;
+pub use chain::EntryState;
+use chain::{Chain, Entry, ReleaseMark};
+pub use hold::Hold;
+pub use number::{Round, of_delta, of_mu_squared};
+pub use report::{Account, JobEntry, Report};
+pub use terms::{RecipientTerms, Terms};
 
 /// A job's wish to cost `loss`.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +99,30 @@ impl Ledger {
         Self::checked(file::open_to_read(&path)?, path, terms).map(Some)
     }
 
+    /// Makes a ledger with mode 0600.
+    ///
+    /// # Errors
+    /// Invalid: there is a file already. Environment: the folder is missing or cannot be written.
+    pub fn create(path: &Path, terms: &Terms) -> Result<()> {
+        let path = file::locate(path)?;
+        if file::exists(&path)? || !file::create(&path, &terms.row())? {
+            return Err(Error::invalid(findings::ledger_exists(&path)));
+        }
+        Ok(())
+    }
+
+    /// Opens a ledger for changes, whatever its terms.
+    ///
+    /// # Errors
+    /// Refused: an entry was edited. Environment: there is no such file, or as
+    /// [`Ledger::open_or_create`].
+    pub fn open_to_change(path: &Path) -> Result<Ledger> {
+        let path = report::there(path)?;
+        let connection = file::open_to_write(&path)?;
+        read(&connection, &path)?;
+        Ok(Ledger { connection, path, granted: BTreeMap::new() })
+    }
+
     fn checked(connection: Connection, path: PathBuf, terms: &Terms) -> Result<Ledger> {
         let (chain, _) = read(&connection, &path)?;
         terms.compare(&chain.terms, &path)?;
@@ -102,15 +134,25 @@ impl Ledger {
     /// # Errors
     /// Refused: an entry was edited. Environment: the file cannot be read.
     pub fn spent(&self) -> Result<PrivacyLoss> {
-        Ok(read(&self.connection, &self.path)?.1.counted())
+        Ok(read(&self.connection, &self.path)?.1.total().counted())
     }
 
-    /// What a next job may cost.
+    /// What a next job may cost, as far as all recipients together are concerned.
     ///
     /// # Errors
     /// As [`Ledger::spent`].
     pub fn left(&self) -> Result<PrivacyBudget> {
-        Ok(read(&self.connection, &self.path)?.1.left())
+        let (chain, book) = read(&self.connection, &self.path)?;
+        Ok(book::left(chain.limits.total, book.total()))
+    }
+
+    /// The recipient's own budget and what is left of it; `None` if the ledger gives it none.
+    ///
+    /// # Errors
+    /// As [`Ledger::spent`].
+    pub fn recipient_left(&self, name: &str) -> Result<Option<(PrivacyBudget, PrivacyBudget)>> {
+        let [_, own] = read(&self.connection, &self.path)?.1.budgets(name);
+        Ok(own)
     }
 
     /// What [`Ledger::reserve`] would answer of a job that is spent or published; `None` of any
@@ -236,7 +278,7 @@ type Step = std::result::Result<(EntryState, Option<ReleaseMark>), Finding>;
 /// Every row, checked, and what the rows add up to.
 fn read(connection: &Connection, path: &Path) -> Result<(Chain, Book)> {
     let chain = Chain::read(connection, path)?;
-    let mut book = Book::new(chain.budget);
+    let mut book = Book::new(chain.limits.clone());
     for entry in &chain.entries {
         book.apply(entry).map_err(|why| chain::broken_entry(path, entry.seq, why))?;
     }
@@ -264,8 +306,13 @@ fn change<T>(
 
 /// The entry that reserves `request`, if the budget allows it.
 fn grant(book: &Book, request: &Request<'_>, path: &Path) -> Result<Entry> {
-    if book.with(request.loss).is_none() {
-        let overruns = overrun::overruns(request.loss, book.left(), book.budget());
+    if !book.allows(request.recipient, request.loss) {
+        let own = format!(" of recipient `{}`", request.recipient);
+        let budgets = ["", &own].into_iter().zip(book.budgets(request.recipient));
+        let overruns: Vec<_> = budgets
+            .filter_map(|(whose, budget)| budget.map(|budget| (whose, budget)))
+            .flat_map(|(whose, (limit, left))| overrun::overruns(whose, request.loss, left, limit))
+            .collect();
         return Err(Error::refused(findings::budget_exceeded(request.job, path, &overruns)));
     }
     Ok(book.reservation(request))

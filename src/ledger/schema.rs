@@ -1,5 +1,6 @@
 //! The tables, and the marks by which a file is known as a ledger of this version.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -12,7 +13,7 @@ use crate::findings;
 const APPLICATION_ID: i32 = 0x6452_6574;
 
 /// The schema below. Any change to it, or to what a field means, needs the next number.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Entries are appended and never edited; the triggers stop accidents, the hashes (`chain.rs`)
 /// show what gets past them.
@@ -26,6 +27,7 @@ CREATE TABLE terms (
     budget_mu_squared      TEXT NOT NULL,    -- units of 2^-60, decimal
     budget_threshold_delta INTEGER NOT NULL, -- units of 1e-18
     conversion             TEXT NOT NULL,    -- how the budget follows from epsilon and delta
+    recipients             TEXT NOT NULL,    -- JSON list: the budgets of some recipients
     hash                   TEXT NOT NULL
 ) STRICT;
 
@@ -66,6 +68,24 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)
+}
+
+/// A table, index or trigger that is not as [`create`] makes it, by name; `None` if all are.
+pub(super) fn altered(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let fresh = Connection::open_in_memory()?;
+    create(&fresh)?;
+    let (ours, theirs) = (parts(&fresh)?, parts(connection)?);
+    let differs = ours
+        .iter()
+        .chain(&theirs)
+        .find(|(name, sql)| ours.get(*name) != Some(*sql) || theirs.get(*name) != Some(*sql));
+    Ok(differs.map(|(name, _)| name.clone()))
+}
+
+/// Every table, index and trigger by name, with the SQL that made it.
+fn parts(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Option<String>>> {
+    let mut query = connection.prepare("SELECT name, sql FROM sqlite_schema")?;
+    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Refuses a file that is not a ledger of this version.

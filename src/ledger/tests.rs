@@ -26,6 +26,7 @@ pub(super) fn terms(mu_squared: u128, delta: u64) -> Terms {
             mu_squared: MuSquared::from_units(mu_squared),
             threshold_delta: Delta::from_units(delta),
         },
+        recipients: Vec::new(),
     }
 }
 
@@ -441,4 +442,85 @@ fn the_budget_of_the_first_run_stays() {
     Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
     let ledger = Ledger::open_or_create(&path, &terms(1000, 1000)).unwrap();
     assert_eq!(ledger.left().unwrap(), terms(100, 10).budget);
+}
+
+// ----------------------------------------------------------------------------------- recipients
+
+fn with_recipients(total: u128, recipients: &[(&str, u128, u64)]) -> Terms {
+    let recipients = recipients.iter().map(|&(name, mu_squared, delta)| RecipientTerms {
+        name: name.to_owned(),
+        epsilon_max: "1".to_owned(),
+        delta_max: "1e-9".to_owned(),
+        budget: terms(mu_squared, delta).budget,
+    });
+    Terms { recipients: recipients.collect(), ..terms(total, 10) }
+}
+
+fn asks<'a>(job: &'a str, recipient: &'a str, mu_squared: u128, delta: u64) -> Request<'a> {
+    Request { recipient, ..request(job, "content", loss(mu_squared, delta)) }
+}
+
+#[test]
+fn a_recipient_is_held_to_its_budget_and_all_to_the_total() {
+    let (_folder, path) = folder();
+    let terms = with_recipients(100, &[("bank", 30, 2), ("press", 90, 10)]);
+    Ledger::create(&path, &terms).unwrap();
+    let exists = (ErrorClass::Invalid, "ledger-exists");
+    assert_eq!(code(Ledger::create(&path, &terms)), exists);
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    let exceeded = (ErrorClass::Refused, "budget-exceeded");
+    // job, recipient, μ², δ: is it granted?
+    for (job, recipient, mu_squared, delta, fits) in [
+        ("a", "bank", 31, 0, false),
+        ("a", "bank", 0, 3, false),
+        ("a", "bank", 20, 2, true),
+        ("b", "bank", 11, 0, false),
+        ("b", "bank", 10, 0, true),
+        // Of 100 all have 70 left, whatever 90 the press has.
+        ("c", "press", 71, 0, false),
+        ("c", "press", 40, 0, true),
+        // A recipient without a budget of its own has what is left of the total.
+        ("d", "anyone", 31, 0, false),
+        ("d", "anyone", 30, 0, true),
+        ("e", "press", 1, 0, false),
+    ] {
+        match ledger.reserve(&asks(job, recipient, mu_squared, delta)) {
+            Ok(reservation) => assert_eq!((reservation, fits), (Reservation::Granted, true)),
+            refused => assert_eq!((code(refused), fits), (exceeded, false), "{job} {mu_squared}"),
+        }
+    }
+    ledger.spend("a").unwrap();
+    ledger.void("b").unwrap();
+    let report = Report::read(&path).unwrap();
+    let (name, bank) = &report.recipients[1];
+    assert_eq!(name, "bank");
+    assert_eq!((bank.tally.reserved, bank.tally.spent), (loss(0, 0), loss(20, 2)));
+    assert_eq!(bank.left(), Some(with_recipients(10, &[("x", 10, 0)]).recipients[0].budget));
+    assert_eq!(ledger.recipient_left("anyone").unwrap(), None);
+    assert_eq!(report.total.tally.counted(), loss(90, 2));
+    // What a job states knows nothing of recipients; it is the same ledger.
+    assert!(Ledger::open(&path, &super::tests::terms(100, 10)).unwrap().is_some());
+}
+
+#[test]
+fn a_refusal_names_the_recipient_whose_budget_is_used_up() {
+    let (_folder, path) = folder();
+    Ledger::create(&path, &with_recipients(100, &[("bank", 1, 2)])).unwrap();
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    let error = ledger.reserve(&asks("a", "bank", 2, 0)).unwrap_err();
+    let message = error.findings()[0].message();
+    assert!(message.contains("of the budget for noise of recipient `bank`"), "{message}");
+    assert!(!message.contains("δ"), "{message}");
+}
+
+#[test]
+fn racing_jobs_of_one_recipient_stay_within_its_budget() {
+    let (_folder, path) = folder();
+    Ledger::create(&path, &with_recipients(1000, &[("bank", 60, 10)])).unwrap();
+    let granted = race(8, |i| {
+        let job = format!("job-{i}");
+        let mut ledger = Ledger::open_to_change(&path).unwrap();
+        ledger.reserve(&asks(&job, "bank", 25, 0)).is_ok()
+    });
+    assert_eq!(granted.into_iter().filter(|won| *won).count(), 2);
 }

@@ -35,15 +35,15 @@ fn hashes_are_those_of_the_documented_encoding() {
     let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(
         hash("SELECT hash FROM terms"),
-        "5fb043d2c635f904b7027948957b4757a58313e696980b847bb28b7646d9a84b"
+        "a1c8872ec31d781184385e3ee8d6e03c8e24afd5d959e97d392e64478c832d91"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE seq = 1"),
-        "84f7403480ae03f31ab138b867d9ee15cc7f5b05493a5820bcd117f5811e1bd6"
+        "8617cab9f91fa1cf883c34e4924bcc6985e5deee0591ca72d71d748a60cd1885"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE event = 'published'"),
-        "fdaa84a0b5c3afdcd1d8980176ea6cf7cd294ab511f7660671395eb57e5bdc20"
+        "e7d96ec8eb7927b73db177ff69ead0052949bc08746128c5a81fde9910287c1f"
     );
 }
 
@@ -85,7 +85,7 @@ fn finds_the_edit_of_any_field() {
             edits += 1;
         }
     }
-    assert_eq!(edits, 9 + 7 * 11);
+    assert_eq!(edits, 10 + 7 * 11);
 }
 
 #[test]
@@ -206,4 +206,60 @@ fn sqlite_itself_refuses_edits() {
         assert_eq!(raw.execute(sql, []).unwrap_err().to_string(), wanted, "{sql}");
     }
     assert!(Ledger::open(&path, &terms(100, 10)).unwrap().is_some());
+}
+
+/// What `ledger verify` looks at besides the rows.
+#[test]
+fn verify_names_what_else_was_changed() {
+    let sha = "a".repeat(64);
+    let (_folder, path) = folder();
+    let mut ledger = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    ledger.reserve(&request("a", &sha, loss(20, 2))).unwrap();
+    ledger.spend("a").unwrap();
+    ledger.publish("a", Path::new("out"), &sha).unwrap();
+    let report = Report::verify(&path).unwrap();
+    assert_eq!((report.entries(), report.place_of(report.head())), (3, Some(3)));
+    for (sql, wanted) in [
+        ("DROP TRIGGER entry_no_update", "`entry_no_update`: it is not as made"),
+        ("CREATE TABLE theirs (x)", "`theirs`: it is not as made"),
+        (
+            "DROP TRIGGER terms_once; CREATE TRIGGER terms_once BEFORE INSERT ON terms
+             BEGIN SELECT 1; END",
+            "`terms_once`: it is not as made",
+        ),
+    ] {
+        let copy = path.with_file_name("copy.sqlite");
+        std::fs::copy(&path, &copy).unwrap();
+        Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+        assert_eq!(Report::read(&copy).unwrap().entries(), 3, "no row was changed");
+        let error = Report::verify(&copy).unwrap_err();
+        let message = error.findings()[0].message();
+        assert!(message.ends_with(wanted), "{message}");
+    }
+    let mut odd = Ledger::open_to_change(&path).unwrap();
+    odd.reserve(&request("b", "no digest", loss(1, 0))).unwrap();
+    let error = Report::verify(&path).unwrap_err();
+    let message = error.findings()[0].message();
+    assert!(message.ends_with("altered at entry 4: a digest is no SHA-256"), "{message}");
+}
+
+/// Without a witness the cut does not show; a head that was noted elsewhere shows it.
+#[test]
+fn a_noted_head_shows_what_was_cut_off_or_rewritten() {
+    let (_folder, path) = folder();
+    fill(&path);
+    let noted = Report::read(&path).unwrap().head().to_owned();
+    let earlier = Report::read(&path).unwrap().hashes[5].clone();
+    let cut = path.with_file_name("cut.sqlite");
+    std::fs::copy(&path, &cut).unwrap();
+    tamper(&cut, "DELETE FROM entry WHERE seq > 5");
+    let report = Report::read(&cut).unwrap();
+    assert_eq!(report.place_of(&noted), None);
+    assert_eq!(report.place_of(&earlier), Some(5));
+    // The same jobs again, one at another price, with all hashes right.
+    let again = path.with_file_name("again.sqlite");
+    let mut ledger = Ledger::open_or_create(&again, &terms(100, 10)).unwrap();
+    ledger.reserve(&request("a", "content", loss(19, 2))).unwrap();
+    let report = Report::read(&again).unwrap();
+    assert_eq!(report.place_of(&Report::read(&path).unwrap().hashes[1]), None);
 }

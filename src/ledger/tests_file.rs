@@ -92,7 +92,7 @@ fn paths_that_cannot_be_a_ledger_are_named() {
 fn a_newer_ledger_is_not_touched() {
     let (_folder, path) = folder();
     fill(&path);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let unknown = (ErrorClass::Environment, "ledger-version-unknown");
     assert_eq!(code(Ledger::open_or_create(&path, &terms(100, 10))), unknown);
 }
@@ -215,4 +215,35 @@ fn a_release_folder_is_kept_as_it_is_or_refused() {
         release_digest: "d".into(),
     };
     assert_eq!(ledger.reserve(&job).unwrap(), published);
+}
+
+/// A flipped byte is found, or lies where SQLite keeps nothing: then nothing reads otherwise.
+#[test]
+fn a_flipped_byte_is_found_or_means_nothing() {
+    let sha = "a".repeat(64);
+    let (_folder, path) = folder();
+    let mut ledger = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    for job in ["a", "b", "c"] {
+        ledger.reserve(&request(job, &sha, loss(20, 2))).unwrap();
+        ledger.spend(job).unwrap();
+    }
+    drop(ledger);
+    let (whole, head) = (std::fs::read(&path).unwrap(), Report::verify(&path).unwrap().hashes);
+    let copy = path.with_file_name("copy.sqlite");
+    let (mut found, mut nothing) = (0, 0);
+    for place in (0..whole.len()).step_by(7) {
+        let mut edited = whole.clone();
+        edited[place] ^= 0x55;
+        #[expect(clippy::disallowed_methods, reason = "a test's file need not be durable")]
+        std::fs::write(&copy, &edited).unwrap();
+        match Report::verify(&copy) {
+            Ok(report) => {
+                assert_eq!(report.hashes, head, "{place}");
+                assert_eq!(report.total.tally.spent, loss(60, 6), "{place}");
+                nothing += 1;
+            }
+            Err(_) => found += 1,
+        }
+    }
+    assert!(found > 500, "{found} found, {nothing} without meaning");
 }

@@ -30,9 +30,21 @@ fn files(workshop: &Workshop) -> Vec<String> {
 #[test]
 fn help_of_the_program_and_of_each_verb() {
     let workshop = Workshop::empty();
-    for verb in ["", "sample", "check", "plan", "run"] {
-        let args: Vec<&str> = [verb, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
-        assert_snapshot!(format!("help_{verb}"), run(&workshop, &args));
+    for verb in [
+        "",
+        "sample",
+        "check",
+        "plan",
+        "run",
+        "verify",
+        "ledger",
+        "ledger init",
+        "ledger show",
+        "ledger verify",
+        "ledger void",
+    ] {
+        let args: Vec<&str> = verb.split_whitespace().chain(["--help"]).collect();
+        assert_snapshot!(format!("help_{}", verb.replace(' ', "_")), run(&workshop, &args));
     }
 }
 

@@ -6,5 +6,8 @@ mod bad_input;
 mod cli;
 mod common;
 mod crash;
+mod faults;
+mod ledger;
 mod sources;
 mod tidy;
+mod verify;

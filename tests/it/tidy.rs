@@ -93,7 +93,7 @@ fn every_dependency_has_a_reason() {
 }
 
 /// The stations of a run; each uses only those before it.
-const STATIONS: [&str; 12] = [
+const STATIONS: [&str; 13] = [
     "findings",
     "error",
     "privacy",
@@ -105,6 +105,7 @@ const STATIONS: [&str; 12] = [
     "estimate",
     "release",
     "ledger",
+    "verify",
     "commands",
 ];
 

@@ -1,0 +1,296 @@
+//! `discretail ledger init | show | verify | void`
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::cli::{LedgerCommand, LedgerFileArgs, LedgerInitArgs, LedgerVerifyArgs, LedgerVoidArgs};
+use crate::console;
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::job::{LedgerTerms, PrivacyUnit};
+use crate::ledger::{
+    Account, EntryState, Hold, JobEntry, Ledger, RecipientTerms, Report, Round, Terms, of_delta,
+    of_mu_squared,
+};
+use crate::plan::budget_of;
+use crate::privacy::{Delta, Epsilon, PrivacyBudget, PrivacyLoss};
+
+pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure> {
+    let done = match command {
+        LedgerCommand::Init(args) => init(args),
+        LedgerCommand::Show(args) => show(args),
+        LedgerCommand::Verify(args) => verify(args),
+        LedgerCommand::Void(args) => void(args),
+    };
+    Ok(done?)
+}
+
+// ----------------------------------------------------------------------------------------- init
+
+fn init(args: &LedgerInitArgs) -> Result<()> {
+    let mut recipients = Vec::new();
+    for (name, epsilon, delta) in &args.recipients {
+        recipients.push(RecipientTerms {
+            name: name.clone(),
+            epsilon_max: epsilon.to_string(),
+            delta_max: delta.to_string(),
+            budget: budget(args, *epsilon, *delta)?,
+        });
+    }
+    recipients.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(twice) = recipients.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(Error::invalid(findings::recipient_twice(&twice[0].name)));
+    }
+    let terms = Terms {
+        population: args.population.clone(),
+        unit: PrivacyUnit::User.name().to_owned(),
+        epsilon_max: args.epsilon_max.to_string(),
+        delta_max: args.delta_max.to_string(),
+        budget: budget(args, args.epsilon_max, args.delta_max)?,
+        recipients,
+    };
+    Ledger::create(&args.file, &terms)?;
+    let report = Report::read(&args.file)?;
+    if args.json {
+        console::result(&as_json("made", &args.file, &report).to_string());
+    } else {
+        console::note("made a ledger; a job that states the same `[ledger]` is charged to it");
+        console::result(&args.file.display().to_string());
+    }
+    Ok(())
+}
+
+fn budget(args: &LedgerInitArgs, epsilon_max: Epsilon, delta_max: Delta) -> Result<PrivacyBudget> {
+    let (file, population) = (args.file.clone(), args.population.clone());
+    budget_of(&LedgerTerms { file, population, epsilon_max, delta_max })
+        .ok_or_else(|| Error::invalid(findings::ledger_budget_too_small(&epsilon_max, &delta_max)))
+}
+
+// ----------------------------------------------------------------------------------------- show
+
+fn show(args: &LedgerFileArgs) -> Result<()> {
+    let report = Report::read(&args.file)?;
+    if args.json {
+        console::result(&as_json("shown", &args.file, &report).to_string());
+    } else {
+        console::result(&as_text(&args.file, &report));
+    }
+    Ok(())
+}
+
+fn as_text(file: &Path, report: &Report) -> String {
+    let terms = &report.terms;
+    let mut lines = vec![
+        format!("ledger      {}", file.display()),
+        format!("population  {}", terms.population),
+        format!(
+            "guarantee   epsilon {}, delta {} for each {}",
+            terms.epsilon_max, terms.delta_max, terms.unit
+        ),
+        format!("neighbours  {}", report.neighbours),
+        format!("conversion  {}", report.conversion),
+        format!("entries     {}", report.entries()),
+        format!("head        {}", report.head()),
+        String::new(),
+    ];
+    let mut accounts =
+        vec![row(&["budget of", "", "limit", "reserved", "spent", "published", "left"])];
+    accounts.extend(account_rows("everybody", &report.total));
+    for (name, account) in &report.recipients {
+        accounts.extend(account_rows(name, account));
+    }
+    lines.extend(aligned(&accounts, 2));
+    lines.push(String::new());
+    if report.jobs.is_empty() {
+        lines.push("no jobs yet".to_owned());
+        return lines.join("\n");
+    }
+    let mut jobs = vec![row(&["job", "recipient", "state", "mu^2", "delta", "release"])];
+    for job in &report.jobs {
+        let mu_squared = of_mu_squared(job.loss.mu_squared, Round::Up);
+        let delta = of_delta(job.loss.threshold_delta);
+        let folder = job.folder.as_ref().map(|folder| folder.display().to_string());
+        let folder = folder.unwrap_or_default();
+        jobs.push(row(&[&job.id, &job.recipient, job.state.name(), &mu_squared, &delta, &folder]));
+    }
+    lines.extend(aligned(&jobs, 3));
+    lines.join("\n")
+}
+
+/// Two lines: the noise, and the thresholds' δ. What is used is rounded up, limits and what is
+/// left down.
+fn account_rows(name: &str, account: &Account) -> [Vec<String>; 2] {
+    let (tally, none) = (&account.tally, || "-".to_owned());
+    let used = [tally.reserved, tally.spent, tally.published];
+    let limits = [account.budget, account.left()];
+    let line = |name: &str, unit: &str, used: [String; 3], [limit, left]: [String; 2]| {
+        let [reserved, spent, published] = used;
+        vec![name.to_owned(), unit.to_owned(), limit, reserved, spent, published, left]
+    };
+    [
+        line(
+            name,
+            "mu^2",
+            used.map(|loss| of_mu_squared(loss.mu_squared, Round::Up)),
+            limits.map(|b| b.map_or_else(none, |b| of_mu_squared(b.mu_squared, Round::Down))),
+        ),
+        line(
+            "",
+            "delta",
+            used.map(|loss| of_delta(loss.threshold_delta)),
+            limits.map(|b| b.map_or_else(none, |b| of_delta(b.threshold_delta))),
+        ),
+    ]
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+/// Rows as lines, each column as wide as its widest cell; the first `texts` columns stand left,
+/// numbers right, and a last column of texts as it is.
+fn aligned(rows: &[Vec<String>], texts: usize) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let width = width(column).unwrap_or_default();
+            match column {
+                _ if column < texts || cell.contains('/') || cell == "release" => {
+                    format!("{cell:<width$}")
+                }
+                _ => format!("{cell:>width$}"),
+            }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn as_json(status: &str, file: &Path, report: &Report) -> Value {
+    let terms = &report.terms;
+    let recipients: Vec<Value> = report
+        .recipients
+        .iter()
+        .map(|(name, account)| {
+            let mut value = account_json(account);
+            value["recipient"] = json!(name);
+            value
+        })
+        .collect();
+    let jobs: Vec<Value> = report.jobs.iter().map(job_json).collect();
+    json!({
+        "status": status,
+        "ledger": file.display().to_string(),
+        "population": terms.population,
+        "unit": terms.unit,
+        "neighbours": report.neighbours,
+        "epsilon_max": terms.epsilon_max,
+        "delta_max": terms.delta_max,
+        "conversion": report.conversion,
+        "entries": report.entries(),
+        "head": report.head(),
+        "total": account_json(&report.total),
+        "recipients": recipients,
+        "jobs": jobs,
+    })
+}
+
+/// Units of 2^-60 and of 1e-18, as the ledger counts.
+fn loss_json(loss: PrivacyLoss) -> Value {
+    json!({
+        "mu_squared_units": loss.mu_squared.units().to_string(),
+        "threshold_delta_units": loss.threshold_delta.units().to_string(),
+    })
+}
+
+fn budget_json(budget: PrivacyBudget) -> Value {
+    let PrivacyBudget { mu_squared, threshold_delta } = budget;
+    loss_json(PrivacyLoss { mu_squared, threshold_delta })
+}
+
+fn account_json(account: &Account) -> Value {
+    json!({
+        "budget": account.budget.map(budget_json),
+        "reserved": loss_json(account.tally.reserved),
+        "spent": loss_json(account.tally.spent),
+        "published": loss_json(account.tally.published),
+        "left": account.left().map(budget_json),
+    })
+}
+
+fn job_json(job: &JobEntry) -> Value {
+    let mut value = loss_json(job.loss);
+    value["job"] = json!(job.id);
+    value["digest"] = json!(job.digest);
+    value["recipient"] = json!(job.recipient);
+    value["state"] = json!(job.state.name());
+    value["folder"] = json!(job.folder.as_ref().map(|folder| folder.display().to_string()));
+    value["release_digest"] = json!(job.release_digest);
+    value
+}
+
+// --------------------------------------------------------------------------------------- verify
+
+fn verify(args: &LedgerVerifyArgs) -> Result<()> {
+    let report = Report::verify(&args.file)?;
+    let noted = match &args.head {
+        None => None,
+        Some(head) => Some(
+            report
+                .place_of(head)
+                .ok_or_else(|| Error::refused(findings::ledger_head_unknown(&args.file, head)))?,
+        ),
+    };
+    if args.json {
+        let mut value = as_json("valid", &args.file, &report);
+        value["noted_entry"] = json!(noted);
+        console::result(&value.to_string());
+        return Ok(());
+    }
+    let (entries, jobs) = (report.entries(), report.jobs.len());
+    let head = match noted {
+        None => "not checked: without --head, entries cut off at the end do not show".to_owned(),
+        Some(0) => "ok: the terms are those that were noted".to_owned(),
+        Some(entry) => format!("ok: nothing up to entry {entry} was rewritten or cut off"),
+    };
+    console::result(&format!(
+        "chain    ok: {entries} entries; each hash covers its row and all before it\n\
+         states   ok: {jobs} jobs; each step follows from the one before\n\
+         budgets  ok: no sum was ever beyond its limit\n\
+         file     ok: tables, triggers and pages are as made\n\
+         head     {head}"
+    ));
+    Ok(())
+}
+
+// ----------------------------------------------------------------------------------------- void
+
+fn void(args: &LedgerVoidArgs) -> Result<()> {
+    let report = Report::read(&args.file)?;
+    let job = report.job(&args.job).filter(|job| job.state != EntryState::Voided);
+    let Some(job) = job else {
+        return Err(Error::refused(findings::reservation_missing(&args.job, &args.file)));
+    };
+    // A run that is going on has this, however far it is.
+    let _hold = Hold::take(&args.file, &args.job)?;
+    Ledger::open_to_change(&args.file)?.void(&args.job)?;
+    if args.json {
+        let mut value = job_json(job);
+        value["status"] = json!("voided");
+        value["state"] = json!("voided");
+        console::result(&value.to_string());
+    } else {
+        console::note(
+            "a run of it on another machine, if there is one, will stop before it draws noise",
+        );
+        console::result(&format!(
+            "voided job `{}`: mu^2 {} and delta {} are given back",
+            job.id,
+            of_mu_squared(job.loss.mu_squared, Round::Down),
+            of_delta(job.loss.threshold_delta),
+        ));
+    }
+    Ok(())
+}

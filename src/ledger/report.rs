@@ -1,0 +1,181 @@
+//! What a ledger says: accounts and jobs, for people and for `verify`.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::book::{self, Tally};
+use super::chain::{Chain, EntryState};
+use super::terms::Terms;
+use super::{Book, file, read, schema};
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::privacy::{PrivacyBudget, PrivacyLoss};
+
+/// Everything in a ledger, checked.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What it was made with.
+    pub terms: Terms,
+    /// How its budget was made from ε and δ.
+    pub conversion: String,
+    /// The neighbour relation.
+    pub neighbours: String,
+    /// All jobs together.
+    pub total: Account,
+    /// Each recipient who has a job or a budget, by name.
+    pub recipients: Vec<(String, Account)>,
+    /// Each job that ever was reserved, by the place of its first entry.
+    pub jobs: Vec<JobEntry>,
+    /// The hash of the terms, then of each entry. The last one, the head, stands for all rows.
+    pub hashes: Vec<String>,
+}
+
+/// A budget, if there is one, and what was taken from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    /// The limit.
+    pub budget: Option<PrivacyBudget>,
+    /// The losses.
+    pub tally: Tally,
+}
+
+impl Account {
+    /// The budget without what is counted.
+    pub fn left(&self) -> Option<PrivacyBudget> {
+        self.budget.map(|budget| book::left(budget, &self.tally))
+    }
+}
+
+/// One job as the ledger knows it.
+#[derive(Clone, Debug)]
+pub struct JobEntry {
+    /// The entry that reserved it.
+    pub reserved_by: i64,
+    /// The job's id.
+    pub id: String,
+    /// SHA-256 of the job's content.
+    pub digest: String,
+    /// Who gets the release.
+    pub recipient: String,
+    /// How far it came.
+    pub state: EntryState,
+    /// Its price.
+    pub loss: PrivacyLoss,
+    /// Where its release was put.
+    pub folder: Option<PathBuf>,
+    /// SHA-256 of the release's manifest.
+    pub release_digest: Option<String>,
+}
+
+impl Report {
+    /// Reads and checks the whole ledger.
+    ///
+    /// # Errors
+    /// Refused: an entry was edited. Environment: there is no such file, or it is no ledger or
+    /// cannot be read.
+    pub fn read(path: &Path) -> Result<Report> {
+        let path = there(path)?;
+        let connection = file::open_to_read(&path)?;
+        let (chain, book) = read(&connection, &path)?;
+        Ok(Report::of(chain, &book))
+    }
+
+    /// As [`Report::read`], and checks besides what the work of a ledger does not rest on: the
+    /// database's own structure, its tables and triggers, the form of digests. Says what held.
+    ///
+    /// # Errors
+    /// As [`Report::read`]; refused also if one of these is not as it was made.
+    pub fn verify(path: &Path) -> Result<Report> {
+        let path = there(path)?;
+        let connection = file::open_to_read(&path)?;
+        // Rows first: who edited one should read of it, and not of the trigger in its way.
+        let (chain, book) = read(&connection, &path)?;
+        let broken = |place: &str, why: &str| {
+            Err(Error::refused(findings::ledger_chain_broken(&path, place, why)))
+        };
+        for entry in &chain.entries {
+            let release = entry.release.as_ref().map_or(&entry.digest, |mark| &mark.digest);
+            if !is_digest(&entry.digest) || !is_digest(release) {
+                return broken(&format!("entry {}", entry.seq), "a digest is no SHA-256");
+            }
+        }
+        let sqlite = |cause: rusqlite::Error| file::unreadable(&path, &cause);
+        if let Some(name) = schema::altered(&connection).map_err(sqlite)? {
+            return broken(&format!("its table, index or trigger `{name}`"), "it is not as made");
+        }
+        let sound = integrity(&connection).map_err(sqlite)?;
+        if sound != "ok" {
+            return broken("its pages", &sound);
+        }
+        Ok(Report::of(chain, &book))
+    }
+
+    fn of(chain: Chain, book: &Book) -> Report {
+        let account = |(name, tally): (&String, &Tally)| {
+            let budget = chain.limits.recipients.get(name).copied();
+            (name.clone(), Account { budget, tally: *tally })
+        };
+        let recipients = book.recipients().iter().map(account).collect();
+        let jobs = book.jobs().iter().map(|(id, record)| JobEntry {
+            reserved_by: record.reserved_by,
+            id: id.clone(),
+            digest: record.digest.clone(),
+            recipient: record.recipient.clone(),
+            state: record.state,
+            loss: record.loss,
+            folder: record.release.as_ref().map(|mark| PathBuf::from(&mark.folder)),
+            release_digest: record.release.as_ref().map(|mark| mark.digest.clone()),
+        });
+        let mut jobs: Vec<JobEntry> = jobs.collect();
+        jobs.sort_by_key(|job| job.reserved_by);
+        Report {
+            terms: Terms::of(&chain.terms).expect("cannot fail because the chain has read them"),
+            conversion: chain.terms.conversion.clone(),
+            neighbours: chain.terms.neighbours.clone(),
+            total: Account { budget: Some(chain.limits.total), tally: *book.total() },
+            recipients,
+            jobs,
+            hashes: chain.hashes,
+        }
+    }
+
+    /// The hash that stands for every row.
+    pub fn head(&self) -> &str {
+        self.hashes.last().expect("cannot fail because the terms have a hash")
+    }
+
+    /// How many entries.
+    pub fn entries(&self) -> usize {
+        self.hashes.len() - 1
+    }
+
+    /// The entry that had the hash `head` (0: the terms): up to there, nothing was rewritten since
+    /// `head` was noted. `None`: something was, or entries were cut off.
+    pub fn place_of(&self, head: &str) -> Option<usize> {
+        self.hashes.iter().position(|hash| hash == head)
+    }
+
+    /// The job with this id.
+    pub fn job(&self, id: &str) -> Option<&JobEntry> {
+        self.jobs.iter().find(|job| job.id == id)
+    }
+}
+
+/// The ledger's path, if there is a file.
+pub(super) fn there(path: &Path) -> Result<PathBuf> {
+    let path = file::locate(path)?;
+    if !file::exists(&path)? {
+        return Err(Error::environment(findings::ledger_missing(&path)));
+    }
+    Ok(path)
+}
+
+fn integrity(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+}
+
+fn is_digest(text: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == 64 && text.bytes().all(hex)
+}

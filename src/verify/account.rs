@@ -1,0 +1,71 @@
+//! What the ledger says of a release.
+
+use std::path::Path;
+
+use super::Outcome;
+use super::manifest::Manifest;
+use crate::error::{ErrorClass, Result};
+use crate::ledger::{EntryState, Report};
+
+/// Is the release the published one of its job, at its price, in a ledger that holds together?
+///
+/// # Errors
+/// Environment: the ledger cannot be read.
+pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -> Result<Outcome> {
+    let Some(path) = ledger else {
+        let why = "without --ledger nothing shows that this manifest is the one released";
+        return Ok(Outcome::NotDone(why.to_owned()));
+    };
+    let report = match Report::verify(path) {
+        Ok(report) => report,
+        Err(error) if error.class() == ErrorClass::Refused => {
+            let faults = error.findings().iter().map(|finding| finding.message().to_owned());
+            return Ok(Outcome::Failed(faults.collect()));
+        }
+        Err(error) => return Err(error),
+    };
+    let id = &manifest.job.id;
+    let Some(job) = report.job(id) else {
+        return Ok(Outcome::Failed(vec![format!(
+            "the ledger `{}` has no job `{id}`, so nothing was charged for it there",
+            path.display()
+        )]));
+    };
+    let mut faults = Vec::new();
+    if job.state != EntryState::Published {
+        faults.push(format!("job `{id}` is {} and not published", job.state.name()));
+    }
+    let delta = (manifest.parameters.threshold_delta * 1e18).round() as u64;
+    let charged = job.loss.mu_squared.units().to_string();
+    let terms = &report.terms;
+    for (what, kept, claimed) in [
+        ("recipient", &job.recipient, &manifest.job.recipient),
+        ("job digest", &job.digest, &manifest.job.digest),
+        ("population", &terms.population, &manifest.job.population),
+        ("privacy unit", &terms.unit, &manifest.privacy_unit.unit),
+        ("mu^2 in units", &charged, &manifest.parameters.mu_squared_units),
+        (
+            "delta of thresholds in units",
+            &job.loss.threshold_delta.units().to_string(),
+            &delta.to_string(),
+        ),
+    ] {
+        if kept != claimed {
+            faults.push(format!("{what}: {kept} in the ledger, {claimed} in the manifest"));
+        }
+    }
+    if let Some(digest) = &job.release_digest
+        && *digest != manifest.digest
+    {
+        faults.push("the manifest is not the one that was released: other digest".to_owned());
+    }
+    if !faults.is_empty() {
+        return Ok(Outcome::Failed(faults));
+    }
+    let here = folder.canonicalize().ok();
+    let place = match &job.folder {
+        Some(folder) if here.as_ref() == Some(folder) => "",
+        _ => ", then in another folder",
+    };
+    Ok(Outcome::Held(format!("published at this price with this manifest{place}; chain whole")))
+}

@@ -1,0 +1,284 @@
+//! The values: does each lie on the grid of its mechanism, with the interval of its noise?
+//!
+//! Counts are shown as they were noised, so each must be a whole number of grid units. Money is
+//! shown in whole minor units: exact where the grid is one minor unit, else rounded, and then only
+//! its interval can be checked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
+use chrono::{Datelike, Days, NaiveDate};
+
+use super::manifest::{Event, Manifest};
+use super::table::{INSIGHTS, Table};
+
+/// 97.5 % quantile of the normal law.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// Room for the last digits of floats, beside which the grid is coarse.
+const CLOSE: f64 = 1e-9;
+
+/// Averages are shown only where payments are this many standard deviations of their noise.
+const SIGNAL_MIN: f64 = 5.0;
+
+/// How many values were checked, and how.
+#[derive(Default)]
+pub(super) struct Seen {
+    rows: u64,
+    on_grid: u64,
+    rounded: u64,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Seen { rows, on_grid, rounded } = self;
+        write!(
+            f,
+            "{rows} rows in order; {on_grid} values on their grid with the noise's interval"
+        )?;
+        if *rounded > 0 {
+            write!(f, "; {rounded} rounded to minor units, so only their interval was checked")?;
+        }
+        Ok(())
+    }
+}
+
+/// A value of a key; those of one column are of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum KeyCell {
+    Text(String),
+    Number(i64),
+}
+
+/// Faults by what they are about, each with the first row that has it (0: the whole table).
+#[derive(Default)]
+struct Faults(BTreeMap<String, u64>);
+
+impl Faults {
+    fn add(&mut self, row: u64, text: String) {
+        self.0.entry(text).or_insert(row);
+    }
+}
+
+/// What is wrong with the values of one table, whose columns are as documented.
+pub(super) fn faults(
+    name: &str,
+    table: Table,
+    manifest: &Manifest,
+    seen: &mut Seen,
+) -> Vec<String> {
+    let Some(set) = manifest.key_set(name) else { return Vec::new() };
+    let (mut faults, mut last, mut row) = (Faults::default(), None, 1);
+    for batch in table.rows {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(cause) => return vec![format!("`{name}` cannot be read: {cause}")],
+        };
+        check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
+        for (insight, _) in INSIGHTS.iter().filter(|(i, _)| batch.column_by_name(i).is_some()) {
+            let column = Column { batch: &batch, insight, first: row };
+            match *insight {
+                "average_ticket" => column.check_ratio(name, manifest, &mut faults),
+                "sales" => column.check_money(manifest.event(name, "sales"), seen, &mut faults),
+                statistic => {
+                    let event = manifest.event(name, statistic);
+                    column.check_counts(event, seen, &mut faults);
+                }
+            }
+        }
+        row += batch.num_rows() as u64;
+        seen.rows += batch.num_rows() as u64;
+    }
+    let public = set.selection == "public";
+    if row == 1 && public {
+        faults.add(0, "it has no rows, though its keys are public".to_owned());
+    }
+    let text = |(text, row)| match row {
+        0 => format!("`{name}`: {text}"),
+        row => format!("`{name}` row {row}: {text}"),
+    };
+    faults.0.into_iter().map(text).collect()
+}
+
+// ----------------------------------------------------------------------------------------- keys
+
+/// Rows ascend, no key twice; time keys lie in the period.
+fn check_keys(
+    batch: &RecordBatch,
+    keys: usize,
+    manifest: &Manifest,
+    first: u64,
+    last: &mut Option<Vec<KeyCell>>,
+    faults: &mut Faults,
+) {
+    let schema = batch.schema();
+    for row in 0..batch.num_rows() {
+        let place = first + row as u64;
+        let cells: Vec<KeyCell> = (0..keys).map(|key| key_cell(batch.column(key), row)).collect();
+        for (key, cell) in cells.iter().enumerate() {
+            let name = schema.field(key).name();
+            if let KeyCell::Number(number) = cell
+                && !in_period(name, *number, manifest)
+            {
+                faults.add(place, format!("`{name}` is outside the job's period"));
+            }
+        }
+        if last.as_ref().is_some_and(|last| *last >= cells) {
+            faults.add(place, "the row is out of order, or there twice".to_owned());
+        }
+        *last = Some(cells);
+    }
+}
+
+fn key_cell(column: &dyn Array, row: usize) -> KeyCell {
+    match column.data_type() {
+        DataType::Date32 => KeyCell::Number(column.as_primitive::<Date32Type>().value(row).into()),
+        DataType::UInt8 => KeyCell::Number(column.as_primitive::<UInt8Type>().value(row).into()),
+        _ => {
+            let column = column.as_dictionary::<Int32Type>();
+            let code = column.keys().value(row) as usize;
+            KeyCell::Text(column.values().as_string::<i32>().value(code).to_owned())
+        }
+    }
+}
+
+/// Is it a day, or the first day of a week, month or quarter, that holds a day of the period?
+fn in_period(key: &str, number: i64, manifest: &Manifest) -> bool {
+    let (first, last) = (manifest.job.first_day.0, manifest.job.last_day.0);
+    let (day, start) = match key {
+        "weekday" => return (1..=7).contains(&number),
+        "hour" => return (0..=23).contains(&number),
+        "day" => (number, first),
+        "week" => (number, first - Days::new(first.weekday().num_days_from_monday().into())),
+        "month" => (number, first.with_day(1).unwrap_or(first)),
+        _ => {
+            let month = first.month0() / 3 * 3 + 1;
+            (number, NaiveDate::from_ymd_opt(first.year(), month, 1).unwrap_or(first))
+        }
+    };
+    let Some(day) = i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days) else {
+        return false;
+    };
+    let begins = match key {
+        "week" => day.weekday().num_days_from_monday() == 0,
+        "month" => day.day() == 1,
+        "quarter" => day.day() == 1 && day.month0() % 3 == 0,
+        _ => true,
+    };
+    begins && start <= day && day <= last
+}
+
+// --------------------------------------------------------------------------------------- values
+
+/// An insight's three columns in one batch of rows.
+struct Column<'a> {
+    batch: &'a RecordBatch,
+    insight: &'a str,
+    /// The number of the batch's first row.
+    first: u64,
+}
+
+impl<'a> Column<'a> {
+    fn floats(&self) -> [&'a [f64]; 3] {
+        self.three().map(|column| &**column.as_primitive::<Float64Type>().values())
+    }
+
+    /// Minor units; `None` if null.
+    fn money(&self) -> [Vec<Option<i128>>; 3] {
+        self.three().map(|column| column.as_primitive::<Decimal128Type>().iter().collect())
+    }
+
+    fn three(&self) -> [&'a dyn Array; 3] {
+        let at = self.batch.schema().index_of(self.insight).unwrap_or_default();
+        [0, 1, 2].map(|step| &**self.batch.column(at + step))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<> {
+        (0..self.batch.num_rows()).zip(self.first..)
+    }
+
+    fn check_counts(&self, event: Option<&Event>, seen: &mut Seen, faults: &mut Faults) {
+        let Some(event) = event else { return };
+        let insight = self.insight;
+        let grid = event.grid_units_per_unit as f64;
+        let half = Z95 * (event.sigma as f64 / grid);
+        let [values, lows, highs] = self.floats();
+        for (row, place) in self.rows() {
+            let (value, units) = (values[row], values[row] * grid);
+            seen.on_grid += 1;
+            // Exact: the grid is a power of two. What is no number fails too.
+            if !(units.is_finite() && units.fract().abs() <= 0.0) {
+                faults.add(place, format!("`{insight}` is not on its grid of 1/{grid}"));
+            }
+            if let Some(threshold) = event.threshold.filter(|_| insight == "customers")
+                && (units < threshold as f64 || units.is_nan())
+            {
+                faults.add(place, format!("`{insight}` is below the threshold"));
+            }
+            let room = CLOSE * (value.abs() + half);
+            if !((value - lows[row] - half).abs() <= room
+                && (highs[row] - value - half).abs() <= room)
+            {
+                faults.add(place, format!("`{insight}`'s interval is not that of its noise"));
+            }
+        }
+    }
+
+    fn check_money(&self, event: Option<&Event>, seen: &mut Seen, faults: &mut Faults) {
+        let Some(event) = event else { return };
+        let half = Z95 * event.sigma as f64 / event.grid_units_per_unit as f64;
+        let exact = event.grid_units_per_unit == 1;
+        let [values, lows, highs] = self.money();
+        for (row, place) in self.rows() {
+            let (Some(value), Some(low), Some(high)) = (values[row], lows[row], highs[row]) else {
+                faults.add(place, "`sales` is null".to_owned());
+                continue;
+            };
+            *if exact { &mut seen.on_grid } else { &mut seen.rounded } += 1;
+            // The interval is rounded outward, and a rounded value adds half a unit.
+            let near = |distance: i128| {
+                let over = distance as f64 - half;
+                if exact { (0.0..=1.0).contains(&over) } else { (-0.6..=1.6).contains(&over) }
+            };
+            if !(near(value - low) && near(high - value)) {
+                faults.add(place, "`sales`' interval is not that of its noise".to_owned());
+            }
+        }
+    }
+
+    /// `average_ticket` against the payments and sales of the same row, where they are shown.
+    fn check_ratio(&self, name: &str, manifest: &Manifest, faults: &mut Faults) {
+        let [values, lows, highs] = self.money();
+        let other = |insight| Column { insight, ..*self };
+        let shown = |insight: &str| self.batch.column_by_name(insight).is_some();
+        let event = manifest.event(name, "payments").filter(|_| shown("payments"));
+        let payments = event.map(|event| (event, other("payments").floats()[0]));
+        let sales = shown("sales").then(|| other("sales").money()[0].clone());
+        for (row, place) in self.rows() {
+            let nulls = [values[row], lows[row], highs[row]].map(|value| value.is_none());
+            if nulls != [nulls[0]; 3] {
+                faults.add(place, "`average_ticket` lacks a part of its interval".to_owned());
+            }
+            let Some((event, payments)) = payments else { continue };
+            let noise = event.sigma as f64 / event.grid_units_per_unit as f64;
+            if (payments[row] < SIGNAL_MIN * noise) != nulls[0] {
+                faults.add(
+                    place,
+                    "`average_ticket` is shown where noise drowns it, or not \
+                    where it does not"
+                        .to_owned(),
+                );
+            }
+            if let (Some(ratio), Some(sales)) = (values[row], sales.as_ref().and_then(|s| s[row])) {
+                // Both may be rounded to whole minor units.
+                let room = 0.5 + 0.5 / payments[row] + CLOSE * (ratio as f64).abs();
+                let off = (ratio as f64 - sales as f64 / payments[row]).abs();
+                if off > room || off.is_nan() {
+                    faults.add(place, "`average_ticket` is not sales per payment".to_owned());
+                }
+            }
+        }
+    }
+}

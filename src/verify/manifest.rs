@@ -1,0 +1,180 @@
+//! The manifest as a reader sees it; fields that it may have besides are left alone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the checks need of manifest.json.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) manifest_version: u32,
+    pub(super) job: Job,
+    pub(super) variant: String,
+    pub(super) privacy_unit: Unit,
+    pub(super) parameters: Parameters,
+    pub(super) mechanisms: Vec<Event>,
+    pub(super) key_sets: Vec<KeySet>,
+    pub(super) unprotected_quantities: Vec<String>,
+    pub(super) files: Vec<File>,
+    /// All of it, for footers.
+    #[serde(skip)]
+    pub(super) whole: Value,
+    /// SHA-256 of its bytes.
+    #[serde(skip)]
+    pub(super) digest: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) digest: String,
+    pub(super) recipient: String,
+    pub(super) population: String,
+    pub(super) first_day: day::Day,
+    pub(super) last_day: day::Day,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Unit {
+    pub(super) unit: String,
+}
+
+/// The price, as far as the checks need it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Parameters {
+    pub(super) epsilon: f64,
+    pub(super) delta: f64,
+    pub(super) mu_squared_units: String,
+    pub(super) mu: f64,
+    pub(super) rho: f64,
+    pub(super) threshold_delta: f64,
+}
+
+/// One mechanism.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Event {
+    pub(super) file: String,
+    pub(super) statistic: String,
+    pub(super) mechanism: String,
+    pub(super) grid_units_per_unit: u64,
+    pub(super) norm_bound: u64,
+    pub(super) cell_cap: u64,
+    pub(super) sigma: u64,
+    pub(super) mu_squared_units: String,
+    pub(super) threshold: Option<i64>,
+    pub(super) threshold_delta: Option<f64>,
+    pub(super) cells_max: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct KeySet {
+    pub(super) file: String,
+    pub(super) keys: Vec<String>,
+    pub(super) selection: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) sha256: String,
+}
+
+impl Manifest {
+    pub(super) fn read(path: &Path) -> Result<Manifest, String> {
+        let bytes = std::fs::read(path).map_err(|e| format!("manifest.json: {e}"))?;
+        let unclear = |e: serde_json::Error| format!("manifest.json: {e}");
+        let mut manifest: Manifest = serde_json::from_slice(&bytes).map_err(unclear)?;
+        manifest.whole = serde_json::from_slice(&bytes).map_err(unclear)?;
+        manifest.digest = super::files::digest(&bytes);
+        Ok(manifest)
+    }
+
+    /// What does not fit together, before any arithmetic.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.manifest_version != 1 {
+            let version = self.manifest_version;
+            faults.push(format!("manifest version {version}; this program knows 1"));
+        }
+        if !self.unprotected_quantities.is_empty() {
+            let list = self.unprotected_quantities.join(", ");
+            faults.push(format!("quantities left without protection: {list}"));
+        }
+        let names: BTreeSet<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        if names.len() < self.files.len() {
+            faults.push("`files` names a file twice".to_owned());
+        }
+        for name in &names {
+            let sets = self.key_sets.iter().filter(|set| set.file == *name).count();
+            if sets != 1 {
+                faults.push(format!("`{name}` has {sets} key sets in place of one"));
+            }
+            let mut kinds: Vec<&str> = self.events(name).map(|e| e.statistic.as_str()).collect();
+            let count = kinds.len();
+            kinds.sort_unstable();
+            kinds.dedup();
+            if count == 0 {
+                faults.push(format!("`{name}` has no mechanism, so nothing protects it"));
+            } else if kinds.len() < count {
+                faults.push(format!("`{name}` has two mechanisms for one statistic"));
+            }
+        }
+        for set in &self.key_sets {
+            let private = match set.selection.as_str() {
+                "public" => false,
+                "private" => true,
+                other => {
+                    faults.push(format!("`{}` has keys that are `{other}`", set.file));
+                    continue;
+                }
+            };
+            if self.events(&set.file).any(|event| event.threshold.is_some() != private) {
+                faults.push(format!("`{}`: private keys need thresholds, public none", set.file));
+            }
+            if private && self.event(&set.file, "customers").is_none() {
+                faults.push(format!("`{}`: its threshold has no `customers` to look at", set.file));
+            }
+        }
+        let others = self.key_sets.iter().map(|set| &set.file);
+        let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
+        for name in others.filter(|name| !names.contains(name.as_str())) {
+            faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
+        }
+        faults
+    }
+
+    /// The mechanisms of one table.
+    pub(super) fn events(&self, file: &str) -> impl Iterator<Item = &Event> {
+        self.mechanisms.iter().filter(move |event| event.file == file)
+    }
+
+    /// The mechanism of one statistic of a table.
+    pub(super) fn event(&self, file: &str, statistic: &str) -> Option<&Event> {
+        self.events(file).find(|event| event.statistic == statistic)
+    }
+
+    /// The keys of one table.
+    pub(super) fn key_set(&self, file: &str) -> Option<&KeySet> {
+        self.key_sets.iter().find(|set| set.file == file)
+    }
+}
+
+/// Days as the manifest writes them.
+pub(super) mod day {
+    use chrono::NaiveDate;
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    /// A calendar day.
+    #[derive(Clone, Copy, Debug)]
+    pub(in crate::verify) struct Day(pub(in crate::verify) NaiveDate);
+
+    impl<'de> Deserialize<'de> for Day {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d");
+            day.map(Day).map_err(|_| D::Error::custom("a day must be YYYY-MM-DD"))
+        }
+    }
+}

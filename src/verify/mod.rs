@@ -1,0 +1,125 @@
+//! Is a release what it claims to be? Checked from the outside, with arithmetic of its own: it
+//! uses neither the plan nor the code that made the release.
+//!
+//! Needs no payments and no job file. `docs/verify.md` says what each check shows and what none
+//! can show.
+
+mod account;
+mod files;
+mod lattice;
+mod manifest;
+mod price;
+mod table;
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::findings;
+use manifest::Manifest;
+
+/// What became of the checks of one release.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// The job's id and its recipient, as the manifest has them; empty if it cannot be read.
+    pub job: String,
+    /// In the order of `docs/verify.md`.
+    pub checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// A word for it, as in `docs/verify.md`.
+    pub name: &'static str,
+    /// What came out.
+    pub outcome: Outcome,
+}
+
+/// What came out of a check.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It held; says how much was looked at.
+    Held(String),
+    /// It did not; one sentence for each fault.
+    Failed(Vec<String>),
+    /// It could not be done; says why.
+    NotDone(String),
+}
+
+impl Verification {
+    /// Did no check fail?
+    pub fn held(&self) -> bool {
+        !self.checks.iter().any(|check| matches!(check.outcome, Outcome::Failed(_)))
+    }
+}
+
+/// Checks the release in `folder`, and what the `ledger` says of it.
+///
+/// # Errors
+/// Environment: the folder or the ledger cannot be read. A broken ledger is a failed check.
+pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
+    if !folder.is_dir() {
+        return Err(Error::environment(findings::release_not_there(folder)));
+    }
+    let mut checks = Vec::new();
+    let manifest = match Manifest::read(&folder.join("manifest.json")) {
+        Ok(manifest) => manifest,
+        Err(why) => {
+            checks.push(Check { name: "manifest", outcome: Outcome::Failed(vec![why]) });
+            return Ok(Verification { job: String::new(), checks });
+        }
+    };
+    checks.push(check("manifest", manifest.faults(), || {
+        format!("version 1; each of {} tables has its keys and mechanisms", manifest.files.len())
+    }));
+    let (sound, faults) = files::compare(folder, &manifest);
+    checks.push(check("files", faults, || {
+        format!("{} files with the digests of the manifest, and nothing else", sound.len())
+    }));
+    checks.push(check("price", price::price_faults(&manifest), || {
+        format!("mu^2 of {} mechanisms and their sum", manifest.mechanisms.len())
+    }));
+    checks.push(check("guarantee", price::guarantee_faults(&manifest), || {
+        let parameters = &manifest.parameters;
+        format!("epsilon {} and delta {:e} hold", parameters.epsilon, parameters.delta)
+    }));
+    checks.extend(tables(folder, &manifest, &sound));
+    checks.push(Check { name: "ledger", outcome: account::check(folder, &manifest, ledger)? });
+    let job = format!("{} for {}", manifest.job.id, manifest.job.recipient);
+    Ok(Verification { job, checks })
+}
+
+/// The checks of what the tables hold; only tables whose digest is right are opened.
+fn tables(folder: &Path, manifest: &Manifest, sound: &[String]) -> Vec<Check> {
+    let (mut schema, mut footer, mut lattice) = (Vec::new(), Vec::new(), Vec::new());
+    let mut seen = lattice::Seen::default();
+    for name in sound {
+        match table::Table::open(&folder.join(name)) {
+            Err(why) => schema.push(format!("`{name}` cannot be read: {why}")),
+            Ok(table) => {
+                footer.extend(table::footer_faults(name, &table, manifest));
+                let faults = table::schema_faults(name, &table, manifest);
+                if faults.is_empty() {
+                    lattice.extend(lattice::faults(name, table, manifest, &mut seen));
+                }
+                schema.extend(faults);
+            }
+        }
+    }
+    if sound.is_empty() {
+        let why = "no table has the digest of the manifest";
+        let not_done = |name| Check { name, outcome: Outcome::NotDone(why.to_owned()) };
+        return ["schema", "footer", "lattice"].map(not_done).into();
+    }
+    let count = sound.len();
+    vec![
+        check("schema", schema, || format!("columns and types of {count} tables")),
+        check("footer", footer, || format!("{count} footers say what the manifest says")),
+        check("lattice", lattice, || seen.to_string()),
+    ]
+}
+
+fn check(name: &'static str, faults: Vec<String>, held: impl FnOnce() -> String) -> Check {
+    let outcome = if faults.is_empty() { Outcome::Held(held()) } else { Outcome::Failed(faults) };
+    Check { name, outcome }
+}

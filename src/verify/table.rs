@@ -1,0 +1,153 @@
+//! The tables: do they have the columns, types and footers that `docs/schema.md` promises?
+
+use std::fs::File;
+use std::path::Path;
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use serde_json::Value;
+
+use super::manifest::Manifest;
+
+/// Version of the tables' schema that this program knows.
+const SCHEMA_VERSION: &str = "1";
+
+/// Each insight with the statistics it is computed from, in the order of columns.
+pub(super) const INSIGHTS: [(&str, &[&str]); 4] = [
+    ("customers", &["customers"]),
+    ("payments", &["payments"]),
+    ("sales", &["sales"]),
+    ("average_ticket", &["payments", "sales"]),
+];
+
+/// A table that can be read.
+pub(super) struct Table {
+    pub(super) schema: SchemaRef,
+    pub(super) rows: ParquetRecordBatchReader,
+    created_by: String,
+    footer: Vec<(String, String)>,
+}
+
+impl Table {
+    pub(super) fn open(path: &Path) -> Result<Table, String> {
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
+        let metadata = builder.metadata().file_metadata();
+        let footer = metadata.key_value_metadata().into_iter().flatten();
+        let footer = footer.filter(|entry| entry.key.starts_with("discretail."));
+        let footer = footer.map(|e| (e.key.clone(), e.value.clone().unwrap_or_default())).collect();
+        let created_by = metadata.created_by().unwrap_or_default().to_owned();
+        let schema = builder.schema().clone();
+        let rows = builder.with_batch_size(1 << 16).build().map_err(|e| e.to_string())?;
+        Ok(Table { schema, rows, created_by, footer })
+    }
+}
+
+/// What of the footer is not what the manifest says.
+pub(super) fn footer_faults(name: &str, table: &Table, manifest: &Manifest) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut fault = |text: String| faults.push(format!("`{name}`: {text}"));
+    let tool = manifest.whole["tool"].as_str().unwrap_or_default();
+    if table.created_by != tool {
+        fault(format!("written by `{}`, the manifest by `{tool}`", table.created_by));
+    }
+    let entry = |key: &str| {
+        let mut found = table.footer.iter().filter(|(k, _)| k == key).map(|(_, value)| value);
+        found.next().filter(|_| found.next().is_none())
+    };
+    if entry("discretail.schema").map(String::as_str) != Some(SCHEMA_VERSION) {
+        fault(format!("`discretail.schema` is not {SCHEMA_VERSION}"));
+    }
+    let guarantee = entry("discretail.guarantee").and_then(|text| serde_json::from_str(text).ok());
+    let Some(Value::Object(guarantee)) = guarantee else {
+        fault("`discretail.guarantee` is missing or no JSON".to_owned());
+        return faults;
+    };
+    for key in ["tool", "job", "job_digest", "variant", "privacy_unit", "epsilon", "delta"] {
+        if !guarantee.contains_key(key) {
+            fault(format!("the guarantee lacks `{key}`"));
+        }
+    }
+    for (key, value) in &guarantee {
+        let place = match key.as_str() {
+            "job" => "/job/id".to_owned(),
+            "job_digest" => "/job/digest".to_owned(),
+            "tool" | "variant" | "privacy_unit" => format!("/{key}"),
+            // Every number of the price.
+            _ => format!("/parameters/{key}"),
+        };
+        if manifest.whole.pointer(&place) != Some(value) {
+            fault(format!("`{key}` of the guarantee is not that of the manifest"));
+        }
+    }
+    faults
+}
+
+/// What of the columns is not as documented.
+pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> Vec<String> {
+    let Some(set) = manifest.key_set(name) else { return vec![format!("`{name}` has no keys")] };
+    let mut faults = Vec::new();
+    let mut fault = |text: String| faults.push(format!("`{name}`: {text}"));
+    let fields = table.schema.fields();
+    let (keys, values) = fields.split_at(set.keys.len().min(fields.len()));
+    for (place, key) in set.keys.iter().enumerate() {
+        match keys.get(place) {
+            Some(field) if field.name() == key => {
+                if let Some(why) = key_fault(field) {
+                    fault(why);
+                }
+            }
+            _ => fault(format!("column {} is not the key `{key}`", place + 1)),
+        }
+    }
+    let mut known = INSIGHTS.iter();
+    for columns in values.chunks(3) {
+        let first = columns[0].name();
+        let Some((insight, needs)) = known.find(|(insight, _)| insight == first) else {
+            fault(format!("the column `{first}` is unknown or out of order"));
+            break;
+        };
+        for statistic in needs.iter().filter(|s| manifest.event(name, s).is_none()) {
+            fault(format!("`{insight}` needs `{statistic}`, which no mechanism protects"));
+        }
+        let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
+        if names != [insight, &*format!("{insight}_low"), &*format!("{insight}_high")] {
+            fault(format!("`{insight}` lacks its interval"));
+        }
+        for why in columns.iter().filter_map(|field| value_fault(insight, field)) {
+            fault(why);
+        }
+    }
+    if values.is_empty() {
+        fault("it shows nothing".to_owned());
+    }
+    faults
+}
+
+fn key_fault(field: &Field) -> Option<String> {
+    let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let wanted = match field.name().as_str() {
+        "day" | "week" | "month" | "quarter" => DataType::Date32,
+        "weekday" | "hour" => DataType::UInt8,
+        _ => text,
+    };
+    let (key, found) = (field.name(), field.data_type());
+    if field.is_nullable() {
+        return Some(format!("the key `{key}` may be null"));
+    }
+    (*found != wanted).then(|| format!("the key `{key}` is {found} and not {wanted}"))
+}
+
+fn value_fault(insight: &str, field: &Field) -> Option<String> {
+    let money = matches!(insight, "sales" | "average_ticket");
+    let (name, found) = (field.name(), field.data_type());
+    let right = match found {
+        DataType::Decimal128(27, 0..=4) => money && field.metadata().contains_key("currency"),
+        DataType::Float64 => !money,
+        _ => false,
+    };
+    if field.is_nullable() != (insight == "average_ticket") {
+        return Some(format!("`{name}` may be null where it must not, or the other way"));
+    }
+    (!right).then(|| format!("`{name}` is {found}, or has no currency"))
+}

@@ -1,0 +1,545 @@
+//! `discretail verify`: every edit of a release is found, and by the check that should find it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, RecordBatch};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Float64Type, Schema};
+use discretail::verify::{Outcome, verify};
+use insta::assert_snapshot;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::common::{JOB, Workshop, shown};
+
+/// A workshop with the release of [`JOB`] in `releases/test`, and of a second job in
+/// `releases/other`.
+fn released() -> Workshop {
+    let workshop = Workshop::new();
+    let second = JOB.replace("\"test\"", "\"other\"").replace("[\"wallet\"]]", "[\"category\"]]");
+    workshop.text("other.toml", &second);
+    for job in ["job.toml", "other.toml"] {
+        let output = workshop.discretail(&["run", job]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    }
+    workshop
+}
+
+/// A copy of a release, to be altered.
+struct Copy {
+    folder: TempDir,
+}
+
+impl Copy {
+    fn of(workshop: &Workshop) -> Copy {
+        let copy = Copy { folder: TempDir::new().unwrap() };
+        for entry in std::fs::read_dir(workshop.path("releases/test")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path(&entry.file_name().to_string_lossy())).unwrap();
+        }
+        copy
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an intruder's file need not be durable")]
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn manifest(&self, change: impl FnOnce(&mut Value)) {
+        let bytes = std::fs::read(self.path("manifest.json")).unwrap();
+        let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
+        change(&mut manifest);
+        self.write("manifest.json", serde_json::to_string_pretty(&manifest).unwrap().as_bytes());
+    }
+
+    /// Changes a table's rows, and its digest in the manifest.
+    fn table(&self, name: &str, change: impl FnOnce(RecordBatch) -> RecordBatch) {
+        let file = std::fs::File::open(self.path(name)).unwrap();
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let footer = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
+        let created_by = builder.metadata().file_metadata().created_by().unwrap().to_owned();
+        let schema = builder.schema().clone();
+        let batches: Vec<RecordBatch> = builder.build().unwrap().map(|b| b.unwrap()).collect();
+        let batch = change(concat_batches(&schema, &batches).unwrap());
+        let ours = footer.into_iter().filter(|e| e.key.starts_with("discretail.")).collect();
+        let properties = WriterProperties::builder()
+            .set_created_by(created_by)
+            .set_key_value_metadata(Some(ours))
+            .build();
+        let mut bytes = Vec::new();
+        let mut writer =
+            ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        self.write(name, &bytes);
+        let digest: String =
+            Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.manifest(|manifest| {
+            for file in manifest["files"].as_array_mut().unwrap() {
+                if file["name"] == name {
+                    file["sha256"] = json!(digest);
+                }
+            }
+        });
+    }
+
+    /// The names of the checks that fail, with their texts.
+    fn failed(&self, ledger: Option<&Path>) -> BTreeMap<&'static str, String> {
+        let verification = verify(self.folder.path(), ledger).unwrap();
+        let failed = verification.checks.into_iter().filter_map(|check| match check.outcome {
+            Outcome::Failed(faults) => Some((check.name, faults.join("; "))),
+            _ => None,
+        });
+        failed.collect()
+    }
+}
+
+fn names(failed: &BTreeMap<&'static str, String>) -> String {
+    failed.keys().copied().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_release_as_it_was_made_holds() {
+    let workshop = released();
+    let mut texts = String::new();
+    for args in [
+        &["verify", "releases/test", "--ledger", "ledger.sqlite"][..],
+        &["verify", "releases/test"],
+        &["verify", "releases/other", "--ledger", "ledger.sqlite", "--json"],
+        &["verify", "nowhere"],
+        &["verify", "releases/test", "--ledger", "nowhere.sqlite"],
+    ] {
+        texts += &shown(&workshop, &workshop.discretail(args));
+    }
+    // The number of private keys is random.
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d+ rows in order; \d+ values", "N rows in order; M values");
+    settings.bind(|| assert_snapshot!(texts));
+}
+
+#[test]
+fn a_failed_check_is_exit_1_with_a_table() {
+    let workshop = released();
+    std::fs::remove_file(workshop.path("releases/test/market.all.parquet")).unwrap();
+    workshop.text("releases/test/notes.txt", "mine");
+    let args = ["verify", "releases/test", "--ledger", "ledger.sqlite"];
+    let mut texts = shown(&workshop, &workshop.discretail(&args));
+    std::fs::remove_file(workshop.path("releases/test/manifest.json")).unwrap();
+    texts += &shown(&workshop, &workshop.discretail(&args));
+    texts += &shown(&workshop, &workshop.discretail(&[&args[..], &["--json"]].concat()));
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d+ rows in order; \d+ values", "N rows in order; M values");
+    settings.bind(|| assert_snapshot!(texts));
+}
+
+/// Every third byte of the manifest, and every thirteenth of each table, and the last.
+#[test]
+fn every_edit_of_one_byte_is_found() {
+    let workshop = released();
+    let ledger = workshop.path("ledger.sqlite");
+    let copy = Copy::of(&workshop);
+    assert_eq!(names(&copy.failed(Some(&ledger))), "");
+    let (mut files, mut edits) = (Vec::new(), 0);
+    for entry in std::fs::read_dir(copy.folder.path()).unwrap() {
+        files.push(entry.unwrap().file_name().to_string_lossy().into_owned());
+    }
+    assert_eq!(files.len(), 6);
+    for name in files {
+        let bytes = std::fs::read(copy.path(&name)).unwrap();
+        let step = if name == "manifest.json" { 3 } else { 13 };
+        let places = (0..bytes.len()).step_by(step).chain([bytes.len() - 1]);
+        for place in places {
+            let mut edited = bytes.clone();
+            edited[place] ^= 1;
+            copy.write(&name, &edited);
+            assert_ne!(names(&copy.failed(Some(&ledger))), "", "{name} at {place}");
+            edits += 1;
+        }
+        for edited in [&bytes[..bytes.len() - 1], &[&bytes[..], b"\n"].concat()] {
+            copy.write(&name, edited);
+            assert_ne!(names(&copy.failed(Some(&ledger))), "", "{name} of another length");
+        }
+        copy.write(&name, &bytes);
+    }
+    eprintln!("{edits} edits of one byte");
+    assert!(edits > 2_000, "{edits}");
+    assert_eq!(names(&copy.failed(Some(&ledger))), "", "all is back in place");
+}
+
+#[test]
+fn files_that_are_missing_extra_or_elsewhere_are_found() {
+    let workshop = released();
+    let ledger = workshop.path("ledger.sqlite");
+    type Change = fn(&Copy, &Workshop);
+    let cases: [(&str, Change, &str); 7] = [
+        (
+            "missing",
+            |copy, _| std::fs::remove_file(copy.path("market.all.parquet")).unwrap(),
+            "files",
+        ),
+        ("extra", |copy, _| copy.write("report.csv", b"x"), "files"),
+        ("hidden", |copy, _| copy.write(".DS_Store", b"x"), "files"),
+        ("folder", |copy, _| std::fs::create_dir(copy.path("more")).unwrap(), "files"),
+        (
+            "renamed",
+            |copy, _| {
+                let (from, to) = ("market.all.parquet", "market.ALL.parquet");
+                std::fs::rename(copy.path(from), copy.path(to)).unwrap();
+            },
+            "files",
+        ),
+        (
+            "link",
+            |copy, workshop| {
+                let name = "market.all.parquet";
+                std::fs::remove_file(copy.path(name)).unwrap();
+                let there = workshop.path("releases/test").join(name);
+                std::os::unix::fs::symlink(there, copy.path(name)).unwrap();
+            },
+            "files",
+        ),
+        (
+            "manifest of another release",
+            |copy, workshop| {
+                let other = workshop.path("releases/other/manifest.json");
+                copy.write("manifest.json", &std::fs::read(other).unwrap());
+            },
+            "files",
+        ),
+    ];
+    for (name, change, wanted) in cases {
+        let copy = Copy::of(&workshop);
+        change(&copy, &workshop);
+        assert_eq!(names(&copy.failed(Some(&ledger))), wanted, "{name}");
+    }
+}
+
+/// Units of 2⁻⁶⁰ as the manifest writes them.
+fn units(value: &Value) -> u128 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+/// Sets μ² of one mechanism, and all sums with it, as a careful forger would.
+fn set_price(manifest: &mut Value, place: usize, price: u128) {
+    let before = units(&manifest["mechanisms"][place]["mu_squared_units"]);
+    let sum = units(&manifest["parameters"]["mu_squared_units"]) - before + price;
+    manifest["mechanisms"][place]["mu_squared_units"] = json!(price.to_string());
+    manifest["parameters"]["mu_squared_units"] = json!(sum.to_string());
+    let value = sum as f64 / 2f64.powi(60);
+    manifest["parameters"]["mu"] = json!(value.sqrt());
+    manifest["parameters"]["rho"] = json!(value / 2.0);
+}
+
+/// Claims in the manifest, each with the checks that find it without and with the ledger. The
+/// footers stay, so `footer` finds what they say too.
+#[test]
+fn false_claims_are_found() {
+    let workshop = released();
+    let ledger = workshop.path("ledger.sqlite");
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change, &str, &str); 12] = [
+        (
+            "a smaller price of one mechanism",
+            |m| m["mechanisms"][0]["mu_squared_units"] = json!("4101379355194488"),
+            "price",
+            "ledger price",
+        ),
+        (
+            "a smaller price with its sums",
+            |m| set_price(m, 0, 1),
+            "footer price",
+            "footer ledger price",
+        ),
+        (
+            "a smaller sum",
+            |m| m["parameters"]["mu_squared_units"] = json!("1"),
+            "price",
+            "ledger price",
+        ),
+        (
+            "another bound",
+            |m| {
+                m["mechanisms"][0]["norm_bound"] = json!(98_304);
+                m["mechanisms"][0]["cell_cap"] = json!(98_304);
+            },
+            "price",
+            "ledger price",
+        ),
+        (
+            "another bound at its price",
+            |m| {
+                // Half the norm costs a quarter: 4101379355194489 / 4, rounded up.
+                m["mechanisms"][0]["norm_bound"] = json!(98_304);
+                m["mechanisms"][0]["cell_cap"] = json!(98_304);
+                set_price(m, 0, 1_025_344_838_798_623);
+            },
+            "footer",
+            "footer ledger",
+        ),
+        (
+            "more noise than there is",
+            |m| m["mechanisms"][0]["sigma"] = json!(6_592_742),
+            "lattice price",
+            "lattice ledger price",
+        ),
+        (
+            "a smaller epsilon",
+            |m| m["parameters"]["epsilon"] = json!(0.9),
+            "footer guarantee",
+            "footer guarantee ledger",
+        ),
+        (
+            "a lower threshold",
+            |m| m["mechanisms"][9]["threshold"] = json!(11_000_000),
+            "guarantee",
+            "guarantee ledger",
+        ),
+        (
+            "no delta for thresholds",
+            |m| m["parameters"]["threshold_delta"] = json!(0.0),
+            "price",
+            "ledger price",
+        ),
+        (
+            "private keys called public",
+            |m| m["key_sets"][3]["selection"] = json!("public"),
+            "manifest price",
+            "ledger manifest price",
+        ),
+        (
+            "a mechanism left out",
+            |m| {
+                set_price(m, 0, 0);
+                m["mechanisms"].as_array_mut().unwrap().remove(0);
+            },
+            "footer schema",
+            "footer ledger schema",
+        ),
+        (
+            "another mechanism",
+            |m| m["mechanisms"][0]["mechanism"] = json!("none"),
+            "price",
+            "ledger price",
+        ),
+    ];
+    for (name, change, alone, with_ledger) in cases {
+        let copy = Copy::of(&workshop);
+        copy.manifest(change);
+        for (ledger, wanted) in [(None, alone), (Some(&*ledger), with_ledger)] {
+            let mut failed = copy.failed(ledger);
+            if name == "private keys called public" {
+                // By chance a table has no rows, which public keys cannot have.
+                failed.remove("lattice");
+            }
+            assert_eq!(names(&failed), wanted, "{name}: {failed:?}");
+        }
+    }
+}
+
+/// A column with one value changed.
+fn replaced(batch: &RecordBatch, column: &str, array: ArrayRef) -> RecordBatch {
+    let at = batch.schema().index_of(column).unwrap();
+    let mut columns = batch.columns().to_vec();
+    columns[at] = array;
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
+fn with_float(batch: &RecordBatch, column: &str, change: fn(f64) -> f64) -> RecordBatch {
+    let values = batch.column_by_name(column).unwrap().as_primitive::<Float64Type>();
+    let mut values: Vec<f64> = values.values().to_vec();
+    values[0] = change(values[0]);
+    replaced(batch, column, Arc::new(Float64Array::from(values)))
+}
+
+fn with_money(batch: &RecordBatch, column: &str, add: i128) -> RecordBatch {
+    let array = batch.column_by_name(column).unwrap().as_primitive::<Decimal128Type>();
+    let mut values: Vec<Option<i128>> = array.iter().collect();
+    values[0] = values[0].map(|value| value + add);
+    let array = Decimal128Array::from(values).with_precision_and_scale(27, 2).unwrap();
+    replaced(batch, column, Arc::new(array))
+}
+
+fn rows(batch: &RecordBatch, order: &[u32]) -> RecordBatch {
+    let order = arrow::array::UInt32Array::from(order.to_vec());
+    let columns = batch.columns().iter().map(|column| take(column, &order, None).unwrap());
+    RecordBatch::try_new(batch.schema(), columns.collect()).unwrap()
+}
+
+/// A forger who also mends the digests: what the tables hold must still fit the mechanisms.
+#[test]
+fn values_that_no_mechanism_makes_are_found() {
+    // So little noise that averages are shown: 600 payments against a standard deviation of 47.
+    let workshop = Workshop::new();
+    let job = JOB.replace("epsilon = \"1\"", "epsilon = \"4\"");
+    workshop.text("job.toml", &job.replace("epsilon_max = \"4\"", "epsilon_max = \"8\""));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    type Change = fn(RecordBatch) -> RecordBatch;
+    let weekly = "market.region-week.parquet";
+    let cases: [(&str, &str, Change, &str); 14] = [
+        ("nothing", weekly, |b| b, ""),
+        (
+            "off the grid",
+            weekly,
+            |b| with_float(&b, "customers", |x| x + 1.0 / 131_072.0),
+            "`customers` is not on its grid of 1/65536",
+        ),
+        ("no number", weekly, |b| with_float(&b, "payments", |_| f64::NAN), "on its grid"),
+        (
+            "an interval too narrow",
+            weekly,
+            |b| with_float(&b, "customers_low", |x| x + 1.0),
+            "`customers`'s interval is not that of its noise",
+        ),
+        ("money off", weekly, |b| with_money(&b, "sales", 2), "`sales`' interval"),
+        ("a narrow interval", weekly, |b| with_money(&b, "sales_high", -2), "`sales`' interval"),
+        (
+            "a dearer average",
+            "market.all.parquet",
+            |b| with_money(&b, "average_ticket", 3),
+            "`average_ticket` is not sales per payment",
+        ),
+        ("a row twice", weekly, |b| rows(&b, &[0, 0, 1, 2]), "out of order, or there twice"),
+        ("other order", weekly, |b| rows(&b, &[1, 0, 2, 3]), "out of order, or there twice"),
+        ("no rows", weekly, |b| b.slice(0, 0), "it has no rows"),
+        (
+            "a week of another year",
+            weekly,
+            |b| {
+                let weeks = b.column_by_name("week").unwrap().as_primitive::<Date32Type>();
+                let weeks = weeks.iter().map(|week| week.map(|week| week + 7 * 52));
+                replaced(&b, "week", Arc::new(weeks.collect::<Date32Array>()))
+            },
+            "`week` is outside the job's period",
+        ),
+        (
+            "a Tuesday",
+            weekly,
+            |b| {
+                let weeks = b.column_by_name("week").unwrap().as_primitive::<Date32Type>();
+                let weeks = weeks.iter().map(|week| week.map(|week| week + 1));
+                replaced(&b, "week", Arc::new(weeks.collect::<Date32Array>()))
+            },
+            "`week` is outside the job's period",
+        ),
+        (
+            "a count of whole numbers",
+            weekly,
+            |b| {
+                let at = b.schema().index_of("customers").unwrap();
+                let mut fields: Vec<Field> =
+                    b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+                fields[at] = Field::new("customers", DataType::Int64, false);
+                let mut columns = b.columns().to_vec();
+                columns[at] = arrow::compute::cast(&columns[at], &DataType::Int64).unwrap();
+                RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+            },
+            "`customers` is Int64",
+        ),
+        (
+            "a column more",
+            weekly,
+            |b| {
+                let mut fields: Vec<Field> =
+                    b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+                fields.push(Field::new("exact_sales", DataType::Float64, false));
+                let mut columns = b.columns().to_vec();
+                columns.push(Arc::new(Float64Array::from(vec![0.0; b.num_rows()])));
+                RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+            },
+            "the column `exact_sales` is unknown or out of order",
+        ),
+    ];
+    for (name, file, change, wanted) in cases {
+        let copy = Copy::of(&workshop);
+        copy.table(file, change);
+        let failed = copy.failed(None);
+        if wanted.is_empty() {
+            assert_eq!(names(&failed), "", "{name}");
+        } else {
+            let texts: Vec<&String> = failed.values().collect();
+            assert_eq!(texts.len(), 1, "{name}: {failed:?}");
+            assert!(texts[0].contains(wanted), "{name}: {failed:?}");
+        }
+    }
+}
+
+/// Keys that did not pass their threshold must not be shown, whatever the digests say.
+#[test]
+fn a_private_key_below_its_threshold_is_found() {
+    let workshop = released();
+    let copy = Copy::of(&workshop);
+    let mut rows_shown = 0;
+    copy.table("found.merchant.parquet", |batch| {
+        rows_shown = batch.num_rows();
+        if rows_shown == 0 {
+            // 60 users and a threshold of 183: most runs show none, so make the row.
+            let one = |field: &Field| -> ArrayRef {
+                match field.data_type() {
+                    DataType::Float64 => Arc::new(Float64Array::from(vec![100.0])),
+                    DataType::Decimal128(..) => {
+                        let zero = Decimal128Array::from(vec![0]);
+                        Arc::new(zero.with_precision_and_scale(27, 2).unwrap())
+                    }
+                    text => {
+                        let id = arrow::array::StringArray::from(vec!["M1"]);
+                        arrow::compute::cast(&id, text).unwrap()
+                    }
+                }
+            };
+            let columns = batch.schema().fields().iter().map(|f| one(f)).collect();
+            return RecordBatch::try_new(batch.schema(), columns).unwrap();
+        }
+        with_float(&batch, "customers", |_| 100.0)
+    });
+    let failed = copy.failed(None);
+    assert!(failed["lattice"].contains("`customers` is below the threshold"), "{failed:?}");
+}
+
+#[test]
+fn what_the_ledger_does_not_confirm_is_found() {
+    let workshop = released();
+    let copy = Copy::of(&workshop);
+    // The release is whole, but of another ledger.
+    workshop.text("away.toml", &JOB.replace("ledger.sqlite", "away.sqlite"));
+    workshop.text(
+        "away.toml",
+        &JOB.replace("ledger.sqlite", "away.sqlite").replace("\"test\"", "\"away\""),
+    );
+    let output = workshop.discretail(&["run", "away.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let failed = copy.failed(Some(&workshop.path("away.sqlite")));
+    assert!(failed["ledger"].contains("has no job `test`, so nothing was charged"), "{failed:?}");
+    // The same job again, in a new ledger: another release.
+    let again = Workshop::new();
+    assert!(again.discretail(&["run", "job.toml"]).status.success());
+    let failed = copy.failed(Some(&again.path("ledger.sqlite")));
+    assert!(failed["ledger"].contains("not the one that was released"), "{failed:?}");
+    // A ledger that was altered.
+    let raw = rusqlite::Connection::open(workshop.path("ledger.sqlite")).unwrap();
+    raw.execute_batch("DROP TRIGGER entry_no_update; UPDATE entry SET recipient = 'me'").unwrap();
+    let failed = copy.failed(Some(&workshop.path("ledger.sqlite")));
+    assert!(failed["ledger"].contains("altered at entry 1"), "{failed:?}");
+    // A release of a job that spent and has not published, as a kill leaves it.
+    let cut = Workshop::new();
+    assert!(cut.discretail(&["run", "job.toml"]).status.success());
+    let raw = rusqlite::Connection::open(cut.path("ledger.sqlite")).unwrap();
+    raw.execute_batch("DROP TRIGGER entry_no_delete; DELETE FROM entry WHERE event = 'published'")
+        .unwrap();
+    let trigger = "CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry
+BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END";
+    raw.execute_batch(trigger).unwrap();
+    let copy = Copy::of(&cut);
+    let failed = copy.failed(Some(&cut.path("ledger.sqlite")));
+    assert!(failed["ledger"].contains("job `test` is spent and not published"), "{failed:?}");
+}
