@@ -1,8 +1,8 @@
 //! The verbs, one file each.
 
 mod check;
-mod memory;
 mod ledger;
+mod memory;
 mod plan;
 mod run;
 mod sample;

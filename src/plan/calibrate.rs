@@ -110,7 +110,7 @@ mod tests {
             let (epsilon, delta) = (epsilon.expect("valid"), delta.expect("valid"));
             let share = largest_loss(epsilon, delta, Delta::ZERO).expect("something is left");
             let bound = Bound { norm_milli: 1000, cell_cap_milli: 1000 };
-            let plan = statistic(StatisticKind::Customers, bound, share).expect("a plan");
+            let plan = statistic(StatisticKind::Customers, 1, bound, share).expect("a plan");
             let ratio = plan.to_natural(plan.sigma as f64) / sigma;
             assert!((1.0..1.0001).contains(&ratio), "{epsilon} {delta}: {ratio}");
         }

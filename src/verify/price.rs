@@ -1,7 +1,7 @@
 //! The price of a release, computed anew from its manifest.
 //!
 //! A second way to the numbers of `docs/privacy.md`: μ² by multiplication and search where the
-//! plan divides, the conversion by a search over another variable, tails by a continued fraction.
+//! plan divides, the conversion by an integral, tails by a continued fraction.
 //! All that depends on how losses are counted is in this file.
 
 use super::manifest::{Event, Manifest};
@@ -58,7 +58,7 @@ pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
         faults.push("epsilon, delta or mu^2 is no number in its range".to_owned());
         return faults;
     };
-    if !manifest.variant.starts_with("zero-concentrated differential privacy") {
+    if !manifest.variant.starts_with("Gaussian differential privacy") {
         faults.push(format!("this program knows nothing of `{}`", manifest.variant));
         return faults;
     }
@@ -66,7 +66,8 @@ pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
     // Lemma 4: thresholds cost δ_T, and ε by −ln(1 − δ_T) for a user who is removed.
     let epsilon = claimed.epsilon + (-claimed.threshold_delta).ln_1p();
     let left = claimed.delta - claimed.threshold_delta;
-    let needed = zcdp_delta(mu_squared / 2.0, epsilon);
+    // The integral is good to ten digits.
+    let needed = gaussian_delta(mu_squared.sqrt(), epsilon) * (1.0 - 1e-9);
     if needed > left || needed.is_nan() || left.is_nan() {
         faults.push(format!(
             "at epsilon {} the noise needs delta {needed:.3e}, but {left:.3e} is left for it",
@@ -114,11 +115,12 @@ fn threshold_fault(event: &Event) -> Option<String> {
     })
 }
 
-/// The least number u of units of 2⁻⁶⁰ with u·σ² ≥ C²·2⁶⁰; `None` without noise.
+/// The least number u of units of 2⁻⁶⁰ with u·(σ² − 16) ≥ C²·2⁶⁰ (Lemma 3); `None` without noise.
 fn units(norm: u64, sigma: u64) -> Option<u128> {
     let square = |x: u64| u128::from(x) * u128::from(x);
+    let variance = square(sigma).checked_sub(16)?;
     let wanted = product(square(norm), 1 << FRACTION_BITS);
-    let enough = |units: u128| product(units, square(sigma)) >= wanted;
+    let enough = |units: u128| product(units, variance) >= wanted;
     let (mut low, mut high) = (0u128, 1u128 << 120);
     if !enough(high) {
         return None;
@@ -153,21 +155,18 @@ fn delta_units(delta: f64) -> Option<u64> {
     [near, near.saturating_sub(1), near + 1].into_iter().find(same)
 }
 
-/// An upper bound on δ at ε for ρ-zCDP: the least of e^((α−1)(αρ−ε)) / (α−1) · (1 − 1/α)^α over
-/// α = 1 + e^t (Canonne, Kamath and Steinke 2020, Proposition 12). Every α is valid.
-fn zcdp_delta(rho: f64, epsilon: f64) -> f64 {
-    let log = |t: f64| {
-        let alpha = 1.0 + t.exp();
-        (alpha - 1.0) * (alpha * rho - epsilon) - t - alpha * (1.0 / (alpha - 1.0)).ln_1p()
-    };
-    let points = (-400..=600).map(|step| f64::from(step) / 20.0);
-    let best = points.min_by(|a, b| log(*a).total_cmp(&log(*b))).unwrap_or_default();
-    let (mut low, mut high) = (best - 0.05, best + 0.05);
-    for _ in 0..100 {
-        let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
-        if log(a) < log(b) { high = b } else { low = a }
-    }
-    log(low).exp()
+/// δ of μ-Gaussian-DP at ε: φ(a) ∫ e^(−t²/2) e^(−at) (1 − e^(−μt)) dt over t > 0, with
+/// a = ε/μ − μ/2; the difference of two normal tails, so that nothing cancels. Simpson's rule.
+fn gaussian_delta(mu: f64, epsilon: f64) -> f64 {
+    const STEPS: u32 = 8000;
+    let a = epsilon / mu - mu / 2.0;
+    // Beyond, the integrand is below e^-40 of its largest.
+    let end = 40.0 / a.max(1.0);
+    let value = |t: f64| (-t * t / 2.0 - a * t).exp() * -(-mu * t).exp_m1();
+    let step = end / f64::from(STEPS);
+    let weight = |n: u32| if n == 0 || n == STEPS { 1.0 } else { 2.0 + 2.0 * f64::from(n % 2) };
+    let sum: f64 = (0..=STEPS).map(|n| weight(n) * value(f64::from(n) * step)).sum();
+    (-a * a / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum * step / 3.0
 }
 
 /// P[N(0,1) ≥ x] for x ≥ 2 by its continued fraction; 1, which is safe, below.
@@ -189,19 +188,18 @@ fn reading(name: &str, claimed: f64, value: f64) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// By Python's integers: -(-(c*c << 60) // (s*s)).
+    /// By Python's integers: -(-(c*c << 60) // (s*s - 16)).
     #[test]
     fn prices_are_exact() {
         for (norm, sigma, price) in [
-            (1, 1, 1 << 60),
-            (1, 2, 1 << 58),
-            (1, 3, 128_102_389_400_760_776),
-            (196_608, 3_296_371, 4_101_379_355_194_489),
-            (30_000, 502_987, 4_101_367_900_519_089),
+            (1, 5, 128_102_389_400_760_776),
+            (196_608, 3_296_371, 4_101_379_355_200_528),
+            (30_000, 502_987, 4_101_367_900_778_468),
             ((1 << 48) - 1, (1 << 52) - 1, 4_503_599_627_370_467),
         ] {
             assert_eq!(units(norm, sigma), Some(price), "{norm} {sigma}");
         }
+        assert_eq!(units(1, 4), None);
         assert_eq!(units(1, 0), None);
     }
 
@@ -227,14 +225,14 @@ mod tests {
         }
     }
 
-    /// Two ways to one number: the search over t here, the bisection over α in `privacy`.
+    /// Two ways to one number: the integral here, scaled tails in `privacy`.
     #[test]
     fn conversion_agrees_with_the_plan() {
         for (mu_squared, epsilon) in [(0.0462, 1.0), (0.001, 0.1), (2.0, 8.0), (0.45, 4.0)] {
-            let units = crate::privacy::MuSquared::floor_from(mu_squared);
-            let plan = crate::privacy::delta_of(units.rho_up(), epsilon);
-            let own = zcdp_delta(mu_squared / 2.0, epsilon);
-            assert!((own / plan - 1.0).abs() < 1e-8, "{mu_squared} {epsilon}: {own} {plan}");
+            let mu = crate::privacy::MuSquared::floor_from(mu_squared).mu_up();
+            let plan = crate::privacy::delta_of(mu, epsilon);
+            let own = gaussian_delta(mu_squared.sqrt(), epsilon);
+            assert!((own / plan - 1.0).abs() < 1e-9, "{mu_squared} {epsilon}: {own} {plan}");
         }
     }
 
