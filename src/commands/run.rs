@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
-use crate::mechanism::add_noise;
+use crate::mechanism::{RunKey, add_noise};
 use crate::payments::{Scan, ScanControl};
 use crate::plan::Plan;
 use crate::release::{self, Draft};
@@ -75,8 +75,9 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
         exact_totals(args, plan, control)
     };
     // A folder that cannot be written must show before the price is paid.
-    let ready = totals.and_then(|totals| Ok((totals, Draft::beside(&folder)?)));
-    let (totals, draft) = match ready {
+    let ready =
+        totals.and_then(|totals| Ok((totals, Draft::beside(&folder)?, RunKey::from_system()?)));
+    let (totals, draft, key) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             // Nothing has been drawn, so nothing is owed. If another process changed the entry
@@ -89,7 +90,7 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
-        add_noise(plan, totals, threads(args.threads.map(usize::from)))?
+        add_noise(plan, totals, key, threads(args.threads.map(usize::from)))?
     };
     release::write(plan, estimate(plan, noisy), &draft)?;
     draft.publish(args.force)?;
@@ -150,8 +151,7 @@ fn request(plan: &Plan) -> Request<'_> {
 
 fn publish(ledger: &mut Ledger, plan: &Plan, folder: &Path) -> Result<()> {
     let job = &plan.job;
-    let missing = || Error::environment(findings::release_missing(&job.id, folder));
-    let digest = release::is_complete(folder, plan).ok_or_else(missing)?;
+    let digest = release::publishable(folder, plan)?;
     ledger.publish(&job.id, folder, &digest)
 }
 

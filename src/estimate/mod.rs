@@ -14,6 +14,8 @@ use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
 pub struct Estimates {
     /// In the order of the plan's levels.
     pub levels: Vec<Table>,
+    /// Whether the noise is secret; see [`NoisyTotals::is_private`].
+    pub is_private: bool,
 }
 
 /// The estimates of one level, in the order of keys.
@@ -63,8 +65,10 @@ const Z95: f64 = 1.959_963_984_540_054;
 ///
 /// The intervals cover the noise. They do not cover what the fit takes from heavy users.
 pub fn estimate(plan: &Plan, totals: NoisyTotals) -> Estimates {
+    let is_private = totals.is_private();
     let levels = totals.levels.into_iter().zip(&plan.levels);
-    Estimates { levels: levels.map(|(noisy, level)| table(plan, level, noisy)).collect() }
+    let levels = levels.map(|(noisy, level)| table(plan, level, noisy)).collect();
+    Estimates { is_private, levels }
 }
 
 fn table(plan: &Plan, level: &LevelPlan, noisy: NoisyLevel) -> Table {

@@ -76,6 +76,15 @@ pub fn release_missing(job: &str, folder: &Path) -> Finding {
     .hint("restore the folder, or give the job a new id and pay again")
 }
 
+/// A release of the tests.
+pub fn release_not_private(job: &str, folder: &Path) -> Finding {
+    Finding::new(
+        "release-not-private",
+        format!("the release of job `{job}` in {} has known noise", folder.display()),
+    )
+    .hint("remove it; nobody may get it, and the ledger records no such release")
+}
+
 /// The ledger's terms leave no budget.
 pub fn ledger_budget_too_small(epsilon: &dyn Display, delta: &dyn Display) -> Finding {
     Finding::new(

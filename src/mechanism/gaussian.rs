@@ -1,32 +1,82 @@
-//! OpenDP's discrete Gaussian, its privacy map and its conversion.
+//! The measurement: our sampler with OpenDP's privacy map, and OpenDP's conversion.
 
 use opendp::combinators::ConcentratedMeasure;
-use opendp::core::Measurement;
+use opendp::core::{Function, Measurement};
 use opendp::domains::{AtomDomain, VectorDomain};
+use opendp::error::ErrorVariant;
 use opendp::measurements::make_gaussian;
 use opendp::measures::ZeroConcentratedDivergence;
 use opendp::metrics::L2Distance;
 
-use crate::plan::Plan;
+use super::keys::{Seed, StatisticKey};
+use super::sampler::discrete_gaussian;
+use crate::plan::{CellKey, Plan};
 
 type Vector = VectorDomain<AtomDomain<i64>>;
 type Gaussian = Measurement<Vector, L2Distance<f64>, ZeroConcentratedDivergence, Vec<i64>>;
+
+/// σ stays below this, so that it is exact as a float.
+const SIGMA_LIMIT: u64 = 1 << 52;
 
 /// opendp's `Display` shows only the kind of its error.
 fn message(error: opendp::error::Error) -> String {
     error.message.unwrap_or_else(|| format!("{:?}", error.variant))
 }
 
-fn measurement(sigma: u64) -> Result<Gaussian, String> {
-    // Exact: the plan keeps σ below 2⁵².
+/// OpenDP's discrete Gaussian: its privacy map prices ours, and the tests compare the samples.
+pub(super) fn make_opendp(sigma: u64) -> Result<Gaussian, String> {
+    if !(1..SIGMA_LIMIT).contains(&sigma) {
+        return Err(format!("a standard deviation of {sigma} grid units"));
+    }
     let scale = sigma as f64;
     make_gaussian(VectorDomain::new(AtomDomain::default()), L2Distance::default(), scale, None)
         .map_err(message)
 }
 
-/// One run: `totals` plus independent discrete Gaussian noise of σ = `sigma` grid units.
-pub(super) fn release(totals: &Vec<i64>, sigma: u64) -> Result<Vec<i64>, String> {
-    measurement(sigma)?.invoke(totals).map_err(message)
+/// A measurement that adds noise of σ = `sigma` grid units to the cells with these seeds.
+///
+/// Its function is ours, its privacy map OpenDP's. The map holds for cells with independent
+/// seeds, and for one invocation: the next would add the same noise.
+fn make_seeded(sigma: u64, seeds: Vec<Seed>) -> Result<Gaussian, String> {
+    let opendp = make_opendp(sigma)?;
+    let noisy = move |totals: &Vec<i64>| {
+        let width = totals.len().checked_div(seeds.len()).unwrap_or(0);
+        if totals.len() != seeds.len() * width {
+            // `zip` would pass over cells without a seed.
+            return Err(ErrorVariant::FailedFunction.into());
+        }
+        let mut noised = Vec::with_capacity(totals.len());
+        for (numbers, seed) in totals.chunks_exact(width.max(1)).zip(&seeds) {
+            // The numbers of a cell one after the other from the stream of that cell.
+            let mut words = seed.words();
+            for &total in numbers {
+                let noisy = i128::from(total) + discrete_gaussian(&mut words, sigma);
+                // A cut of the noised value; none that could ever be seen, as |total| ≤ 2⁶².
+                noised.push(noisy.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+            }
+        }
+        Ok(noised)
+    };
+    Measurement::new(
+        opendp.input_domain.clone(),
+        opendp.input_metric.clone(),
+        opendp.output_measure.clone(),
+        Function::new_fallible(noisy),
+        opendp.privacy_map.clone(),
+    )
+    .map_err(message)
+}
+
+/// One run: `totals` of `cells` plus independent discrete Gaussian noise of σ = `sigma` grid
+/// units, each drawn from the stream of its cell.
+pub(super) fn release(
+    key: &StatisticKey,
+    cells: &[CellKey],
+    totals: &[i64],
+    sigma: u64,
+) -> Result<Vec<i64>, String> {
+    let seeds = cells.iter().map(|cell| key.seed(cell)).collect();
+    make_seeded(sigma, seeds)?.invoke(&totals.to_vec()).map_err(message)
 }
 
 /// OpenDP's own figure for the Gaussian part of a plan: its privacy maps, added up, and its
@@ -39,7 +89,7 @@ pub fn opendp_epsilon(plan: &Plan, delta: f64) -> Result<(f64, f64), String> {
     for statistic in plan.levels.iter().flat_map(|level| &level.statistics) {
         // norm < 2⁴⁸, exact as a float.
         let norm = statistic.bound.sensitivity().grid_units() as f64;
-        let one = measurement(statistic.sigma)?.map(&norm).map_err(message)?;
+        let one = make_opendp(statistic.sigma)?.map(&norm).map_err(message)?;
         rho = f64::next_up(rho + one);
     }
     Ok((rho, opendp_conversion(rho, delta)?))

@@ -2,25 +2,42 @@
 //! the only one that can make [`NoisyTotals`].
 
 mod gaussian;
+mod keys;
+mod sampler;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_frozen;
+#[cfg(test)]
+mod tests_law;
+#[cfg(test)]
+mod tests_sampler;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::Mutex;
 
 pub use gaussian::opendp_epsilon;
+pub use keys::RunKey;
 
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::StatisticKind;
-use crate::plan::{CellKey, Plan, Selection};
+use crate::plan::{CellKey, Plan, Selection, StatisticPlan};
+use keys::StatisticKey;
 
 /// Noised statistics: released, so anything may be computed from them.
 #[derive(Clone, Debug)]
 pub struct NoisyTotals {
     /// In the order of the plan's levels.
     pub levels: Vec<NoisyLevel>,
+    frozen: bool,
+}
+
+impl NoisyTotals {
+    /// Whether the noise is secret; not so if it came from a key of the tests.
+    pub fn is_private(&self) -> bool {
+        !self.frozen
+    }
 }
 
 /// The noised statistics of one level.
@@ -37,50 +54,53 @@ pub struct NoisyLevel {
 ///
 /// What is released: for each statistic, total + discrete Gaussian noise of σ grid units in every
 /// cell, independently; cells with private keys only if their noised customers reach the
-/// threshold. Price: μ² = bound²/(σ² − 16) each, added up, and the thresholds' δ (Theorem 1 of
+/// threshold. The noise of a cell follows from the run key, the statistic and the cell alone.
+/// Price: μ² = bound²/(σ² − 16) each, added up, and the thresholds' δ (Theorem 1 of
 /// `docs/privacy.md`). Units: grid units. Before: the engine has fitted every user into the bound
-/// of each statistic, and the ledger has spent the price. Errors: opendp refuses to sample.
-/// Source: Lemma 3 of `docs/privacy.md`.
-pub fn add_noise(plan: &Plan, totals: ExactTotals, threads: usize) -> Result<NoisyTotals> {
-    let mut levels = totals.levels;
-    let mut tasks = Vec::new();
-    for (level, totals) in levels.iter_mut().enumerate() {
-        for (statistic, sums) in std::mem::take(&mut totals.sums).into_iter().enumerate() {
-            tasks.extend(chunks(sums).enumerate().map(|(n, sums)| (level, statistic, n, sums)));
+/// of each statistic, and the ledger has spent the price. Errors: σ is out of range, or the totals
+/// are none of this plan. Source: Lemma 3 of `docs/privacy.md`.
+pub fn add_noise(
+    plan: &Plan,
+    totals: ExactTotals,
+    key: RunKey,
+    threads: usize,
+) -> Result<NoisyTotals> {
+    let failed = |cause: &str| Error::environment(findings::mechanism_failed(cause));
+    if !fit(plan, &totals) {
+        return Err(failed("the totals are none of this plan"));
+    }
+    // Noised values go to columns of their own, so that no exact one is left where a chunk fails.
+    let mut columns: Vec<Vec<Column>> = Vec::new();
+    for (level, totals) in plan.levels.iter().zip(&totals.levels) {
+        let column = |statistic: &StatisticPlan| Column {
+            key: key.statistic(&level.file, statistic.kind.name()),
+            sigma: statistic.sigma,
+            width: statistic.width,
+            noisy: vec![0; totals.keys.len() * statistic.width],
+        };
+        columns.push(level.statistics.iter().map(column).collect());
+    }
+    let mut chunks = Vec::new();
+    for (columns, totals) in columns.iter_mut().zip(&totals.levels) {
+        for (column, sums) in columns.iter_mut().zip(&totals.sums) {
+            let numbers = CHUNK * column.width;
+            let noisy = column.noisy.chunks_mut(numbers);
+            let exact = totals.keys.chunks(CHUNK).zip(sums.chunks(numbers));
+            let (key, sigma) = (&column.key, column.sigma);
+            chunks.extend(noisy.zip(exact).map(|(noisy, (cells, totals))| Chunk {
+                key,
+                sigma,
+                cells,
+                totals,
+                noisy,
+            }));
         }
     }
-    // Each task is one run of a measurement, with noise of its own.
-    let next = AtomicUsize::new(0);
-    let (sender, receiver) = channel();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            let (sender, tasks, next) = (sender.clone(), &tasks, &next);
-            scope.spawn(move || {
-                while let Some((level, statistic, n, sums)) =
-                    tasks.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let sigma = plan.levels[*level].statistics[*statistic].sigma;
-                    let noisy = gaussian::release(sums, sigma);
-                    if sender.send((*level, *statistic, *n, noisy)).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    drop(sender);
-    let mut results: Vec<_> = receiver.into_iter().collect();
-    if results.len() < tasks.len() {
-        return Err(Error::environment(findings::mechanism_failed("a thread stopped")));
-    }
-    results.sort_by_key(|&(level, statistic, n, _)| (level, statistic, n));
-    let mut values: Vec<Vec<Vec<i64>>> =
-        plan.levels.iter().map(|level| vec![Vec::new(); level.statistics.len()]).collect();
-    for (level, statistic, _, noisy) in results {
-        let noisy = noisy.map_err(|e| Error::environment(findings::mechanism_failed(&e)))?;
-        values[level][statistic].extend(noisy);
-    }
-    let levels = levels.into_iter().zip(values).zip(&plan.levels).map(
+    noise_chunks(chunks, threads).map_err(|cause| failed(&cause))?;
+
+    let frozen = key.is_frozen();
+    let values = columns.into_iter().map(|columns| columns.into_iter().map(|c| c.noisy).collect());
+    let levels = totals.levels.into_iter().zip(values).zip(&plan.levels).map(
         |((LevelTotals { keys, .. }, values), level)| match level.selection {
             Selection::Public => NoisyLevel { keys, values },
             Selection::Threshold { threshold, .. } => {
@@ -92,17 +112,66 @@ pub fn add_noise(plan: &Plan, totals: ExactTotals, threads: usize) -> Result<Noi
             }
         },
     );
-    Ok(NoisyTotals { levels: levels.collect() })
+    Ok(NoisyTotals { levels: levels.collect(), frozen })
 }
 
-/// Cells of one run of the measurement: enough to keep all threads busy.
+/// Has each statistic a total for each cell, and is no cell there twice? The same cell would get
+/// the same noise.
+fn fit(plan: &Plan, totals: &ExactTotals) -> bool {
+    plan.levels.len() == totals.levels.len()
+        && plan.levels.iter().zip(&totals.levels).all(|(level, totals)| {
+            let whole = |(sums, plan): (&Vec<i64>, &StatisticPlan)| {
+                sums.len() == totals.keys.len() * plan.width
+            };
+            let sums = totals.sums.iter().zip(&level.statistics).all(whole);
+            // Public cells are a product of distinct values.
+            let distinct =
+                level.selection == Selection::Public || totals.keys.is_sorted_by(|a, b| a < b);
+            sums && distinct && totals.sums.len() == level.statistics.len()
+        })
+}
+
+/// One statistic: where its noise comes from, and its noised values.
+struct Column {
+    key: StatisticKey,
+    sigma: u64,
+    /// Numbers in each cell.
+    width: usize,
+    noisy: Vec<i64>,
+}
+
+/// Some cells of one statistic: one run of a measurement.
+struct Chunk<'a> {
+    key: &'a StatisticKey,
+    sigma: u64,
+    cells: &'a [CellKey],
+    totals: &'a [i64],
+    noisy: &'a mut [i64],
+}
+
+/// Cells of one run of a measurement: enough to keep all threads busy, and to make what the
+/// measurement itself costs small.
 const CHUNK: usize = 4096;
 
-fn chunks(sums: Vec<i64>) -> impl Iterator<Item = Vec<i64>> {
-    let mut rest = sums.into_iter();
-    std::iter::from_fn(move || {
-        let chunk: Vec<i64> = rest.by_ref().take(CHUNK).collect();
-        (!chunk.is_empty()).then_some(chunk)
+/// Noises every chunk. Threads take one after the other; opendp's objects stay in their thread.
+fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(), String> {
+    let queue = Mutex::new(chunks.into_iter());
+    let work = || {
+        loop {
+            // Nothing can panic under the lock.
+            let Some(chunk) = queue.lock().ok().and_then(|mut queue| queue.next()) else {
+                return Ok(());
+            };
+            let noisy = gaussian::release(chunk.key, chunk.cells, chunk.totals, chunk.sigma)?;
+            chunk.noisy.copy_from_slice(&noisy);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err("a thread stopped".to_owned()))
+        };
+        threads.into_iter().map(join).collect()
     })
 }
 

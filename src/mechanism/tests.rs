@@ -3,11 +3,11 @@
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::fixture::Market;
 use crate::mechanism::gaussian::opendp_conversion;
-use crate::mechanism::{add_noise, opendp_epsilon, select};
+use crate::mechanism::{RunKey, add_noise, opendp_epsilon, select};
 use crate::plan::{CellKey, KeyValue, Plan, Selection};
 use crate::privacy::{Delta, Epsilon, epsilon_held, epsilon_of, largest_loss};
 
-fn report(keys: &str, levels: &str) -> String {
+pub(super) fn report(keys: &str, levels: &str) -> String {
     format!(
         "levels = {levels}\nkeys = \"{keys}\"\ncells_max = 5\n\
          insights = [\"customers\", \"payments\", \"sales\"]\n\
@@ -15,8 +15,12 @@ fn report(keys: &str, levels: &str) -> String {
     )
 }
 
+fn system() -> RunKey {
+    RunKey::from_system().expect("random bits")
+}
+
 /// Totals of zero for every public cell.
-fn zeros(plan: &Plan) -> ExactTotals {
+pub(super) fn zeros(plan: &Plan) -> ExactTotals {
     let levels = plan.levels.iter().map(|level| {
         let keys = level.cells.public_keys(&plan.job).expect("public");
         let sums = vec![vec![0; keys.len()]; level.statistics.len()];
@@ -64,7 +68,7 @@ fn opendp_never_states_less_than_ours() {
 fn noise_has_its_mean_variance_and_tails() {
     let market = Market::new(&[]);
     let plan = market.plan(&[report("public", "[[\"merchant\", \"day\", \"hour\"]]")]);
-    let noisy = add_noise(&plan, zeros(&plan), 2).expect("draws");
+    let noisy = add_noise(&plan, zeros(&plan), system(), 2).expect("draws");
     for (statistic, values) in plan.levels[0].statistics.iter().zip(&noisy.levels[0].values) {
         let scaled: Vec<f64> = values.iter().map(|&v| v as f64 / statistic.sigma as f64).collect();
         let n = scaled.len() as f64;
@@ -85,7 +89,7 @@ fn noise_has_its_mean_variance_and_tails() {
 fn noise_is_independent_between_statistics_and_cells() {
     let market = Market::new(&[]);
     let plan = market.plan(&[report("public", "[[\"merchant\", \"day\", \"hour\"]]")]);
-    let noisy = add_noise(&plan, zeros(&plan), 2).expect("draws");
+    let noisy = add_noise(&plan, zeros(&plan), system(), 2).expect("draws");
     let columns: Vec<Vec<f64>> = plan.levels[0]
         .statistics
         .iter()
@@ -161,7 +165,7 @@ fn more_cells_than_a_chunk_come_back_in_their_order() {
         }
     }
     let keys = totals.levels[0].keys.clone();
-    let noisy = add_noise(&plan, totals, 3).expect("draws");
+    let noisy = add_noise(&plan, totals, system(), 3).expect("draws");
     assert_eq!(noisy.levels[0].keys, keys);
     for values in &noisy.levels[0].values {
         assert!(values.is_sorted());

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::plan::Plan;
+use crate::release::manifest::NOT_PRIVATE;
 
 /// A release being written, beside its final place. Removed when dropped.
 pub struct Draft {
@@ -126,6 +127,25 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
 /// Does `folder` hold the whole release of this plan: its manifest, with this job, population and
 /// price, and every file that the manifest names, unchanged? If so, the digest of the manifest.
 pub fn is_complete(folder: &Path, plan: &Plan) -> Option<String> {
+    Some(complete(folder, plan)?.0)
+}
+
+/// The digest that the ledger records of this release.
+///
+/// # Errors
+/// Refused: its noise came from a key of the tests. Environment: it is gone or changed.
+pub fn publishable(folder: &Path, plan: &Plan) -> Result<String> {
+    let job = &plan.job.id;
+    let missing = || Error::environment(findings::release_missing(job, folder));
+    let (digest, manifest) = complete(folder, plan).ok_or_else(missing)?;
+    if manifest.get(NOT_PRIVATE).is_some() {
+        return Err(Error::refused(findings::release_not_private(job, folder)));
+    }
+    Ok(digest)
+}
+
+/// The digest and the content of the manifest of a whole release.
+fn complete(folder: &Path, plan: &Plan) -> Option<(String, serde_json::Value)> {
     let path = folder.join("manifest.json");
     let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
     let same = manifest["job"]["digest"] == plan.job.digest
@@ -140,5 +160,6 @@ pub fn is_complete(folder: &Path, plan: &Plan) -> Option<String> {
         let digest = digest_of_file(&folder.join(name)).ok();
         !name.contains('/') && digest.as_deref() == file["sha256"].as_str()
     });
-    (unchanged && !files.is_empty()).then(|| digest_of_file(&path).ok()).flatten()
+    let digest = (unchanged && !files.is_empty()).then(|| digest_of_file(&path).ok()).flatten()?;
+    Some((digest, manifest))
 }

@@ -13,9 +13,17 @@ use crate::mechanism::opendp_epsilon;
 use crate::plan::{LevelPlan, Plan, Selection, StatisticPlan};
 use crate::privacy::{MuSquared, epsilon_held};
 
+/// The field that stands first in the manifest, and alone in the footers, of a release whose noise
+/// came from a key of the tests.
+pub(super) const NOT_PRIVATE: &str = "not_private";
+
+const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so there is no guarantee";
+
 /// The manifest of a release.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Manifest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_private: Option<&'static str>,
     manifest_version: u32,
     tool: String,
     job: JobEntry,
@@ -138,9 +146,10 @@ struct FileEntry {
 }
 
 impl Manifest {
-    pub(super) fn new(plan: &Plan) -> Result<Manifest> {
+    pub(super) fn new(plan: &Plan, is_private: bool) -> Result<Manifest> {
         let job = &plan.job;
         Ok(Manifest {
+            not_private: (!is_private).then_some(WARNING),
             manifest_version: 1,
             tool: concat!("discretail ", env!("CARGO_PKG_VERSION")).to_owned(),
             job: JobEntry {
@@ -174,6 +183,9 @@ impl Manifest {
 
     /// The guarantee as JSON, for the footer of every file.
     pub(super) fn guarantee(&self) -> String {
+        if let Some(warning) = self.not_private {
+            return serde_json::json!({ NOT_PRIVATE: warning }).to_string();
+        }
         serde_json::json!({
             "tool": self.tool,
             "job": self.job.id,

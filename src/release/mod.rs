@@ -5,7 +5,7 @@ mod manifest;
 mod tables;
 
 use folder::digest_of_file;
-pub use folder::{Draft, is_complete};
+pub use folder::{Draft, is_complete, publishable};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
@@ -14,12 +14,12 @@ use crate::estimate::Estimates;
 use crate::plan::Plan;
 
 /// Writes the tables and the manifest into a draft; nothing is visible at the release's folder
-/// until [`Draft::publish`].
+/// until [`Draft::publish`]. Estimates that are not private are marked so in every file.
 ///
 /// # Errors
 /// The disk is full or not writable.
 pub fn write(plan: &Plan, estimates: Estimates, draft: &Draft) -> Result<()> {
-    let mut manifest = Manifest::new(plan)?;
+    let mut manifest = Manifest::new(plan, estimates.is_private)?;
     for (level, table) in plan.levels.iter().zip(estimates.levels) {
         let name = format!("{}.parquet", level.file);
         let footer = manifest.guarantee();
