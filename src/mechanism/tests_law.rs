@@ -205,7 +205,9 @@ fn what_a_value_costs() {
         });
         let mut words = Counted(key.seed(&cells[0]).words(), 0);
         cost("  sampler alone, one stream", n, || {
-            (0..n).for_each(|_| drop(black_box(discrete_gaussian(&mut words, sigma))));
+            (0..n).for_each(|_| {
+                black_box(discrete_gaussian(&mut words, sigma));
+            });
         });
         println!("  words: {:.1} a value", words.1 as f64 / n as f64);
         let zeros = vec![0; 50_000];
@@ -215,7 +217,9 @@ fn what_a_value_costs() {
     cost("seeds", n, || cells.iter().for_each(|cell| drop(black_box(key.seed(cell)))));
     let seed = key.seed(&cells[0]);
     cost("first word of a stream", n, || {
-        (0..n).for_each(|_| drop(black_box(black_box(&seed).words().word())));
+        (0..n).for_each(|_| {
+            black_box(black_box(&seed).words().word());
+        });
     });
     cost("measurements", 1000, || (0..1000).for_each(|_| drop(black_box(make_opendp(1 << 20)))));
 }
