@@ -52,6 +52,10 @@ pub(super) struct Parameters {
     pub(super) mu: f64,
     pub(super) rho: f64,
     pub(super) threshold_delta: f64,
+    /// What of μ² is there because the noise is discrete; of manifests in Gaussian DP.
+    pub(super) discreteness_units: Option<String>,
+    /// ε that μ² gives at δ, at most `epsilon`; of manifests in Gaussian DP.
+    pub(super) epsilon_held: Option<f64>,
 }
 
 /// One mechanism.
@@ -63,6 +67,8 @@ pub(super) struct Event {
     pub(super) grid_units_per_unit: u64,
     pub(super) norm_bound: u64,
     pub(super) cell_cap: u64,
+    /// What one user can move, where the manifest says it: the norm bound.
+    pub(super) sensitivity: Option<u64>,
     pub(super) sigma: u64,
     pub(super) mu_squared_units: String,
     pub(super) threshold: Option<i64>,
