@@ -238,6 +238,19 @@ fn set_price(manifest: &mut Value, place: usize, price: u128) {
     let value = sum as f64 / 2f64.powi(60);
     manifest["parameters"]["mu"] = json!(value.sqrt());
     manifest["parameters"]["rho"] = json!(value / 2.0);
+    // Need not be there.
+    manifest["parameters"].as_object_mut().unwrap().remove("discreteness_units");
+}
+
+/// Half the norm bound of the first mechanism, which is even.
+fn halve_bound(manifest: &mut Value) {
+    let event = &mut manifest["mechanisms"][0];
+    let half = event["norm_bound"].as_u64().unwrap() / 2;
+    for key in ["norm_bound", "cell_cap", "sensitivity"] {
+        if event.get(key).is_some() {
+            event[key] = json!(half);
+        }
+    }
 }
 
 type ManifestChange = fn(&mut Value);
@@ -246,7 +259,12 @@ type ManifestChange = fn(&mut Value);
 const CLAIMS: [(&str, ManifestChange, &str, &str); 12] = [
     (
         "a smaller price of one mechanism",
-        |m| m["mechanisms"][0]["mu_squared_units"] = json!("4101379355194488"),
+        |m| {
+            m["mechanisms"][0]["mu_squared_units"] = {
+                let price = units(&m["mechanisms"][0]["mu_squared_units"]) - 1;
+                json!(price.to_string())
+            }
+        },
         "price",
         "ledger price",
     ),
@@ -262,29 +280,21 @@ const CLAIMS: [(&str, ManifestChange, &str, &str); 12] = [
         "price",
         "ledger price",
     ),
-    (
-        "another bound",
-        |m| {
-            m["mechanisms"][0]["norm_bound"] = json!(98_304);
-            m["mechanisms"][0]["cell_cap"] = json!(98_304);
-        },
-        "price",
-        "ledger price",
-    ),
+    ("another bound", halve_bound, "price", "ledger price"),
     (
         "another bound at its price",
         |m| {
-            // Half the norm costs a quarter: 4101379355194489 / 4, rounded up.
-            m["mechanisms"][0]["norm_bound"] = json!(98_304);
-            m["mechanisms"][0]["cell_cap"] = json!(98_304);
-            set_price(m, 0, 1_025_344_838_798_623);
+            halve_bound(m);
+            // Half the norm costs a quarter, rounded up.
+            let price = units(&m["mechanisms"][0]["mu_squared_units"]);
+            set_price(m, 0, price.div_ceil(4));
         },
         "footer",
         "footer ledger",
     ),
     (
         "more noise than there is",
-        |m| m["mechanisms"][0]["sigma"] = json!(6_592_742),
+        |m| m["mechanisms"][0]["sigma"] = json!(m["mechanisms"][0]["sigma"].as_u64().unwrap() * 2),
         "lattice price",
         "lattice ledger price",
     ),
@@ -296,7 +306,10 @@ const CLAIMS: [(&str, ManifestChange, &str, &str); 12] = [
     ),
     (
         "a lower threshold",
-        |m| m["mechanisms"][9]["threshold"] = json!(11_000_000),
+        |m| {
+            m["mechanisms"][9]["threshold"] =
+                json!(m["mechanisms"][9]["threshold"].as_i64().unwrap() * 9 / 10)
+        },
         "guarantee",
         "guarantee ledger",
     ),
