@@ -48,21 +48,28 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     let terms = terms_of(plan)?;
 
     // A job that was released before is answered without a look at its payments.
-    let known = earlier(plan, &terms)?;
-    if let Some(published @ Reservation::Published { .. }) = known {
-        return released_before(plan, &terms, published, &folder);
+    match earlier(plan, &terms)? {
+        Some(published @ Reservation::Published { .. }) => {
+            return released_before(plan, &terms, published, &folder);
+        }
+        None if folder.exists() && !args.force => {
+            return Err(Error::invalid(findings::release_exists(&folder)));
+        }
+        Some(spent) => {
+            let _hold = Hold::take(&job.ledger.file, &job.id)?;
+            let known = earlier(plan, &terms)?.unwrap_or(spent);
+            return released_before(plan, &terms, known, &folder);
+        }
+        None => {}
     }
-    if known.is_none() && folder.exists() && !args.force {
-        return Err(Error::invalid(findings::release_exists(&folder)));
-    }
+    let scan = Scan::open(plan)?;
+    let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
+    drop(scan);
     let _hold = Hold::take(&job.ledger.file, &job.id)?;
     // What another run did before this one had the job to itself.
     if let Some(known) = earlier(plan, &terms)? {
         return released_before(plan, &terms, known, &folder);
     }
-    let scan = Scan::open(plan)?;
-    let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
-    drop(scan);
 
     let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
     let reservation = ledger.reserve(&request(plan))?;

@@ -114,10 +114,12 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    while turns.load(SeqCst) < 400 {
+                    while turns.load(SeqCst) < 2000 {
                         let Ok(_hold) = Hold::take(&ledger, "a") else { continue };
                         assert_eq!(inside.fetch_add(1, SeqCst), 0);
                         turns.fetch_add(1, SeqCst);
+                        // Long enough for another to come, if one can.
+                        std::thread::sleep(std::time::Duration::from_micros(100));
                         inside.fetch_sub(1, SeqCst);
                     }
                 });

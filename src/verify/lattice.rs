@@ -230,6 +230,10 @@ impl<'a> Column<'a> {
         let Some(event) = event else { return };
         let half = Z95 * event.sigma as f64 / event.grid_units_per_unit as f64;
         let exact = event.grid_units_per_unit == 1;
+        // The interval is whole grid units, then rounded outward; a rounded value is off by half.
+        let step = 1.0 / event.grid_units_per_unit as f64;
+        let (below, above) = if exact { (0.0, 1.0) } else { (0.5, 1.5 + step) };
+        let room = CLOSE * (1.0 + half);
         let [values, lows, highs] = self.money();
         for (row, place) in self.rows() {
             let (Some(value), Some(low), Some(high)) = (values[row], lows[row], highs[row]) else {
@@ -237,10 +241,9 @@ impl<'a> Column<'a> {
                 continue;
             };
             *if exact { &mut seen.on_grid } else { &mut seen.rounded } += 1;
-            // The interval is rounded outward, and a rounded value adds half a unit.
             let near = |distance: i128| {
                 let over = distance as f64 - half;
-                if exact { (0.0..=1.0).contains(&over) } else { (-0.6..=1.6).contains(&over) }
+                (-below - room..=above + room).contains(&over)
             };
             if !(near(value - low) && near(high - value)) {
                 faults.add(place, "`sales`' interval is not that of its noise".to_owned());

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde::Deserialize;
+use chrono::NaiveDate;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// What the checks need of manifest.json.
@@ -32,8 +34,8 @@ pub(super) struct Job {
     pub(super) digest: String,
     pub(super) recipient: String,
     pub(super) population: String,
-    pub(super) first_day: day::Day,
-    pub(super) last_day: day::Day,
+    pub(super) first_day: Day,
+    pub(super) last_day: Day,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +52,10 @@ pub(super) struct Parameters {
     pub(super) mu: f64,
     pub(super) rho: f64,
     pub(super) threshold_delta: f64,
+    /// What of μ² is there because the noise is discrete; of manifests in Gaussian DP.
+    pub(super) discreteness_units: Option<String>,
+    /// ε that μ² gives at δ, at most `epsilon`; of manifests in Gaussian DP.
+    pub(super) epsilon_held: Option<f64>,
 }
 
 /// One mechanism.
@@ -61,6 +67,8 @@ pub(super) struct Event {
     pub(super) grid_units_per_unit: u64,
     pub(super) norm_bound: u64,
     pub(super) cell_cap: u64,
+    /// What one user can move, where the manifest says it: the norm bound.
+    pub(super) sensitivity: Option<u64>,
     pub(super) sigma: u64,
     pub(super) mu_squared_units: String,
     pub(super) threshold: Option<i64>,
@@ -161,20 +169,14 @@ impl Manifest {
     }
 }
 
-/// Days as the manifest writes them.
-pub(super) mod day {
-    use chrono::NaiveDate;
-    use serde::{Deserialize, Deserializer, de::Error};
+/// A calendar day as the manifest writes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Day(pub(super) NaiveDate);
 
-    /// A calendar day.
-    #[derive(Clone, Copy, Debug)]
-    pub(in crate::verify) struct Day(pub(in crate::verify) NaiveDate);
-
-    impl<'de> Deserialize<'de> for Day {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let text = String::deserialize(deserializer)?;
-            let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d");
-            day.map(Day).map_err(|_| D::Error::custom("a day must be YYYY-MM-DD"))
-        }
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d");
+        day.map(Day).map_err(|_| D::Error::custom("a day must be YYYY-MM-DD"))
     }
 }

@@ -1,7 +1,7 @@
 //! The price of a release, computed anew from its manifest.
 //!
 //! A second way to the numbers of `docs/privacy.md`: μ² by multiplication and search where the
-//! plan divides, the conversion by an integral, tails by a continued fraction.
+//! plan divides, the conversion by a search over another variable, tails by a continued fraction.
 //! All that depends on how losses are counted is in this file.
 
 use super::manifest::{Event, Manifest};
@@ -15,15 +15,67 @@ const DELTA_UNITS: f64 = 1e18;
 /// Room for the last digits of floats that are there for reading only; budgets are integers.
 const READING: f64 = 1e-12;
 
+/// Room for the errors of the conversions here, as a part of δ; their tests hold them to a fifth of it.
+const CONVERSION: f64 = 1e-8;
+
+/// How a release counts its losses, by the `variant` of its manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accounting {
+    /// μ² = C²/σ², converted by way of ρ = μ²/2.
+    Concentrated,
+    /// μ² = C²/(σ² − 16), as of real noise that was rounded at random; the Gaussian curve.
+    Gaussian,
+}
+
+impl Accounting {
+    fn of(manifest: &Manifest) -> Option<Accounting> {
+        let named = |name: &str| manifest.variant.starts_with(name);
+        if named("zero-concentrated differential privacy") {
+            Some(Accounting::Concentrated)
+        } else if named("Gaussian differential privacy") {
+            Some(Accounting::Gaussian)
+        } else {
+            None
+        }
+    }
+
+    /// What the grid takes from the variance that protects, in grid units squared.
+    fn lost_variance(self) -> u128 {
+        match self {
+            Accounting::Concentrated => 0,
+            Accounting::Gaussian => 16,
+        }
+    }
+
+    /// The δ that is needed at ε.
+    fn delta(self, mu_squared: f64, epsilon: f64) -> f64 {
+        match self {
+            Accounting::Concentrated => zcdp_delta(mu_squared / 2.0, epsilon),
+            Accounting::Gaussian => gaussian_delta(mu_squared.sqrt(), epsilon),
+        }
+    }
+}
+
 /// Which μ² are not those of their bounds and noise, and which sums are not sums.
 pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
-    let mut faults: Vec<String> = manifest.mechanisms.iter().filter_map(event_fault).collect();
+    let Some(accounting) = Accounting::of(manifest) else {
+        return vec![format!("this program knows nothing of `{}`", manifest.variant)];
+    };
+    let lost = accounting.lost_variance();
+    let events = &manifest.mechanisms;
+    let mut faults: Vec<String> = events.iter().filter_map(|e| event_fault(e, lost)).collect();
     let claimed = &manifest.parameters;
-    let sum = manifest
-        .mechanisms
-        .iter()
-        .try_fold(0u128, |sum, event| sum.checked_add(units(event.norm_bound, event.sigma)?));
-    match sum {
+    let sum = |lost: u128| {
+        let price = |event: &Event| units(event.norm_bound, event.sigma, lost);
+        events.iter().try_fold(0u128, |sum, event| sum.checked_add(price(event)?))
+    };
+    if let (Some(discrete), Some(whole), Some(real)) =
+        (&claimed.discreteness_units, sum(lost), sum(0))
+        && *discrete != (whole - real).to_string()
+    {
+        faults.push(format!("the grid costs {} of these units, not {discrete}", whole - real));
+    }
+    match sum(lost) {
         Some(sum) if claimed.mu_squared_units == sum.to_string() => {
             let value = sum as f64 / (1u64 << FRACTION_BITS) as f64;
             faults.extend(reading("mu", claimed.mu, value.sqrt()));
@@ -58,26 +110,28 @@ pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
         faults.push("epsilon, delta or mu^2 is no number in its range".to_owned());
         return faults;
     };
-    if !manifest.variant.starts_with("Gaussian differential privacy") {
+    let Some(accounting) = Accounting::of(manifest) else {
         faults.push(format!("this program knows nothing of `{}`", manifest.variant));
         return faults;
-    }
+    };
     let mu_squared = mu_squared as f64 / (1u64 << FRACTION_BITS) as f64;
     // Lemma 4: thresholds cost δ_T, and ε by −ln(1 − δ_T) for a user who is removed.
-    let epsilon = claimed.epsilon + (-claimed.threshold_delta).ln_1p();
     let left = claimed.delta - claimed.threshold_delta;
-    // The integral is good to ten digits.
-    let needed = gaussian_delta(mu_squared.sqrt(), epsilon) * (1.0 - 1e-9);
-    if needed > left || needed.is_nan() || left.is_nan() {
-        faults.push(format!(
-            "at epsilon {} the noise needs delta {needed:.3e}, but {left:.3e} is left for it",
-            claimed.epsilon
-        ));
+    for epsilon in [Some(claimed.epsilon), claimed.epsilon_held].into_iter().flatten() {
+        let reduced = epsilon + (-claimed.threshold_delta).ln_1p();
+        let needed = accounting.delta(mu_squared, reduced);
+        // A claim may be the very ε of a search, so the last digits of δ need room.
+        let most = left * (1.0 + CONVERSION);
+        if needed > most || needed.is_nan() || most.is_nan() {
+            faults.push(format!(
+                "at epsilon {epsilon} the noise needs delta {needed:.6e}, but {left:.6e} is left"
+            ));
+        }
     }
     faults
 }
 
-fn event_fault(event: &Event) -> Option<String> {
+fn event_fault(event: &Event, lost_variance: u128) -> Option<String> {
     let what = format!("`{}` of `{}`", event.statistic, event.file);
     if !event.mechanism.starts_with("discrete Gaussian") {
         return Some(format!("{what}: this program cannot price `{}`", event.mechanism));
@@ -85,7 +139,10 @@ fn event_fault(event: &Event) -> Option<String> {
     if event.cell_cap == 0 || event.cell_cap > event.norm_bound {
         return Some(format!("{what}: the cell cap is not within the norm bound"));
     }
-    let Some(price) = units(event.norm_bound, event.sigma) else {
+    if event.sensitivity.is_some_and(|sensitivity| sensitivity != event.norm_bound) {
+        return Some(format!("{what}: the sensitivity is not the norm bound"));
+    }
+    let Some(price) = units(event.norm_bound, event.sigma, lost_variance) else {
         return Some(format!("{what}: no noise"));
     };
     (event.mu_squared_units != price.to_string()).then(|| {
@@ -110,16 +167,16 @@ fn threshold_fault(event: &Event) -> Option<String> {
     // The discrete law's tail at n is at most the normal law's at n − 1.
     let distance = threshold as f64 - most as f64 - 1.0;
     let shown = f64::from(cells) * upper_tail(distance / event.sigma as f64);
-    (shown > delta || delta.is_nan()).then(|| {
+    (shown > delta || shown.is_nan() || delta.is_nan()).then(|| {
         format!("`{}`: its threshold lets {shown:.3e} through, more than {delta:.3e}", event.file)
     })
 }
 
-/// The least number u of units of 2⁻⁶⁰ with u·(σ² − 16) ≥ C²·2⁶⁰ (Lemma 3); `None` without noise.
-fn units(norm: u64, sigma: u64) -> Option<u128> {
+/// The least number u of units of 2⁻⁶⁰ with u·(σ² − lost) ≥ C²·2⁶⁰; `None` without noise.
+fn units(norm: u64, sigma: u64, lost: u128) -> Option<u128> {
     let square = |x: u64| u128::from(x) * u128::from(x);
-    let variance = square(sigma).checked_sub(16)?;
     let wanted = product(square(norm), 1 << FRACTION_BITS);
+    let variance = square(sigma).checked_sub(lost)?;
     let enough = |units: u128| product(units, variance) >= wanted;
     let (mut low, mut high) = (0u128, 1u128 << 120);
     if !enough(high) {
@@ -155,27 +212,56 @@ fn delta_units(delta: f64) -> Option<u64> {
     [near, near.saturating_sub(1), near + 1].into_iter().find(same)
 }
 
-/// δ of μ-Gaussian-DP at ε: φ(a) ∫ e^(−t²/2) e^(−at) (1 − e^(−μt)) dt over t > 0, with
-/// a = ε/μ − μ/2; the difference of two normal tails, so that nothing cancels. Simpson's rule.
-fn gaussian_delta(mu: f64, epsilon: f64) -> f64 {
-    const STEPS: u32 = 8000;
-    let a = epsilon / mu - mu / 2.0;
-    // Beyond, the integrand is below e^-40 of its largest.
-    let end = 40.0 / a.max(1.0);
-    let value = |t: f64| (-t * t / 2.0 - a * t).exp() * -(-mu * t).exp_m1();
-    let step = end / f64::from(STEPS);
-    let weight = |n: u32| if n == 0 || n == STEPS { 1.0 } else { 2.0 + 2.0 * f64::from(n % 2) };
-    let sum: f64 = (0..=STEPS).map(|n| weight(n) * value(f64::from(n) * step)).sum();
-    (-a * a / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum * step / 3.0
+/// An upper bound on δ at ε for ρ-zCDP: the least of e^((α−1)(αρ−ε)) / (α−1) · (1 − 1/α)^α over
+/// α = 1 + e^t (Canonne, Kamath and Steinke 2020, Proposition 12). Every α is valid.
+fn zcdp_delta(rho: f64, epsilon: f64) -> f64 {
+    let log = |t: f64| {
+        let alpha = 1.0 + t.exp();
+        (alpha - 1.0) * (alpha * rho - epsilon) - t - alpha * (1.0 / (alpha - 1.0)).ln_1p()
+    };
+    let points = (-400..=600).map(|step| f64::from(step) / 20.0);
+    let best = points.min_by(|a, b| log(*a).total_cmp(&log(*b))).unwrap_or_default();
+    let (mut low, mut high) = (best - 0.05, best + 0.05);
+    for _ in 0..100 {
+        let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+        if log(a) < log(b) { high = b } else { low = a }
+    }
+    log(low).exp()
 }
 
-/// P[N(0,1) ≥ x] for x ≥ 2 by its continued fraction; 1, which is safe, below.
+/// δ at ε of μ-Gaussian DP: Q(a) − e^ε Q(b) with a = ε/μ − μ/2, b = ε/μ + μ/2 (Balle and Wang 2018,
+/// Theorem 8). As e^ε φ(b) = φ(a), it is φ(a) times a difference of Mills ratios.
+fn gaussian_delta(mu: f64, epsilon: f64) -> f64 {
+    let (a, b) = (epsilon / mu - mu / 2.0, epsilon / mu + mu / 2.0);
+    density(a) * (mills(a) - mills(b))
+}
+
+/// P[N(0,1) ≥ x].
 fn upper_tail(x: f64) -> f64 {
-    if x < 2.0 || x.is_nan() {
-        return 1.0;
+    if x < 0.0 { 1.0 - upper_tail(-x) } else { density(x) * mills(x) }
+}
+
+/// The normal density.
+fn density(x: f64) -> f64 {
+    (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+/// P[N(0,1) ≥ x] / φ(x): by its continued fraction far out, by the power series of the rest near
+/// the middle, by symmetry on the left.
+fn mills(x: f64) -> f64 {
+    if x < 0.0 {
+        return 1.0 / density(x) - mills(-x);
     }
-    let fraction = (1..=200).rev().fold(x, |rest, step| x + f64::from(step) / rest);
-    (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() / fraction
+    if x >= 3.0 {
+        return 1.0 / (1..=200).rev().fold(x, |rest, step| x + f64::from(step) / rest);
+    }
+    // Φ(x) − 1/2 = φ(x) · (x + x³/3 + x⁵/(3·5) + ...)
+    let (mut term, mut sum) = (x, x);
+    for step in 1..100 {
+        term *= x * x / f64::from(2 * step + 1);
+        sum += term;
+    }
+    0.5 / density(x) - sum
 }
 
 /// A float that says again what the integers say.
@@ -188,19 +274,24 @@ fn reading(name: &str, claimed: f64, value: f64) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// By Python's integers: -(-(c*c << 60) // (s*s - 16)).
+    /// By Python's integers: -(-(c*c << 60) // (s*s - lost)).
     #[test]
     fn prices_are_exact() {
-        for (norm, sigma, price) in [
-            (1, 5, 128_102_389_400_760_776),
-            (196_608, 3_296_371, 4_101_379_355_200_528),
-            (30_000, 502_987, 4_101_367_900_778_468),
-            ((1 << 48) - 1, (1 << 52) - 1, 4_503_599_627_370_467),
+        for (norm, sigma, lost, price) in [
+            (1, 1, 0, 1 << 60),
+            (1, 2, 0, 1 << 58),
+            (1, 3, 0, 128_102_389_400_760_776),
+            (196_608, 3_296_371, 0, 4_101_379_355_194_489),
+            (30_000, 502_987, 0, 4_101_367_900_519_089),
+            ((1 << 48) - 1, (1 << 52) - 1, 0, 4_503_599_627_370_467),
+            (1, 5, 16, 128_102_389_400_760_776),
+            (196_608, 3_296_371, 16, 4_101_379_355_200_528),
         ] {
-            assert_eq!(units(norm, sigma), Some(price), "{norm} {sigma}");
+            assert_eq!(units(norm, sigma, lost), Some(price), "{norm} {sigma} {lost}");
         }
-        assert_eq!(units(1, 4), None);
-        assert_eq!(units(1, 0), None);
+        for (sigma, lost) in [(0, 0), (4, 16), (3, 16)] {
+            assert_eq!(units(1, sigma, lost), None);
+        }
     }
 
     #[test]
@@ -214,25 +305,47 @@ mod tests {
     #[test]
     fn tails_are_the_normal_ones() {
         for (x, tail) in [
+            (-3.0, 0.998_650_101_968_369_9),
+            (0.0, 0.5),
+            (1.9, 0.028_716_559_816_001_8),
             (2.0, 0.022_750_131_948_179_21),
+            (2.5, 0.006_209_665_325_776_135),
+            (3.0, 0.001_349_898_031_630_094_5),
             (5.0, 2.866_515_718_791_939e-7),
             (8.0, 6.220_960_574_271_784e-16),
         ] {
             assert!((upper_tail(x) / tail - 1.0).abs() < 1e-12, "{x}: {}", upper_tail(x));
         }
-        for x in [1.9, f64::NAN, f64::NEG_INFINITY] {
-            assert!(upper_tail(x) >= 1.0);
+        assert!(upper_tail(-1e18) >= 1.0 && upper_tail(f64::NAN).is_nan());
+    }
+
+    /// mpmath 1.3, mp.dps = 40: Q(e/m-m/2) - exp(e)*Q(e/m+m/2) with Q(x) = erfc(x/sqrt(2))/2
+    #[test]
+    fn the_gaussian_curve_is_the_known_one() {
+        for (epsilon, mu, delta) in [
+            (1.0, 0.2, 1.754_633_331_896_232_7e-8),
+            (1.0, 0.236, 9.403_388_888_085_44e-7),
+            (1e-6, 1e-5, 3.509_355_066_707_848e-6),
+            (20.0, 4.0, 7.289_775_286_878_226e-4),
+            (0.1, 3.0, 0.859_586_379_215_022_9),
+            (8.0, 1.5, 5.336_763_400_246_518e-7),
+        ] {
+            let own = gaussian_delta(mu, epsilon);
+            assert!((own / delta - 1.0).abs() < CONVERSION / 5.0, "{epsilon} {mu}: {own}");
         }
     }
 
-    /// Two ways to one number: the integral here, scaled tails in `privacy`.
+    /// mpmath 1.3, mp.dps = 40: the same formula at the root of its derivative.
     #[test]
-    fn conversion_agrees_with_the_plan() {
-        for (mu_squared, epsilon) in [(0.0462, 1.0), (0.001, 0.1), (2.0, 8.0), (0.45, 4.0)] {
-            let mu = crate::privacy::MuSquared::floor_from(mu_squared).mu_up();
-            let plan = crate::privacy::delta_of(mu, epsilon);
-            let own = gaussian_delta(mu_squared.sqrt(), epsilon);
-            assert!((own / plan - 1.0).abs() < 1e-9, "{mu_squared} {epsilon}: {own} {plan}");
+    fn the_concentrated_conversion_is_the_known_one() {
+        for (mu_squared, epsilon, delta) in [
+            (0.0462, 1.0, 5.435_807_834_865_11e-7),
+            (0.001, 0.1, 2.489_151_938_412_919e-5),
+            (2.0, 8.0, 4.345_341_516_648_45e-7),
+            (0.45, 4.0, 5.426_267_692_268_03e-9),
+        ] {
+            let own = zcdp_delta(mu_squared / 2.0, epsilon);
+            assert!((own / delta - 1.0).abs() < CONVERSION / 5.0, "{mu_squared} {epsilon}: {own}");
         }
     }
 

@@ -151,3 +151,20 @@ fn value_fault(insight: &str, field: &Field) -> Option<String> {
     }
     (!right).then(|| format!("`{name}` is {found}, or has no currency"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::INSIGHTS;
+    use crate::job::{Insight, StatisticKind};
+
+    /// Written down twice on purpose; this keeps the two from drifting apart.
+    #[test]
+    fn insights_are_those_of_jobs() {
+        let jobs = Insight::ALL.map(|insight| {
+            let needs: Vec<&str> =
+                insight.statistics().iter().copied().map(StatisticKind::name).collect();
+            (insight.name(), needs)
+        });
+        assert_eq!(INSIGHTS.map(|(name, needs)| (name, needs.to_vec())), jobs);
+    }
+}

@@ -285,6 +285,7 @@ fn a_dead_run_is_voided() {
 struct Disk(PathBuf);
 
 impl Disk {
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn mount(folder: &Path, size: &str) -> Option<Disk> {
         std::fs::create_dir_all(folder).unwrap();
         let mut mount = Command::new("mount");

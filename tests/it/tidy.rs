@@ -124,6 +124,18 @@ fn stations_use_only_earlier_ones() {
     }
 }
 
+/// Else a mistake in the plan's arithmetic would be confirmed by itself.
+#[test]
+fn verify_shares_no_arithmetic_with_what_it_checks() {
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("src/verify/")) {
+        for used in code(text).split("crate::").skip(1) {
+            let used = used.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+            let allowed = ["error", "findings", "ledger"].contains(&used);
+            assert!(allowed, "{name} uses `crate::{used}`");
+        }
+    }
+}
+
 #[test]
 fn only_the_mechanism_knows_opendp_and_only_the_console_prints() {
     for (name, text) in sources().iter().filter(|(name, _)| !is_test(name)) {

@@ -238,7 +238,109 @@ fn set_price(manifest: &mut Value, place: usize, price: u128) {
     let value = sum as f64 / 2f64.powi(60);
     manifest["parameters"]["mu"] = json!(value.sqrt());
     manifest["parameters"]["rho"] = json!(value / 2.0);
+    // Need not be there.
+    manifest["parameters"].as_object_mut().unwrap().remove("discreteness_units");
 }
+
+/// Half the norm bound of the first mechanism, which is even.
+fn halve_bound(manifest: &mut Value) {
+    let event = &mut manifest["mechanisms"][0];
+    let half = event["norm_bound"].as_u64().unwrap() / 2;
+    for key in ["norm_bound", "cell_cap", "sensitivity"] {
+        if event.get(key).is_some() {
+            event[key] = json!(half);
+        }
+    }
+}
+
+type ManifestChange = fn(&mut Value);
+
+/// A claim, and the checks that find it without and with the ledger.
+const CLAIMS: [(&str, ManifestChange, &str, &str); 12] = [
+    (
+        "a smaller price of one mechanism",
+        |m| {
+            m["mechanisms"][0]["mu_squared_units"] = {
+                let price = units(&m["mechanisms"][0]["mu_squared_units"]) - 1;
+                json!(price.to_string())
+            }
+        },
+        "price",
+        "ledger price",
+    ),
+    (
+        "a smaller price with its sums",
+        |m| set_price(m, 0, 1),
+        "footer price",
+        "footer ledger price",
+    ),
+    (
+        "a smaller sum",
+        |m| m["parameters"]["mu_squared_units"] = json!("1"),
+        "price",
+        "ledger price",
+    ),
+    ("another bound", halve_bound, "price", "ledger price"),
+    (
+        "another bound at its price",
+        |m| {
+            halve_bound(m);
+            // Half the norm costs a quarter, rounded up.
+            let price = units(&m["mechanisms"][0]["mu_squared_units"]);
+            set_price(m, 0, price.div_ceil(4));
+        },
+        "footer",
+        "footer ledger",
+    ),
+    (
+        "more noise than there is",
+        |m| m["mechanisms"][0]["sigma"] = json!(m["mechanisms"][0]["sigma"].as_u64().unwrap() * 2),
+        "lattice price",
+        "lattice ledger price",
+    ),
+    (
+        "a smaller epsilon",
+        |m| m["parameters"]["epsilon"] = json!(0.9),
+        "footer guarantee",
+        "footer guarantee ledger",
+    ),
+    (
+        "a lower threshold",
+        |m| {
+            m["mechanisms"][9]["threshold"] =
+                json!(m["mechanisms"][9]["threshold"].as_i64().unwrap() * 9 / 10)
+        },
+        "guarantee",
+        "guarantee ledger",
+    ),
+    (
+        "no delta for thresholds",
+        |m| m["parameters"]["threshold_delta"] = json!(0.0),
+        "price",
+        "ledger price",
+    ),
+    (
+        "private keys called public",
+        |m| m["key_sets"][3]["selection"] = json!("public"),
+        "manifest price",
+        "ledger manifest price",
+    ),
+    (
+        "a mechanism left out",
+        |m| {
+            set_price(m, 0, 0);
+            m["mechanisms"].as_array_mut().unwrap().remove(0);
+        },
+        "footer schema",
+        "footer ledger schema",
+    ),
+    (
+        "another mechanism",
+        |m| m["mechanisms"][0]["mechanism"] = json!("none"),
+        "price",
+        "ledger price",
+    ),
+];
 
 /// Claims in the manifest, each with the checks that find it without and with the ledger. The
 /// footers stay, so `footer` finds what they say too.
@@ -246,93 +348,7 @@ fn set_price(manifest: &mut Value, place: usize, price: u128) {
 fn false_claims_are_found() {
     let workshop = released();
     let ledger = workshop.path("ledger.sqlite");
-    type Change = fn(&mut Value);
-    let cases: [(&str, Change, &str, &str); 12] = [
-        (
-            "a smaller price of one mechanism",
-            |m| m["mechanisms"][0]["mu_squared_units"] = json!("4101379355194488"),
-            "price",
-            "ledger price",
-        ),
-        (
-            "a smaller price with its sums",
-            |m| set_price(m, 0, 1),
-            "footer price",
-            "footer ledger price",
-        ),
-        (
-            "a smaller sum",
-            |m| m["parameters"]["mu_squared_units"] = json!("1"),
-            "price",
-            "ledger price",
-        ),
-        (
-            "another bound",
-            |m| {
-                m["mechanisms"][0]["norm_bound"] = json!(98_304);
-                m["mechanisms"][0]["cell_cap"] = json!(98_304);
-            },
-            "price",
-            "ledger price",
-        ),
-        (
-            "another bound at its price",
-            |m| {
-                // Half the norm costs a quarter: 4101379355194489 / 4, rounded up.
-                m["mechanisms"][0]["norm_bound"] = json!(98_304);
-                m["mechanisms"][0]["cell_cap"] = json!(98_304);
-                set_price(m, 0, 1_025_344_838_798_623);
-            },
-            "footer",
-            "footer ledger",
-        ),
-        (
-            "more noise than there is",
-            |m| m["mechanisms"][0]["sigma"] = json!(6_592_742),
-            "lattice price",
-            "lattice ledger price",
-        ),
-        (
-            "a smaller epsilon",
-            |m| m["parameters"]["epsilon"] = json!(0.9),
-            "footer guarantee",
-            "footer guarantee ledger",
-        ),
-        (
-            "a lower threshold",
-            |m| m["mechanisms"][9]["threshold"] = json!(11_000_000),
-            "guarantee",
-            "guarantee ledger",
-        ),
-        (
-            "no delta for thresholds",
-            |m| m["parameters"]["threshold_delta"] = json!(0.0),
-            "price",
-            "ledger price",
-        ),
-        (
-            "private keys called public",
-            |m| m["key_sets"][3]["selection"] = json!("public"),
-            "manifest price",
-            "ledger manifest price",
-        ),
-        (
-            "a mechanism left out",
-            |m| {
-                set_price(m, 0, 0);
-                m["mechanisms"].as_array_mut().unwrap().remove(0);
-            },
-            "footer schema",
-            "footer ledger schema",
-        ),
-        (
-            "another mechanism",
-            |m| m["mechanisms"][0]["mechanism"] = json!("none"),
-            "price",
-            "ledger price",
-        ),
-    ];
-    for (name, change, alone, with_ledger) in cases {
+    for (name, change, alone, with_ledger) in CLAIMS {
         let copy = Copy::of(&workshop);
         copy.manifest(change);
         for (ledger, wanted) in [(None, alone), (Some(&*ledger), with_ledger)] {
@@ -375,6 +391,107 @@ fn rows(batch: &RecordBatch, order: &[u32]) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns.collect()).unwrap()
 }
 
+/// With noise below 2^16 cents the grid is finer than a cent, and the table rounds.
+#[test]
+fn rounded_money_is_told_and_no_fault() {
+    let workshop = Workshop::new();
+    for bound in ["35.00", "20.00", "5.00", "0.50", "0.01"] {
+        let id = format!("cents-{bound}");
+        let job = JOB.replace("sales = \"500.00\"", &format!("sales = \"{bound}\""));
+        let job = job.replace("epsilon_max = \"4\"", "epsilon_max = \"20\"");
+        workshop.text("job.toml", &job.replace("\"test\"", &format!("\"{id}\"")));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let folder = workshop.path("releases").join(&id);
+        let verification = verify(&folder, Some(&workshop.path("ledger.sqlite"))).unwrap();
+        assert!(verification.held(), "{bound}: {verification:?}");
+        let told = verification.checks.iter().any(|check| {
+            matches!(&check.outcome, Outcome::Held(text) if text.contains("14 rounded to minor"))
+        });
+        assert!(told, "{bound}: {verification:?}");
+    }
+}
+
+const WEEKLY: &str = "market.region-week.parquet";
+
+type TableChange = fn(RecordBatch) -> RecordBatch;
+
+/// A table, what a forger does to it, and what is found.
+const FORGERIES: [(&str, &str, TableChange, &str); 14] = [
+    ("nothing", WEEKLY, |b| b, ""),
+    (
+        "off the grid",
+        WEEKLY,
+        |b| with_float(&b, "customers", |x| x + 1.0 / 131_072.0),
+        "`customers` is not on its grid of 1/65536",
+    ),
+    ("no number", WEEKLY, |b| with_float(&b, "payments", |_| f64::NAN), "on its grid"),
+    (
+        "an interval too narrow",
+        WEEKLY,
+        |b| with_float(&b, "customers_low", |x| x + 1.0),
+        "`customers`'s interval is not that of its noise",
+    ),
+    ("money off", WEEKLY, |b| with_money(&b, "sales", 2), "`sales`' interval"),
+    ("a narrow interval", WEEKLY, |b| with_money(&b, "sales_high", -2), "`sales`' interval"),
+    (
+        "a dearer average",
+        "market.all.parquet",
+        |b| with_money(&b, "average_ticket", 3),
+        "`average_ticket` is not sales per payment",
+    ),
+    ("a row twice", WEEKLY, |b| rows(&b, &[0, 0, 1, 2]), "out of order, or there twice"),
+    ("other order", WEEKLY, |b| rows(&b, &[1, 0, 2, 3]), "out of order, or there twice"),
+    ("no rows", WEEKLY, |b| b.slice(0, 0), "it has no rows"),
+    (
+        "a week of another year",
+        WEEKLY,
+        |b| {
+            let weeks = b.column_by_name("week").unwrap().as_primitive::<Date32Type>();
+            let weeks = weeks.iter().map(|week| week.map(|week| week + 7 * 52));
+            replaced(&b, "week", Arc::new(weeks.collect::<Date32Array>()))
+        },
+        "`week` is outside the job's period",
+    ),
+    (
+        "a Tuesday",
+        WEEKLY,
+        |b| {
+            let weeks = b.column_by_name("week").unwrap().as_primitive::<Date32Type>();
+            let weeks = weeks.iter().map(|week| week.map(|week| week + 1));
+            replaced(&b, "week", Arc::new(weeks.collect::<Date32Array>()))
+        },
+        "`week` is outside the job's period",
+    ),
+    (
+        "a count of whole numbers",
+        WEEKLY,
+        |b| {
+            let at = b.schema().index_of("customers").unwrap();
+            let mut fields: Vec<Field> =
+                b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+            fields[at] = Field::new("customers", DataType::Int64, false);
+            let mut columns = b.columns().to_vec();
+            columns[at] = arrow::compute::cast(&columns[at], &DataType::Int64).unwrap();
+            RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+        },
+        "`customers` is Int64",
+    ),
+    (
+        "a column more",
+        WEEKLY,
+        |b| {
+            let mut fields: Vec<Field> =
+                b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+            fields.push(Field::new("exact_sales", DataType::Float64, false));
+            let mut columns = b.columns().to_vec();
+            columns.push(Arc::new(Float64Array::from(vec![0.0; b.num_rows()])));
+            RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+        },
+        "the column `exact_sales` is unknown or out of order",
+    ),
+];
+
 /// A forger who also mends the digests: what the tables hold must still fit the mechanisms.
 #[test]
 fn values_that_no_mechanism_makes_are_found() {
@@ -384,83 +501,7 @@ fn values_that_no_mechanism_makes_are_found() {
     workshop.text("job.toml", &job.replace("epsilon_max = \"4\"", "epsilon_max = \"8\""));
     let output = workshop.discretail(&["run", "job.toml"]);
     assert!(output.status.success(), "{}", shown(&workshop, &output));
-    type Change = fn(RecordBatch) -> RecordBatch;
-    let weekly = "market.region-week.parquet";
-    let cases: [(&str, &str, Change, &str); 14] = [
-        ("nothing", weekly, |b| b, ""),
-        (
-            "off the grid",
-            weekly,
-            |b| with_float(&b, "customers", |x| x + 1.0 / 131_072.0),
-            "`customers` is not on its grid of 1/65536",
-        ),
-        ("no number", weekly, |b| with_float(&b, "payments", |_| f64::NAN), "on its grid"),
-        (
-            "an interval too narrow",
-            weekly,
-            |b| with_float(&b, "customers_low", |x| x + 1.0),
-            "`customers`'s interval is not that of its noise",
-        ),
-        ("money off", weekly, |b| with_money(&b, "sales", 2), "`sales`' interval"),
-        ("a narrow interval", weekly, |b| with_money(&b, "sales_high", -2), "`sales`' interval"),
-        (
-            "a dearer average",
-            "market.all.parquet",
-            |b| with_money(&b, "average_ticket", 3),
-            "`average_ticket` is not sales per payment",
-        ),
-        ("a row twice", weekly, |b| rows(&b, &[0, 0, 1, 2]), "out of order, or there twice"),
-        ("other order", weekly, |b| rows(&b, &[1, 0, 2, 3]), "out of order, or there twice"),
-        ("no rows", weekly, |b| b.slice(0, 0), "it has no rows"),
-        (
-            "a week of another year",
-            weekly,
-            |b| {
-                let weeks = b.column_by_name("week").unwrap().as_primitive::<Date32Type>();
-                let weeks = weeks.iter().map(|week| week.map(|week| week + 7 * 52));
-                replaced(&b, "week", Arc::new(weeks.collect::<Date32Array>()))
-            },
-            "`week` is outside the job's period",
-        ),
-        (
-            "a Tuesday",
-            weekly,
-            |b| {
-                let weeks = b.column_by_name("week").unwrap().as_primitive::<Date32Type>();
-                let weeks = weeks.iter().map(|week| week.map(|week| week + 1));
-                replaced(&b, "week", Arc::new(weeks.collect::<Date32Array>()))
-            },
-            "`week` is outside the job's period",
-        ),
-        (
-            "a count of whole numbers",
-            weekly,
-            |b| {
-                let at = b.schema().index_of("customers").unwrap();
-                let mut fields: Vec<Field> =
-                    b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
-                fields[at] = Field::new("customers", DataType::Int64, false);
-                let mut columns = b.columns().to_vec();
-                columns[at] = arrow::compute::cast(&columns[at], &DataType::Int64).unwrap();
-                RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
-            },
-            "`customers` is Int64",
-        ),
-        (
-            "a column more",
-            weekly,
-            |b| {
-                let mut fields: Vec<Field> =
-                    b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
-                fields.push(Field::new("exact_sales", DataType::Float64, false));
-                let mut columns = b.columns().to_vec();
-                columns.push(Arc::new(Float64Array::from(vec![0.0; b.num_rows()])));
-                RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
-            },
-            "the column `exact_sales` is unknown or out of order",
-        ),
-    ];
-    for (name, file, change, wanted) in cases {
+    for (name, file, change, wanted) in FORGERIES {
         let copy = Copy::of(&workshop);
         copy.table(file, change);
         let failed = copy.failed(None);
