@@ -35,15 +35,15 @@ fn hashes_are_those_of_the_documented_encoding() {
     let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(
         hash("SELECT hash FROM terms"),
-        "a1c8872ec31d781184385e3ee8d6e03c8e24afd5d959e97d392e64478c832d91"
+        "f4fa225017cd9dae30667013b89c64f221b40d19a3fce06039067d80c6a9bdd3"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE seq = 1"),
-        "8617cab9f91fa1cf883c34e4924bcc6985e5deee0591ca72d71d748a60cd1885"
+        "a94d4bd6fef182c8bc421efd20e35637129c2bfbbefdc023a4d422e1e9a4677e"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE event = 'published'"),
-        "e7d96ec8eb7927b73db177ff69ead0052949bc08746128c5a81fde9910287c1f"
+        "2b554030fab65d9861af28a8b9cafd98eaa8fb8af7ca6ef9c1f8e700b1bd9b41"
     );
 }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32T
 use chrono::{Datelike, Days, NaiveDate};
 
 use super::manifest::{Event, Manifest};
-use super::table::{INSIGHTS, Table};
+use super::table::{Table, insight_of};
 
 /// 97.5 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
@@ -77,9 +77,11 @@ pub(super) fn faults(
             Err(cause) => return vec![format!("`{name}` cannot be read: {cause}")],
         };
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
-        for (insight, _) in INSIGHTS.iter().filter(|(i, _)| batch.column_by_name(i).is_some()) {
+        let schema = batch.schema();
+        let values = schema.fields().iter().skip(set.keys.len()).step_by(3);
+        for insight in values.map(|field| field.name().as_str()) {
             let column = Column { batch: &batch, insight, first: row };
-            match *insight {
+            match insight_of(insight) {
                 "average_ticket" => column.check_ratio(name, manifest, &mut faults),
                 "sales" => column.check_money(manifest.event(name, "sales"), seen, &mut faults),
                 statistic => {

@@ -13,12 +13,19 @@ use super::manifest::Manifest;
 const SCHEMA_VERSION: &str = "1";
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str]); 4] = [
+pub(super) const INSIGHTS: [(&str, &[&str]); 5] = [
     ("customers", &["customers"]),
     ("payments", &["payments"]),
     ("sales", &["sales"]),
     ("average_ticket", &["payments", "sales"]),
+    ("ticket_histogram", &["ticket_histogram"]),
 ];
+
+/// The insight that a column of values belongs to: its own name, or that of the bin's histogram.
+pub(super) fn insight_of(column: &str) -> &str {
+    let bin = column.strip_prefix("ticket_histogram").filter(|rest| rest.starts_with("_from_"));
+    if bin.is_some() { "ticket_histogram" } else { column }
+}
 
 /// A table that can be read.
 pub(super) struct Table {
@@ -100,10 +107,15 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             _ => fault(format!("column {} is not the key `{key}`", place + 1)),
         }
     }
-    let mut known = INSIGHTS.iter();
+    let mut last = None;
     for columns in values.chunks(3) {
         let first = columns[0].name();
-        let Some((insight, needs)) = known.find(|(insight, _)| insight == first) else {
+        let at = INSIGHTS.iter().position(|(insight, _)| *insight == insight_of(first));
+        // Bins of one histogram stand next to each other.
+        let at = at.filter(|_| *first != "ticket_histogram");
+        let next = at.filter(|&at| Some(at) > last || insight_of(first) != first);
+        last = next.or(last);
+        let Some((insight, needs)) = next.map(|at| INSIGHTS[at]) else {
             fault(format!("the column `{first}` is unknown or out of order"));
             break;
         };
@@ -111,8 +123,8 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             fault(format!("`{insight}` needs `{statistic}`, which no mechanism protects"));
         }
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
-        if names != [insight, &*format!("{insight}_low"), &*format!("{insight}_high")] {
-            fault(format!("`{insight}` lacks its interval"));
+        if names != [first, &*format!("{first}_low"), &*format!("{first}_high")] {
+            fault(format!("`{first}` lacks its interval"));
         }
         for why in columns.iter().filter_map(|field| value_fault(insight, field)) {
             fault(why);
