@@ -171,7 +171,7 @@ fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| Err("a thread stopped".to_owned()))
         };
-        threads.into_iter().map(join).collect()
+        threads.into_iter().try_for_each(join)
     })
 }
 

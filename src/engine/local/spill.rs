@@ -66,7 +66,7 @@ impl SpillFile {
         for byte in 0..4 {
             fields.extend(block.iter().map(|r| r.slot_and_rest.to_le_bytes()[byte]));
         }
-        let mut bytes = Vec::with_capacity(block.len() * size_of::<Record>());
+        let mut bytes = Vec::with_capacity(size_of_val(block));
         for record in block {
             bytes.extend_from_slice(&record.user[0].to_le_bytes());
             bytes.extend_from_slice(&record.user[1].to_le_bytes());
