@@ -214,9 +214,11 @@ fn what_a_value_costs() {
         let opendp = make_opendp(sigma).expect("a measurement");
         cost("  OpenDP", zeros.len(), || drop(black_box(opendp.invoke(&zeros))));
     }
-    cost("seeds", n, || cells.iter().for_each(|cell| {
-        black_box(key.seed(cell));
-    }));
+    cost("seeds", n, || {
+        cells.iter().for_each(|cell| {
+            black_box(key.seed(cell));
+        })
+    });
     let seed = key.seed(&cells[0]);
     cost("first word of a stream", n, || {
         (0..n).for_each(|_| {

@@ -81,13 +81,16 @@ impl Local<'_> {
         self.fixed_memory(plan) + self.threads as u64 * 4 * store::BLOCK_BYTES
     }
 
-    /// What is left for full blocks of records.
+    /// What totals, open blocks and the reader leave for full blocks of records.
     fn memory_for_records(&self, plan: &Plan) -> Result<u64> {
         let least = self.memory_least(plan);
         if self.memory < least {
             return Err(Error::invalid(findings::memory_too_small(self.memory, least)));
         }
-        Ok((self.memory - self.fixed_memory(plan)) / 8 * 7)
+        let left = self.memory - self.fixed_memory(plan);
+        // What polars holds while it reads: measured at about this much, whatever the files' size.
+        let reader = (left / 2).min(768 << 20);
+        Ok(left - reader)
     }
 
     fn read(&self, plan: &Plan, codes: &Codes, store: &Store) -> Result<()> {
