@@ -88,13 +88,15 @@ impl<'p> CellFinder<'p> {
         Ok(finder)
     }
 
-    /// The number of a record's cell at one level.
-    pub(super) fn cell(&self, level: usize, record: &Record) -> u64 {
+    /// Appends the numbers of a record's cells, at one level after the other.
+    pub(super) fn cells(&self, record: &Record, cells: &mut Vec<u64>) {
         let count = self.levels.len();
         let (slot, rest) = self.codes.slots.split(record);
-        self.by_merchant[record.merchant as usize * count + level]
-            + self.by_slot[slot * count + level]
-            + self.by_rest[rest * count + level]
+        let by_merchant = &self.by_merchant[record.merchant as usize * count..][..count];
+        let by_slot = &self.by_slot[slot * count..][..count];
+        let by_rest = &self.by_rest[rest * count..][..count];
+        let parts = by_merchant.iter().zip(by_slot).zip(by_rest);
+        cells.extend(parts.map(|((merchant, slot), rest)| merchant + slot + rest));
     }
 }
 

@@ -8,6 +8,10 @@ use super::totals::Sums;
 use crate::job::StatisticKind;
 use crate::plan::{Plan, Selection, StatisticPlan};
 
+/// So many that the memory can be asked for all their totals at once, and few enough for the
+/// processor's first cache.
+const RECORDS_AT_ONCE: usize = 64;
+
 /// Fits users and adds them up; one for each thread.
 pub(super) struct Fitter<'p> {
     plan: &'p Plan,
@@ -19,8 +23,10 @@ pub(super) struct Fitter<'p> {
 
 #[derive(Default)]
 struct Scratch {
-    /// The ticket bin of each of some records; refunds have none.
-    bins: Vec<Option<u8>>,
+    /// The ticket bin of each of some records; of a refund the first, where it does not count.
+    bins: Vec<usize>,
+    /// The numbers of their cells, at one level after the other.
+    cells: Vec<u64>,
     capped: Vec<Capped>,
 }
 
@@ -29,9 +35,11 @@ struct LevelFit {
     sums: Sums,
     /// Ticket bins of this level's histogram; 0 if it has none.
     bins: usize,
-    /// For each place, where in `cells` it would be; not valid unless that cell says so.
-    row_of: Vec<u32>,
+    /// The first bin's column in the totals.
+    tickets_at: usize,
     cells: Vec<UserCell>,
+    /// Finds a place in `cells`; small enough for the processor's first cache.
+    rows: Rows,
     /// `bins` numbers for each of the user's cells, in the order in which they were met.
     tickets: Vec<u32>,
 }
@@ -41,8 +49,12 @@ struct LevelFit {
 struct UserCell {
     /// Where the cell is in the totals.
     place: u32,
+    /// Where [`Rows`] knows it.
+    slot: u32,
     /// Where its tickets are.
     row: u32,
+    /// Which of its tickets are not zero; at most 32 bins.
+    bins: u32,
     payments: u64,
     /// An i128, so that no order of payments can overflow.
     sales: i128,
@@ -52,10 +64,16 @@ impl<'p> Fitter<'p> {
     pub(super) fn new(plan: &'p Plan, finder: &'p CellFinder<'p>) -> Self {
         let level = |index: &LevelIndex| {
             let sums = Sums::new(index);
-            let row_of = vec![0; sums.cells()];
             let histogram = index.plan.position(StatisticKind::TicketHistogram);
-            let bins = histogram.map_or(0, |at| index.plan.statistics[at].width);
-            LevelFit { sums, bins, row_of, cells: Vec::new(), tickets: Vec::new() }
+            let columns = histogram.and_then(|at| index.plan.columns().nth(at)).unwrap_or(0..0);
+            LevelFit {
+                sums,
+                bins: columns.len(),
+                tickets_at: columns.start,
+                cells: Vec::new(),
+                rows: Rows::new(),
+                tickets: Vec::new(),
+            }
         };
         let levels = finder.levels.iter().map(level).collect();
         Fitter { plan, finder, levels, scratch: Scratch::default() }
@@ -67,24 +85,20 @@ impl<'p> Fitter<'p> {
 
     /// Adds some payments of the user at hand to that user's cells.
     pub(super) fn add(&mut self, records: &[Record]) {
+        let Scratch { bins, cells, .. } = &mut self.scratch;
         let edges = &self.plan.job.payments.ticket_edges;
-        let bin = |r: &Record| (r.amount >= 0).then(|| ticket_bin(edges, r.amount));
-        self.scratch.bins.clear();
-        if self.levels.iter().any(|level| level.bins > 0) {
-            self.scratch.bins.extend(records.iter().map(bin));
-        }
-        for (place, level) in self.levels.iter_mut().enumerate() {
-            for (at, record) in records.iter().enumerate() {
-                let row = level.row(self.finder.cell(place, record));
-                let cell = &mut level.cells[row];
-                cell.payments += u64::from(record.amount >= 0);
-                cell.sales += i128::from(record.amount);
-                if level.bins > 0
-                    && let Some(bin) = self.scratch.bins[at]
-                {
-                    let count = &mut level.tickets[row * level.bins + usize::from(bin)];
-                    // What would not fit is beyond every cap.
-                    *count = count.saturating_add(1);
+        let width = self.levels.len();
+        for records in records.chunks(RECORDS_AT_ONCE) {
+            bins.clear();
+            bins.extend(records.iter().map(|record| ticket_bin(edges, record.amount)));
+            cells.clear();
+            records.iter().for_each(|record| self.finder.cells(record, cells));
+            for (place, level) in self.levels.iter_mut().enumerate() {
+                let cells =
+                    cells.iter().copied().skip(place).step_by(width).zip(bins.iter().copied());
+                level.touch(cells.clone());
+                for (record, (cell, bin)) in records.iter().zip(cells) {
+                    level.add(cell, record.amount, bin);
                 }
             }
         }
@@ -108,25 +122,43 @@ impl<'p> Fitter<'p> {
 }
 
 /// The bin of a payment: how many edges are not above its amount.
-fn ticket_bin(edges: &[i64], amount: i64) -> u8 {
-    // At most 31 edges.
-    edges.partition_point(|&edge| edge <= amount) as u8
+fn ticket_bin(edges: &[i64], amount: i64) -> usize {
+    edges.partition_point(|&edge| edge <= amount)
 }
 
 impl LevelFit {
+    /// Asks the memory for what payments in these cells and bins will be added to.
+    fn touch(&self, cells: impl Iterator<Item = (u64, usize)>) {
+        let column = |bin| if self.bins > 0 { self.tickets_at + bin } else { 0 };
+        self.sums.touch(cells.map(|(cell, bin)| (cell, column(bin))));
+    }
+
+    fn add(&mut self, cell: u64, amount: i64, bin: usize) {
+        let row = self.row(cell);
+        let cell = &mut self.cells[row];
+        cell.sales += i128::from(amount);
+        if amount < 0 {
+            return;
+        }
+        cell.payments += 1;
+        if self.bins > 0 {
+            cell.bins |= 1 << bin;
+            let count = &mut self.tickets[row * self.bins + bin];
+            // What would not fit is beyond every cap.
+            *count = count.saturating_add(1);
+        }
+    }
+
     /// Where the user's cell is in `cells`.
     fn row(&mut self, cell: u64) -> usize {
         let place = self.sums.place(cell);
-        if place as usize >= self.row_of.len() {
-            self.row_of.resize(place as usize + 1, 0);
-        }
-        let row = self.row_of[place as usize] as usize;
-        if self.cells.get(row).is_some_and(|cell| cell.place == place) {
-            return row;
-        }
+        let slot = match self.rows.find(place, &self.cells) {
+            Ok(row) => return row,
+            Err(slot) => slot,
+        };
         let row = self.cells.len();
-        self.row_of[place as usize] = row as u32;
-        self.cells.push(UserCell { place, row: row as u32, payments: 0, sales: 0 });
+        self.cells.push(UserCell { place, slot, row: row as u32, bins: 0, payments: 0, sales: 0 });
+        self.rows.put(&mut self.cells);
         self.tickets.resize(self.tickets.len() + self.bins, 0);
         row
     }
@@ -149,8 +181,11 @@ impl LevelFit {
                 StatisticKind::Sales => put(cell.place, column, cell.sales),
                 StatisticKind::TicketHistogram => {
                     let tickets = &self.tickets[cell.row as usize * self.bins..][..self.bins];
-                    for (bin, &count) in tickets.iter().enumerate().filter(|&(_, &n)| n > 0) {
-                        put(cell.place, column + bin, count.into());
+                    let mut bins = cell.bins;
+                    while bins != 0 {
+                        let bin = bins.trailing_zeros() as usize;
+                        put(cell.place, column + bin, tickets[bin].into());
+                        bins &= bins - 1;
                     }
                 }
             }
@@ -158,6 +193,57 @@ impl LevelFit {
         let fit = plan.bound.fit(squares);
         for number in &*capped {
             self.sums.add(number.place, number.column as usize, fit.apply(number.value));
+        }
+    }
+}
+
+/// Finds the cells of the user at hand by place: open addressing with linear probes.
+///
+/// Never emptied: what is left from earlier users does not match what [`UserCell::slot`] says.
+struct Rows {
+    /// A power of two of them, at least twice as many as the user has cells.
+    slots: Vec<u32>,
+}
+
+impl Rows {
+    fn new() -> Self {
+        Rows { slots: vec![0; 64] }
+    }
+
+    /// The row of a place in `cells`, or else the slot where it belongs.
+    fn find(&self, place: u32, cells: &[UserCell]) -> Result<usize, u32> {
+        let mask = self.slots.len() - 1;
+        // Multiplied by 2^32 over the golden ratio, so that neighbours land far apart.
+        let hash = u64::from(place.wrapping_mul(0x9E37_79B9));
+        let mut slot = ((hash * self.slots.len() as u64) >> 32) as usize;
+        loop {
+            let row = self.slots[slot] as usize;
+            match cells.get(row) {
+                Some(cell) if cell.slot as usize == slot => {
+                    if cell.place == place {
+                        return Ok(row);
+                    }
+                }
+                _ => return Err(slot as u32),
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Takes note of the last of `cells`.
+    fn put(&mut self, cells: &mut [UserCell]) {
+        let Some((last, before)) = cells.split_last_mut() else { return };
+        self.slots[last.slot as usize] = before.len() as u32;
+        if cells.len() * 2 <= self.slots.len() {
+            return;
+        }
+        self.slots = vec![0; self.slots.len() * 2];
+        for row in 0..cells.len() {
+            let (before, rest) = cells.split_at_mut(row);
+            if let Err(slot) = self.find(rest[0].place, before) {
+                rest[0].slot = slot;
+                self.slots[slot as usize] = row as u32;
+            }
         }
     }
 }
