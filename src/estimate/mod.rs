@@ -10,15 +10,15 @@ use crate::mechanism::{NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
 
 /// The tables to release.
+///
+/// They hold many times what the noised totals take, so they are made a slice at a time.
 #[derive(Clone, Debug)]
-pub struct Estimates {
-    /// In the order of the plan's levels.
-    pub levels: Vec<Table>,
-    /// Whether the noise is secret; see [`NoisyTotals::is_private`].
-    pub is_private: bool,
+pub struct Estimates<'p> {
+    plan: &'p Plan,
+    totals: NoisyTotals,
 }
 
-/// The estimates of one level, in the order of keys.
+/// Some rows of the table of one level, in the order of keys.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The cells, ascending.
@@ -61,25 +61,43 @@ pub struct Interval<T> {
 /// Two-sided 95 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
 
+/// Rows of one slice.
+const SLICE: usize = 1 << 16;
+
 /// Estimates every insight of a plan.
 ///
 /// The intervals cover the noise. They do not cover what the fit takes from heavy users.
-pub fn estimate(plan: &Plan, totals: NoisyTotals) -> Estimates {
-    let is_private = totals.is_private();
-    let levels = totals.levels.into_iter().zip(&plan.levels);
-    let levels = levels.map(|(noisy, level)| table(plan, level, noisy)).collect();
-    Estimates { is_private, levels }
+pub fn estimate(plan: &Plan, totals: NoisyTotals) -> Estimates<'_> {
+    Estimates { plan, totals }
 }
 
-fn table(plan: &Plan, level: &LevelPlan, noisy: NoisyLevel) -> Table {
-    // Rows in the order of keys, and of nothing else.
-    let mut order: Vec<usize> = (0..noisy.keys.len()).collect();
-    order.sort_by(|&a, &b| noisy.keys[a].cmp(&noisy.keys[b]));
+impl Estimates<'_> {
+    /// Whether the noise is secret; see [`NoisyTotals::is_private`].
+    pub fn is_private(&self) -> bool {
+        self.totals.is_private()
+    }
+
+    /// The table of one level of the plan, slice after slice; at least one, which may be empty.
+    pub fn slices(&self, level: usize) -> impl Iterator<Item = Table> {
+        let (plan, noisy, level) =
+            (self.plan, &self.totals.levels[level], &self.plan.levels[level]);
+        // Rows in the order of keys, and of nothing else.
+        let mut order: Vec<usize> = (0..noisy.keys.len()).collect();
+        order.sort_by(|&a, &b| noisy.keys[a].cmp(&noisy.keys[b]));
+        (0..order.len().max(1)).step_by(SLICE).map(move |start| {
+            let end = order.len().min(start + SLICE);
+            table(plan, level, noisy, &order[start..end])
+        })
+    }
+}
+
+/// The table of some rows of a level.
+fn table(plan: &Plan, level: &LevelPlan, noisy: &NoisyLevel, rows: &[usize]) -> Table {
     // One number of a statistic, of every cell.
     let numbers = |kind: StatisticKind, bin: usize| {
         let place = level.position(kind).expect("cannot fail because insights name their needs");
         let (statistic, values) = (level.statistics[place], &noisy.values[place]);
-        let values = order.iter().map(|&row| values[row * statistic.width + bin]);
+        let values = rows.iter().map(|&row| values[row * statistic.width + bin]);
         (statistic, values.collect::<Vec<i64>>())
     };
     let column = |kind: StatisticKind| numbers(kind, 0);
@@ -103,7 +121,7 @@ fn table(plan: &Plan, level: &LevelPlan, noisy: NoisyLevel) -> Table {
             }
         }
     }
-    Table { keys: order.iter().map(|&row| noisy.keys[row].clone()).collect(), columns }
+    Table { keys: rows.iter().map(|&row| noisy.keys[row].clone()).collect(), columns }
 }
 
 /// Where each bin of the ticket histogram starts, in major units: `from_0`, `from_0_50`, `from_5`.

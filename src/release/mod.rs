@@ -18,12 +18,13 @@ use crate::plan::Plan;
 ///
 /// # Errors
 /// The disk is full or not writable.
-pub fn write(plan: &Plan, estimates: Estimates, draft: &Draft) -> Result<()> {
-    let mut manifest = Manifest::new(plan, estimates.is_private)?;
-    for (level, table) in plan.levels.iter().zip(estimates.levels) {
+pub fn write(plan: &Plan, estimates: &Estimates, draft: &Draft) -> Result<()> {
+    let mut manifest = Manifest::new(plan, estimates.is_private())?;
+    for (place, level) in plan.levels.iter().enumerate() {
         let name = format!("{}.parquet", level.file);
         let footer = manifest.guarantee();
-        draft.write(&name, |file| tables::write(plan, level, &table, &footer, file))?;
+        let slices = estimates.slices(place);
+        draft.write(&name, |file| tables::write(plan, level, slices, &footer, file))?;
         manifest.add_file(&name, digest_of_file(&draft.path(&name))?);
     }
     draft.write("manifest.json", |file| manifest.write(file))

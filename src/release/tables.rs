@@ -22,27 +22,38 @@ use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
 const SCHEMA_VERSION: &str = "1";
 
+/// Rows of one row group: few enough to be held while all their columns are written.
+const ROW_GROUP: usize = 1 << 17;
+
 /// Digits of money columns.
 const MONEY_PRECISION: u8 = 27;
 
-/// Writes one table; `guarantee` goes into the footer.
+/// Writes one table, slice after slice; `guarantee` goes into the footer.
 pub(super) fn write(
     plan: &Plan,
     level: &LevelPlan,
-    table: &Table,
+    mut slices: impl Iterator<Item = Table>,
     guarantee: &str,
     file: impl Write + Send,
 ) -> std::io::Result<()> {
-    let batch = batch(plan, level, table).map_err(std::io::Error::other)?;
+    let batch = |table: &Table| batch(plan, level, table).map_err(std::io::Error::other);
+    let first = slices.next().expect("cannot fail because an empty table is a slice too");
+    let first = batch(&first)?;
     let footer = [("discretail.schema", SCHEMA_VERSION), ("discretail.guarantee", guarantee)];
     let footer = footer.map(|(key, value)| FooterEntry::new(key.to_owned(), value.to_owned()));
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(concat!("discretail ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(footer.to_vec()))
+        // Noised values seldom repeat.
+        .set_dictionary_enabled(false)
+        .set_max_row_group_row_count(Some(ROW_GROUP))
         .build();
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
+    let mut writer = ArrowWriter::try_new(file, first.schema(), Some(properties))?;
+    writer.write(&first)?;
+    for table in slices {
+        writer.write(&batch(&table)?)?;
+    }
     writer.close()?;
     Ok(())
 }
