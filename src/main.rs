@@ -6,6 +6,9 @@ use clap::Parser;
 use discretail::cli::Cli;
 use discretail::{commands, console};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::start_log(cli.verbose);

@@ -4,6 +4,7 @@ mod check;
 mod ledger;
 mod memory;
 mod plan;
+mod reader;
 mod run;
 mod sample;
 mod verify;

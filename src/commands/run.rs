@@ -1,13 +1,12 @@
 //! `discretail run JOB`
 
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Instant;
 
 use indicatif::HumanBytes;
 
 use super::plan::terms_of;
-use super::{Failure, cancel_flag, memory, read_plan, threads};
+use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::local::Local;
@@ -28,7 +27,7 @@ enum Outcome {
 }
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
-    reader_threads(args.threads)?;
+    reader::limit(args.threads)?;
     let (plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &plan);
     let fail = |error| Failure::in_job(error, &args.job, source);
@@ -95,11 +94,15 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
     };
     ledger.spend(&job.id)?;
     // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
+    let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
         add_noise(plan, totals, key, threads(args.threads.map(usize::from)))?
     };
-    release::write(plan, estimate(plan, noisy), &draft)?;
+    tracing::info!("noise added in {:.1} s", started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    release::write(plan, &estimate(plan, noisy), &draft)?;
+    tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force)?;
     let folder = folder.canonicalize().unwrap_or(folder);
     publish(&mut ledger, plan, &folder)?;
@@ -137,7 +140,6 @@ fn released_before(
 }
 
 fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<ExactTotals> {
-    let started = std::time::Instant::now();
     let memory = args.memory.unwrap_or_else(memory::half_of_what_is_free);
     let engine = Local {
         control,
@@ -146,9 +148,7 @@ fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<Exa
         spill_folder: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         partition_bits: Local::PARTITION_BITS,
     };
-    let totals = engine.totals(plan);
-    tracing::info!("payments read and fitted in {:.1} s", started.elapsed().as_secs_f64());
-    totals
+    engine.totals(plan)
 }
 
 fn request(plan: &Plan) -> Request<'_> {
@@ -189,15 +189,4 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
         _ => format!("job `{}` was released before; nothing is charged", plan.job.id),
     });
     console::result(&folder.display().to_string());
-}
-
-/// polars makes its threads when it is first used and takes their number from the environment, so
-/// the process starts itself again with it.
-fn reader_threads(asked: Option<u16>) -> Result<()> {
-    const NAME: &str = "POLARS_MAX_THREADS";
-    let Some(threads) = asked.filter(|_| std::env::var_os(NAME).is_none()) else { return Ok(()) };
-    let failed = |e: std::io::Error| Error::environment(findings::restart_failed(&e));
-    let mut again = Command::new(std::env::current_exe().map_err(failed)?);
-    again.args(std::env::args_os().skip(1)).env(NAME, threads.to_string());
-    Err(failed(again.exec()))
 }

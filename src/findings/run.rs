@@ -37,10 +37,13 @@ pub fn spill_failed(folder: &Path, cause: &dyn Display) -> Finding {
     .hint("free some space there, name another folder with --spill-dir, or allow more --memory")
 }
 
-/// The process cannot start itself again with another number of threads.
+/// The process cannot start itself again with limits for the reader.
 pub fn restart_failed(cause: &dyn Display) -> Finding {
-    Finding::new("restart-failed", format!("cannot start again with --threads: {cause}"))
-        .hint("leave --threads out and set POLARS_MAX_THREADS")
+    Finding::new(
+        "restart-failed",
+        format!("cannot start again with limits for the reader: {cause}"),
+    )
+    .hint("set POLARS_ROW_GROUP_PREFETCH_SIZE and POLARS_MAX_THREADS to the number of threads")
 }
 
 /// More keys than codes.

@@ -125,6 +125,12 @@ impl CellSpace {
         Some(keys)
     }
 
+    /// What a key of so many parts takes, in bytes.
+    pub fn key_bytes(parts: usize) -> u64 {
+        // The allocator needs some for itself.
+        (size_of::<CellKey>() + 16 + parts * size_of::<KeyValue>()) as u64
+    }
+
     /// The key of a cell from the values of its three parts.
     pub fn key(&self, merchant: &[KeyValue], time: &[KeyValue], rest: &[KeyValue]) -> CellKey {
         let value = |&(part, place): &(Part, usize)| match part {

@@ -16,12 +16,13 @@ mod totals;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::{Engine, ExactTotals};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::payments::{Batch, Progress, Scan, ScanControl};
-use crate::plan::{LevelPlan, Plan};
+use crate::plan::{CellSpace, LevelPlan, Plan};
 use cells::CellFinder;
 use fit::Fitter;
 use partition::Worker;
@@ -54,14 +55,22 @@ impl Local<'_> {
 
 impl Engine for Local<'_> {
     fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
-        let memory = Memory::new(self.memory_for_records(plan)?);
+        let free = self.memory_beside_totals(plan)?;
+        // What polars holds while it reads, measured: about this much, whatever the files' size.
+        let reader = (free / 8 * 7).min(1 << 30);
+        let memory = Memory::new(free - reader);
         let spill = SpillFile::new(&self.spill_folder)?;
         let codes = Codes::new(plan)?;
         let store = Store::new(0, self.partition_bits, &memory, &spill);
+
+        let started = Instant::now();
         self.read(plan, &codes, &store)?;
+        tracing::info!("payments read in {:.1} s", started.elapsed().as_secs_f64());
         // store: 2^partition_bits partitions; all payments of a user in one of them, in any order
+        let started = Instant::now();
         let finder = CellFinder::new(plan, &codes)?;
-        let sums = self.fit(plan, &finder, &store, &memory, &spill)?;
+        let sums = self.fit(plan, &finder, &store, reader)?;
+        tracing::info!("users fitted in {:.1} s", started.elapsed().as_secs_f64());
         // sums: level → cell → statistics, totals in grid units
         let levels = sums.into_iter().zip(finder.levels).map(|(sums, index)| sums.resolve(index));
         Ok(ExactTotals { levels: levels.collect() })
@@ -69,11 +78,17 @@ impl Engine for Local<'_> {
 }
 
 impl Local<'_> {
-    /// What the public totals and the open blocks of all threads take, in bytes.
+    /// What public cells, their totals and the open blocks of all threads take, in bytes.
     fn fixed_memory(&self, plan: &Plan) -> u64 {
-        let cells = |level: &LevelPlan| level.cells.count(&plan.job).unwrap_or(0);
-        let totals = plan.levels.iter().map(|level| Sums::bytes(level, cells(level) as u64));
-        self.threads as u64 * (totals.sum::<u64>() + Scatter::bytes(self.partition_bits))
+        let cells = |level: &LevelPlan| level.cells.count(&plan.job).unwrap_or(0) as u64;
+        let totals = plan.levels.iter().map(|level| Sums::bytes(level, cells(level)));
+        let keys =
+            plan.levels.iter().map(|level| cells(level) * CellSpace::key_bytes(level.keys.len()));
+        // At the end exact totals and noised ones stand side by side.
+        let copies = self.threads.max(2) as u64;
+        copies * totals.sum::<u64>()
+            + keys.sum::<u64>()
+            + self.threads as u64 * Scatter::bytes(self.partition_bits)
     }
 
     /// The least memory with which the engine can do a plan, in bytes.
@@ -81,16 +96,13 @@ impl Local<'_> {
         self.fixed_memory(plan) + self.threads as u64 * 4 * store::BLOCK_BYTES
     }
 
-    /// What totals, open blocks and the reader leave for full blocks of records.
-    fn memory_for_records(&self, plan: &Plan) -> Result<u64> {
+    /// What totals and open blocks leave for all else, in bytes.
+    fn memory_beside_totals(&self, plan: &Plan) -> Result<u64> {
         let least = self.memory_least(plan);
         if self.memory < least {
             return Err(Error::invalid(findings::memory_too_small(self.memory, least)));
         }
-        let left = self.memory - self.fixed_memory(plan);
-        // What polars holds while it reads: measured at about this much, whatever the files' size.
-        let reader = (left / 2).min(768 << 20);
-        Ok(left - reader)
+        Ok(self.memory - self.fixed_memory(plan))
     }
 
     fn read(&self, plan: &Plan, codes: &Codes, store: &Store) -> Result<()> {
@@ -104,14 +116,13 @@ impl Local<'_> {
         scatters.into_iter().try_for_each(Scatter::finish)
     }
 
-    /// Sorts and fits all partitions; any thread may take any of them.
+    /// Sorts and fits all partitions, each in its share of `memory` bytes; any thread may take any.
     fn fit(
         &self,
         plan: &Plan,
         finder: &CellFinder,
         store: &Store,
-        memory: &Memory,
-        spill: &SpillFile,
+        memory: u64,
     ) -> Result<Vec<Sums>> {
         let mut partitions = store.take_partitions();
         // Those in memory first, to make room; large ones first, so that none comes late alone.
@@ -122,7 +133,7 @@ impl Local<'_> {
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<Sums>> {
             let fitter = Fitter::new(plan, finder);
-            let mut worker = Worker::new(fitter, memory, spill, self.threads);
+            let mut worker = Worker::new(fitter, memory / self.threads as u64);
             while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.control.cancelled.load(Ordering::Relaxed) {
                     return Err(Error::cancelled());

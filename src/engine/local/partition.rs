@@ -2,8 +2,7 @@
 
 use super::fit::Fitter;
 use super::record::Record;
-use super::spill::SpillFile;
-use super::store::{Memory, Partition, Scatter, Store};
+use super::store::{Partition, Scatter, Store};
 use crate::error::Result;
 
 /// Bits of the hash by which a partition that is too large is split again.
@@ -13,27 +12,20 @@ const SPLIT_BITS: u32 = 6;
 const BUCKET: usize = 32;
 
 /// Puts partitions into user order and fits their users; one for each thread.
-pub(super) struct Worker<'s, 'p> {
+pub(super) struct Worker<'p> {
     pub(super) fitter: Fitter<'p>,
-    memory: &'s Memory,
-    spill: &'s SpillFile,
     /// A partition of more records than this is not sorted in memory.
     records_max: usize,
     /// Kept between partitions.
     sorted: Vec<Record>,
 }
 
-impl<'s, 'p> Worker<'s, 'p> {
-    pub(super) fn new(
-        fitter: Fitter<'p>,
-        memory: &'s Memory,
-        spill: &'s SpillFile,
-        threads: usize,
-    ) -> Self {
-        // A partition stands in memory twice while it is sorted: together half of what there is.
-        let bytes = memory.limit() / (4 * threads as u64);
-        let records_max = (bytes as usize / size_of::<Record>()).max(BUCKET);
-        Worker { fitter, memory, spill, records_max, sorted: Vec::new() }
+impl<'p> Worker<'p> {
+    /// One that sorts in `memory` bytes.
+    pub(super) fn new(fitter: Fitter<'p>, memory: u64) -> Self {
+        // A partition stands in memory twice while it is sorted.
+        let records_max = (memory as usize / 2 / size_of::<Record>()).max(BUCKET);
+        Worker { fitter, records_max, sorted: Vec::new() }
     }
 
     /// Adds all users of a partition whose hashes share their first `skip` bits.
@@ -55,7 +47,7 @@ impl<'s, 'p> Worker<'s, 'p> {
             self.fitter.finish_user();
             return Ok(());
         }
-        let parts = Store::new(skip, SPLIT_BITS, self.memory, self.spill);
+        let parts = store.of_parts(skip, SPLIT_BITS);
         let mut scatter = Scatter::new(&parts);
         partition.drain(store, |records| records.iter().try_for_each(|&r| scatter.put(r)))?;
         scatter.finish()?;

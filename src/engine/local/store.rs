@@ -40,10 +40,6 @@ impl Memory {
         Memory { used: AtomicU64::new(0), limit }
     }
 
-    pub(super) fn limit(&self) -> u64 {
-        self.limit
-    }
-
     fn add(&self, blocks: usize) {
         self.used.fetch_add(blocks as u64 * BLOCK_BYTES, Ordering::Relaxed);
     }
@@ -129,6 +125,11 @@ impl<'s> Store<'s> {
             first_on_disk: AtomicUsize::new(count),
             spill,
         }
+    }
+
+    /// An empty store for the parts of one partition.
+    pub(super) fn of_parts(&self, skip: u32, bits: u32) -> Store<'s> {
+        Store::new(skip, bits, self.memory, self.spill)
     }
 
     /// Bits of the user's hash that are the same within a partition.
