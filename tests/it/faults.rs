@@ -18,7 +18,7 @@ const LEDGER: &str = "ledger.sqlite";
 /// Long enough for any step on a slow machine; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn wait_until(mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(started.elapsed() < PATIENCE, "the run never came so far");
@@ -234,7 +234,7 @@ fn killed_while_making_the_ledger() {
     panic!("no run of 50 was killed while it made the ledger");
 }
 
-fn signal(run: &Child, signal: &str) {
+pub(crate) fn signal(run: &Child, signal: &str) {
     let sent = Command::new("kill").args([signal, &run.id().to_string()]).status().expect("kill");
     assert!(sent.success());
 }

@@ -1,0 +1,162 @@
+//! The engine in the real binary: files that are damaged or change, memory that runs out, Ctrl-C.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use insta::assert_snapshot;
+
+use crate::common::{Workshop, command, shown};
+use crate::crash::{events, job, start, workshop};
+use crate::faults::{signal, wait_until};
+
+const LEDGER: &str = "ledger.sqlite";
+
+/// So many payments that not all of them fit in the least memory.
+const MANY: &str = "3000000";
+
+/// The least memory, on as many threads as every machine can have.
+const LITTLE: [&str; 4] = ["--memory", "512MiB", "--threads", "2"];
+
+/// Nothing was released, and what was reserved was given back.
+fn nothing_happened(workshop: &Workshop, id: &str) {
+    let events = events(&workshop.path(LEDGER), id);
+    assert!(events.is_empty() || events == ["reserved", "voided"], "{events:?}");
+    let releases = workshop.path("releases");
+    let left = std::fs::read_dir(releases).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "something is left in the folder of releases");
+}
+
+#[test]
+fn a_damaged_page_ends_the_run() {
+    let workshop = Workshop::new();
+    let whole = std::fs::read(workshop.path("payments.parquet")).unwrap();
+    // The pages come first, the footer last: it is whole, so the fault shows while reading.
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 8..whole.len() / 2].fill(0xA5);
+    std::io::Write::write_all(
+        &mut std::fs::File::create(workshop.path("payments.parquet")).unwrap(),
+        &damaged,
+    )
+    .unwrap();
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_snapshot!(shown(&workshop, &output));
+    nothing_happened(&workshop, "test");
+}
+
+#[test]
+fn a_file_that_changes_ends_the_run() {
+    let workshop = workshop(MANY);
+    let file = job(&workshop, "changed", "4");
+    let run = start(&workshop, &file);
+    wait_until(|| !events(&workshop.path(LEDGER), "changed").is_empty());
+    // The run has just reserved, and reads for a second.
+    let payments = std::fs::read_dir(workshop.path("demo/payments")).unwrap().next().unwrap();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(payments.unwrap().path())
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"more"))
+        .unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&workshop, &output));
+    nothing_happened(&workshop, "changed");
+}
+
+#[test]
+fn sizes_and_threads_are_checked() {
+    let workshop = Workshop::new();
+    let mut texts = String::new();
+    for arguments in [
+        ["--memory", "100MiB"],
+        ["--memory", "much"],
+        ["--memory", "-1GiB"],
+        ["--threads", "0"],
+        ["--threads", "1e3"],
+    ] {
+        let output = workshop.discretail(&[&["run", "job.toml"][..], &arguments].concat());
+        texts += &format!("=== {}\n{}", arguments.join(" "), shown(&workshop, &output));
+    }
+    assert_snapshot!(texts);
+    nothing_happened(&workshop, "test");
+}
+
+#[test]
+fn the_spill_folder_is_there_and_writable() {
+    let workshop = Workshop::new();
+    let output = workshop.discretail(&["run", "job.toml", "--spill-dir", "missing"]);
+    assert_snapshot!(shown(&workshop, &output));
+    nothing_happened(&workshop, "test");
+}
+
+/// A file of the run may not grow beyond half a MiB, as if the disk were full.
+#[test]
+fn a_full_spill_disk_ends_the_run() {
+    let workshop = workshop(MANY);
+    let file = job(&workshop, "full", "4");
+    let binary = command(workshop.folder.path()).get_program().to_owned();
+    let mut limited = Command::new("sh");
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 1024; exec \"$0\" run {file} {} --spill-dir .",
+        LITTLE.join(" ")
+    );
+    limited.arg("-c").arg(script).arg(binary).current_dir(workshop.folder.path());
+    let output = limited.output().unwrap();
+    assert_snapshot!(shown(&workshop, &output));
+    nothing_happened(&workshop, "full");
+}
+
+#[test]
+fn a_spill_folder_may_vanish_and_nothing_survives_in_it() {
+    let workshop = workshop(MANY);
+    let file = job(&workshop, "vanished", "4");
+    let folder = workshop.path("spill");
+    std::fs::create_dir(&folder).unwrap();
+    let mut run = command(workshop.folder.path());
+    run.args(["run", &file, "--spill-dir", "spill"]).args(LITTLE);
+    run.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = run.spawn().unwrap();
+    // Once the spill file is open it has no name, so the folder is empty and can go.
+    wait_until(|| {
+        let pid = run.id().to_string();
+        let files = std::fs::read_dir(Path::new("/proc").join(pid).join("fd"));
+        let names =
+            files.into_iter().flatten().flatten().filter_map(|fd| fd.path().read_link().ok());
+        names.into_iter().any(|name| name.starts_with(&folder))
+    });
+    std::fs::remove_dir(&folder).expect("an empty folder");
+    assert!(run.wait().unwrap().success());
+    assert_eq!(events(&workshop.path(LEDGER), "vanished"), ["reserved", "spent", "published"]);
+}
+
+/// Stopped at twenty moments after the reservation, spread over most of what a whole run takes.
+#[test]
+fn ctrl_c_at_any_moment_leaves_nothing_behind() {
+    let workshop = workshop(MANY);
+    let whole = job(&workshop, "whole", "20");
+    let started = Instant::now();
+    assert!(workshop.discretail(&[&["run", &whole][..], &LITTLE].concat()).status.success());
+    let time = started.elapsed();
+    std::fs::remove_dir_all(workshop.path("releases")).unwrap();
+    let mut stopped = 0;
+    for moment in 0..20 {
+        let id = format!("stopped-{moment}");
+        let file = job(&workshop, &id, "20");
+        let mut run = command(workshop.folder.path());
+        let run = run.args(["run", &file]).args(LITTLE);
+        let run = run.stdout(Stdio::null()).stderr(Stdio::piped());
+        let run = run.spawn().unwrap();
+        wait_until(|| !events(&workshop.path(LEDGER), &id).is_empty());
+        std::thread::sleep(time * moment / 30);
+        signal(&run, "-INT");
+        let output = run.wait_with_output().unwrap();
+        match output.status.code() {
+            Some(130) => {
+                stopped += 1;
+                nothing_happened(&workshop, &id);
+            }
+            Some(0) => std::fs::remove_dir_all(workshop.path("releases")).unwrap(),
+            _ => panic!("{id}: {}", shown(&workshop, &output)),
+        }
+    }
+    assert!(stopped >= 5, "only {stopped} of 20 runs were stopped");
+}
