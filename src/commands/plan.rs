@@ -111,13 +111,11 @@ fn level_lines(plan: &Plan, level: &LevelPlan) -> Vec<String> {
             shown(statistic.sigma),
         ));
     }
-    if let Selection::Threshold { threshold, cells_max, .. } = level.selection
-        && let Some(place) = level.position(StatisticKind::Customers)
-    {
-        let shown = natural(plan, &level.statistics[place], threshold.unsigned_abs());
+    if let Selection::Threshold { score, cells_max, .. } = &level.selection {
+        let users = score.typical_users(&level.statistics);
         lines.push(format!(
-            "{:<34} keys shown from {shown} noised customers on; at most {cells_max} cells of \
-             a user count",
+            "{:<34} keys shown from about {users:.0} customers on, by all values together; at \
+             most {cells_max} cells of a user count",
             ""
         ));
     }

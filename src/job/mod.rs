@@ -238,7 +238,7 @@ pub struct Bound {
 pub enum PartitionSelection {
     /// Every key of the public key set appears, with or without payments.
     Public,
-    /// A key appears if its noised number of customers passes a threshold.
+    /// A key appears if its noised values together reach a threshold.
     Private {
         /// The most cells of one user that count.
         cells_max: u32,

@@ -21,8 +21,7 @@ pub use keys::RunKey;
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::StatisticKind;
-use crate::plan::{CellKey, Plan, Selection, StatisticPlan};
+use crate::plan::{CellKey, Plan, Score, Selection, StatisticPlan};
 use keys::StatisticKey;
 
 /// Noised statistics: released, so anything may be computed from them.
@@ -53,8 +52,8 @@ pub struct NoisyLevel {
 /// Adds noise to all totals and selects the private keys.
 ///
 /// What is released: for each statistic, total + discrete Gaussian noise of σ grid units in every
-/// cell, independently; cells with private keys only if their noised customers reach the
-/// threshold. The noise of a cell follows from the run key, the statistic and the cell alone.
+/// cell, independently; cells with private keys only if the weighted sum of
+/// their noised values reaches the threshold. The noise of a cell follows from the run key, the statistic and the cell alone.
 /// Price: μ² = bound²/(σ² − 16) each, added up, and the thresholds' δ (Theorem 1 of
 /// `docs/privacy.md`). Units: grid units. Before: the engine has fitted every user into the bound
 /// of each statistic, and the ledger has spent the price. Errors: σ is out of range, or the totals
@@ -101,14 +100,11 @@ pub fn add_noise(
     let frozen = key.is_frozen();
     let values = columns.into_iter().map(|columns| columns.into_iter().map(|c| c.noisy).collect());
     let levels = totals.levels.into_iter().zip(values).zip(&plan.levels).map(
-        |((LevelTotals { keys, .. }, values), level)| match level.selection {
+        |((LevelTotals { keys, .. }, values), level)| match &level.selection {
             Selection::Public => NoisyLevel { keys, values },
-            Selection::Threshold { threshold, .. } => {
-                let customers = level
-                    .position(StatisticKind::Customers)
-                    .expect("cannot fail because the plan adds customers to private levels");
-                let widths = level.statistics.iter().map(|s| s.width).collect();
-                select(keys, values, widths, customers, threshold)
+            Selection::Threshold { score, .. } => {
+                let widths: Vec<usize> = level.statistics.iter().map(|s| s.width).collect();
+                select(keys, values, &widths, score)
             }
         },
     );
@@ -175,16 +171,18 @@ fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(
     })
 }
 
-/// Drops the cells whose noised customers are below the threshold.
+/// Drops the cells whose noised values do not reach the score's threshold.
+///
+/// A statistic of several numbers a cell has no weight; the first of them stands for it.
 fn select(
     keys: Vec<CellKey>,
     values: Vec<Vec<i64>>,
-    widths: Vec<usize>,
-    customers: usize,
-    threshold: i64,
+    widths: &[usize],
+    score: &Score,
 ) -> NoisyLevel {
-    let shown: Vec<bool> = values[customers].iter().map(|&value| value >= threshold).collect();
-    let kept = |(column, width): (Vec<i64>, usize)| -> Vec<i64> {
+    let first = |cell: usize| values.iter().zip(widths).map(move |(v, width)| v[cell * width]);
+    let shown: Vec<bool> = (0..keys.len()).map(|cell| score.is_reached(first(cell))).collect();
+    let kept = |(column, &width): (Vec<i64>, &usize)| -> Vec<i64> {
         let cells = column.chunks_exact(width).zip(&shown).filter(|&(_, &shown)| shown);
         cells.flat_map(|(numbers, _)| numbers).copied().collect()
     };

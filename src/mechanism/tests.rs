@@ -1,10 +1,10 @@
-//! The noise against its law, the price against opendp's, the threshold against its δ.
+//! The noise against its law, the price against opendp's, the choice of keys.
 
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::fixture::Market;
 use crate::mechanism::gaussian::opendp_conversion;
 use crate::mechanism::{RunKey, add_noise, opendp_epsilon, select};
-use crate::plan::{CellKey, KeyValue, Plan, Selection};
+use crate::plan::{CellKey, KeyValue, Plan, Score};
 use crate::privacy::{Delta, Epsilon, epsilon_held, epsilon_of, largest_loss};
 
 pub(super) fn report(keys: &str, levels: &str) -> String {
@@ -111,46 +111,18 @@ fn noise_is_independent_between_statistics_and_cells() {
     assert!(runs <= 8, "{runs} equal neighbours");
 }
 
-/// P[a user's own cell is shown] ≤ δ_level / K, by exact enumeration of the discrete Gaussian for
-/// thresholds computed at the plan's σ, which is at least 2^16: here the sum over the tail.
-#[test]
-fn a_cell_of_one_user_is_shown_with_at_most_its_share_of_delta() {
-    let market = Market::new(&[]);
-    let plan = market.plan(&[report("private", "[[\"merchant\"]]")]);
-    let level = &plan.levels[0];
-    let Selection::Threshold { threshold, cells_max, delta } = level.selection else {
-        panic!("private");
-    };
-    let customers = level.statistics[0];
-    let most = customers.bound.cap(1, customers.grid_bits);
-    let sigma = customers.sigma as f64;
-    // The law is symmetric and its normaliser is at least σ√(2π) (Poisson summation).
-    let mut tail = 0.0;
-    let mut x = (threshold - most) as f64;
-    loop {
-        let term = (-x * x / (2.0 * sigma * sigma)).exp();
-        tail += term;
-        if term < 1e-30 {
-            break;
-        }
-        x += 1.0;
-    }
-    let probability = tail / (sigma * (2.0 * std::f64::consts::PI).sqrt());
-    let share = delta.value() / f64::from(cells_max);
-    assert!(probability <= share, "{probability:e} > {share:e}");
-    assert!(probability > share * 0.99, "the threshold wastes nothing: {probability:e}");
-}
-
 #[test]
 fn keys_are_shown_from_the_threshold_on() {
     let keys: Vec<CellKey> = ["a", "b", "c"]
         .iter()
         .map(|name| vec![KeyValue::Text((*name).into())].into_boxed_slice())
         .collect();
-    let values = vec![vec![99, 100, 101], vec![1, 2, 3]];
-    let level = select(keys.clone(), values, vec![1, 1], 0, 100);
+    // Two bins a cell without a weight stand between the two that count.
+    let values = vec![vec![99, 90, 101], vec![9, 8, 7, 6, 5, 4], vec![-1, 5, 0]];
+    let score = Score { weights: vec![1, 0, 2], threshold: 100 };
+    let level = select(keys.clone(), values, &[1, 2, 1], &score);
     assert_eq!(level.keys, keys[1..]);
-    assert_eq!(level.values, vec![vec![100, 101], vec![2, 3]]);
+    assert_eq!(level.values, vec![vec![90, 101], vec![7, 6, 5, 4], vec![5, 0]]);
 }
 
 #[test]

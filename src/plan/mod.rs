@@ -5,17 +5,19 @@
 
 mod calibrate;
 mod cells;
+mod score;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 pub use calibrate::budget_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
+pub use score::Score;
 
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::{Insight, Job, Key, Level, PartitionSelection, Report, StatisticKind};
-use crate::privacy::{Delta, MuSquared, NormBound, PrivacyLoss, largest_loss, tail_quantile};
+use crate::privacy::{Delta, MuSquared, NormBound, PrivacyLoss, largest_loss};
 
 /// Everything that is decided before any payment is read.
 #[derive(Clone, Debug)]
@@ -70,14 +72,14 @@ impl LevelPlan {
 }
 
 /// Which cells are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Every public key.
     Public,
-    /// Keys whose noised customers reach the threshold (Lemma 4 of `docs/privacy.md`).
+    /// Keys whose noised values together reach a threshold (Lemma 4 of `docs/privacy.md`).
     Threshold {
-        /// In grid units of the statistic `customers`.
-        threshold: i64,
+        /// Weights and threshold.
+        score: Score,
         /// The most cells of one user that count.
         cells_max: u32,
         /// Probability that a cell of one user alone is shown, over all their cells.
@@ -230,25 +232,7 @@ fn selection(report: &Report, statistics: &[StatisticPlan], delta: Delta) -> Sel
     let PartitionSelection::Private { cells_max } = report.selection else {
         return Selection::Public;
     };
-    let customers = statistics
-        .iter()
-        .find(|s| s.kind == StatisticKind::Customers)
-        .expect("cannot fail because the job adds customers to private levels");
-    Selection::Threshold { threshold: threshold(customers, delta, cells_max), cells_max, delta }
-}
-
-/// The smallest threshold that a user's own cells pass with probability at most `delta`.
-///
-/// What: T = v + 1 + ⌈z σ⌉ with v the most that one user counts in one cell and z the normal
-/// quantile of `delta`/`cells_max`. Units: grid units of `customers`. Before: the engine keeps at
-/// most `cells_max` cells of a user. Source: Lemma 4 of `docs/privacy.md`; the tail of the
-/// discrete Gaussian is Proposition 25 of Canonne, Kamath and Steinke 2020.
-fn threshold(customers: &StatisticPlan, delta: Delta, cells_max: u32) -> i64 {
-    let most = customers.bound.cap(1, customers.grid_bits);
-    let z = tail_quantile(delta.value().next_down() / f64::from(cells_max));
-    let noise_up = (z * customers.sigma as f64).next_up().ceil();
-    // Below 2⁶²: σ < 2⁵² and z ≤ 40.
-    most + 1 + noise_up as i64
+    Selection::Threshold { score: Score::new(statistics, delta, cells_max), cells_max, delta }
 }
 
 fn columns_of(levels: &[LevelPlan]) -> Vec<String> {

@@ -126,6 +126,8 @@ struct Event {
     sigma_natural: f64,
     mu_squared_units: String,
     mu: f64,
+    /// Of the weighted sum of noised values, in grid units, that must reach the threshold.
+    score_weight: Option<u64>,
     threshold: Option<i64>,
     threshold_delta: Option<f64>,
     cells_max: Option<u32>,
@@ -219,10 +221,12 @@ fn discreteness(plan: &Plan) -> u128 {
 fn events(plan: &Plan) -> Vec<Event> {
     let mut events = Vec::new();
     for level in &plan.levels {
-        for statistic in &level.statistics {
-            let (mut threshold, mut threshold_delta, mut cells_max) = (None, None, None);
-            if let Selection::Threshold { threshold: t, cells_max: k, delta } = level.selection {
-                (threshold, threshold_delta, cells_max) = (Some(t), Some(delta.value()), Some(k));
+        for (place, statistic) in level.statistics.iter().enumerate() {
+            let (mut threshold_delta, mut cells_max) = (None, None);
+            let (mut threshold, mut score_weight) = (None, None);
+            if let Selection::Threshold { score, cells_max: k, delta } = &level.selection {
+                (threshold_delta, cells_max) = (Some(delta.value()), Some(*k));
+                (threshold, score_weight) = (Some(score.threshold), Some(score.weights[place]));
             }
             events.push(Event {
                 file: format!("{}.parquet", level.file),
@@ -236,6 +240,7 @@ fn events(plan: &Plan) -> Vec<Event> {
                 sigma_natural: statistic.to_natural(statistic.sigma as f64),
                 mu_squared_units: statistic.mu_squared.units().to_string(),
                 mu: statistic.mu_squared.mu_up().value(),
+                score_weight,
                 threshold,
                 threshold_delta,
                 cells_max,
@@ -252,7 +257,7 @@ fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {
         let registry = registry.map_or(String::new(), |file| format!(", the table {file}"));
         format!("the job's period and [keys]{registry}")
     } else {
-        "noised customers of the data, above a threshold".to_owned()
+        "keys of the data whose noised values together reach a threshold".to_owned()
     };
     KeySetEntry {
         file: format!("{}.parquet", level.file),

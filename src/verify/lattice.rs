@@ -90,6 +90,7 @@ pub(super) fn faults(
                 }
             }
         }
+        check_score(name, &batch, manifest, row, &mut faults);
         row += batch.num_rows() as u64;
         seen.rows += batch.num_rows() as u64;
     }
@@ -172,6 +173,43 @@ fn in_period(key: &str, number: i64, manifest: &Manifest) -> bool {
     begins && start <= day && day <= last
 }
 
+// ---------------------------------------------------------------------------------------- score
+
+/// Rows of private keys reach their threshold, where all that the score looks at is shown.
+fn check_score(
+    name: &str,
+    batch: &RecordBatch,
+    manifest: &Manifest,
+    first: u64,
+    faults: &mut Faults,
+) {
+    let Some(threshold) = manifest.events(name).find_map(|event| event.threshold) else { return };
+    let mut scores = vec![0i128; batch.num_rows()];
+    for event in manifest.events(name) {
+        let weight = i128::from(event.score_weight.unwrap_or_default());
+        let grid = event.grid_units_per_unit;
+        if weight == 0 {
+            continue;
+        }
+        let Some(values) = batch.column_by_name(&event.statistic) else { return };
+        for (row, score) in scores.iter_mut().enumerate() {
+            let units = if event.statistic == "sales" {
+                let minor = values.as_primitive::<Decimal128Type>().value(row);
+                // Rounded to whole minor units, unless the grid is as coarse: the most it was.
+                minor.saturating_mul(grid.into()).saturating_add((grid / 2).into())
+            } else {
+                (values.as_primitive::<Float64Type>().value(row) * grid as f64) as i128
+            };
+            *score = score.saturating_add(units.saturating_mul(weight));
+        }
+    }
+    for (score, place) in scores.into_iter().zip(first..) {
+        if score < i128::from(threshold) {
+            faults.add(place, "its values together do not reach the threshold".to_owned());
+        }
+    }
+}
+
 // --------------------------------------------------------------------------------------- values
 
 /// An insight's three columns in one batch of rows.
@@ -213,11 +251,6 @@ impl<'a> Column<'a> {
             // Exact: the grid is a power of two. What is no number fails too.
             if !(units.is_finite() && units.fract().abs() <= 0.0) {
                 faults.add(place, format!("`{insight}` is not on its grid of 1/{grid}"));
-            }
-            if let Some(threshold) = event.threshold.filter(|_| insight == "customers")
-                && (units < threshold as f64 || units.is_nan())
-            {
-                faults.add(place, format!("`{insight}` is below the threshold"));
             }
             let room = CLOSE * (value.abs() + half);
             if !((value - lows[row] - half).abs() <= room

@@ -71,6 +71,7 @@ pub(super) struct Event {
     pub(super) sensitivity: Option<u64>,
     pub(super) sigma: u64,
     pub(super) mu_squared_units: String,
+    pub(super) score_weight: Option<u64>,
     pub(super) threshold: Option<i64>,
     pub(super) threshold_delta: Option<f64>,
     pub(super) cells_max: Option<u32>,
@@ -138,11 +139,18 @@ impl Manifest {
                     continue;
                 }
             };
-            if self.events(&set.file).any(|event| event.threshold.is_some() != private) {
+            let odd = |event: &Event| {
+                event.threshold.is_some() != private || event.score_weight.is_some() != private
+            };
+            if self.events(&set.file).any(odd) {
                 faults.push(format!("`{}`: private keys need thresholds, public none", set.file));
             }
-            if private && self.event(&set.file, "customers").is_none() {
-                faults.push(format!("`{}`: its threshold has no `customers` to look at", set.file));
+            let terms = |event: &Event| {
+                (event.threshold, event.threshold_delta.map(f64::to_bits), event.cells_max)
+            };
+            let mut terms = self.events(&set.file).map(terms);
+            if terms.next().is_some_and(|first| terms.any(|other| other != first)) {
+                faults.push(format!("`{}` has several thresholds", set.file));
             }
         }
         let others = self.key_sets.iter().map(|set| &set.file);

@@ -100,7 +100,8 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
 
 /// Why ε and δ do not hold at this price, and which thresholds are too low for their δ.
 pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
-    let mut faults: Vec<String> = private_levels(manifest).filter_map(threshold_fault).collect();
+    let threshold = |level: &Event| threshold_fault(level, manifest);
+    let mut faults: Vec<String> = private_levels(manifest).filter_map(threshold).collect();
     let claimed = &manifest.parameters;
     let sane = |x: f64, most: f64| x.is_finite() && 0.0 < x && x <= most;
     let whole = claimed.mu_squared_units.parse::<u128>();
@@ -150,26 +151,39 @@ fn event_fault(event: &Event, lost_variance: u128) -> Option<String> {
     })
 }
 
-/// One event of each level with private keys: the one that its threshold looks at.
+/// One event of each level with private keys; all have the same threshold.
 fn private_levels(manifest: &Manifest) -> impl Iterator<Item = &Event> {
     let private = manifest.key_sets.iter().filter(|set| set.selection != "public");
-    private.filter_map(|set| manifest.event(&set.file, "customers"))
+    private.filter_map(|set| manifest.events(&set.file).next())
 }
 
-/// Lemma 4: a cell of one user alone, which counts at most v, must not reach T but with δ/K.
-fn threshold_fault(event: &Event) -> Option<String> {
+/// Lemma 4: the score of a cell of one user alone, who counts at most v in each statistic, must not
+/// reach T but with δ/K.
+fn threshold_fault(level: &Event, manifest: &Manifest) -> Option<String> {
+    let file = &level.file;
     let (Some(threshold), Some(delta), Some(cells)) =
-        (event.threshold, event.threshold_delta, event.cells_max)
+        (level.threshold, level.threshold_delta, level.cells_max)
     else {
-        return Some(format!("`{}` has private keys, but no threshold", event.file));
+        return Some(format!("`{file}` has private keys, but no threshold"));
     };
-    let most = event.grid_units_per_unit.min(event.cell_cap);
-    // The discrete law's tail at n is at most the normal law's at n − 1.
-    let distance = threshold as f64 - most as f64 - 1.0;
-    let shown = f64::from(cells) * upper_tail(distance / event.sigma as f64);
-    (shown > delta || shown.is_nan() || delta.is_nan()).then(|| {
-        format!("`{}`: its threshold lets {shown:.3e} through, more than {delta:.3e}", event.file)
-    })
+    let (mut sure, mut variance) = (0i128, 0.0);
+    for event in manifest.events(file) {
+        let weight = event.score_weight.unwrap_or_default();
+        let most = match &event.statistic[..] {
+            "customers" => event.grid_units_per_unit.min(event.cell_cap),
+            "ticket_histogram" if weight > 0 => {
+                return Some(format!("`{file}`: its score looks at several bins"));
+            }
+            _ => event.cell_cap,
+        };
+        // Rounding at random moves a value by 64 at most.
+        sure += i128::from(weight) * (i128::from(most) + 64);
+        variance += (weight as f64 * event.sigma as f64).powi(2);
+    }
+    let distance = (i128::from(threshold) - sure) as f64;
+    let shown = f64::from(cells) * upper_tail(distance / variance.sqrt());
+    (shown > delta * (1.0 + CONVERSION) || shown.is_nan() || delta.is_nan())
+        .then(|| format!("`{file}`: its threshold lets {shown:.3e} through, more than {delta:.3e}"))
 }
 
 /// The least number u of units of 2⁻⁶⁰ with u·(σ² − lost) ≥ C²·2⁶⁰; `None` without noise.

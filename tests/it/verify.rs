@@ -256,7 +256,7 @@ fn halve_bound(manifest: &mut Value) {
 type ManifestChange = fn(&mut Value);
 
 /// A claim, and the checks that find it without and with the ledger.
-const CLAIMS: [(&str, ManifestChange, &str, &str); 12] = [
+const CLAIMS: [(&str, ManifestChange, &str, &str); 15] = [
     (
         "a smaller price of one mechanism",
         |m| {
@@ -307,11 +307,33 @@ const CLAIMS: [(&str, ManifestChange, &str, &str); 12] = [
     (
         "a lower threshold",
         |m| {
-            m["mechanisms"][9]["threshold"] =
-                json!(m["mechanisms"][9]["threshold"].as_i64().unwrap() * 9 / 10)
+            for event in m["mechanisms"].as_array_mut().unwrap().iter_mut().skip(9) {
+                event["threshold"] = json!(event["threshold"].as_i64().unwrap() * 9 / 10)
+            }
         },
         "guarantee",
         "guarantee ledger",
+    ),
+    (
+        "a lower threshold of one statistic",
+        |m| m["mechanisms"][9]["threshold"] = json!(1),
+        "guarantee manifest",
+        "guarantee ledger manifest",
+    ),
+    (
+        "a larger weight",
+        |m| {
+            m["mechanisms"][9]["score_weight"] =
+                json!(m["mechanisms"][9]["score_weight"].as_i64().unwrap() * 3 / 2)
+        },
+        "guarantee",
+        "guarantee ledger",
+    ),
+    (
+        "a score without a weight",
+        |m| m["mechanisms"][9]["score_weight"] = Value::Null,
+        "manifest",
+        "ledger manifest",
     ),
     (
         "no delta for thresholds",
@@ -544,7 +566,10 @@ fn a_private_key_below_its_threshold_is_found() {
         with_float(&batch, "customers", |_| 100.0)
     });
     let failed = copy.failed(None);
-    assert!(failed["lattice"].contains("`customers` is below the threshold"), "{failed:?}");
+    assert!(
+        failed["lattice"].contains("its values together do not reach the threshold"),
+        "{failed:?}"
+    );
 }
 
 #[test]

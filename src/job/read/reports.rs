@@ -139,7 +139,7 @@ impl Reader<'_> {
         let needed: BTreeSet<StatisticKind> =
             insights.iter().flatten().flat_map(|i| i.statistics()).copied().collect();
         let private = matches!(selection, Some(PartitionSelection::Private { .. }));
-        // The threshold of private keys looks at customers.
+        // The score of private keys rests on customers.
         let needed = needed.into_iter().chain(private.then_some(StatisticKind::Customers));
         let places = money_places(&names.facts.currencies);
         let bounds = self.bounds(section, &title, &needed.collect(), count, places);
