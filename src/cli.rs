@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::local::Local;
+use crate::job::PrivacyUnit;
 use crate::privacy::{Delta, Epsilon};
 
 /// Differentially private merchant and market insights from in-store payments.
@@ -124,6 +125,10 @@ pub struct LedgerInitArgs {
     /// Delta that all jobs may cost together, 1e-15 to 0.01.
     #[arg(long, value_name = "D", value_parser = delta)]
     pub delta_max: Delta,
+    /// Who is protected: `user`, or a user within a period of a time zone, such as
+    /// `user-month Asia/Shanghai`; day, week, month, quarter or year.
+    #[arg(long, default_value = "user", value_parser = unit)]
+    pub unit: String,
     /// A budget for one recipient; may be given several times.
     #[arg(long = "recipient", value_name = "NAME=E,D", value_parser = recipient)]
     pub recipients: Vec<(String, Epsilon, Delta)>,
@@ -259,6 +264,16 @@ pub struct RunArgs {
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A privacy unit as ledgers write it.
+fn unit(text: &str) -> Result<String, String> {
+    let (name, zone) = text.split_once(' ').unwrap_or((text, "UTC"));
+    let zone = zone.trim().parse().map_err(|_| format!("no time zone is called `{zone}`"))?;
+    let label = PrivacyUnit::named(name).map(|unit| unit.label(zone));
+    label.filter(|label| label == text).ok_or_else(|| {
+        "write `user`, or a unit and a time zone such as `user-month Asia/Shanghai`".to_owned()
+    })
 }
 
 /// A size in bytes, KiB, MiB, GiB or the like; at least what a run needs.

@@ -61,7 +61,12 @@ impl Market {
 
     /// Plans a job of `reports`, each the text of a `[[report]]` section.
     pub(crate) fn plan(&self, reports: &[String]) -> Plan {
-        let mut text = JOB.to_owned();
+        self.plan_for("user", reports)
+    }
+
+    /// The same for another privacy unit.
+    pub(crate) fn plan_for(&self, unit: &str, reports: &[String]) -> Plan {
+        let mut text = JOB.replace("unit = \"user\"", &format!("unit = \"{unit}\""));
         for (place, report) in reports.iter().enumerate() {
             let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
             text.write_str(&name).expect("writes to a string");

@@ -9,7 +9,7 @@ use crate::cli::{LedgerCommand, LedgerFileArgs, LedgerInitArgs, LedgerVerifyArgs
 use crate::console;
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::{LedgerTerms, PrivacyUnit};
+use crate::job::LedgerTerms;
 use crate::ledger::{
     Account, EntryState, Hold, JobEntry, Ledger, RecipientTerms, Report, Round, Terms, of_delta,
     of_mu_squared,
@@ -45,7 +45,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
     }
     let terms = Terms {
         population: args.population.clone(),
-        unit: PrivacyUnit::User.name().to_owned(),
+        unit: args.unit.clone(),
         epsilon_max: args.epsilon_max.to_string(),
         delta_max: args.delta_max.to_string(),
         budget: budget(args, args.epsilon_max, args.delta_max)?,

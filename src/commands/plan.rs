@@ -5,9 +5,9 @@ use crate::cli::JobArgs;
 use crate::console;
 use crate::error::Error;
 use crate::findings;
-use crate::job::{Insight, PrivacyUnit, StatisticKind};
+use crate::job::{Insight, StatisticKind};
 use crate::ledger::{Ledger, Terms};
-use crate::plan::{LevelPlan, Plan, Selection, StatisticPlan, budget_of};
+use crate::plan::{Composed, LevelPlan, Plan, Selection, StatisticPlan, budget_of};
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
@@ -52,7 +52,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
         .ok_or_else(|| Error::invalid(findings::ledger_budget_too_small(&epsilon, &delta)))?;
     Ok(Terms {
         population: stated.population.clone(),
-        unit: PrivacyUnit::User.name().to_owned(),
+        unit: plan.job.privacy.unit.label(plan.job.payments.zone),
         epsilon_max: epsilon.to_string(),
         delta_max: delta.to_string(),
         budget,
@@ -69,7 +69,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
             "guarantee: epsilon {}, delta {}, unit: {}, add or remove all payments of one",
             job.privacy.epsilon,
             job.privacy.delta,
-            job.privacy.unit.name()
+            job.privacy.unit.label(source.zone)
         ),
         format!(
             "payments: {} to {}, {} time, {}",
@@ -129,7 +129,14 @@ fn price_lines(
     whole: PrivacyBudget,
 ) -> Vec<String> {
     let job = &plan.job;
-    vec![
+    let composed = Composed::of(plan).map(|composed| {
+        let Composed { periods, epsilon, delta, .. } = composed;
+        format!(
+            "for all payments of a user, over {periods} periods: epsilon {epsilon:.6} at delta \
+             {delta}"
+        )
+    });
+    let lines = [
         format!(
             "loss: mu {:.6}, which is epsilon {:.6} at delta {}; as zCDP, by OpenDP: rho {:.6}, \
              epsilon {:.6}",
@@ -143,7 +150,8 @@ fn price_lines(
             job.ledger.delta_max,
             percent(left.mu_squared, whole.mu_squared),
         ),
-    ]
+    ];
+    composed.into_iter().chain(lines).collect()
 }
 
 fn currencies(plan: &Plan) -> String {
@@ -183,6 +191,7 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
             }));
         }
     }
+    let composed = Composed::of(plan);
     serde_json::json!({
         "job": plan.job.id,
         "digest": plan.job.digest,
@@ -196,6 +205,8 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
         "epsilon_held": price.epsilon_held,
         "opendp_rho": price.opendp_rho,
         "opendp_epsilon": price.opendp_epsilon,
+        "composed_epsilon": composed.map(|c| c.epsilon),
+        "composed_delta": composed.map(|c| c.delta.value()),
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
         "fits": fits,

@@ -184,7 +184,7 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
             plan.levels.len(),
             privacy.epsilon,
             privacy.delta,
-            privacy.unit.name()
+            privacy.unit.label(plan.job.payments.zone)
         ),
         _ => format!("job `{}` was released before; nothing is charged", plan.job.id),
     });

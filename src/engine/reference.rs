@@ -20,13 +20,18 @@ pub struct Reference<'a> {
 /// One user's amounts by cell.
 type UserCells = BTreeMap<CellKey, Vec<i64>>;
 
+/// By the privacy unit: its period, and the user.
+type Users = BTreeMap<(u32, String), UserCells>;
+
 impl Engine for Reference<'_> {
     fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
-        let mut users: Vec<BTreeMap<String, UserCells>> = vec![BTreeMap::new(); plan.levels.len()];
+        let mut users: Vec<Users> = vec![BTreeMap::new(); plan.levels.len()];
+        let unit_of_day = plan.job.privacy.unit.periods(plan.job.payments.period);
         let sink = |batch: &Batch| {
             for payment in batch.payments() {
                 for (users, level) in users.iter_mut().zip(&plan.levels) {
-                    let cells = users.entry(payment.user.to_owned()).or_default();
+                    let unit = unit_of_day[payment.hour as usize / 24];
+                    let cells = users.entry((unit, payment.user.to_owned())).or_default();
                     cells.entry(key_of(plan, level, &payment)).or_default().push(payment.amount);
                 }
             }
@@ -74,7 +79,7 @@ fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
     }
 }
 
-fn level_totals(job: &Job, level: &LevelPlan, users: BTreeMap<String, UserCells>) -> LevelTotals {
+fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     let mut totals: BTreeMap<CellKey, Vec<Vec<i128>>> = BTreeMap::new();
     for cells in users.into_values() {
         let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();

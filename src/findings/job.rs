@@ -69,10 +69,20 @@ pub fn version_unsupported(found: &str) -> Finding {
         .hint("write `version = 1`")
 }
 
-/// A unit of privacy that this program does not offer.
-pub fn unit_unsupported(found: &str) -> Finding {
-    Finding::new("unit-unsupported", format!("`unit` is \"{found}\", but must be \"user\""))
-        .hint("write `unit = \"user\"`; units within a period are not offered yet")
+/// A unit of privacy that there is not.
+pub fn unit_unknown(found: &str, names: &[&str]) -> Finding {
+    let hint = format!("write one of {}", names.join(", "));
+    Finding::new("unit-unknown", format!("no privacy unit is called \"{found}\"")).hint(hint)
+}
+
+/// Customers of cells that hold several of a user's units.
+pub fn unit_across_periods(level: &str, unit: &str) -> Finding {
+    let message = format!(
+        "level {level} counts customers over several periods of the unit {unit}, so users would \
+         count once in each"
+    );
+    Finding::new("unit-across-periods", message)
+        .hint("add a time key that lies within a period, leave customers out, or use a longer unit")
 }
 
 /// A time zone that is not in the IANA data base.

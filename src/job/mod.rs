@@ -9,6 +9,7 @@ mod raw;
 mod read;
 mod registry;
 mod sql;
+mod unit;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,6 +19,7 @@ pub use calendar::{Clock, Period, TimeKey};
 pub use iso_currency::Currency;
 pub use registry::Registry;
 pub use sql::SqlExpression;
+pub use unit::PrivacyUnit;
 
 use crate::privacy::{Delta, Epsilon};
 
@@ -158,22 +160,6 @@ pub struct Privacy {
     pub epsilon: Epsilon,
     /// δ of the whole job.
     pub delta: Delta,
-}
-
-/// Who is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrivacyUnit {
-    /// All payments of a user.
-    User,
-}
-
-impl PrivacyUnit {
-    /// The name in job files, ledgers and manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            PrivacyUnit::User => "user",
-        }
-    }
 }
 
 /// Where the budget is kept, and how large it is.

@@ -160,11 +160,12 @@ impl Reader<'_> {
     fn privacy(&self, section: &Section) -> Option<Privacy> {
         let unit = section.require("unit", "unit = \"user\"", section.text("unit"));
         let unit = unit.and_then(|unit| {
-            if unit.value == PrivacyUnit::User.name() {
-                return Some(PrivacyUnit::User);
+            let known = PrivacyUnit::named(&unit.value);
+            if known.is_none() {
+                let names = PrivacyUnit::ALL.map(PrivacyUnit::name);
+                self.faults.add(findings::unit_unknown(&unit.value, &names).at(unit.span));
             }
-            self.faults.add(findings::unit_unsupported(&unit.value).at(unit.span));
-            None
+            known
         });
         let epsilon = self.parameter(section, "epsilon", "epsilon = \"1\"", Epsilon::parse);
         let delta = self.parameter(section, "delta", "delta = \"1e-9\"", Delta::parse);

@@ -5,6 +5,7 @@
 
 mod calibrate;
 mod cells;
+mod composed;
 mod score;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use std::ops::Range;
 
 pub use calibrate::budget_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
+pub use composed::Composed;
 pub use score::Score;
 
 use crate::error::{Error, Result};
@@ -143,6 +145,7 @@ impl Plan {
         for (report, level) in pairs(&job) {
             findings.extend(name_clashes(report, level, &mut files));
             let cells = CellSpace::new(&job, level);
+            findings.extend(customers_of_several_periods(&job, level));
             let public = report.selection == PartitionSelection::Public;
             if let Some(count) = cells.count(&job).filter(|&n| public && n > Self::CELLS_MAX) {
                 let finding = findings::cells_too_many(&level.name(), count, Self::CELLS_MAX);
@@ -181,6 +184,24 @@ impl Plan {
         let loss = PrivacyLoss { mu_squared, threshold_delta };
         Ok(Plan { columns: columns_of(&levels), job, levels, loss })
     }
+
+    /// The most privacy units of one user: periods of the unit among the job's days.
+    pub fn unit_periods(&self) -> u32 {
+        unit_periods(&self.job)
+    }
+}
+
+fn unit_periods(job: &Job) -> u32 {
+    job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
+}
+
+/// Customers of cells that span periods of the privacy unit would be units, not users.
+fn customers_of_several_periods(job: &Job, level: &Level) -> Option<findings::Finding> {
+    let unit = job.privacy.unit;
+    let counted = kinds_of(level).any(|kind| kind == StatisticKind::Customers);
+    let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
+    let finding = || findings::unit_across_periods(&level.name(), unit.name());
+    (counted && spans).then(|| finding().at(level.span.clone()))
 }
 
 fn pairs(job: &Job) -> impl Iterator<Item = (&Report, &Level)> {

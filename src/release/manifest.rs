@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{LevelPlan, Plan, Selection, StatisticPlan};
+use crate::plan::{Composed, LevelPlan, Plan, Selection, StatisticPlan};
 use crate::privacy::{MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
@@ -52,8 +52,32 @@ struct JobEntry {
 
 #[derive(Clone, Debug, Serialize)]
 struct UnitEntry {
-    unit: &'static str,
+    unit: String,
     neighbours: &'static str,
+    /// The guarantee for all payments of a user, where the unit is within a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    composed: Option<ComposedEntry>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct ComposedEntry {
+    periods: u32,
+    mu_squared_units: String,
+    threshold_delta: f64,
+    epsilon: f64,
+    delta: f64,
+}
+
+impl ComposedEntry {
+    fn new(composed: Composed) -> Self {
+        ComposedEntry {
+            periods: composed.periods,
+            mu_squared_units: composed.loss.mu_squared.units().to_string(),
+            threshold_delta: composed.loss.threshold_delta.value(),
+            epsilon: composed.epsilon,
+            delta: composed.delta.value(),
+        }
+    }
 }
 
 /// The whole job's price, in every currency of the field.
@@ -165,8 +189,9 @@ impl Manifest {
             },
             variant: "Gaussian differential privacy (mu), converted to (epsilon, delta)",
             privacy_unit: UnitEntry {
-                unit: job.privacy.unit.name(),
+                unit: job.privacy.unit.label(job.payments.zone),
                 neighbours: "all payments of one unit added or removed",
+                composed: Composed::of(plan).map(ComposedEntry::new),
             },
             deployment_model: "central",
             parameters: Parameters::new(plan)?,

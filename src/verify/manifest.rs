@@ -41,6 +41,18 @@ pub(super) struct Job {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Unit {
     pub(super) unit: String,
+    /// For all payments of a user, where the unit is within a period.
+    pub(super) composed: Option<Composed>,
+}
+
+/// The guarantee over all of a user's units.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Composed {
+    pub(super) periods: u32,
+    pub(super) mu_squared_units: String,
+    pub(super) threshold_delta: f64,
+    pub(super) epsilon: f64,
+    pub(super) delta: f64,
 }
 
 /// The price, as far as the checks need it.

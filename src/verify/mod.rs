@@ -5,6 +5,7 @@
 //! can show.
 
 mod account;
+mod composed;
 mod files;
 mod lattice;
 mod manifest;
@@ -79,7 +80,9 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
     checks.push(check("price", price::price_faults(&manifest), || {
         format!("mu^2 of {} mechanisms and their sum", manifest.mechanisms.len())
     }));
-    checks.push(check("guarantee", price::guarantee_faults(&manifest), || {
+    let mut faults = price::guarantee_faults(&manifest);
+    faults.extend(composed::faults(&manifest));
+    checks.push(check("guarantee", faults, || {
         let parameters = &manifest.parameters;
         format!("epsilon {} and delta {:e} hold", parameters.epsilon, parameters.delta)
     }));

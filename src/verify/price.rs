@@ -20,7 +20,7 @@ const CONVERSION: f64 = 1e-8;
 
 /// How a release counts its losses, by the `variant` of its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accounting {
+pub(super) enum Accounting {
     /// μ² = C²/σ², converted by way of ρ = μ²/2.
     Concentrated,
     /// μ² = C²/(σ² − 16), as of real noise that was rounded at random; the Gaussian curve.
@@ -28,7 +28,7 @@ enum Accounting {
 }
 
 impl Accounting {
-    fn of(manifest: &Manifest) -> Option<Accounting> {
+    pub(super) fn of(manifest: &Manifest) -> Option<Accounting> {
         let named = |name: &str| manifest.variant.starts_with(name);
         if named("zero-concentrated differential privacy") {
             Some(Accounting::Concentrated)
@@ -45,6 +45,26 @@ impl Accounting {
             Accounting::Concentrated => 0,
             Accounting::Gaussian => 16,
         }
+    }
+
+    /// Why μ² in units does not hold this ε at δ, of which thresholds use the second part.
+    pub(super) fn epsilon_fault(
+        self,
+        mu_squared: u128,
+        epsilon: f64,
+        (delta, thresholds): (f64, f64),
+    ) -> Option<String> {
+        // Lemma 4: thresholds cost δ_T, and ε by −ln(1 − δ_T) for a user who is removed.
+        let left = delta - thresholds;
+        let mu_squared = mu_squared as f64 / (1u64 << FRACTION_BITS) as f64;
+        let needed = self.delta(mu_squared, epsilon + (-thresholds).ln_1p());
+        // A claim may be the very ε of a search, so the last digits of δ need room.
+        let most = left * (1.0 + CONVERSION);
+        (needed > most || needed.is_nan() || most.is_nan()).then(|| {
+            format!(
+                "at epsilon {epsilon} the noise needs delta {needed:.6e}, but {left:.6e} is left"
+            )
+        })
     }
 
     /// The δ that is needed at ε.
@@ -115,20 +135,9 @@ pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
         faults.push(format!("this program knows nothing of `{}`", manifest.variant));
         return faults;
     };
-    let mu_squared = mu_squared as f64 / (1u64 << FRACTION_BITS) as f64;
-    // Lemma 4: thresholds cost δ_T, and ε by −ln(1 − δ_T) for a user who is removed.
-    let left = claimed.delta - claimed.threshold_delta;
-    for epsilon in [Some(claimed.epsilon), claimed.epsilon_held].into_iter().flatten() {
-        let reduced = epsilon + (-claimed.threshold_delta).ln_1p();
-        let needed = accounting.delta(mu_squared, reduced);
-        // A claim may be the very ε of a search, so the last digits of δ need room.
-        let most = left * (1.0 + CONVERSION);
-        if needed > most || needed.is_nan() || most.is_nan() {
-            faults.push(format!(
-                "at epsilon {epsilon} the noise needs delta {needed:.6e}, but {left:.6e} is left"
-            ));
-        }
-    }
+    let deltas = (claimed.delta, claimed.threshold_delta);
+    let epsilons = [Some(claimed.epsilon), claimed.epsilon_held].into_iter().flatten();
+    faults.extend(epsilons.filter_map(|e| accounting.epsilon_fault(mu_squared, e, deltas)));
     faults
 }
 
@@ -215,7 +224,7 @@ fn product(a: u128, b: u128) -> (u128, u128) {
 }
 
 /// The whole number of units of a δ, if it is one.
-fn delta_units(delta: f64) -> Option<u64> {
+pub(super) fn delta_units(delta: f64) -> Option<u64> {
     let near = (delta * DELTA_UNITS).round();
     if !(0.0..=DELTA_UNITS).contains(&near) {
         return None;

@@ -252,3 +252,25 @@ fn edit(path: &Path, copy: &[u8], table: &str, row: i64, column: &str, value: &s
         raw.execute(&format!("UPDATE {table} SET {column} = {value} WHERE rowid = {row}"), []);
     changed.is_ok() && shown(row) != before
 }
+
+/// A job whose unit is a user within a week, from its ledger to its verification.
+#[test]
+fn users_within_a_week() {
+    let workshop = Workshop::new();
+    let job = JOB.replace("unit    = \"user\"", "unit    = \"user-week\"");
+    workshop.text("job.toml", &job);
+    let mut texts = run(&workshop, &["check", "job.toml"]);
+    let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"region\", \"week\"]]");
+    workshop.text("job.toml", &job.replace("[[\"merchant\"], [", "[[\"merchant\", \"day\"], ["));
+    for unit in ["week", "user-week", "user-week Nowhere", "user-week Asia/Tokyo"] {
+        texts += &run(&workshop, &[&INIT[..], &["--unit", unit]].concat());
+    }
+    texts += &run(&workshop, &["plan", "job.toml"]);
+    std::fs::remove_file(workshop.path("ledger.sqlite")).unwrap();
+    texts += &run(&workshop, &[&INIT[..], &["--unit", "user-week Asia/Shanghai"]].concat());
+    texts += &run(&workshop, &["plan", "job.toml"]);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    texts += &run(&workshop, &["ledger", "show", "ledger.sqlite"]);
+    texts += &run(&workshop, &["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    hidden().bind(|| assert_snapshot!(texts));
+}

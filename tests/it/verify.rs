@@ -609,3 +609,42 @@ BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END";
     let failed = copy.failed(Some(&cut.path("ledger.sqlite")));
     assert!(failed["ledger"].contains("job `test` is spent and not published"), "{failed:?}");
 }
+
+/// Claims about users over all periods, where the unit is within a period.
+#[test]
+fn false_claims_about_all_periods_are_found() {
+    let workshop = Workshop::new();
+    let job = JOB.replace("unit    = \"user\"", "unit    = \"user-week\"");
+    let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"region\", \"week\"]]");
+    workshop.text("job.toml", &job.replace("[[\"merchant\"], [", "[[\"merchant\", \"day\"], ["));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let ledger = workshop.path("ledger.sqlite");
+    assert_eq!(names(&Copy::of(&workshop).failed(Some(&ledger))), "");
+    let changes: [(&str, ManifestChange); 7] = [
+        ("fewer periods", |m| m["privacy_unit"]["composed"]["periods"] = json!(4)),
+        ("a smaller price", |m| {
+            m["privacy_unit"]["composed"]["mu_squared_units"] =
+                m["parameters"]["mu_squared_units"].clone()
+        }),
+        ("a smaller epsilon", |m| m["privacy_unit"]["composed"]["epsilon"] = json!(1.0)),
+        ("a smaller delta", |m| m["privacy_unit"]["composed"]["delta"] = json!(1e-6)),
+        ("a smaller part for thresholds", |m| {
+            m["privacy_unit"]["composed"]["threshold_delta"] = json!(0.0)
+        }),
+        ("nothing said", |m| m["privacy_unit"]["composed"] = Value::Null),
+        ("cells of several weeks", |m| m["key_sets"][0]["keys"] = json!(["region"])),
+    ];
+    for (name, change) in changes {
+        let copy = Copy::of(&workshop);
+        copy.manifest(change);
+        let failed = copy.failed(None);
+        assert!(failed.contains_key("guarantee"), "{name}: {failed:?}");
+    }
+    let copy = Copy::of(&workshop);
+    copy.manifest(|m| m["privacy_unit"]["unit"] = json!("user"));
+    assert!(copy.failed(None).contains_key("guarantee"));
+    let copy = Copy::of(&workshop);
+    copy.manifest(|m| m["privacy_unit"]["unit"] = json!("user-week Europe/Berlin"));
+    assert!(copy.failed(Some(&ledger))["ledger"].contains("privacy unit"));
+}

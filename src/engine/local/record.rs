@@ -84,6 +84,8 @@ pub(super) struct Codes {
     /// Distinct combinations of codes of `columns`.
     pub(super) rest: Interner<[u32]>,
     has_registry: bool,
+    /// The privacy unit's period of each day; `None` if users are protected as a whole.
+    unit_of_day: Option<Vec<u32>>,
     /// Tells users apart by a key that nobody knows.
     hasher: SipHasher24,
 }
@@ -101,6 +103,8 @@ impl Codes {
             columns: (0..columns).map(|_| Interner::default()).collect(),
             rest: Interner::default(),
             has_registry: plan.job.registry.is_some(),
+            unit_of_day: (plan.unit_periods() > 1)
+                .then(|| plan.job.privacy.unit.periods(plan.job.payments.period)),
             hasher: SipHasher24::new_with_key(&key),
         })
     }
@@ -174,6 +178,8 @@ pub(super) struct Encoder<'c> {
     /// Kept between batches: codes row by row, `columns` numbers a row; then merchants.
     row_codes: Vec<u32>,
     merchant_codes: Vec<u32>,
+    /// A unit's period and token, for its hash.
+    unit_token: Vec<u8>,
 }
 
 impl<'c> Encoder<'c> {
@@ -185,6 +191,7 @@ impl<'c> Encoder<'c> {
             rest: Cache::new(&codes.rest),
             row_codes: Vec::new(),
             merchant_codes: Vec::new(),
+            unit_token: Vec::new(),
         }
     }
 
@@ -212,7 +219,16 @@ impl<'c> Encoder<'c> {
         for (row, user) in batch.users().enumerate() {
             let rest = self.rest.code(&self.row_codes[row * width..][..width]);
             let slot = slots.of_hour[batch.hours()[row] as usize];
-            let hash = self.codes.hasher.hash(user.as_bytes());
+            let hash = match &self.codes.unit_of_day {
+                None => self.codes.hasher.hash(user.as_bytes()),
+                Some(unit_of_day) => {
+                    let unit = unit_of_day[batch.hours()[row] as usize / 24];
+                    self.unit_token.clear();
+                    self.unit_token.extend_from_slice(&unit.to_le_bytes());
+                    self.unit_token.extend_from_slice(user.as_bytes());
+                    self.codes.hasher.hash(&self.unit_token)
+                }
+            };
             put(Record {
                 user: [hash.h1, hash.h2],
                 amount: batch.amounts()[row],

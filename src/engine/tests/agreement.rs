@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{report, rows};
+use super::{monthly, report, rows};
 use crate::engine::Engine;
 use crate::engine::local::Local;
 use crate::fixture::{Market, Row};
@@ -27,6 +27,14 @@ proptest! {
         market.set_payments(&shuffled);
         let shuffled = market.spilled(&plan, threads, partition_bits);
         prop_assert!(shuffled == reference, "{} threads, shuffled, spilled", threads);
+    }
+
+    #[test]
+    fn engines_agree_on_users_within_a_month(rows in rows(), threads in 1usize..4) {
+        let market = Market::new(&rows);
+        let plan = market.plan_for("user-month", &monthly());
+        let reference = market.reference(&plan);
+        prop_assert!(market.spilled(&plan, threads, 3) == reference);
     }
 }
 
@@ -56,6 +64,30 @@ fn a_user_with_most_of_all_payments_is_no_trouble() {
         assert!(market.spilled(&plan, threads, bits) == reference, "{threads} threads, {bits}");
     }
     assert!(market.local(&plan, 2) == reference, "in memory");
+}
+
+/// Ten payments of one user in each of four months, a bound of four payments, a grid of 2^16.
+#[test]
+fn a_user_counts_once_for_each_period_of_the_unit() {
+    let pay = |at: u32| Row {
+        user: 1,
+        merchant: 1,
+        minute: (at % 4 * 31 + 5) * 1440 + at,
+        amount: 100,
+        wallet: 0,
+    };
+    let market = Market::new(&(0..40).map(pay).collect::<Vec<Row>>());
+    for (unit, payments) in [("user", 4), ("user-month", 16), ("user-quarter", 8), ("user-year", 4)]
+    {
+        let plan = market.plan_for(
+            unit,
+            &["insights = [\"payments\"]\nlevels = [[]]\n\
+             keys = \"public\"\nbounds = { payments = 4 }"
+                .to_owned()],
+        );
+        let grid = 1i64 << plan.levels[0].statistics[0].grid_bits;
+        assert_eq!(market.local(&plan, 2).levels[0].sums[0], [payments * grid], "{unit}");
+    }
 }
 
 #[test]

@@ -74,6 +74,20 @@ fn report() -> impl Strategy<Value = String> {
     )
 }
 
+/// Reports for the unit `user-month`: levels within a month, private ones too, and others.
+fn monthly() -> Vec<String> {
+    let all = "insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
+               bounds = { customers = 2, payments = 5, sales = \"90.00\", ticket_histogram = 4 }\n";
+    let levels = "levels = [[\"month\"], [\"merchant\", \"day\"], [\"wallet\", \"month\"]]";
+    vec![
+        format!("{all}{levels}\nkeys = \"public\""),
+        format!("{all}{levels}\nkeys = \"private\"\ncells_max = 2"),
+        "insights = [\"payments\", \"sales\"]\nbounds = { payments = 4, sales = \"70.00\" }\n\
+         levels = [[], [\"merchant\", \"week\"], [\"hour\"]]\nkeys = \"public\""
+            .to_owned(),
+    ]
+}
+
 fn sorted<'a>(level: &[&'a str]) -> Vec<&'a str> {
     let mut sorted = level.to_vec();
     sorted.sort_unstable();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{report, rows};
+use super::{monthly, report, rows};
 use crate::engine::ExactTotals;
 use crate::fixture::{DAYS, Market, Row};
 use crate::plan::{CellKey, Plan, Selection};
@@ -12,18 +12,29 @@ use crate::plan::{CellKey, Plan, Selection};
 /// Removes each user in turn and compares the change with the bounds.
 fn check_every_user(rows: &[Row], reports: &[String]) {
     let market = Market::new(rows);
-    let plan = market.plan(reports);
-    let all = market.local(&plan, 2);
-    let users: BTreeSet<u32> = rows.iter().map(|row| row.user).collect();
-    for user in users {
+    check_every_unit(&market, &market.plan(reports), rows, |row| (row.user, 0));
+}
+
+/// The month of a payment, from 0; clocks go forward in the night to 30 March.
+fn month(row: &Row) -> u32 {
+    let day = (row.minute + if row.minute >= 88 * 1440 + 120 { 60 } else { 0 }) / 1440;
+    [31, 59, 90].into_iter().filter(|&first| day >= first).count() as u32
+}
+
+/// Removes each privacy unit in turn and compares the change with the bounds.
+fn check_every_unit(market: &Market, plan: &Plan, rows: &[Row], unit: fn(&Row) -> (u32, u32)) {
+    market.set_payments(rows);
+    let all = market.local(plan, 2);
+    let units: BTreeSet<(u32, u32)> = rows.iter().map(unit).collect();
+    for user in units {
         let (mine, others): (Vec<Row>, Vec<Row>) =
-            rows.iter().cloned().partition(|row| row.user == user);
+            rows.iter().cloned().partition(|row| unit(row) == user);
         market.set_payments(&others);
-        let without = market.local(&plan, 1);
-        compare(&plan, &all, &without, user);
+        let without = market.local(plan, 1);
+        compare(plan, &all, &without, user);
         // What the removed user changed is what they contribute alone.
         market.set_payments(&mine);
-        let alone = market.local(&plan, 1);
+        let alone = market.local(plan, 1);
         for level in 0..plan.levels.len() {
             for statistic in 0..plan.levels[level].statistics.len() {
                 let change = change(&all, &without, level, statistic);
@@ -31,23 +42,49 @@ fn check_every_user(rows: &[Row], reports: &[String]) {
                 let nonzero = |map: BTreeMap<(CellKey, usize), i128>| -> BTreeMap<_, i128> {
                     map.into_iter().filter(|&(_, value)| value != 0).collect()
                 };
-                assert!(nonzero(change) == nonzero(alone), "user {user} changed another's part");
+                assert!(nonzero(change) == nonzero(alone), "user {user:?} changed another's part");
             }
         }
     }
 }
 
-fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: u32) {
+fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: (u32, u32)) {
     for (place, level) in plan.levels.iter().enumerate() {
         for (statistic, plan) in level.statistics.iter().enumerate() {
             let change = change(all, without, place, statistic);
             let squares: u128 = change.values().map(|v| v.unsigned_abs().pow(2)).sum();
             let bound = u128::from(plan.bound.norm()).pow(2);
-            assert!(squares <= bound, "user {user}, {} of {}", plan.kind.name(), level.file);
+            assert!(squares <= bound, "user {user:?}, {} of {}", plan.kind.name(), level.file);
         }
         if let Selection::Threshold { cells_max, .. } = level.selection {
             let count = |totals: &ExactTotals| totals.levels[place].keys.len();
-            assert!(count(all) - count(without) <= cells_max as usize, "user {user} has more keys");
+            assert!(
+                count(all) - count(without) <= cells_max as usize,
+                "user {user:?} has more keys"
+            );
+        }
+    }
+}
+
+/// A user over all months is within √P or P times the bound, and P times the cells (Lemma 5).
+fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
+    let periods = u128::from(plan.unit_periods());
+    assert_eq!(periods, 4);
+    let users: BTreeSet<u32> = rows.iter().map(|row| row.user).collect();
+    market.set_payments(rows);
+    let all = market.local(plan, 1);
+    for user in users {
+        let others: Vec<Row> = rows.iter().filter(|row| row.user != user).cloned().collect();
+        market.set_payments(&others);
+        let without = market.local(plan, 1);
+        for (place, level) in plan.levels.iter().enumerate() {
+            let within = plan.job.privacy.unit.holds_cells(&level.keys);
+            let factor = if within { periods } else { periods * periods };
+            for (statistic, plan) in level.statistics.iter().enumerate() {
+                let change = change(&all, &without, place, statistic);
+                let squares: u128 = change.values().map(|v| v.unsigned_abs().pow(2)).sum();
+                assert!(squares <= factor * u128::from(plan.bound.norm()).pow(2), "user {user}");
+            }
         }
     }
 }
@@ -82,6 +119,14 @@ proptest! {
     #[test]
     fn random_users_are_within_the_bound(rows in rows(), report in report()) {
         check_every_user(&rows, &[report]);
+    }
+
+    #[test]
+    fn users_within_a_month_are_within_the_bound(rows in rows()) {
+        let market = Market::new(&rows);
+        let plan = market.plan_for("user-month", &monthly());
+        check_every_unit(&market, &plan, &rows, |row| (row.user, month(row)));
+        check_composed(&market, &plan, &rows);
     }
 }
 

@@ -1,0 +1,86 @@
+//! What a unit within a period means for all payments of a user, computed anew.
+
+use std::collections::BTreeSet;
+
+use chrono::{Datelike, NaiveDate};
+
+use super::manifest::{Event, Manifest};
+use super::price::{Accounting, delta_units};
+
+/// Why the guarantee over a user's units is not that of Lemma 5, or is missing.
+pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
+    let unit = manifest.privacy_unit.unit.split(' ').next().unwrap_or_default();
+    let Some(claimed) = &manifest.privacy_unit.composed else {
+        // Where δ times the periods is no δ any more, nothing is claimed.
+        let parts = manifest.parameters.delta * f64::from(periods(manifest, unit).unwrap_or(1));
+        let missing = unit != "user" && parts < 1.0;
+        return missing
+            .then(|| "nothing is said of a user's periods together".to_owned())
+            .into_iter()
+            .collect();
+    };
+    let Some(periods) = periods(manifest, unit) else {
+        return vec![format!("this program knows no periods of `{unit}`")];
+    };
+    let mut faults = Vec::new();
+    if claimed.periods != periods {
+        faults.push(format!("the job's days have {periods} periods, not {}", claimed.periods));
+    }
+    let price = |event: &Event| {
+        let units: u128 = event.mu_squared_units.parse().ok()?;
+        let disjoint = is_within(manifest, &event.file, unit);
+        let times = if disjoint { 1 } else { u128::from(periods) } * u128::from(periods);
+        units.checked_mul(times)
+    };
+    let sum =
+        manifest.mechanisms.iter().try_fold(0u128, |sum, event| sum.checked_add(price(event)?));
+    let Some(sum) = sum else { return vec!["the periods have no finite price".to_owned()] };
+    if claimed.mu_squared_units != sum.to_string() {
+        faults.push(format!(
+            "over all periods mu^2 is {sum} units, the manifest says {}",
+            claimed.mu_squared_units
+        ));
+    }
+    for (name, of_one, of_all) in [
+        ("delta", manifest.parameters.delta, claimed.delta),
+        ("the thresholds' delta", manifest.parameters.threshold_delta, claimed.threshold_delta),
+    ] {
+        let product = delta_units(of_one).and_then(|units| units.checked_mul(periods.into()));
+        if product.is_none() || product != delta_units(of_all) {
+            faults.push(format!("{name} over all periods is not {periods} times that of one"));
+        }
+    }
+    let deltas = (claimed.delta, claimed.threshold_delta);
+    let accounting = Accounting::of(manifest);
+    faults.extend(accounting.and_then(|a| a.epsilon_fault(sum, claimed.epsilon, deltas)));
+    faults
+}
+
+/// Does a time key keep each cell of a table within one period of the unit?
+fn is_within(manifest: &Manifest, file: &str, unit: &str) -> bool {
+    let finer: &[&str] = match unit {
+        "user-day" => &["day"],
+        "user-week" => &["day", "week"],
+        "user-month" => &["day", "month"],
+        "user-quarter" | "user-year" => &["day", "month", "quarter"],
+        _ => &[],
+    };
+    let set = manifest.key_set(file);
+    set.is_some_and(|set| set.keys.iter().any(|key| finer.contains(&key.as_str())))
+}
+
+/// How many periods the job's days touch, by names that days of one period share.
+fn periods(manifest: &Manifest, unit: &str) -> Option<u32> {
+    let name = |day: NaiveDate| match unit {
+        "user-day" => Some(day.to_string()),
+        "user-week" => Some(day.format("%G-%V").to_string()),
+        "user-month" => Some(day.format("%Y-%m").to_string()),
+        "user-quarter" => Some(format!("{}-{}", day.year(), day.month().div_ceil(3))),
+        "user-year" => Some(day.format("%Y").to_string()),
+        _ => None,
+    };
+    let last = manifest.job.last_day.0;
+    let days = manifest.job.first_day.0.iter_days().take_while(|day| *day <= last).take(4000);
+    let names: Option<BTreeSet<String>> = days.map(name).collect();
+    u32::try_from(names?.len()).ok()
+}
