@@ -9,13 +9,13 @@ use crate::cli::{LedgerCommand, LedgerFileArgs, LedgerInitArgs, LedgerVerifyArgs
 use crate::console;
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::LedgerTerms;
+use crate::job::{LedgerTerms, PrivacyUnit};
 use crate::ledger::{
     Account, EntryState, Hold, JobEntry, Ledger, RecipientTerms, Report, Round, Terms, of_delta,
     of_mu_squared,
 };
 use crate::plan::budget_of;
-use crate::privacy::{Delta, Epsilon, PrivacyBudget, PrivacyLoss};
+use crate::privacy::{AllUnits, Delta, Epsilon, PrivacyBudget, PrivacyLoss};
 
 pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure> {
     let done = match command {
@@ -95,6 +95,16 @@ fn as_text(file: &Path, report: &Report) -> String {
         format!("head        {}", report.head()),
         String::new(),
     ];
+    if let Some((units, delta, epsilon)) = within_periods(report) {
+        let periods = units.periods;
+        lines.insert(
+            3,
+            format!(
+                "so far      epsilon {epsilon:.6}, delta {delta} for all payments of a user, over \
+                 at most {periods} periods a job"
+            ),
+        );
+    }
     let mut accounts =
         vec![row(&["budget of", "", "limit", "reserved", "spent", "published", "left"])];
     accounts.extend(account_rows("everybody", &report.total));
@@ -117,6 +127,12 @@ fn as_text(file: &Path, report: &Report) -> String {
     }
     lines.extend(aligned(&jobs, 3));
     lines.join("\n")
+}
+
+/// What the jobs come to for all payments of a user, where the unit is within a period.
+fn within_periods(report: &Report) -> Option<(AllUnits, Delta, f64)> {
+    let within = report.terms.unit != PrivacyUnit::User.name() && !report.jobs.is_empty();
+    within.then(|| report.all_units()).flatten()
 }
 
 /// Two lines: the noise, and the thresholds' δ. What is used is rounded up, limits and what is
@@ -192,6 +208,12 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
         "entries": report.entries(),
         "head": report.head(),
         "total": account_json(&report.total),
+        "all_periods": within_periods(report).map(|(units, delta, epsilon)| json!({
+            "periods": units.periods,
+            "mu_squared_units": units.mu_squared.units().to_string(),
+            "epsilon": epsilon,
+            "delta": delta.value(),
+        })),
         "recipients": recipients,
         "jobs": jobs,
     })

@@ -153,7 +153,13 @@ fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<Exa
 
 fn request(plan: &Plan) -> Request<'_> {
     let job = &plan.job;
-    Request { job: &job.id, digest: &job.digest, recipient: &job.recipient, loss: plan.loss }
+    Request {
+        job: &job.id,
+        digest: &job.digest,
+        recipient: &job.recipient,
+        loss: plan.loss,
+        all_units: plan.all_units(),
+    }
 }
 
 fn publish(ledger: &mut Ledger, plan: &Plan, folder: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Request;
 use super::chain::{Entry, EntryState, ReleaseMark};
-use crate::privacy::{PrivacyBudget, PrivacyLoss};
+use crate::privacy::{AllUnits, PrivacyBudget, PrivacyLoss};
 
 /// What the ledger knows about one job.
 #[derive(Clone, Debug)]
@@ -15,6 +15,7 @@ pub(super) struct JobRecord {
     pub(super) digest: String,
     pub(super) recipient: String,
     pub(super) loss: PrivacyLoss,
+    pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
 }
 
@@ -124,6 +125,7 @@ impl Book {
             digest: request.digest.to_owned(),
             recipient: request.recipient.to_owned(),
             loss: request.loss,
+            all_units: request.all_units,
             release: None,
         }
     }
@@ -137,6 +139,7 @@ impl Book {
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),
             loss: record.loss,
+            all_units: record.all_units,
             release: None,
         }
     }
@@ -156,8 +159,8 @@ impl Book {
         }
         let reserved_by = match known {
             Some(record) if entry.state != Reserved => {
-                if (&record.digest, &record.recipient, record.loss)
-                    != (&entry.digest, &entry.recipient, entry.loss)
+                if (&record.digest, &record.recipient, record.loss, record.all_units)
+                    != (&entry.digest, &entry.recipient, entry.loss, entry.all_units)
                 {
                     return Err("it differs from the reservation of its job");
                 }
@@ -178,6 +181,7 @@ impl Book {
             digest: entry.digest.clone(),
             recipient: entry.recipient.clone(),
             loss: entry.loss,
+            all_units: entry.all_units,
             release: entry.release.clone(),
         };
         self.jobs.insert(entry.job.clone(), record);

@@ -14,7 +14,7 @@ use super::file::unreadable;
 use super::terms::RecipientTerms;
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::privacy::{Delta, MuSquared, PrivacyBudget, PrivacyLoss};
+use crate::privacy::{AllUnits, Delta, MuSquared, PrivacyBudget, PrivacyLoss};
 
 /// What an entry says about its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ pub(super) struct Entry {
     pub(super) digest: String,
     pub(super) recipient: String,
     pub(super) loss: PrivacyLoss,
+    pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
 }
 
@@ -95,7 +96,7 @@ impl TermsRow {
 
     pub(super) fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 2: terms",
+            "discretail ledger 3: terms",
             &[
                 Some(&self.population),
                 Some(&self.unit),
@@ -156,6 +157,8 @@ struct EntryRow {
     recipient: String,
     mu_squared: String,
     threshold_delta: i64,
+    periods: i64,
+    mu_squared_all: String,
     folder: Option<String>,
     release_digest: Option<String>,
     previous: String,
@@ -171,6 +174,8 @@ impl EntryRow {
             recipient: entry.recipient.clone(),
             mu_squared: entry.loss.mu_squared.units().to_string(),
             threshold_delta: stored(entry.loss.threshold_delta),
+            periods: entry.all_units.periods.into(),
+            mu_squared_all: entry.all_units.mu_squared.units().to_string(),
             folder: entry.release.as_ref().map(|release| release.folder.clone()),
             release_digest: entry.release.as_ref().map(|release| release.digest.clone()),
             previous: previous.to_owned(),
@@ -186,6 +191,8 @@ impl EntryRow {
             recipient: row.get("recipient")?,
             mu_squared: row.get("mu_squared")?,
             threshold_delta: row.get("threshold_delta")?,
+            periods: row.get("periods")?,
+            mu_squared_all: row.get("mu_squared_all")?,
             folder: row.get("folder")?,
             release_digest: row.get("release_digest")?,
             previous: row.get("previous")?,
@@ -195,7 +202,7 @@ impl EntryRow {
 
     fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 2: entry",
+            "discretail ledger 3: entry",
             &[
                 Some(&self.seq.to_string()),
                 Some(&self.event),
@@ -204,6 +211,8 @@ impl EntryRow {
                 Some(&self.recipient),
                 Some(&self.mu_squared),
                 Some(&self.threshold_delta.to_string()),
+                Some(&self.periods.to_string()),
+                Some(&self.mu_squared_all),
                 self.folder.as_deref(),
                 self.release_digest.as_deref(),
                 Some(&self.previous),
@@ -227,6 +236,10 @@ impl EntryRow {
             loss: PrivacyLoss {
                 mu_squared: MuSquared::from_units(self.mu_squared.parse().ok()?),
                 threshold_delta: Delta::from_units(self.threshold_delta.try_into().ok()?),
+            },
+            all_units: AllUnits {
+                periods: self.periods.try_into().ok()?,
+                mu_squared: MuSquared::from_units(self.mu_squared_all.parse().ok()?),
             },
             release,
         })
@@ -287,8 +300,8 @@ impl Chain {
         let row = EntryRow::of(entry, self.head());
         connection.execute(
             "INSERT INTO entry (seq, event, job, digest, recipient, mu_squared, threshold_delta,
-                 folder, release_digest, previous, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 periods, mu_squared_all, folder, release_digest, previous, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 row.seq,
                 row.event,
@@ -297,6 +310,8 @@ impl Chain {
                 row.recipient,
                 row.mu_squared,
                 row.threshold_delta,
+                row.periods,
+                row.mu_squared_all,
                 row.folder,
                 row.release_digest,
                 row.previous,

@@ -23,7 +23,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
-use crate::privacy::{PrivacyBudget, PrivacyLoss};
+use crate::privacy::{AllUnits, PrivacyBudget, PrivacyLoss};
 pub use book::Tally;
 use book::{Book, JobRecord};
 pub use chain::EntryState;
@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub recipient: &'a str,
     /// What the job will cost.
     pub loss: PrivacyLoss,
+    /// What it is for all units of a user.
+    pub all_units: AllUnits,
 }
 
 /// The answer to a [`Request`] that is not refused.

@@ -10,7 +10,7 @@ use super::terms::Terms;
 use super::{Book, file, read, schema};
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::privacy::{PrivacyBudget, PrivacyLoss};
+use crate::privacy::{AllUnits, Delta, PrivacyBudget, PrivacyLoss, epsilon_held};
 
 /// Everything in a ledger, checked.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct JobEntry {
     pub state: EntryState,
     /// Its price.
     pub loss: PrivacyLoss,
+    /// What it is for all units of a user.
+    pub all_units: AllUnits,
     /// Where its release was put.
     pub folder: Option<PathBuf>,
     /// SHA-256 of the release's manifest.
@@ -124,6 +126,7 @@ impl Report {
             recipient: record.recipient.clone(),
             state: record.state,
             loss: record.loss,
+            all_units: record.all_units,
             folder: record.release.as_ref().map(|mark| PathBuf::from(&mark.folder)),
             release_digest: record.release.as_ref().map(|mark| mark.digest.clone()),
         });
@@ -154,6 +157,22 @@ impl Report {
     /// `head` was noted. `None`: something was, or entries were cut off.
     pub fn place_of(&self, head: &str) -> Option<usize> {
         self.hashes.iter().position(|hash| hash == head)
+    }
+
+    /// All that counts, for all payments of a user: the most periods of a job, Σ of the jobs'
+    /// losses (Lemma 5 of `docs/privacy.md`), and ε at δ_max times the periods. `None` if there is
+    /// no such δ.
+    pub fn all_units(&self) -> Option<(AllUnits, Delta, f64)> {
+        let (mut all, mut thresholds) = (AllUnits::default(), Delta::ZERO);
+        for job in self.jobs.iter().filter(|job| job.state != EntryState::Voided) {
+            all.mu_squared = all.mu_squared.checked_add(job.all_units.mu_squared)?;
+            all.periods = all.periods.max(job.all_units.periods);
+            thresholds =
+                thresholds.checked_add(job.loss.threshold_delta.times(job.all_units.periods)?)?;
+        }
+        let delta = Delta::parse(&self.terms.delta_max).ok()?.times(all.periods)?;
+        let loss = PrivacyLoss { mu_squared: all.mu_squared, threshold_delta: thresholds };
+        Some((all, delta, epsilon_held(loss, delta)?))
     }
 
     /// The job with this id.

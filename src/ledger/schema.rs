@@ -13,7 +13,7 @@ use crate::findings;
 const APPLICATION_ID: i32 = 0x6452_6574;
 
 /// The schema below. Any change to it, or to what a field means, needs the next number.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Entries are appended and never edited; the triggers stop accidents, the hashes (`chain.rs`)
 /// show what gets past them.
@@ -39,6 +39,8 @@ CREATE TABLE entry (
     recipient       TEXT NOT NULL,
     mu_squared      TEXT NOT NULL,    -- units of 2^-60, decimal
     threshold_delta INTEGER NOT NULL, -- units of 1e-18
+    periods         INTEGER NOT NULL, -- the most privacy units of one user
+    mu_squared_all  TEXT NOT NULL,    -- of all units of a user, as mu_squared
     folder          TEXT,             -- of the release, once published
     release_digest  TEXT,
     previous        TEXT NOT NULL,    -- hash of the entry before, or of the terms

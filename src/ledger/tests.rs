@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::ErrorClass;
-use crate::privacy::{Delta, MuSquared};
+use crate::privacy::{AllUnits, Delta, MuSquared};
 
 pub(super) fn loss(mu_squared: u128, delta: u64) -> PrivacyLoss {
     PrivacyLoss {
@@ -31,7 +31,8 @@ pub(super) fn terms(mu_squared: u128, delta: u64) -> Terms {
 }
 
 pub(super) fn request<'a>(job: &'a str, content: &'a str, loss: PrivacyLoss) -> Request<'a> {
-    Request { job, digest: content, recipient: "partner-bank", loss }
+    let all_units = AllUnits { periods: 3, mu_squared: loss.mu_squared };
+    Request { job, digest: content, recipient: "partner-bank", loss, all_units }
 }
 
 pub(super) fn folder() -> (TempDir, PathBuf) {

@@ -35,15 +35,15 @@ fn hashes_are_those_of_the_documented_encoding() {
     let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(
         hash("SELECT hash FROM terms"),
-        "f4fa225017cd9dae30667013b89c64f221b40d19a3fce06039067d80c6a9bdd3"
+        "2f4e21e6f3a04a5dc041448c13262a5198ffa0234d8ea582aee64a164eb381ef"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE seq = 1"),
-        "a94d4bd6fef182c8bc421efd20e35637129c2bfbbefdc023a4d422e1e9a4677e"
+        "ef2d032f19f5404d27aafad76ff53f4356ff1b72d16e02529c4b6554664c7fc0"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE event = 'published'"),
-        "2b554030fab65d9861af28a8b9cafd98eaa8fb8af7ca6ef9c1f8e700b1bd9b41"
+        "b2230e1261e7f2e3574058421aedf3ac8ed38bca4c6ab7294eaaaad754b1e352"
     );
 }
 
@@ -85,7 +85,7 @@ fn finds_the_edit_of_any_field() {
             edits += 1;
         }
     }
-    assert_eq!(edits, 10 + 7 * 11);
+    assert_eq!(edits, 10 + 7 * 13);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn finds_rows_that_were_removed_added_or_rehashed() {
         ),
         (
             "INSERT INTO entry SELECT 8, event, job, digest, recipient, mu_squared,
-             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+             threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "entry 8: its content does not match its hash",
         ),
         (
@@ -189,17 +189,17 @@ fn sqlite_itself_refuses_edits() {
         ("DELETE FROM entry", "entries are never deleted"),
         (
             "REPLACE INTO entry SELECT 7, event, job, digest, recipient, '0',
-             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+             threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "entries are only appended",
         ),
         (
             "INSERT INTO entry SELECT 8, 'spent', job, digest, recipient, mu_squared,
-             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+             threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "UNIQUE constraint failed: entry.job, entry.event",
         ),
         (
             "INSERT INTO entry SELECT 8, 'refunded', job, digest, recipient, mu_squared,
-             threshold_delta, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
+             threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "CHECK constraint failed: event IN ('reserved', 'spent', 'published', 'voided')",
         ),
     ] {

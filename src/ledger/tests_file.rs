@@ -92,7 +92,7 @@ fn paths_that_cannot_be_a_ledger_are_named() {
 fn a_newer_ledger_is_not_touched() {
     let (_folder, path) = folder();
     fill(&path);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let unknown = (ErrorClass::Environment, "ledger-version-unknown");
     assert_eq!(code(Ledger::open_or_create(&path, &terms(100, 10))), unknown);
 }

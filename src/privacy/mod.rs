@@ -14,5 +14,6 @@ pub use bound::{Fit, NormBound};
 pub use decimal::{Decimal, DecimalError};
 pub use gdp::{delta_of, epsilon_held, epsilon_of, largest_loss, tail_quantile};
 pub use units::{
-    Delta, Epsilon, Mu, MuSquared, PrivacyBudget, PrivacyLoss, Rho, Sensitivity, UnitError,
+    AllUnits, Delta, Epsilon, Mu, MuSquared, PrivacyBudget, PrivacyLoss, Rho, Sensitivity,
+    UnitError,
 };

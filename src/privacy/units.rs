@@ -112,6 +112,12 @@ impl Delta {
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Delta)
     }
+
+    /// `self · factor`, or `None` unless that is below 1.
+    pub fn times(self, factor: u32) -> Option<Self> {
+        let units = self.0.checked_mul(factor.into());
+        units.filter(|&units| units < 10u64.pow(Self::SCALE)).map(Delta)
+    }
 }
 
 impl std::fmt::Display for Delta {
@@ -233,6 +239,15 @@ impl MuSquared {
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(MuSquared)
     }
+}
+
+/// A job's loss for all privacy units of a user, where the unit is a user within a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllUnits {
+    /// The most units of one user.
+    pub periods: u32,
+    /// Σ of what they cost together (Lemma 5 of `docs/privacy.md`).
+    pub mu_squared: MuSquared,
 }
 
 /// A price, spent or to be spent: the Gaussian part and the δ of the thresholds.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use discretail::ledger::{Ledger, Request, Reservation};
-use discretail::privacy::{Delta, MuSquared, PrivacyLoss};
+use discretail::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss};
 use insta::{Settings, assert_snapshot};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -46,7 +46,8 @@ fn reserve(path: &Path, job: &str) {
         threshold_delta: Delta::from_units(1_000_000_000),
     };
     let digest = "d".repeat(64);
-    let request = Request { job, digest: &digest, recipient: "press", loss };
+    let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
+    let request = Request { job, digest: &digest, recipient: "press", loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
 }
 
@@ -193,7 +194,7 @@ fn every_edit_of_a_field_is_found() {
         })
         .collect();
     drop(raw);
-    assert_eq!(fields.len(), 10 + 6 * 11);
+    assert_eq!(fields.len(), 10 + 6 * 13);
     for (table, row, column) in &fields {
         let mut first = true;
         for value in edits(column, table, *row) {
