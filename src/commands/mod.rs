@@ -7,6 +7,7 @@ mod plan;
 mod reader;
 mod run;
 mod sample;
+mod sticky;
 mod verify;
 
 use std::path::{Path, PathBuf};

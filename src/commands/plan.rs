@@ -1,5 +1,6 @@
 //! `discretail plan JOB`
 
+use super::sticky::keep_keys;
 use super::{Failure, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
@@ -12,8 +13,9 @@ use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
 pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
-    let (plan, source) = read_plan(&args.job)?;
+    let (mut plan, source) = read_plan(&args.job)?;
     let fail = |error| Failure::in_job(error, &args.job, source.clone());
+    keep_keys(&mut plan).map_err(fail)?;
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {
@@ -118,6 +120,13 @@ fn level_lines(plan: &Plan, level: &LevelPlan) -> Vec<String> {
              most {cells_max} cells of a user count",
             ""
         ));
+        if !level.keys_from.is_empty() {
+            lines.push(format!(
+                "{:<34} and {} cells whose keys earlier releases have shown",
+                "",
+                level.always.len()
+            ));
+        }
     }
     lines
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use indicatif::HumanBytes;
 
 use super::plan::terms_of;
+use super::sticky::keep_keys;
 use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -28,17 +29,17 @@ enum Outcome {
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
     reader::limit(args.threads)?;
-    let (plan, source) = read_plan(&args.job)?;
-    let outcome = run_plan(args, &plan);
+    let (mut plan, source) = read_plan(&args.job)?;
+    let outcome = run_plan(args, &mut plan);
     let fail = |error| Failure::in_job(error, &args.job, source);
     show(args, &plan, outcome.map_err(fail)?);
     Ok(())
 }
 
 /// Reserve before reading, spend before noise, publish after the files are on disk.
-fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
+fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let cancelled = cancel_flag()?;
-    let job = &plan.job;
+    let job = plan.job.clone();
     let folder = args.out.clone().unwrap_or_else(|| job.releases.join(&job.id));
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     if folder.to_str().is_none() {
@@ -61,6 +62,8 @@ fn run_plan(args: &RunArgs, plan: &Plan) -> Result<Outcome> {
         }
         None => {}
     }
+    keep_keys(plan)?;
+    let plan = &*plan;
     let scan = Scan::open(plan)?;
     let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
     drop(scan);

@@ -10,7 +10,7 @@ pub mod reference;
 mod tests;
 
 use crate::error::Result;
-use crate::plan::{CellKey, Plan};
+use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
 
 /// Computes the exact totals of a plan.
 pub trait Engine {
@@ -44,9 +44,35 @@ fn clamp_total(total: i128) -> i64 {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct LevelTotals {
     /// The cells of `sums`: of a public level all its cells in the plan's order, else those that
-    /// hold payments, ascending.
+    /// hold payments or are always shown, ascending.
     pub(crate) keys: Vec<CellKey>,
     /// For each statistic of the level's plan, its totals in grid units: cell after cell, of each
     /// its `width` numbers.
     pub(crate) sums: Vec<Vec<i64>>,
+}
+
+impl LevelTotals {
+    /// With zeros for cells that are always shown and hold no payments: that they hold none must
+    /// not show.
+    fn with_always(self, level: &LevelPlan) -> LevelTotals {
+        let missing = level.always.iter().filter(|key| self.keys.binary_search(key).is_err());
+        let missing: Vec<CellKey> = missing.cloned().collect();
+        if missing.is_empty() {
+            return self;
+        }
+        let found = self.keys.len();
+        let mut cells: Vec<(CellKey, usize)> =
+            self.keys.into_iter().chain(missing).zip(0..).collect();
+        cells.sort();
+        let column = |(sums, statistic): (Vec<i64>, &StatisticPlan)| -> Vec<i64> {
+            let (zeros, width) = (vec![0; statistic.width], statistic.width);
+            let numbers = |&(_, at): &(CellKey, usize)| match at {
+                at if at < found => sums[at * width..][..width].to_vec(),
+                _ => zeros.clone(),
+            };
+            cells.iter().flat_map(numbers).collect()
+        };
+        let sums = self.sums.into_iter().zip(&level.statistics).map(column).collect();
+        LevelTotals { keys: cells.into_iter().map(|(key, _)| key).collect(), sums }
+    }
 }

@@ -40,7 +40,8 @@ impl Engine for Reference<'_> {
         Scan::open(plan)?.run(self.control, vec![sink])?;
         // users: level → user → cell → amounts
         let levels = plan.levels.iter().zip(users);
-        Ok(ExactTotals { levels: levels.map(|(l, u)| level_totals(&plan.job, l, u)).collect() })
+        let levels = levels.map(|(l, u)| level_totals(&plan.job, l, u).with_always(l));
+        Ok(ExactTotals { levels: levels.collect() })
     }
 }
 

@@ -85,6 +85,12 @@ pub fn unit_across_periods(level: &str, unit: &str) -> Finding {
         .hint("add a time key that lies within a period, leave customers out, or use a longer unit")
 }
 
+/// A job whose keys cannot be shown again.
+pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
+    Finding::new("keys-from-unusable", format!("the keys of job `{job}` cannot be used: {why}"))
+        .hint("name jobs of the same ledger whose releases are where they were published")
+}
+
 /// A time zone that is not in the IANA data base.
 pub fn timezone_unknown(name: &str, known: &[&str]) -> Finding {
     let hint = match closest(name, known) {

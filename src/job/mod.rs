@@ -186,6 +186,17 @@ pub struct Report {
     pub selection: PartitionSelection,
     /// What to show.
     pub insights: Vec<Insight>,
+    /// Earlier jobs whose keys are shown again, whatever their noised values; of private keys.
+    pub keys_from: Vec<KeysFrom>,
+}
+
+/// An earlier job whose release has shown keys.
+#[derive(Clone, Debug)]
+pub struct KeysFrom {
+    /// Its id in the job's ledger.
+    pub job: String,
+    /// Place in the job file.
+    pub span: Range<usize>,
 }
 
 /// One grouping of a report.

@@ -104,7 +104,7 @@ pub fn add_noise(
             Selection::Public => NoisyLevel { keys, values },
             Selection::Threshold { score, .. } => {
                 let widths: Vec<usize> = level.statistics.iter().map(|s| s.width).collect();
-                select(keys, values, &widths, score)
+                select(keys, values, &widths, score, &level.always)
             }
         },
     );
@@ -171,7 +171,8 @@ fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(
     })
 }
 
-/// Drops the cells whose noised values do not reach the score's threshold.
+/// Drops the cells whose noised values do not reach the score's threshold, but for those that are
+/// always shown.
 ///
 /// A statistic of several numbers a cell has no weight; the first of them stands for it.
 fn select(
@@ -179,9 +180,13 @@ fn select(
     values: Vec<Vec<i64>>,
     widths: &[usize],
     score: &Score,
+    always: &[CellKey],
 ) -> NoisyLevel {
     let first = |cell: usize| values.iter().zip(widths).map(move |(v, width)| v[cell * width]);
-    let shown: Vec<bool> = (0..keys.len()).map(|cell| score.is_reached(first(cell))).collect();
+    let is_shown = |(cell, key): (usize, &CellKey)| {
+        score.is_reached(first(cell)) || always.binary_search(key).is_ok()
+    };
+    let shown: Vec<bool> = keys.iter().enumerate().map(is_shown).collect();
     let kept = |(column, &width): (Vec<i64>, &usize)| -> Vec<i64> {
         let cells = column.chunks_exact(width).zip(&shown).filter(|&(_, &shown)| shown);
         cells.flat_map(|(numbers, _)| numbers).copied().collect()

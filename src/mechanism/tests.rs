@@ -120,9 +120,11 @@ fn keys_are_shown_from_the_threshold_on() {
     // Two bins a cell without a weight stand between the two that count.
     let values = vec![vec![99, 90, 101], vec![9, 8, 7, 6, 5, 4], vec![-1, 5, 0]];
     let score = Score { weights: vec![1, 0, 2], threshold: 100 };
-    let level = select(keys.clone(), values, &[1, 2, 1], &score);
+    let level = select(keys.clone(), values.clone(), &[1, 2, 1], &score, &[]);
     assert_eq!(level.keys, keys[1..]);
     assert_eq!(level.values, vec![vec![90, 101], vec![7, 6, 5, 4], vec![5, 0]]);
+    let level = select(keys.clone(), values, &[1, 2, 1], &score, &keys[..1]);
+    assert_eq!(level.keys, keys);
 }
 
 #[test]

@@ -51,6 +51,11 @@ pub struct LevelPlan {
     pub selection: Selection,
     /// What is summed and noised, in the order of [`StatisticKind::ALL`].
     pub statistics: Vec<StatisticPlan>,
+    /// Cells of private keys that are shown whatever their values, ascending: earlier releases
+    /// have made their keys public.
+    pub always: Vec<CellKey>,
+    /// The earlier jobs, each with the digest of its release's manifest.
+    pub keys_from: Vec<(String, String)>,
 }
 
 impl LevelPlan {
@@ -65,6 +70,29 @@ impl LevelPlan {
             *end += statistic.width;
             Some(*end - statistic.width..*end)
         })
+    }
+
+    /// Has cells with these values of all keys but time, in the order of the level, always be shown,
+    /// at every time of the job. `false`, and nothing is done, if that makes too many cells.
+    pub fn keep(&mut self, keys: &BTreeSet<Vec<KeyValue>>) -> bool {
+        let times = &self.cells.times.groups;
+        if (keys.len() as u128) * (times.len() as u128) > Plan::CELLS_MAX {
+            return false;
+        }
+        for values in keys {
+            for time in times {
+                let (mut values, mut time) = (values.iter(), time.iter());
+                let part = |key: &Key| {
+                    let next =
+                        if matches!(key, Key::Time(_)) { time.next() } else { values.next() };
+                    next.cloned().expect("cannot fail because each key has a value")
+                };
+                self.always.push(self.keys.iter().map(part).collect());
+            }
+        }
+        self.always.sort();
+        self.always.dedup();
+        true
     }
 
     /// The place of a statistic in `statistics`.
@@ -167,6 +195,8 @@ impl Plan {
                 selection: selection(report, &statistics, level_delta),
                 cells,
                 statistics,
+                always: Vec::new(),
+                keys_from: Vec::new(),
             });
         }
         if too_small {

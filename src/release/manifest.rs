@@ -163,6 +163,15 @@ struct KeySetEntry {
     keys: Vec<String>,
     selection: &'static str,
     origin: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys_from: Vec<KeysFromEntry>,
+}
+
+/// An earlier release whose keys are shown, whatever their values.
+#[derive(Clone, Debug, Serialize)]
+struct KeysFromEntry {
+    job: String,
+    manifest_sha256: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -284,10 +293,15 @@ fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {
     } else {
         "keys of the data whose noised values together reach a threshold".to_owned()
     };
+    let entry = |(job, digest): &(String, String)| KeysFromEntry {
+        job: job.clone(),
+        manifest_sha256: digest.clone(),
+    };
     KeySetEntry {
         file: format!("{}.parquet", level.file),
         keys: level.keys.iter().map(|key| key.name().to_owned()).collect(),
         selection: if public { "public" } else { "private" },
         origin,
+        keys_from: level.keys_from.iter().map(entry).collect(),
     }
 }

@@ -1,9 +1,11 @@
 //! The release: the only place that writes what leaves the building.
 
+mod earlier;
 mod folder;
 mod manifest;
 mod tables;
 
+pub use earlier::shown_keys;
 use folder::digest_of_file;
 pub use folder::{Draft, is_complete, publishable};
 use manifest::Manifest;

@@ -90,7 +90,9 @@ pub(super) fn faults(
                 }
             }
         }
-        check_score(name, &batch, manifest, row, &mut faults);
+        if set.keys_from.is_empty() {
+            check_score(name, &batch, manifest, row, &mut faults);
+        }
         row += batch.num_rows() as u64;
         seen.rows += batch.num_rows() as u64;
     }

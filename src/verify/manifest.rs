@@ -94,6 +94,15 @@ pub(super) struct KeySet {
     pub(super) file: String,
     pub(super) keys: Vec<String>,
     pub(super) selection: String,
+    /// Earlier releases whose keys are shown, whatever their values.
+    #[serde(default)]
+    pub(super) keys_from: Vec<KeysFrom>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct KeysFrom {
+    pub(super) job: String,
+    pub(super) manifest_sha256: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

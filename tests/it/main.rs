@@ -10,5 +10,6 @@ mod engine;
 mod faults;
 mod ledger;
 mod sources;
+mod sticky;
 mod tidy;
 mod verify;

@@ -72,7 +72,8 @@ impl Engine for Local<'_> {
         let sums = self.fit(plan, &finder, &store, reader)?;
         tracing::info!("users fitted in {:.1} s", started.elapsed().as_secs_f64());
         // sums: level → cell → statistics, totals in grid units
-        let levels = sums.into_iter().zip(finder.levels).map(|(sums, index)| sums.resolve(index));
+        let levels = sums.into_iter().zip(finder.levels).zip(&plan.levels);
+        let levels = levels.map(|((sums, index), level)| sums.resolve(index).with_always(level));
         Ok(ExactTotals { levels: levels.collect() })
     }
 }

@@ -9,8 +9,8 @@ use super::payments::Facts;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::{
-    Bound, Format, Insight, Key, Level, PartitionSelection, Registry, Report, StatisticKind,
-    TimeKey, money_places,
+    Bound, Format, Insight, Key, KeysFrom, Level, PartitionSelection, Registry, Report,
+    StatisticKind, TimeKey, money_places,
 };
 use crate::privacy::Decimal;
 
@@ -132,6 +132,7 @@ impl Reader<'_> {
         let lists = section.require("levels", example, section.text_lists("levels"));
         let selection = self.selection(section);
         let insights = self.insights(section);
+        let keys_from = self.keys_from(section, selection);
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
         let title = name.clone().unwrap_or_default();
@@ -168,7 +169,19 @@ impl Reader<'_> {
                 all
             });
         }
-        Some(Report { name: name?, levels: levels?, selection: selection?, insights: insights? })
+        let (levels, selection, insights) = (levels?, selection?, insights?);
+        Some(Report { name: name?, levels, selection, insights, keys_from })
+    }
+
+    fn keys_from(&self, section: &Section, selection: Option<PartitionSelection>) -> Vec<KeysFrom> {
+        let jobs = section.texts("keys_from").unwrap_or_default();
+        if selection == Some(PartitionSelection::Public)
+            && let Some(first) = jobs.first()
+        {
+            let why = "public keys are all shown anyway: leave `keys_from` out";
+            self.faults.add(findings::keys_from_unusable(&first.value, why).at(first.span.clone()));
+        }
+        jobs.into_iter().map(|job| KeysFrom { job: job.value, span: job.span }).collect()
     }
 
     fn selection(&self, section: &Section) -> Option<PartitionSelection> {
