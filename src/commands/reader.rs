@@ -15,8 +15,6 @@ pub(super) fn limit(asked: Option<u16>) -> Result<()> {
     // A row group for each thread. Left to itself, polars holds 16 and more, however large.
     let row_groups = threads(asked.map(usize::from)).to_string();
     let mut limits = vec![("POLARS_ROW_GROUP_PREFETCH_SIZE", row_groups)];
-    // Read pages into buffers: mapped files count as memory of the process until it ends.
-    limits.push(("POLARS_FORCE_ASYNC", "1".to_owned()));
     limits.extend(asked.map(|threads| ("POLARS_MAX_THREADS", threads.to_string())));
     limits.retain(|(name, _)| var_os(name).is_none());
     if limits.is_empty() {

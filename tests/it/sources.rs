@@ -453,3 +453,16 @@ fn folder_names_stay_text_whatever_other_folders_are_called() {
         assert!(totals_with(branches, true) == totals_with(branches, false), "{branches:?}");
     }
 }
+
+/// As in the sample job: files beside the job's folder, with a space in their names.
+#[test]
+fn paths_may_go_up_and_have_spaces() {
+    let workshop = Workshop::new();
+    workshop.parquet("all data/payments of 2025.parquet", payments());
+    std::fs::create_dir(workshop.path("jobs")).unwrap();
+    let job = JOB.replace("\"payments.parquet\"", "\"../all data/payments*.parquet\"");
+    let job = job.replace("\"merchants.parquet\"", "\"../merchants.parquet\"");
+    workshop.text("jobs/job.toml", &job);
+    let output = workshop.discretail(&["run", "jobs/job.toml"]);
+    assert!(output.status.success(), "{}", crate::common::shown(&workshop, &output));
+}
