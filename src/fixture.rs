@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use crate::engine::local::Local;
 use crate::engine::reference::Reference;
-use crate::engine::{Engine, ExactTotals};
+use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::job::Job;
 use crate::payments::ScanControl;
-use crate::plan::Plan;
+use crate::plan::{Plan, Survey};
 
 /// One payment of the tests.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,15 +76,13 @@ impl Market {
     }
 
     pub(crate) fn local(&self, plan: &Plan, threads: usize) -> ExactTotals {
-        let engine = self.engine(threads, Local::PARTITION_BITS);
-        engine.totals(plan).expect("the payments are good")
+        totals(&self.engine(threads, Local::PARTITION_BITS), plan)
     }
 
     /// With the least memory that there can be, so that most records wait on disk.
     pub(crate) fn spilled(&self, plan: &Plan, threads: usize, bits: u32) -> ExactTotals {
         let engine = self.engine(threads, bits);
-        let engine = Local { memory: engine.memory_least(plan), ..engine };
-        engine.totals(plan).expect("the payments are good")
+        totals(&Local { memory: engine.memory_least(plan), ..engine }, plan)
     }
 
     pub(crate) fn engine(&self, threads: usize, partition_bits: u32) -> Local<'static> {
@@ -98,9 +96,37 @@ impl Market {
     }
 
     pub(crate) fn reference(&self, plan: &Plan) -> ExactTotals {
-        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
-        Reference { control }.totals(plan).expect("the payments are good")
+        totals(&self.reference_engine(), plan)
     }
+
+    pub(crate) fn reference_engine(&self) -> Reference<'static> {
+        Reference { control: ScanControl { cancelled: &NEVER, progress: &|_| {} } }
+    }
+}
+
+fn totals(engine: &dyn Engine, plan: &Plan) -> ExactTotals {
+    settled(engine, plan).2
+}
+
+/// What surveys count, if there are any; the plan with the bounds that follow without noise; and
+/// its totals.
+pub(crate) fn settled(
+    engine: &dyn Engine,
+    plan: &Plan,
+) -> (Option<ExactSurveys>, Plan, ExactTotals) {
+    let mut surveys = None;
+    let (plan, totals) = engine
+        .totals(plan, &mut |exact| {
+            let noiseless = exact.surveys.iter().map(|survey| Survey {
+                histogram: survey.histogram.clone(),
+                spread: survey.spread,
+            });
+            let settled = plan.clone().settle(noiseless.collect());
+            surveys = Some(exact);
+            Ok(settled)
+        })
+        .expect("the payments are good");
+    (surveys, plan, totals)
 }
 
 fn write(path: &Path, table: &mut polars::prelude::DataFrame) {

@@ -86,8 +86,10 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
             "level", "cells", "statistic", "norm bound", "cell cap", "noise (sd)"
         ),
     ];
-    lines.extend(plan.levels.iter().flat_map(|level| level_lines(plan, level)));
+    let levels = plan.levels.iter().enumerate();
+    lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level)));
     lines.push(String::new());
+    lines.extend(survey_line(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
@@ -96,7 +98,19 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.join("\n")
 }
 
-fn level_lines(plan: &Plan, level: &LevelPlan) -> Vec<String> {
+/// The part of the price that goes to finding bounds.
+fn survey_line(plan: &Plan) -> Option<String> {
+    let units = plan.surveys.iter().map(|survey| survey.mu_squared().units()).sum();
+    (!plan.surveys.is_empty()).then(|| {
+        format!(
+            "Bounds that are open are chosen by the run, from noised histograms of the users' norms: {} % \
+             of the price.",
+            percent(MuSquared::from_units(units), plan.loss.mu_squared)
+        )
+    })
+}
+
+fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
     let mut lines = Vec::new();
     let cells = match level.selection {
         Selection::Public => level.cells.count(&plan.job).map_or(String::new(), |n| n.to_string()),
@@ -104,20 +118,29 @@ fn level_lines(plan: &Plan, level: &LevelPlan) -> Vec<String> {
     };
     for (row, statistic) in level.statistics.iter().enumerate() {
         let (name, cells) = if row == 0 { (&level.file[..], &cells[..]) } else { ("", "") };
-        let shown = |grid: u64| natural(plan, statistic, grid);
+        let shown = |grid: u64| match plan.is_open(place, row) {
+            true => "open".to_owned(),
+            false => natural(plan, statistic, grid),
+        };
         lines.push(format!(
             "{name:<34} {cells:>10} {:<10} {:>14} {:>14} {:>14}",
             statistic.kind.name(),
-            shown(statistic.bound.norm()),
-            shown(statistic.bound.cell_cap()),
-            shown(statistic.sigma),
+            shown(statistic.noise.bound.norm()),
+            shown(statistic.noise.bound.cell_cap()),
+            shown(statistic.noise.sigma),
         ));
     }
     if let Selection::Threshold { score, cells_max, .. } = &level.selection {
-        let users = score.typical_users(&level.statistics);
+        let open = (0..level.statistics.len()).any(|row| plan.is_open(place, row));
+        let users = match open {
+            true => "keys shown".to_owned(),
+            false => {
+                let users = score.typical_users(&level.statistics);
+                format!("keys shown from about {users:.0} customers on,")
+            }
+        };
         lines.push(format!(
-            "{:<34} keys shown from about {users:.0} customers on, by all values together; at \
-             most {cells_max} cells of a user count",
+            "{:<34} {users} by all values together; at most {cells_max} cells of a user count",
             ""
         ));
         if !level.keys_from.is_empty() {
@@ -170,7 +193,7 @@ fn currencies(plan: &Plan) -> String {
 
 /// A number of grid units as a reader thinks of it.
 fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
-    let value = statistic.to_natural(grid as f64);
+    let value = statistic.noise.to_natural(grid as f64);
     match statistic.kind {
         StatisticKind::Sales => {
             let places = plan.job.payments.money_places();
@@ -182,9 +205,13 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
 
 fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> String {
     let mut statistics = Vec::new();
-    for level in &plan.levels {
+    for (place, level) in plan.levels.iter().enumerate() {
         let insights: Vec<&str> = level.insights.iter().copied().map(Insight::name).collect();
-        for statistic in &level.statistics {
+        for (row, statistic) in level.statistics.iter().enumerate() {
+            let known = |grid: u64| {
+                let natural = statistic.noise.to_natural(grid as f64);
+                (!plan.is_open(place, row)).then_some(natural)
+            };
             statistics.push(serde_json::json!({
                 "file": format!("{}.parquet", level.file),
                 "insights": insights,
@@ -193,10 +220,10 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
                     Selection::Threshold { .. } => None,
                 },
                 "statistic": statistic.kind.name(),
-                "norm_bound": statistic.to_natural(statistic.bound.norm() as f64),
-                "cell_cap": statistic.to_natural(statistic.bound.cell_cap() as f64),
-                "noise_sd": statistic.to_natural(statistic.sigma as f64),
-                "mu_squared_units": statistic.mu_squared.units().to_string(),
+                "norm_bound": known(statistic.noise.bound.norm()),
+                "cell_cap": known(statistic.noise.bound.cell_cap()),
+                "noise_sd": known(statistic.noise.sigma),
+                "mu_squared_units": statistic.charge.units().to_string(),
             }));
         }
     }

@@ -1,6 +1,7 @@
 //! `discretail run JOB`
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use indicatif::HumanBytes;
@@ -11,12 +12,12 @@ use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::local::Local;
-use crate::engine::{Engine, ExactTotals};
+use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
-use crate::mechanism::{RunKey, add_noise};
+use crate::mechanism::{RunKey, add_noise, noise_surveys};
 use crate::payments::{Scan, ScanControl};
 use crate::plan::Plan;
 use crate::release::{self, Draft};
@@ -78,24 +79,18 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
-    let totals = {
-        let bar = Progress::run(text);
-        let control = ScanControl { cancelled: &cancelled, progress: &|step| bar.show(step) };
-        exact_totals(args, plan, control)
-    };
-    // A folder that cannot be written must show before the price is paid.
-    let ready =
-        totals.and_then(|totals| Ok((totals, Draft::beside(&folder)?, RunKey::from_system()?)));
-    let (totals, draft, key) = match ready {
-        Ok(ready) => ready,
+    let fitted = fit(args, plan, &folder, &mut ledger, (text, &cancelled));
+    let (plan, totals, draft, key) = match fitted {
+        Ok(fitted) => fitted,
         Err(error) => {
-            // Nothing has been drawn, so nothing is owed. If another process changed the entry
-            // meanwhile, what went wrong here is still what to show.
+            // Where nothing has been drawn, nothing is owed; the ledger voids no entry that is
+            // spent. If another process changed it meanwhile, what went wrong here is still what
+            // to show.
             let _ = ledger.void(&job.id);
             return Err(error);
         }
     };
-    ledger.spend(&job.id)?;
+    let plan = &plan;
     // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
     let started = Instant::now();
     let noisy = {
@@ -142,7 +137,38 @@ fn released_before(
     }
 }
 
-fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<ExactTotals> {
+/// Reads the payments and pays, before the first noise: that of the surveys, if there are any, else
+/// that of the totals.
+fn fit(
+    args: &RunArgs,
+    plan: &Plan,
+    folder: &Path,
+    ledger: &mut Ledger,
+    (text, cancelled): (String, &AtomicBool),
+) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
+    let pay = |ledger: &mut Ledger| -> Result<(Draft, RunKey)> {
+        // A folder that cannot be written must show before the price is paid.
+        let ready = (Draft::beside(folder)?, RunKey::from_system()?);
+        ledger.spend(&plan.job.id)?;
+        Ok(ready)
+    };
+    let bar = Progress::run(text);
+    let control = ScanControl { cancelled, progress: &|step| bar.show(step) };
+    let mut paid = None;
+    let (plan, totals) = exact_totals(args, plan, control, |exact| {
+        let (_, key) = paid.insert(pay(ledger)?);
+        Ok(plan.clone().settle(noise_surveys(plan, exact, key)?))
+    })?;
+    let (draft, key) = paid.map_or_else(|| pay(ledger), Ok)?;
+    Ok((plan, totals, draft, key))
+}
+
+fn exact_totals(
+    args: &RunArgs,
+    plan: &Plan,
+    control: ScanControl,
+    mut settle: impl FnMut(ExactSurveys) -> Result<Plan>,
+) -> Result<(Plan, ExactTotals)> {
     let memory = args.memory.unwrap_or_else(memory::half_of_what_is_free);
     let engine = Local {
         control,
@@ -151,7 +177,7 @@ fn exact_totals(args: &RunArgs, plan: &Plan, control: ScanControl) -> Result<Exa
         spill_folder: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         partition_bits: Local::PARTITION_BITS,
     };
-    engine.totals(plan)
+    engine.totals(plan, &mut settle)
 }
 
 fn request(plan: &Plan) -> Request<'_> {

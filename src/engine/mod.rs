@@ -10,16 +10,22 @@ pub mod reference;
 mod tests;
 
 use crate::error::Result;
-use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
+use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan, SurveyPlan};
 
 /// Computes the exact totals of a plan.
 pub trait Engine {
-    /// Reads all payments of the plan's job.
+    /// Reads all payments of the plan's job, once, and fits every user; gives the plan by which it
+    /// did so too. Where the job leaves bounds open, `settle` is called with what the surveys of
+    /// the plan count, and must give the plan with all bounds. From then on Ctrl-C is not heard, as
+    /// noise has been paid for.
     ///
     /// # Errors
-    /// Whatever reading can find, or Ctrl-C.
-    fn totals(&self, plan: &Plan) -> Result<ExactTotals>;
+    /// Whatever reading can find, what `settle` finds, or Ctrl-C.
+    fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)>;
 }
+
+/// From what surveys count to the plan with all bounds.
+pub type Settle<'a> = &'a mut dyn FnMut(ExactSurveys) -> Result<Plan>;
 
 /// Sums of fitted contributions: sensitive, never leaves the process.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +36,38 @@ pub struct ExactTotals {
 impl std::fmt::Debug for ExactTotals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ExactTotals(sensitive)")
+    }
+}
+
+/// What the surveys of a plan count: sensitive, never leaves the process.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExactSurveys {
+    /// In the order of the plan.
+    pub(crate) surveys: Vec<SurveyTotals>,
+}
+
+impl std::fmt::Debug for ExactSurveys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExactSurveys(sensitive)")
+    }
+}
+
+/// What one survey counts, in grid units.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SurveyTotals {
+    /// Users by bin.
+    pub(crate) histogram: Vec<i64>,
+    /// Σ of their spreads, where the plan asks for it.
+    pub(crate) spread: Option<i64>,
+}
+
+impl SurveyTotals {
+    fn new(users: &[u64], spread: i128, plan: &SurveyPlan) -> Self {
+        let grid = |users: &u64| clamp_total(i128::from(*users) << plan.histogram.grid_bits);
+        SurveyTotals {
+            histogram: users.iter().map(grid).collect(),
+            spread: plan.spread.map(|_| clamp_total(spread)),
+        }
     }
 }
 

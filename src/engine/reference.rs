@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate, Weekday};
 
-use super::{Engine, ExactTotals, LevelTotals, clamp_total};
+use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, SurveyTotals, clamp_total};
 use crate::error::Result;
 use crate::job::{Job, Key, StatisticKind, TimeKey};
 use crate::payments::{Batch, Payment, Scan, ScanControl};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, Selection, StatisticPlan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan};
 
 /// The obvious engine.
 pub struct Reference<'a> {
@@ -24,7 +24,7 @@ type UserCells = BTreeMap<CellKey, Vec<i64>>;
 type Users = BTreeMap<(u32, String), UserCells>;
 
 impl Engine for Reference<'_> {
-    fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
+    fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
         let mut users: Vec<Users> = vec![BTreeMap::new(); plan.levels.len()];
         let unit_of_day = plan.job.privacy.unit.periods(plan.job.payments.period);
         let sink = |batch: &Batch| {
@@ -39,10 +39,42 @@ impl Engine for Reference<'_> {
         };
         Scan::open(plan)?.run(self.control, vec![sink])?;
         // users: level → user → cell → amounts
+        let plan = if plan.is_settled() {
+            plan.clone()
+        } else {
+            let one = |survey: &SurveyPlan| survey_totals(plan, survey, &users[survey.level]);
+            settle(ExactSurveys { surveys: plan.surveys.iter().map(one).collect() })?
+        };
         let levels = plan.levels.iter().zip(users);
         let levels = levels.map(|(l, u)| level_totals(&plan.job, l, u).with_always(l));
-        Ok(ExactTotals { levels: levels.collect() })
+        let totals = ExactTotals { levels: levels.collect() };
+        Ok((plan, totals))
     }
+}
+
+/// Definition of the surveys: users by half octaves of their norms, and Σ of Σ|x|/‖x‖₂.
+fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotals {
+    let level = &plan.levels[survey.level];
+    let kind = level.statistics[survey.statistic].kind;
+    let (mut counts, mut spreads) = (vec![0; SurveyPlan::BINS], 0);
+    for cells in users.values() {
+        let cells = kept(level, cells.clone());
+        let numbers = cells.iter().flat_map(|(_, amounts)| numbers(&plan.job, kind, amounts));
+        let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
+        let squares: u128 = numbers.iter().map(|x| x * x).sum();
+        if squares == 0 {
+            continue;
+        }
+        // The last bin with 2^bin ≤ squares.
+        let bin = (0..SurveyPlan::BINS).rev().find(|&bin| 1u128 << bin <= squares);
+        counts[bin.expect("2^0 is not above it")] += 1;
+        if let Some(spread) = survey.spread {
+            let cut = numbers.iter().sum::<u128>() * (1 << 32) / root_up(squares);
+            let most = (SurveyPlan::SPREAD_MAX as u128) << spread.grid_bits;
+            spreads += ((cut << spread.grid_bits) >> 32).min(most) as i128;
+        }
+    }
+    SurveyTotals::new(&counts, spreads, survey)
 }
 
 fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
@@ -83,14 +115,7 @@ fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
 fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     let mut totals: BTreeMap<CellKey, Vec<Vec<i128>>> = BTreeMap::new();
     for cells in users.into_values() {
-        let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();
-        if let Selection::Threshold { cells_max, .. } = level.selection {
-            // Stable, so equals stay in the order of keys.
-            cells.sort_by_key(|(_, amounts)| {
-                std::cmp::Reverse(amounts.iter().filter(|&&amount| amount >= 0).count())
-            });
-            cells.truncate(cells_max as usize);
-        }
+        let cells = kept(level, cells);
         for (place, statistic) in level.statistics.iter().enumerate() {
             for ((key, _), value) in cells.iter().zip(fitted(job, &cells, statistic)) {
                 let sums = totals
@@ -115,24 +140,43 @@ fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     LevelTotals { keys, sums }
 }
 
+/// The cells of a user that count: with private keys those with most payments.
+fn kept(level: &LevelPlan, cells: UserCells) -> Vec<(CellKey, Vec<i64>)> {
+    let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();
+    if let Selection::Threshold { cells_max, .. } = level.selection {
+        // Stable, so equals stay in the order of keys.
+        cells.sort_by_key(|(_, amounts)| {
+            std::cmp::Reverse(amounts.iter().filter(|&&amount| amount >= 0).count())
+        });
+        cells.truncate(cells_max as usize);
+    }
+    cells
+}
+
+/// ⌈√x⌉.
+fn root_up(x: u128) -> u128 {
+    let mut root = (x as f64).sqrt() as u128;
+    while root * root > x {
+        root -= 1;
+    }
+    while root * root < x {
+        root += 1;
+    }
+    root
+}
+
 /// Definition of the fit: cap each number, then shrink all of them until the norm is in bound.
 /// For each cell its `width` numbers.
 fn fitted(job: &Job, cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -> Vec<Vec<i64>> {
-    let cap = i128::from(statistic.bound.cell_cap());
-    let norm = i128::from(statistic.bound.norm());
-    let capped = |number: i128| (number * (1 << statistic.grid_bits)).clamp(-cap, cap);
+    let cap = i128::from(statistic.noise.bound.cell_cap());
+    let norm = i128::from(statistic.noise.bound.norm());
+    let capped = |number: i128| (number * (1 << statistic.noise.grid_bits)).clamp(-cap, cap);
     let values: Vec<Vec<i128>> = cells
         .iter()
         .map(|(_, amounts)| numbers(job, statistic.kind, amounts).into_iter().map(capped).collect())
         .collect();
     let squares: i128 = values.iter().flatten().map(|v| v * v).sum();
-    let mut root = (squares as f64).sqrt() as i128;
-    while root * root > squares {
-        root -= 1;
-    }
-    while root * root < squares {
-        root += 1;
-    }
+    let root = root_up(squares as u128) as i128;
     // root = ⌈√squares⌉; division of i128 truncates toward zero
     let shrink = |v: i128| if squares <= norm * norm { v } else { v * norm / root };
     values.into_iter().map(|cell| cell.into_iter().map(|v| shrink(v) as i64).collect()).collect()

@@ -7,7 +7,7 @@ mod ratio;
 
 use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{NoisyLevel, NoisyTotals};
-use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
+use crate::plan::{CellKey, Gaussian, LevelPlan, Plan};
 
 /// The tables to release.
 ///
@@ -98,7 +98,7 @@ fn table(plan: &Plan, level: &LevelPlan, noisy: &NoisyLevel, rows: &[usize]) -> 
         let place = level.position(kind).expect("cannot fail because insights name their needs");
         let (statistic, values) = (level.statistics[place], &noisy.values[place]);
         let values = rows.iter().map(|&row| values[row * statistic.width + bin]);
-        (statistic, values.collect::<Vec<i64>>())
+        (statistic.noise, values.collect::<Vec<i64>>())
     };
     let column = |kind: StatisticKind| numbers(kind, 0);
     let mut columns = Vec::new();
@@ -138,18 +138,18 @@ fn bin_names(plan: &Plan) -> impl Iterator<Item = String> {
     })
 }
 
-fn counts((plan, values): (StatisticPlan, Vec<i64>)) -> Values {
-    let half = Z95 * plan.to_natural(plan.sigma as f64);
+fn counts((noise, values): (Gaussian, Vec<i64>)) -> Values {
+    let half = Z95 * noise.to_natural(noise.sigma as f64);
     let interval = |grid: i64| {
-        let value = plan.to_natural(grid as f64);
+        let value = noise.to_natural(grid as f64);
         Interval { value, low: value - half, high: value + half }
     };
     Values::Counts(values.into_iter().map(interval).collect())
 }
 
-fn sales((plan, values): (StatisticPlan, Vec<i64>)) -> Values {
-    let half = (Z95 * plan.sigma as f64).ceil() as i128;
-    let grid = 1i128 << plan.grid_bits;
+fn sales((noise, values): (Gaussian, Vec<i64>)) -> Values {
+    let half = (Z95 * noise.sigma as f64).ceil() as i128;
+    let grid = 1i128 << noise.grid_bits;
     let interval = |value: i64| {
         let value = i128::from(value);
         // Rounded to minor units; the interval outward.

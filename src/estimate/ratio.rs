@@ -1,7 +1,7 @@
 //! Ratios of two noised statistics.
 
 use super::{Interval, Values, Z95};
-use crate::plan::StatisticPlan;
+use crate::plan::Gaussian;
 
 /// A ratio is shown only if its denominator is this many standard deviations of its noise.
 const SIGNAL_MIN: f64 = 5.0;
@@ -9,15 +9,15 @@ const SIGNAL_MIN: f64 = 5.0;
 /// Sales per payment, in minor units, with Fieller's interval; `None` where the noised number of
 /// payments is below five standard deviations of its noise.
 pub(super) fn average_ticket(
-    (sales_plan, sales): (StatisticPlan, Vec<i64>),
-    (payments_plan, payments): (StatisticPlan, Vec<i64>),
+    (sales_noise, sales): (Gaussian, Vec<i64>),
+    (payments_noise, payments): (Gaussian, Vec<i64>),
 ) -> Values {
-    let sales_sd = sales_plan.to_natural(sales_plan.sigma as f64);
-    let payments_sd = payments_plan.to_natural(payments_plan.sigma as f64);
+    let sales_sd = sales_noise.to_natural(sales_noise.sigma as f64);
+    let payments_sd = payments_noise.to_natural(payments_noise.sigma as f64);
     let pairs = sales.into_iter().zip(payments);
     let ratio = |(sales, payments): (i64, i64)| {
-        let sales = sales_plan.to_natural(sales as f64);
-        let payments = payments_plan.to_natural(payments as f64);
+        let sales = sales_noise.to_natural(sales as f64);
+        let payments = payments_noise.to_natural(payments as f64);
         fieller(sales, sales_sd, payments, payments_sd)
     };
     Values::Money(pairs.map(ratio).collect())

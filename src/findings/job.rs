@@ -188,15 +188,6 @@ pub fn key_set_invalid(name: &str, why: &str) -> Finding {
     Finding::new("key-set-invalid", format!("the key set `{name}` {why}"))
 }
 
-/// A statistic without a bound.
-pub fn bound_missing(report: &str, statistic: &str, example: &str) -> Finding {
-    Finding::new(
-        "bound-missing",
-        format!("report `{report}` needs a bound for `{statistic}`: how much may one user count"),
-    )
-    .hint(format!("add `{statistic} = {example}` to its `bounds`, from public knowledge"))
-}
-
 /// A bound or cap that is out of range.
 pub fn bound_invalid(statistic: &str, value: &str, rule: &str) -> Finding {
     Finding::new("bound-invalid", format!("the bound {value} of `{statistic}` must be {rule}"))

@@ -220,14 +220,14 @@ impl Level {
     }
 }
 
-/// A bound as the job states it, in thousandths of the statistic's unit: a count, or the smallest
-/// minor unit of the job's currencies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A bound as far as the job states it, in thousandths of the statistic's unit: a count, or the
+/// smallest minor unit of the job's currencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
-    /// Largest norm of one user.
-    pub norm_milli: u64,
-    /// Largest size of one user's cell; never above the norm.
-    pub cell_cap_milli: u64,
+    /// Largest norm of one user; `None`: the run chooses it.
+    pub norm_milli: Option<u64>,
+    /// Largest size of one user's cell, never above a stated norm; `None`: as large as the norm.
+    pub cell_cap_milli: Option<u64>,
 }
 
 /// Whether the keys that may appear are given or found in the data.

@@ -86,10 +86,10 @@ pub(super) fn release(
 /// opendp's message.
 pub fn opendp_epsilon(plan: &Plan, delta: f64) -> Result<(f64, f64), String> {
     let mut rho = 0.0;
-    for statistic in plan.levels.iter().flat_map(|level| &level.statistics) {
+    for mechanism in plan.mechanisms() {
         // norm < 2⁴⁸, exact as a float.
-        let norm = statistic.bound.sensitivity().grid_units() as f64;
-        let one = make_opendp(statistic.sigma)?.map(&norm).map_err(message)?;
+        let norm = mechanism.bound.sensitivity().grid_units() as f64;
+        let one = make_opendp(mechanism.sigma)?.map(&norm).map_err(message)?;
         rho = f64::next_up(rho + one);
     }
     Ok((rho, opendp_conversion(rho, delta)?))

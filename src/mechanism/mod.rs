@@ -4,6 +4,7 @@
 mod gaussian;
 mod keys;
 mod sampler;
+mod survey;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::sync::Mutex;
 
 pub use gaussian::opendp_epsilon;
 pub use keys::RunKey;
+pub use survey::noise_surveys;
 
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::error::{Error, Result};
@@ -64,8 +66,7 @@ pub fn add_noise(
     key: RunKey,
     threads: usize,
 ) -> Result<NoisyTotals> {
-    let failed = |cause: &str| Error::environment(findings::mechanism_failed(cause));
-    if !fit(plan, &totals) {
+    if !plan.is_settled() || !fit(plan, &totals) {
         return Err(failed("the totals are none of this plan"));
     }
     // Noised values go to columns of their own, so that no exact one is left where a chunk fails.
@@ -73,7 +74,7 @@ pub fn add_noise(
     for (level, totals) in plan.levels.iter().zip(&totals.levels) {
         let column = |statistic: &StatisticPlan| Column {
             key: key.statistic(&level.file, statistic.kind.name()),
-            sigma: statistic.sigma,
+            sigma: statistic.noise.sigma,
             width: statistic.width,
             noisy: vec![0; totals.keys.len() * statistic.width],
         };
@@ -109,6 +110,10 @@ pub fn add_noise(
         },
     );
     Ok(NoisyTotals { levels: levels.collect(), frozen })
+}
+
+fn failed(cause: &str) -> Error {
+    Error::environment(findings::mechanism_failed(cause))
 }
 
 /// Has each statistic a total for each cell, and is no cell there twice? The same cell would get

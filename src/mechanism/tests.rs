@@ -70,7 +70,8 @@ fn noise_has_its_mean_variance_and_tails() {
     let plan = market.plan(&[report("public", "[[\"merchant\", \"day\", \"hour\"]]")]);
     let noisy = add_noise(&plan, zeros(&plan), system(), 2).expect("draws");
     for (statistic, values) in plan.levels[0].statistics.iter().zip(&noisy.levels[0].values) {
-        let scaled: Vec<f64> = values.iter().map(|&v| v as f64 / statistic.sigma as f64).collect();
+        let scaled: Vec<f64> =
+            values.iter().map(|&v| v as f64 / statistic.noise.sigma as f64).collect();
         let n = scaled.len() as f64;
         assert_eq!(scaled.len(), 10 * 120 * 24);
         let mean = scaled.iter().sum::<f64>() / n;
@@ -94,7 +95,7 @@ fn noise_is_independent_between_statistics_and_cells() {
         .statistics
         .iter()
         .zip(&noisy.levels[0].values)
-        .map(|(s, values)| values.iter().map(|&v| v as f64 / s.sigma as f64).collect())
+        .map(|(s, values)| values.iter().map(|&v| v as f64 / s.noise.sigma as f64).collect())
         .collect();
     let correlation = |a: &[f64], b: &[f64]| {
         let n = a.len().min(b.len());

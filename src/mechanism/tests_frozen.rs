@@ -75,7 +75,7 @@ fn frozen_noise_leaves_the_contribution_of_one_user() {
                     changed += usize::from(change != 0);
                     shown += 1;
                 }
-                let bound = u128::from(level.statistics[statistic].bound.norm()).pow(2);
+                let bound = u128::from(level.statistics[statistic].noise.bound.norm()).pow(2);
                 assert!(squares <= bound, "user {user} in {}", level.file);
             }
         }

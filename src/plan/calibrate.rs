@@ -1,7 +1,6 @@
 //! From bounds and shares of the budget to grids and noise.
 
-use super::StatisticPlan;
-use crate::job::{Bound, LedgerTerms, StatisticKind};
+use crate::job::LedgerTerms;
 use crate::privacy::{MuSquared, NormBound, PrivacyBudget, Sensitivity, largest_loss};
 
 /// σ is at least this many grid units, so that the grid is fine against the noise:
@@ -11,28 +10,47 @@ const SIGMA_MIN: u64 = 1 << 16;
 /// σ stays below this, so that it is exact as a float and a total with its noise fits an i64.
 const SIGMA_LIMIT: f64 = (1u64 << 52) as f64;
 
-/// Grid, bound and noise of one statistic that may cost `share`; `None` if no noise is enough.
-///
-/// The grid has 2^k units per count (k ≥ 16) or minor unit (k ≥ 0), with the smallest k that
-/// gives σ ≥ 2¹⁶ units.
-pub(super) fn statistic(
-    kind: StatisticKind,
-    width: usize,
-    bound: Bound,
-    share: MuSquared,
-) -> Option<StatisticPlan> {
-    let first = if kind == StatisticKind::Sales { 0 } else { 16 };
-    (first..40).find_map(|grid_bits| {
-        let scale = |milli: u64| {
-            // Below 2⁵⁰ · 2⁴⁰; rounded down, so the bound is never above the stated one.
-            u64::try_from((u128::from(milli) << grid_bits) / 1000).ok()
-        };
-        let bound = NormBound::new(scale(bound.norm_milli)?, scale(bound.cell_cap_milli)?)?;
-        let sigma = smallest_sigma(bound.sensitivity(), share)?;
-        let mu_squared = MuSquared::of_discrete_gaussian_up(bound.sensitivity(), sigma)?;
-        let plan = StatisticPlan { kind, width, grid_bits, bound, sigma, mu_squared };
-        (sigma >= SIGMA_MIN).then_some(plan)
-    })
+/// One mechanism: integers of a grid, plus discrete Gaussian noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gaussian {
+    /// Grid units per count or minor unit, as a power of two.
+    pub grid_bits: u32,
+    /// One user's norm and cell cap, in grid units.
+    pub bound: NormBound,
+    /// Standard deviation of the noise, in grid units.
+    pub sigma: u64,
+    /// bound²/(σ² − 16), rounded up (Lemma 3 of `docs/privacy.md`).
+    pub mu_squared: MuSquared,
+}
+
+impl Gaussian {
+    /// With a norm bound and a cell cap in thousandths of a unit and as little noise as `share`
+    /// pays for; `None` if no noise is enough.
+    ///
+    /// The grid has 2^k units per count (k ≥ 16) or minor unit (k ≥ 0), with the smallest k that
+    /// gives σ ≥ 2¹⁶ units.
+    pub(super) fn new(
+        is_money: bool,
+        (norm_milli, cell_cap_milli): (u64, u64),
+        share: MuSquared,
+    ) -> Option<Gaussian> {
+        let first = if is_money { 0 } else { 16 };
+        (first..40).find_map(|grid_bits| {
+            let scale = |milli: u64| {
+                // Below 2⁵⁰ · 2⁴⁰; rounded down, so the bound is never above the stated one.
+                u64::try_from((u128::from(milli) << grid_bits) / 1000).ok()
+            };
+            let bound = NormBound::new(scale(norm_milli)?, scale(cell_cap_milli)?)?;
+            let sigma = smallest_sigma(bound.sensitivity(), share)?;
+            let mu_squared = MuSquared::of_discrete_gaussian_up(bound.sensitivity(), sigma)?;
+            (sigma >= SIGMA_MIN).then_some(Gaussian { grid_bits, bound, sigma, mu_squared })
+        })
+    }
+
+    /// Grid units to counts or minor units.
+    pub fn to_natural(self, grid: f64) -> f64 {
+        grid / (1u64 << self.grid_bits) as f64
+    }
 }
 
 /// The smallest σ in grid units whose price is at most `share`.
@@ -73,6 +91,7 @@ pub fn budget_of(terms: &LedgerTerms) -> Option<PrivacyBudget> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::StatisticKind;
     use crate::privacy::{Delta, Epsilon};
 
     #[test]
@@ -84,8 +103,8 @@ mod tests {
             (StatisticKind::Sales, 1_000, 1 << 58),
         ] {
             let share = MuSquared::from_units(share);
-            let bound = Bound { norm_milli, cell_cap_milli: norm_milli };
-            let plan = statistic(kind, 1, bound, share).expect("a plan");
+            let money = kind == StatisticKind::Sales;
+            let plan = Gaussian::new(money, (norm_milli, norm_milli), share).expect("a plan");
             assert!(plan.mu_squared <= share);
             let less = MuSquared::of_discrete_gaussian_up(plan.bound.sensitivity(), plan.sigma - 1);
             assert!(less.expect("a price") > share);
@@ -109,8 +128,7 @@ mod tests {
             let (epsilon, delta) = (Epsilon::parse(epsilon), Delta::parse(delta));
             let (epsilon, delta) = (epsilon.expect("valid"), delta.expect("valid"));
             let share = largest_loss(epsilon, delta, Delta::ZERO).expect("something is left");
-            let bound = Bound { norm_milli: 1000, cell_cap_milli: 1000 };
-            let plan = statistic(StatisticKind::Customers, 1, bound, share).expect("a plan");
+            let plan = Gaussian::new(false, (1000, 1000), share).expect("a plan");
             let ratio = plan.to_natural(plan.sigma as f64) / sigma;
             assert!((1.0..1.0001).contains(&ratio), "{epsilon} {delta}: {ratio}");
         }
@@ -118,7 +136,6 @@ mod tests {
 
     #[test]
     fn no_share_buys_no_noise() {
-        let bound = Bound { norm_milli: 1000, cell_cap_milli: 1000 };
-        assert_eq!(statistic(StatisticKind::Customers, 1, bound, MuSquared::default()), None);
+        assert_eq!(Gaussian::new(false, (1000, 1000), MuSquared::default()), None);
     }
 }

@@ -41,9 +41,12 @@ impl Plan {
             let within = self.job.privacy.unit.holds_cells(&level.keys);
             let factor = u128::from(periods).pow(if within { 1 } else { 2 });
             // μ² is below 2⁹, of 2⁶⁰ units, and periods are at most 3,660.
-            factor * level.statistics.iter().map(|s| s.mu_squared.units()).sum::<u128>()
+            factor * level.statistics.iter().map(|s| s.charge.units()).sum::<u128>()
         };
-        let units = self.levels.iter().map(of_level).sum();
+        // All units of a user may be in one bin of a survey.
+        let surveys: u128 = self.surveys.iter().map(|s| s.mu_squared().units()).sum();
+        let units =
+            self.levels.iter().map(of_level).sum::<u128>() + surveys * u128::from(periods).pow(2);
         AllUnits { periods, mu_squared: MuSquared::from_units(units) }
     }
 }

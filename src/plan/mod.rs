@@ -5,21 +5,24 @@
 
 mod calibrate;
 mod cells;
+mod choice;
 mod composed;
 mod score;
+mod survey;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-pub use calibrate::budget_of;
+pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use composed::Composed;
 pub use score::Score;
+pub use survey::{Norms, Survey, SurveyPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Report, StatisticKind};
-use crate::privacy::{Delta, MuSquared, NormBound, PrivacyLoss, largest_loss};
+use crate::job::{Bound, Insight, Job, Key, Level, PartitionSelection, Report, StatisticKind};
+use crate::privacy::{Delta, MuSquared, PrivacyLoss, largest_loss};
 
 /// Everything that is decided before any payment is read.
 #[derive(Clone, Debug)]
@@ -28,7 +31,9 @@ pub struct Plan {
     pub job: Job,
     /// All levels of all reports, in the order of the job.
     pub levels: Vec<LevelPlan>,
-    /// What the job costs.
+    /// What is asked first, where the job leaves bounds open.
+    pub surveys: Vec<SurveyPlan>,
+    /// What the job costs; the same before and after its surveys.
     pub loss: PrivacyLoss,
     /// Names of the payments' columns that some level uses as a key, in the order of records.
     pub columns: Vec<String>,
@@ -95,6 +100,13 @@ impl LevelPlan {
         true
     }
 
+    /// Makes the score of private keys anew, for other bounds.
+    fn score_again(&mut self) {
+        if let Selection::Threshold { score, cells_max, delta } = &mut self.selection {
+            *score = Score::new(&self.statistics, *delta, *cells_max);
+        }
+    }
+
     /// The place of a statistic in `statistics`.
     pub fn position(&self, kind: StatisticKind) -> Option<usize> {
         self.statistics.iter().position(|s| s.kind == kind)
@@ -124,21 +136,11 @@ pub struct StatisticPlan {
     pub kind: StatisticKind,
     /// Numbers in each cell: 1, or the bins of a histogram.
     pub width: usize,
-    /// Grid units per count or minor unit, as a power of two.
-    pub grid_bits: u32,
-    /// One user's norm and cell cap, in grid units.
-    pub bound: NormBound,
-    /// Standard deviation of the noise, in grid units.
-    pub sigma: u64,
-    /// bound²/(σ² − 16), rounded up (Lemma 3 of `docs/privacy.md`).
-    pub mu_squared: MuSquared,
-}
-
-impl StatisticPlan {
-    /// Grid units to counts or minor units.
-    pub fn to_natural(self, grid: f64) -> f64 {
-        grid / (1u64 << self.grid_bits) as f64
-    }
+    /// Its mechanism; a stand-in with the norm 1 until a survey has told the bound.
+    pub noise: Gaussian,
+    /// What is charged: the price of the noise, or all that noise may cost whose bound the run
+    /// chooses, as prices must be known before.
+    pub charge: MuSquared,
 }
 
 impl Plan {
@@ -170,23 +172,27 @@ impl Plan {
         };
         let no_threshold = private_levels > 0 && level_delta == Delta::ZERO;
         let (mut levels, mut files, mut too_small) = (Vec::new(), BTreeSet::new(), no_threshold);
+        let mut surveys = Vec::new();
         for (report, level) in pairs(&job) {
             findings.extend(name_clashes(report, level, &mut files));
             let cells = CellSpace::new(&job, level);
             findings.extend(customers_of_several_periods(&job, level));
             let public = report.selection == PartitionSelection::Public;
-            if let Some(count) = cells.count(&job).filter(|&n| public && n > Self::CELLS_MAX) {
+            let count = cells.count(&job).filter(|_| public);
+            if let Some(count) = count.filter(|&n| n > Self::CELLS_MAX) {
                 let finding = findings::cells_too_many(&level.name(), count, Self::CELLS_MAX);
                 findings.push(finding.at(level.span.clone()));
             }
-            let statistics: Option<Vec<_>> = kinds_of(level)
-                .map(|kind| {
-                    let width = width_of(&job, kind);
-                    calibrate::statistic(kind, width, level.bounds[&kind], share(level)?)
-                })
-                .collect();
-            too_small |= statistics.is_none();
-            let Some(statistics) = statistics else { continue };
+            let one_cell = count == Some(1);
+            let planned = share(level).zip(total).and_then(|(share, total)| {
+                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
+                planned(&job, levels.len(), level.bounds.iter().map(known), (share, total))
+            });
+            let Some((statistics, asked)) = planned else {
+                too_small = true;
+                continue;
+            };
+            surveys.extend(asked);
             levels.push(LevelPlan {
                 report: report.name.clone(),
                 file: file_name(report, level),
@@ -206,19 +212,68 @@ impl Plan {
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
-        let mu_squared = levels
-            .iter()
-            .flat_map(|level| &level.statistics)
-            .try_fold(MuSquared::default(), |sum, s| sum.checked_add(s.mu_squared))
+        let charges = levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);
+        let mu_squared = charges
+            .chain(surveys.iter().map(SurveyPlan::mu_squared))
+            .try_fold(MuSquared::default(), MuSquared::checked_add)
             .expect("cannot fail because each is at most its share of the total");
         let loss = PrivacyLoss { mu_squared, threshold_delta };
-        Ok(Plan { columns: columns_of(&levels), job, levels, loss })
+        Ok(Plan { columns: columns_of(&levels), job, levels, surveys, loss })
+    }
+
+    /// All mechanisms, those of surveys too.
+    pub fn mechanisms(&self) -> impl Iterator<Item = Gaussian> {
+        let statistics = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.noise);
+        let surveys = self.surveys.iter().flat_map(SurveyPlan::mechanisms).map(|(_, m)| m);
+        statistics.chain(surveys)
     }
 
     /// The most privacy units of one user: periods of the unit among the job's days.
     pub fn unit_periods(&self) -> u32 {
         unit_periods(&self.job)
     }
+}
+
+/// A statistic that may cost `share`, or `None` if no noise is enough.
+fn statistic(
+    kind: StatisticKind,
+    width: usize,
+    bound: Bound,
+    share: MuSquared,
+) -> Option<StatisticPlan> {
+    let norm = bound.norm_milli.unwrap_or(1000);
+    let cap = bound.cell_cap_milli.map_or(norm, |cap| cap.min(norm));
+    let noise = Gaussian::new(kind == StatisticKind::Sales, (norm, cap), share)?;
+    let charge = bound.norm_milli.map_or(share, |_| noise.mu_squared);
+    Some(StatisticPlan { kind, width, noise, charge })
+}
+
+/// The statistics of a level, of which each may cost `share`, and the surveys of those whose bounds
+/// are open; `None` if no noise is enough.
+fn planned(
+    job: &Job,
+    level: usize,
+    bounds: impl Iterator<Item = (StatisticKind, Bound)>,
+    (share, total): (MuSquared, MuSquared),
+) -> Option<(Vec<StatisticPlan>, Vec<SurveyPlan>)> {
+    let (mut statistics, mut surveys) = (Vec::new(), Vec::new());
+    for (place, (kind, bound)) in bounds.enumerate() {
+        let mut rest = share;
+        if bound.norm_milli.is_none() {
+            let part = SurveyPlan::share(share, total);
+            let survey = SurveyPlan::new((level, place), kind, bound, part)?;
+            rest = share.checked_sub(survey.mu_squared())?;
+            surveys.push(survey);
+        }
+        statistics.push(statistic(kind, width_of(job, kind), bound, rest)?);
+    }
+    Some((statistics, surveys))
+}
+
+/// The bound; at a level of a single cell a user is one customer.
+fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
+    let one = (kind == StatisticKind::Customers && one_cell).then_some(1000);
+    Bound { norm_milli: stated.norm_milli.or(one), ..stated }
 }
 
 fn unit_periods(job: &Job) -> u32 {

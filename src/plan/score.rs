@@ -41,12 +41,12 @@ impl Score {
     /// `docs/privacy.md`.
     pub(super) fn new(statistics: &[StatisticPlan], delta: Delta, cells_max: u32) -> Self {
         let weighed = statistics.iter().filter(|s| part(s.kind) > 0);
-        let largest = weighed.map(|s| s.sigma).max().unwrap_or(1);
+        let largest = weighed.map(|s| s.noise.sigma).max().unwrap_or(1);
         let term = |s: &StatisticPlan| Term {
             // Below 2⁵⁷: σ is below 2⁵².
-            weight: (FINE * part(s.kind) * largest).div_ceil(s.sigma),
+            weight: (FINE * part(s.kind) * largest).div_ceil(s.noise.sigma),
             most: most(s),
-            sigma: s.sigma,
+            sigma: s.noise.sigma,
         };
         let terms: Vec<Term> = statistics.iter().map(term).collect();
         // The nearest float may lie above δ; the next one down does not, by 2⁻⁵⁴ of it and more.
@@ -67,10 +67,10 @@ impl Score {
     /// weights were made: a customer each, of the rest `part` of the bound, as customers are.
     pub fn typical_users(&self, statistics: &[StatisticPlan]) -> f64 {
         let customers = statistics.iter().find(|s| s.kind == StatisticKind::Customers);
-        let share = customers.map_or(1.0, |s| most(s) as f64 / s.bound.norm() as f64);
+        let share = customers.map_or(1.0, |s| most(s) as f64 / s.noise.bound.norm() as f64);
         let value = |s: &StatisticPlan| {
             let relative = part(s.kind) as f64 / part(StatisticKind::Customers) as f64;
-            (share * relative * s.bound.norm() as f64).min(most(s) as f64)
+            (share * relative * s.noise.bound.norm() as f64).min(most(s) as f64)
         };
         let weighed = self.weights.iter().zip(statistics);
         self.threshold as f64 / weighed.map(|(&w, s)| w as f64 * value(s)).sum::<f64>()
@@ -93,9 +93,9 @@ fn part(kind: StatisticKind) -> u64 {
 
 /// The most that one user adds to one cell, in grid units.
 fn most(statistic: &StatisticPlan) -> u64 {
-    let cap = statistic.bound.cell_cap();
+    let cap = statistic.noise.bound.cell_cap();
     match statistic.kind {
-        StatisticKind::Customers => cap.min(1 << statistic.grid_bits),
+        StatisticKind::Customers => cap.min(1 << statistic.noise.grid_bits),
         _ => cap,
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{Composed, LevelPlan, Plan, Selection, StatisticPlan};
+use crate::plan::{Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan};
 use crate::privacy::{MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
@@ -18,6 +18,8 @@ use crate::privacy::{MuSquared, epsilon_held};
 pub(super) const NOT_PRIVATE: &str = "not_private";
 
 const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so there is no guarantee";
+
+const MECHANISM: &str = "discrete Gaussian (Canonne, Kamath and Steinke 2020)";
 
 /// The manifest of a release.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +34,9 @@ pub(super) struct Manifest {
     deployment_model: &'static str,
     parameters: Parameters,
     mechanisms: Vec<Event>,
+    /// Histograms of norms, from which the run has chosen the bounds that the job left open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    surveys: Vec<SurveyEntry>,
     key_sets: Vec<KeySetEntry>,
     composition: &'static str,
     post_processing: &'static str,
@@ -150,11 +155,35 @@ struct Event {
     sigma_natural: f64,
     mu_squared_units: String,
     mu: f64,
+    /// What is charged, where that is more than the price: the bound was chosen after it was paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged_units: Option<String>,
     /// Of the weighted sum of noised values, in grid units, that must reach the threshold.
     score_weight: Option<u64>,
     threshold: Option<i64>,
     threshold_delta: Option<f64>,
     cells_max: Option<u32>,
+}
+
+/// One survey with what it said.
+#[derive(Clone, Debug, Serialize)]
+struct SurveyEntry {
+    file: String,
+    statistic: &'static str,
+    mechanisms: Vec<SurveyEvent>,
+}
+
+/// One mechanism of a survey, with its noised values.
+#[derive(Clone, Debug, Serialize)]
+struct SurveyEvent {
+    counts: &'static str,
+    mechanism: &'static str,
+    grid_units_per_unit: u64,
+    sensitivity: u64,
+    sigma: u64,
+    mu_squared_units: String,
+    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads.
+    values: Vec<i64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -205,6 +234,7 @@ impl Manifest {
             deployment_model: "central",
             parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
+            surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
             key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
             post_processing: "rounding of money, ratios, 95 % intervals of the noise",
@@ -244,12 +274,12 @@ impl Manifest {
 
 /// Units of μ² beyond those that real Gaussian noise of the same σ would cost.
 fn discreteness(plan: &Plan) -> u128 {
-    let of_statistic = |s: &StatisticPlan| {
-        let variance = u128::from(s.sigma) * u128::from(s.sigma);
-        let real = MuSquared::of_gaussian_up(s.bound.sensitivity(), variance);
-        s.mu_squared.units() - real.units()
+    let of_mechanism = |m: Gaussian| {
+        let variance = u128::from(m.sigma) * u128::from(m.sigma);
+        let real = MuSquared::of_gaussian_up(m.bound.sensitivity(), variance);
+        m.mu_squared.units() - real.units()
     };
-    plan.levels.iter().flat_map(|level| &level.statistics).map(of_statistic).sum()
+    plan.mechanisms().map(of_mechanism).sum()
 }
 
 fn events(plan: &Plan) -> Vec<Event> {
@@ -262,18 +292,20 @@ fn events(plan: &Plan) -> Vec<Event> {
                 (threshold_delta, cells_max) = (Some(delta.value()), Some(*k));
                 (threshold, score_weight) = (Some(score.threshold), Some(score.weights[place]));
             }
+            let StatisticPlan { kind, noise, charge, .. } = *statistic;
             events.push(Event {
                 file: format!("{}.parquet", level.file),
-                statistic: statistic.kind.name(),
-                mechanism: "discrete Gaussian (Canonne, Kamath and Steinke 2020)",
-                grid_units_per_unit: 1 << statistic.grid_bits,
-                norm_bound: statistic.bound.norm(),
-                cell_cap: statistic.bound.cell_cap(),
-                sensitivity: statistic.bound.sensitivity().grid_units(),
-                sigma: statistic.sigma,
-                sigma_natural: statistic.to_natural(statistic.sigma as f64),
-                mu_squared_units: statistic.mu_squared.units().to_string(),
-                mu: statistic.mu_squared.mu_up().value(),
+                statistic: kind.name(),
+                mechanism: MECHANISM,
+                grid_units_per_unit: 1 << noise.grid_bits,
+                norm_bound: noise.bound.norm(),
+                cell_cap: noise.bound.cell_cap(),
+                sensitivity: noise.bound.sensitivity().grid_units(),
+                sigma: noise.sigma,
+                sigma_natural: noise.to_natural(noise.sigma as f64),
+                mu_squared_units: noise.mu_squared.units().to_string(),
+                mu: noise.mu_squared.mu_up().value(),
+                charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),
                 score_weight,
                 threshold,
                 threshold_delta,
@@ -282,6 +314,29 @@ fn events(plan: &Plan) -> Vec<Event> {
         }
     }
     events
+}
+
+fn survey_entry(plan: &Plan, survey: &SurveyPlan) -> SurveyEntry {
+    let level = &plan.levels[survey.level];
+    let values = |counts: &str| match &survey.result {
+        Some(result) if counts == "norms" => result.histogram.clone(),
+        Some(result) => result.spread.into_iter().collect(),
+        None => Vec::new(),
+    };
+    let event = |(counts, mechanism): (&'static str, Gaussian)| SurveyEvent {
+        counts,
+        mechanism: MECHANISM,
+        grid_units_per_unit: 1 << mechanism.grid_bits,
+        sensitivity: mechanism.bound.sensitivity().grid_units(),
+        sigma: mechanism.sigma,
+        mu_squared_units: mechanism.mu_squared.units().to_string(),
+        values: values(counts),
+    };
+    SurveyEntry {
+        file: format!("{}.parquet", level.file),
+        statistic: level.statistics[survey.statistic].kind.name(),
+        mechanisms: survey.mechanisms().map(event).collect(),
+    }
 }
 
 fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::manifest::{Event, Manifest};
-use super::price::{Accounting, delta_units};
+use super::manifest::{Event, Manifest, SurveyEvent};
+use super::price::{Accounting, charge, delta_units};
 
 /// Why the guarantee over a user's units is not that of Lemma 5, or is missing.
 pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
@@ -27,13 +27,18 @@ pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
         faults.push(format!("the job's days have {periods} periods, not {}", claimed.periods));
     }
     let price = |event: &Event| {
-        let units: u128 = event.mu_squared_units.parse().ok()?;
         let disjoint = is_within(manifest, &event.file, unit);
         let times = if disjoint { 1 } else { u128::from(periods) } * u128::from(periods);
-        units.checked_mul(times)
+        charge(event)?.checked_mul(times)
     };
-    let sum =
-        manifest.mechanisms.iter().try_fold(0u128, |sum, event| sum.checked_add(price(event)?));
+    // All periods of a user may be in one bin.
+    let survey = |event: &SurveyEvent| {
+        let units: u128 = event.mu_squared_units.parse().ok()?;
+        units.checked_mul(u128::from(periods) * u128::from(periods))
+    };
+    let surveys = manifest.surveys.iter().flat_map(|survey| &survey.mechanisms).map(survey);
+    let prices = manifest.mechanisms.iter().map(price).chain(surveys);
+    let sum = { prices }.try_fold(0u128, |sum, price| sum.checked_add(price?));
     let Some(sum) = sum else { return vec!["the periods have no finite price".to_owned()] };
     if claimed.mu_squared_units != sum.to_string() {
         faults.push(format!(

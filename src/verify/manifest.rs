@@ -17,6 +17,9 @@ pub(super) struct Manifest {
     pub(super) privacy_unit: Unit,
     pub(super) parameters: Parameters,
     pub(super) mechanisms: Vec<Event>,
+    /// What the run asked to choose the bounds that its job left open.
+    #[serde(default)]
+    pub(super) surveys: Vec<Survey>,
     pub(super) key_sets: Vec<KeySet>,
     pub(super) unprotected_quantities: Vec<String>,
     pub(super) files: Vec<File>,
@@ -83,10 +86,32 @@ pub(super) struct Event {
     pub(super) sensitivity: Option<u64>,
     pub(super) sigma: u64,
     pub(super) mu_squared_units: String,
+    /// What is charged, where that is not the price, as the bound was chosen later.
+    pub(super) charged_units: Option<String>,
     pub(super) score_weight: Option<u64>,
     pub(super) threshold: Option<i64>,
     pub(super) threshold_delta: Option<f64>,
     pub(super) cells_max: Option<u32>,
+}
+
+/// A survey of users' norms, of one statistic of one table.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Survey {
+    pub(super) file: String,
+    pub(super) statistic: String,
+    pub(super) mechanisms: Vec<SurveyEvent>,
+}
+
+/// One mechanism of a survey.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct SurveyEvent {
+    pub(super) counts: String,
+    pub(super) mechanism: String,
+    pub(super) grid_units_per_unit: u64,
+    pub(super) sensitivity: u64,
+    pub(super) sigma: u64,
+    pub(super) mu_squared_units: String,
+    pub(super) values: Vec<i64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -178,6 +203,54 @@ impl Manifest {
         let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
         for name in others.filter(|name| !names.contains(name.as_str())) {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
+        }
+        faults.extend(self.survey_faults());
+        faults
+    }
+
+    /// Surveys are of the statistics that charge more than their price, once each, and count users
+    /// of norms in 64 bins, or a sum to which one user adds at most 8.
+    fn survey_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let surveys = || self.surveys.iter().map(|s| (s.file.as_str(), s.statistic.as_str()));
+        let charged = self.mechanisms.iter().filter(|event| event.charged_units.is_some());
+        let charged: BTreeSet<(&str, &str)> =
+            charged.map(|event| (event.file.as_str(), event.statistic.as_str())).collect();
+        let known: BTreeSet<(&str, &str)> = surveys().collect();
+        if known.len() < self.surveys.len() {
+            faults.push("a statistic has two surveys".to_owned());
+        }
+        for (file, statistic) in charged.difference(&known) {
+            faults.push(format!("`{statistic}` of `{file}` has no survey for its bound"));
+        }
+        for (file, statistic) in surveys() {
+            if self.event(file, statistic).is_none() {
+                faults.push(format!("`{statistic}` of `{file}` has a survey, but no mechanism"));
+            }
+        }
+        for survey in &self.surveys {
+            let what = format!("the survey of `{}` of `{}`", survey.statistic, survey.file);
+            let mut counts: Vec<&str> = survey.mechanisms.iter().map(|m| &*m.counts).collect();
+            counts.dedup();
+            if counts.len() < survey.mechanisms.len() {
+                faults.push(format!("{what} counts something twice"));
+            }
+            for event in &survey.mechanisms {
+                let (most, values) = match event.counts.as_str() {
+                    "norms" => (1, 64),
+                    "spread" => (8, 1),
+                    other => {
+                        faults.push(format!("{what} counts `{other}`"));
+                        continue;
+                    }
+                };
+                if event.sensitivity != event.grid_units_per_unit.saturating_mul(most) {
+                    faults.push(format!("{what}: a user moves `{}` by {most}", event.counts));
+                }
+                if event.values.len() != values {
+                    faults.push(format!("{what}: `{}` has no {values} values", event.counts));
+                }
+            }
         }
         faults
     }

@@ -78,7 +78,9 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
         format!("{} files with the digests of the manifest, and nothing else", sound.len())
     }));
     checks.push(check("price", price::price_faults(&manifest), || {
-        format!("mu^2 of {} mechanisms and their sum", manifest.mechanisms.len())
+        let surveys = manifest.surveys.iter().map(|survey| survey.mechanisms.len());
+        let count = manifest.mechanisms.len() + surveys.sum::<usize>();
+        format!("mu^2 of {count} mechanisms and their sum")
     }));
     let mut faults = price::guarantee_faults(&manifest);
     faults.extend(composed::faults(&manifest));

@@ -4,7 +4,7 @@
 //! plan divides, the conversion by a search over another variable, tails by a continued fraction.
 //! All that depends on how losses are counted is in this file.
 
-use super::manifest::{Event, Manifest};
+use super::manifest::{Event, Manifest, Survey};
 
 /// Binary digits of μ² after the point.
 const FRACTION_BITS: u32 = 60;
@@ -83,19 +83,25 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
     };
     let lost = accounting.lost_variance();
     let events = &manifest.mechanisms;
+    let surveys = || manifest.surveys.iter().flat_map(|survey| &survey.mechanisms);
     let mut faults: Vec<String> = events.iter().filter_map(|e| event_fault(e, lost)).collect();
+    faults.extend(manifest.surveys.iter().flat_map(|survey| survey_faults(survey, lost)));
     let claimed = &manifest.parameters;
-    let sum = |lost: u128| {
-        let price = |event: &Event| units(event.norm_bound, event.sigma, lost);
-        events.iter().try_fold(0u128, |sum, event| sum.checked_add(price(event)?))
+    let real = |lost: u128| {
+        let prices = events.iter().map(|event| units(event.norm_bound, event.sigma, lost));
+        let surveys = surveys().map(|event| units(event.sensitivity, event.sigma, lost));
+        prices.chain(surveys).try_fold(0u128, |sum, price| sum.checked_add(price?))
     };
     if let (Some(discrete), Some(whole), Some(real)) =
-        (&claimed.discreteness_units, sum(lost), sum(0))
+        (&claimed.discreteness_units, real(lost), real(0))
         && *discrete != (whole - real).to_string()
     {
         faults.push(format!("the grid costs {} of these units, not {discrete}", whole - real));
     }
-    match sum(lost) {
+    let charges = events.iter().map(charge);
+    let surveys = surveys().map(|event| units(event.sensitivity, event.sigma, lost));
+    let sum = charges.chain(surveys).try_fold(0u128, |sum, price| sum.checked_add(price?));
+    match sum {
         Some(sum) if claimed.mu_squared_units == sum.to_string() => {
             let value = sum as f64 / (1u64 << FRACTION_BITS) as f64;
             faults.extend(reading("mu", claimed.mu, value.sqrt()));
@@ -155,9 +161,34 @@ fn event_fault(event: &Event, lost_variance: u128) -> Option<String> {
     let Some(price) = units(event.norm_bound, event.sigma, lost_variance) else {
         return Some(format!("{what}: no noise"));
     };
-    (event.mu_squared_units != price.to_string()).then(|| {
-        format!("{what} costs mu^2 {price} units, the manifest says {}", event.mu_squared_units)
-    })
+    if event.mu_squared_units != price.to_string() {
+        let claimed = &event.mu_squared_units;
+        return Some(format!("{what} costs mu^2 {price} units, the manifest says {claimed}"));
+    }
+    (charge(event) < Some(price)).then(|| format!("{what} is charged less than it costs"))
+}
+
+/// What the budget pays for a statistic, in units of μ²: its price, or more.
+pub(super) fn charge(event: &Event) -> Option<u128> {
+    event.charged_units.as_ref().unwrap_or(&event.mu_squared_units).parse().ok()
+}
+
+fn survey_faults(survey: &Survey, lost_variance: u128) -> Vec<String> {
+    let mut faults = Vec::new();
+    for event in &survey.mechanisms {
+        let what = format!("`{}` of `{}` of `{}`", event.counts, survey.statistic, survey.file);
+        let price = units(event.sensitivity, event.sigma, lost_variance);
+        match price.filter(|_| event.mechanism.starts_with("discrete Gaussian")) {
+            None => faults.push(format!("{what}: this program cannot price it")),
+            Some(price) if price.to_string() != event.mu_squared_units => {
+                let claimed = &event.mu_squared_units;
+                faults
+                    .push(format!("{what} costs mu^2 {price} units, the manifest says {claimed}"));
+            }
+            Some(_) => {}
+        }
+    }
+    faults
 }
 
 /// One event of each level with private keys; all have the same threshold.

@@ -11,5 +11,6 @@ mod faults;
 mod ledger;
 mod sources;
 mod sticky;
+mod surveys;
 mod tidy;
 mod verify;

@@ -11,24 +11,27 @@ mod partition;
 mod record;
 mod spill;
 mod store;
+mod survey;
 mod totals;
+mod users;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::{Engine, ExactTotals};
+use super::{Engine, ExactSurveys, ExactTotals, Settle};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::payments::{Batch, Progress, Scan, ScanControl};
 use crate::plan::{CellSpace, LevelPlan, Plan};
 use cells::CellFinder;
 use fit::Fitter;
-use partition::Worker;
+use partition::{Users, Worker};
 use record::{Codes, Encoder};
 use spill::SpillFile;
-use store::{Memory, Partition, Scatter, Store};
+use store::{Memory, Partition, Scatter, Store, lock};
+use survey::Surveyor;
 use totals::Sums;
 
 /// The engine for one machine.
@@ -54,7 +57,7 @@ impl Local<'_> {
 }
 
 impl Engine for Local<'_> {
-    fn totals(&self, plan: &Plan) -> Result<ExactTotals> {
+    fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
         let free = self.memory_beside_totals(plan)?;
         // What polars holds while it reads, measured: about this much, whatever the files' size.
         let reader = (free / 8 * 7).min(1 << 30);
@@ -67,14 +70,25 @@ impl Engine for Local<'_> {
         self.read(plan, &codes, &store)?;
         tracing::info!("payments read in {:.1} s", started.elapsed().as_secs_f64());
         // store: 2^partition_bits partitions; all payments of a user in one of them, in any order
-        let started = Instant::now();
         let finder = CellFinder::new(plan, &codes)?;
-        let sums = self.fit(plan, &finder, &store, reader)?;
+        let work = Work::new(&store, reader / self.threads as u64);
+        let never = AtomicBool::new(false);
+        let (plan, cancelled) = if plan.is_settled() {
+            (plan.clone(), self.control.cancelled)
+        } else {
+            let started = Instant::now();
+            let surveys = self.survey(plan, &finder, &work)?;
+            tracing::info!("users surveyed in {:.1} s", started.elapsed().as_secs_f64());
+            (settle(surveys)?, &never)
+        };
+        let started = Instant::now();
+        let sums = self.fit(&plan, &finder, &work, cancelled)?;
         tracing::info!("users fitted in {:.1} s", started.elapsed().as_secs_f64());
         // sums: level → cell → statistics, totals in grid units
         let levels = sums.into_iter().zip(finder.levels).zip(&plan.levels);
         let levels = levels.map(|((sums, index), level)| sums.resolve(index).with_always(level));
-        Ok(ExactTotals { levels: levels.collect() })
+        let totals = ExactTotals { levels: levels.collect() };
+        Ok((plan, totals))
     }
 }
 
@@ -117,48 +131,87 @@ impl Local<'_> {
         scatters.into_iter().try_for_each(Scatter::finish)
     }
 
-    /// Sorts and fits all partitions, each in its share of `memory` bytes; any thread may take any.
+    /// What the surveys of a plan count.
+    fn survey(&self, plan: &Plan, finder: &CellFinder, work: &Work) -> Result<ExactSurveys> {
+        let each = |worker: &mut Worker<_>, slot: &Mutex<Option<Partition>>| {
+            // Nobody else comes to this partition before all are done.
+            let partition = lock(slot);
+            let partition = partition.as_ref().expect("cannot fail because none is taken yet");
+            worker.add(partition, work.store, work.store.shared_bits())
+        };
+        let (cancelled, make) = (self.control.cancelled, || Surveyor::new(plan, finder));
+        let surveyors = self.on_all_threads(work, cancelled, make, each)?;
+        Ok(Surveyor::merge(plan, surveyors))
+    }
+
+    /// Fits all users and adds them up; frees the partitions.
     fn fit(
         &self,
         plan: &Plan,
         finder: &CellFinder,
-        store: &Store,
-        memory: u64,
+        work: &Work,
+        cancelled: &AtomicBool,
     ) -> Result<Vec<Sums>> {
+        let each = |worker: &mut Worker<_>, slot: &Mutex<Option<Partition>>| {
+            let partition = lock(slot).take().expect("cannot fail because each is taken once");
+            worker.add(&partition, work.store, work.store.shared_bits())?;
+            partition.free(work.store);
+            Ok(())
+        };
+        let fitters = self.on_all_threads(work, cancelled, || Fitter::new(plan, finder), each)?;
+        let sums = fitters.into_iter().map(Fitter::into_sums).reduce(|mut all, sums| {
+            all.iter_mut().zip(sums).for_each(|(a, b)| a.merge(b));
+            all
+        });
+        Ok(sums.expect("cannot fail because there is at least one thread"))
+    }
+
+    /// Has all threads take one partition after the other; gives what `make` made for each thread.
+    fn on_all_threads<U: Users + Send>(
+        &self,
+        work: &Work,
+        cancelled: &AtomicBool,
+        make: impl Fn() -> U + Sync,
+        each: impl Fn(&mut Worker<U>, &Mutex<Option<Partition>>) -> Result<()> + Sync,
+    ) -> Result<Vec<U>> {
+        let next = AtomicUsize::new(0);
+        let run = || -> Result<U> {
+            let mut worker = Worker::new(make(), work.memory_each);
+            while let Some(slot) = work.partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if cancelled.load(Ordering::Relaxed) {
+                    return Err(Error::cancelled());
+                }
+                each(&mut worker, slot)?;
+                let of = work.partitions.len();
+                let partitions = next.load(Ordering::Relaxed).min(of);
+                (self.control.progress)(Progress::Fitted { partitions, of });
+            }
+            Ok(worker.into_users())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(run)).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, Result<U>>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        })
+    }
+}
+
+/// The partitions of a run, for threads to take.
+struct Work<'s> {
+    store: &'s Store<'s>,
+    partitions: Vec<Mutex<Option<Partition>>>,
+    /// Bytes in which each thread sorts.
+    memory_each: u64,
+}
+
+impl<'s> Work<'s> {
+    fn new(store: &'s Store<'s>, memory_each: u64) -> Self {
         let mut partitions = store.take_partitions();
         // Those in memory first, to make room; large ones first, so that none comes late alone.
         partitions.sort_by_key(|p| (p.is_on_disk(), std::cmp::Reverse(p.records)));
-        let of = partitions.len();
-        let partitions: Vec<Mutex<Option<Partition>>> =
-            partitions.into_iter().map(|p| Mutex::new(Some(p))).collect();
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<Sums>> {
-            let fitter = Fitter::new(plan, finder);
-            let mut worker = Worker::new(fitter, memory / self.threads as u64);
-            while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if self.control.cancelled.load(Ordering::Relaxed) {
-                    return Err(Error::cancelled());
-                }
-                let taken = partition.lock().expect("cannot fail because no holder panics").take();
-                let partition = taken.expect("cannot fail because each is taken once");
-                worker.add(partition, store, store.shared_bits())?;
-                let done = next.load(Ordering::Relaxed).min(of);
-                (self.control.progress)(Progress::Fitted { partitions: done, of });
-            }
-            Ok(worker.fitter.into_sums())
-        };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
-            let mut merged: Option<Vec<Sums>> = None;
-            for worker in workers {
-                let sums =
-                    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                match &mut merged {
-                    None => merged = Some(sums),
-                    Some(all) => all.iter_mut().zip(sums).for_each(|(a, b)| a.merge(b)),
-                }
-            }
-            Ok(merged.expect("cannot fail because there is at least one thread"))
-        })
+        let partitions = partitions.into_iter().map(|p| Mutex::new(Some(p))).collect();
+        Work { store, partitions, memory_each }
     }
 }

@@ -1,6 +1,5 @@
 //! One partition after the other: all records of a user together, then into the totals.
 
-use super::fit::Fitter;
 use super::record::Record;
 use super::store::{Partition, Scatter, Store};
 use crate::error::Result;
@@ -11,56 +10,74 @@ const SPLIT_BITS: u32 = 6;
 /// Records of a bucket within a partition, about: few users, sorted in no time.
 const BUCKET: usize = 32;
 
-/// Puts partitions into user order and fits their users; one for each thread.
-pub(super) struct Worker<'p> {
-    pub(super) fitter: Fitter<'p>,
+/// What is done with users, one after the other; one for each thread.
+pub(super) trait Users {
+    /// Some payments of the user at hand.
+    fn add(&mut self, records: &[Record]);
+
+    /// That were all of them.
+    fn finish_user(&mut self);
+}
+
+/// Puts partitions into user order and hands their users on; one for each thread.
+pub(super) struct Worker<U> {
+    users: U,
     /// A partition of more records than this is not sorted in memory.
     records_max: usize,
     /// Kept between partitions.
     sorted: Vec<Record>,
 }
 
-impl<'p> Worker<'p> {
+impl<U: Users> Worker<U> {
     /// One that sorts in `memory` bytes.
-    pub(super) fn new(fitter: Fitter<'p>, memory: u64) -> Self {
+    pub(super) fn new(users: U, memory: u64) -> Self {
         // A partition stands in memory twice while it is sorted.
         let records_max = (memory as usize / 2 / size_of::<Record>()).max(BUCKET);
-        Worker { fitter, records_max, sorted: Vec::new() }
+        Worker { users, records_max, sorted: Vec::new() }
     }
 
-    /// Adds all users of a partition whose hashes share their first `skip` bits.
-    pub(super) fn add(&mut self, partition: Partition, store: &Store, skip: u32) -> Result<()> {
+    pub(super) fn into_users(self) -> U {
+        self.users
+    }
+
+    /// Hands on all users of a partition whose hashes share their first `skip` bits.
+    pub(super) fn add(&mut self, partition: &Partition, store: &Store, skip: u32) -> Result<()> {
         if partition.records <= self.records_max {
             self.sort(partition, store, skip)?;
             for user in self.sorted.chunk_by(|a, b| a.user == b.user) {
-                self.fitter.add(user);
-                self.fitter.finish_user();
+                self.users.add(user);
+                self.users.finish_user();
             }
             return Ok(());
         }
         if !partition.is_mixed {
             // One user with very many payments: nothing to sort.
-            partition.drain(store, |records| {
-                self.fitter.add(records);
+            partition.each_block(store, |records| {
+                self.users.add(records);
                 Ok(())
             })?;
-            self.fitter.finish_user();
+            self.users.finish_user();
             return Ok(());
         }
         let parts = store.of_parts(skip, SPLIT_BITS);
         let mut scatter = Scatter::new(&parts);
-        partition.drain(store, |records| records.iter().try_for_each(|&r| scatter.put(r)))?;
+        partition.each_block(store, |records| records.iter().try_for_each(|&r| scatter.put(r)))?;
         scatter.finish()?;
         let (taken, shared) = (parts.take_partitions(), parts.shared_bits());
-        taken.into_iter().try_for_each(|part| self.add(part, &parts, shared))
+        for part in taken {
+            self.add(&part, &parts, shared)?;
+            part.free(&parts);
+        }
+        Ok(())
     }
 
     /// Fills `sorted` with the partition's records, each user's next to each other.
-    fn sort(&mut self, partition: Partition, store: &Store, skip: u32) -> Result<()> {
+    fn sort(&mut self, partition: &Partition, store: &Store, skip: u32) -> Result<()> {
         let bits = (partition.records / BUCKET).max(1).ilog2().min(128 - skip);
-        let blocks = partition.load(store)?;
+        let loaded = partition.load(store)?;
+        let records = || loaded.iter().chain(partition.blocks()).flatten();
         let mut ends = vec![0usize; (1 << bits) + 1];
-        for record in blocks.iter().flatten() {
+        for record in records() {
             ends[record.user_bits(skip, bits) + 1] += 1;
         }
         for bucket in 0..1 << bits {
@@ -68,13 +85,12 @@ impl<'p> Worker<'p> {
         }
         // ends: for each bucket its start, which moves to its end while records come in
         self.sorted.resize(ends[1 << bits], Record::default());
-        for block in blocks {
-            for record in block {
-                let end = &mut ends[record.user_bits(skip, bits)];
-                self.sorted[*end] = record;
-                *end += 1;
-            }
+        for record in records() {
+            let end = &mut ends[record.user_bits(skip, bits)];
+            self.sorted[*end] = *record;
+            *end += 1;
         }
+        drop(loaded);
         let mut start = 0;
         for &end in &ends[..1 << bits] {
             self.sorted[start..end].sort_unstable_by_key(|record| record.user);

@@ -82,34 +82,39 @@ impl Partition {
         self.is_mixed = self.is_mixed || block.iter().any(|r| r.user != self.first_user);
     }
 
-    /// All its blocks, in memory.
-    pub(super) fn load(self, store: &Store) -> Result<Vec<Vec<Record>>> {
-        store.memory.free(self.blocks.len());
-        let mut blocks = self.blocks;
-        for extent in &self.extents {
+    /// Its blocks that are on disk.
+    pub(super) fn load(&self, store: &Store) -> Result<Vec<Vec<Record>>> {
+        let load = |extent| {
             let mut block = Vec::new();
             store.spill.read(extent, &mut block)?;
-            blocks.push(block);
-        }
-        Ok(blocks)
+            Ok(block)
+        };
+        self.extents.iter().map(load).collect()
     }
 
-    /// Hands over its blocks one by one, freeing each.
-    pub(super) fn drain(
-        self,
+    /// Its blocks that are in memory.
+    pub(super) fn blocks(&self) -> &[Vec<Record>] {
+        &self.blocks
+    }
+
+    /// Shows all its blocks, one by one.
+    pub(super) fn each_block(
+        &self,
         store: &Store,
-        mut take: impl FnMut(&[Record]) -> Result<()>,
+        mut show: impl FnMut(&[Record]) -> Result<()>,
     ) -> Result<()> {
-        for block in self.blocks {
-            store.memory.free(1);
-            take(&block)?;
-        }
+        self.blocks.iter().try_for_each(|block| show(block))?;
         let mut buffer = Vec::new();
         for extent in &self.extents {
             store.spill.read(extent, &mut buffer)?;
-            take(&buffer)?;
+            show(&buffer)?;
         }
         Ok(())
+    }
+
+    /// Gives its memory back.
+    pub(super) fn free(self, store: &Store) {
+        store.memory.free(self.blocks.len());
     }
 }
 
@@ -175,7 +180,7 @@ impl<'s> Store<'s> {
 }
 
 /// A lock that no holder leaves poisoned: their panic ends the run.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -37,6 +37,12 @@ impl Sums {
         }
     }
 
+    /// Finds places of cells, but adds nothing up.
+    pub(super) fn places_only(index: &LevelIndex) -> Self {
+        let found = index.public_keys.is_none().then(Found::default);
+        Sums { width: 0, found, values: Vec::new(), carried: QuickMap::default() }
+    }
+
     /// Asks the memory for columns of cells that will be added to soon, given by number.
     ///
     /// All at once: one after the other, each would be waited for. Changes nothing.

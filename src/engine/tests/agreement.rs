@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::{monthly, report, rows};
-use crate::engine::Engine;
+use super::{monthly, open, report, rows};
 use crate::engine::local::Local;
-use crate::fixture::{Market, Row};
+use crate::engine::{Engine, ExactSurveys};
+use crate::error::Result;
+use crate::fixture::{Market, Row, settled};
+use crate::plan::Plan;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -27,6 +29,26 @@ proptest! {
         market.set_payments(&shuffled);
         let shuffled = market.spilled(&plan, threads, partition_bits);
         prop_assert!(shuffled == reference, "{} threads, shuffled, spilled", threads);
+    }
+
+    #[test]
+    fn engines_choose_the_same_bounds(
+        rows in rows(),
+        reports in prop::collection::vec(report(), 1..3),
+        threads in 1usize..4,
+        partition_bits in 0u32..10,
+    ) {
+        let market = Market::new(&rows);
+        let plan = market.plan(&reports.iter().map(|report| open(report)).collect::<Vec<_>>());
+        let engine = market.engine(threads, partition_bits);
+        let engine = Local { memory: engine.memory_least(&plan), ..engine };
+        let (surveys, plan, totals) = settled(&engine, &plan);
+        let reference = settled(&market.reference_engine(), &plan);
+        prop_assert!(surveys.is_some(), "asked");
+        prop_assert!(reference.0.is_none(), "settled once for all");
+        prop_assert!(totals == reference.2);
+        let asked = market.plan(&reports.iter().map(|report| open(report)).collect::<Vec<_>>());
+        prop_assert!(settled(&market.reference_engine(), &asked).0 == surveys);
     }
 
     #[test]
@@ -85,9 +107,13 @@ fn a_user_counts_once_for_each_period_of_the_unit() {
              keys = \"public\"\nbounds = { payments = 4 }"
                 .to_owned()],
         );
-        let grid = 1i64 << plan.levels[0].statistics[0].grid_bits;
+        let grid = 1i64 << plan.levels[0].statistics[0].noise.grid_bits;
         assert_eq!(market.local(&plan, 2).levels[0].sums[0], [payments * grid], "{unit}");
     }
+}
+
+fn never(_: ExactSurveys) -> Result<Plan> {
+    panic!("all bounds are stated")
 }
 
 #[test]
@@ -98,7 +124,7 @@ fn too_little_memory_is_told_before_anything_is_read() {
         .to_owned()]);
     let engine = market.engine(2, 4);
     let memory = engine.memory_least(&plan) - 1;
-    let error = Local { memory, ..engine }.totals(&plan).expect_err("too little");
+    let error = Local { memory, ..engine }.totals(&plan, &mut never).expect_err("too little");
     assert_eq!(error.findings()[0].code(), "memory-too-small");
 }
 
@@ -110,7 +136,7 @@ fn a_missing_spill_folder_is_an_environment_error() {
         .to_owned()]);
     let engine = market.engine(1, 4);
     let spill_folder = engine.spill_folder.join("not-there");
-    let error = Local { spill_folder, ..engine }.totals(&plan).expect_err("no folder");
+    let error = Local { spill_folder, ..engine }.totals(&plan, &mut never).expect_err("no folder");
     assert_eq!(error.findings()[0].code(), "spill-failed");
     assert_eq!(error.class().exit_code(), 3);
 }

@@ -74,6 +74,11 @@ fn report() -> impl Strategy<Value = String> {
     )
 }
 
+/// The report with bounds that the run chooses.
+fn open(report: &str) -> String {
+    report.split("bounds = ").next().expect("a first part").to_owned()
+}
+
 /// Reports for the unit `user-month`: levels within a month, private ones too, and others.
 fn monthly() -> Vec<String> {
     let all = "insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\

@@ -4,15 +4,40 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{monthly, report, rows};
+use super::{monthly, open, report, rows};
 use crate::engine::ExactTotals;
-use crate::fixture::{DAYS, Market, Row};
+use crate::fixture::{DAYS, Market, Row, settled};
 use crate::plan::{CellKey, Plan, Selection};
 
 /// Removes each user in turn and compares the change with the bounds.
 fn check_every_user(rows: &[Row], reports: &[String]) {
     let market = Market::new(rows);
     check_every_unit(&market, &market.plan(reports), rows, |row| (row.user, 0));
+}
+
+/// Removes each user in turn: at most one bin of each survey changes, by one, and the sum of spreads
+/// by at most 8 (*Chosen bounds* in `docs/privacy.md`).
+fn check_surveys(rows: &[Row], reports: &[String]) {
+    let market = Market::new(rows);
+    let plan = market.plan(reports);
+    let count = || settled(&market.engine(2, 3), &plan).0.expect("bounds are open");
+    let all = count();
+    for user in rows.iter().map(|row| row.user).collect::<BTreeSet<_>>() {
+        let others: Vec<Row> = rows.iter().filter(|row| row.user != user).cloned().collect();
+        market.set_payments(&others);
+        let without = count();
+        for ((all, without), plan) in all.surveys.iter().zip(&without.surveys).zip(&plan.surveys) {
+            let pairs = all.histogram.iter().zip(&without.histogram);
+            let change: i64 = pairs.map(|(a, b)| (a - b).abs()).sum();
+            let one = 1 << plan.histogram.grid_bits;
+            assert!(change == 0 || change == one, "user {user}");
+            assert!(change as u64 <= plan.histogram.bound.norm());
+            if let (Some(a), Some(b), Some(spread)) = (all.spread, without.spread, plan.spread) {
+                let range = if change == 0 { 0..=0 } else { 0..=spread.bound.norm() as i64 };
+                assert!(range.contains(&(a - b)), "user {user} is spread over {}", a - b);
+            }
+        }
+    }
 }
 
 /// The month of a payment, from 0; clocks go forward in the night to 30 March.
@@ -53,7 +78,7 @@ fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: (u32, u3
         for (statistic, plan) in level.statistics.iter().enumerate() {
             let change = change(all, without, place, statistic);
             let squares: u128 = change.values().map(|v| v.unsigned_abs().pow(2)).sum();
-            let bound = u128::from(plan.bound.norm()).pow(2);
+            let bound = u128::from(plan.noise.bound.norm()).pow(2);
             assert!(squares <= bound, "user {user:?}, {} of {}", plan.kind.name(), level.file);
         }
         if let Selection::Threshold { cells_max, .. } = level.selection {
@@ -83,7 +108,10 @@ fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
             for (statistic, plan) in level.statistics.iter().enumerate() {
                 let change = change(&all, &without, place, statistic);
                 let squares: u128 = change.values().map(|v| v.unsigned_abs().pow(2)).sum();
-                assert!(squares <= factor * u128::from(plan.bound.norm()).pow(2), "user {user}");
+                assert!(
+                    squares <= factor * u128::from(plan.noise.bound.norm()).pow(2),
+                    "user {user}"
+                );
             }
         }
     }
@@ -119,6 +147,11 @@ proptest! {
     #[test]
     fn random_users_are_within_the_bound(rows in rows(), report in report()) {
         check_every_user(&rows, &[report]);
+    }
+
+    #[test]
+    fn users_are_in_one_bin_of_a_survey(rows in rows(), report in report()) {
+        check_surveys(&rows, &[open(&report)]);
     }
 
     #[test]

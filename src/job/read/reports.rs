@@ -27,6 +27,9 @@ struct RegistryPlace {
     columns: Vec<String>,
 }
 
+/// A bound or cap in thousandths of a unit, with its text; `None`: not stated.
+type Stated = Option<(u64, Placed<String>)>;
+
 /// What a level's keys are looked up in.
 struct Names<'a> {
     facts: &'a Facts,
@@ -135,7 +138,6 @@ impl Reader<'_> {
         let keys_from = self.keys_from(section, selection);
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
-        let title = name.clone().unwrap_or_default();
         let count = lists.as_ref().map_or(0, Vec::len);
         let needed: BTreeSet<StatisticKind> =
             insights.iter().flatten().flat_map(|i| i.statistics()).copied().collect();
@@ -143,7 +145,7 @@ impl Reader<'_> {
         // The score of private keys rests on customers.
         let needed = needed.into_iter().chain(private.then_some(StatisticKind::Customers));
         let places = money_places(&names.facts.currencies);
-        let bounds = self.bounds(section, &title, &needed.collect(), count, places);
+        let bounds = self.bounds(section, &needed.collect(), count, places);
         section.finish();
 
         let mut levels = Some(Vec::new());
@@ -328,11 +330,10 @@ impl Reader<'_> {
         false
     }
 
-    /// The bounds of each level, for each statistic that is needed.
+    /// The bounds of each level, as far as stated, for each statistic that is needed.
     fn bounds(
         &self,
         section: &Section,
-        report: &str,
         needed: &BTreeSet<StatisticKind>,
         levels: usize,
         money_places: u32,
@@ -344,32 +345,29 @@ impl Reader<'_> {
         for kind in StatisticKind::ALL {
             let norms = bounds.as_ref().and_then(|s| s.decimals(kind.name()));
             let cell_caps = caps.as_ref().and_then(|s| s.decimals(kind.name()));
-            let Some(norms) = norms else {
-                let unread = bounds.as_ref().is_some_and(|s| s.has(kind.name()));
-                if needed.contains(&kind) && !unread {
-                    let finding = findings::bound_missing(report, kind.name(), example_of(kind));
-                    self.faults.add(finding.at(section.span()));
-                }
-                complete &= !needed.contains(&kind);
-                continue;
-            };
-            let norms = self.per_level(kind, &norms, levels, money_places);
-            let caps = match cell_caps {
-                Some(caps) => self.per_level(kind, &caps, levels, money_places),
-                None => norms.clone(),
-            };
+            let lists = [(bounds.as_ref(), norms), (caps.as_ref(), cell_caps)];
+            let [norms, caps] = lists.map(|(section, texts)| match texts {
+                Some(texts) => self.per_level(kind, &texts, levels, money_places),
+                // What could not be read has a finding.
+                None if section.is_some_and(|s| s.has(kind.name())) => None,
+                None => Some(vec![None; levels]),
+            });
             let Some((norms, caps)) = norms.zip(caps) else {
                 complete = false;
                 continue;
             };
-            for (level, (norm, cap)) in norms.iter().zip(&caps).enumerate() {
-                if cap.0 > norm.0 {
+            for (level, (norm, cap)) in norms.into_iter().zip(caps).enumerate() {
+                let norm = norm.map(|(milli, _)| milli);
+                if let (Some(norm), Some((cap, text))) = (norm, &cap)
+                    && *cap > norm
+                {
                     let rule = "at most the bound of its norm";
-                    let finding = findings::bound_invalid(kind.name(), &cap.1.value, rule);
-                    self.faults.add(finding.at(cap.1.span.clone()));
+                    let finding = findings::bound_invalid(kind.name(), &text.value, rule);
+                    self.faults.add(finding.at(text.span.clone()));
                 }
                 if needed.contains(&kind) {
-                    all[level].insert(kind, Bound { norm_milli: norm.0, cell_cap_milli: cap.0 });
+                    let cell_cap_milli = cap.map(|(milli, _)| milli);
+                    all[level].insert(kind, Bound { norm_milli: norm, cell_cap_milli });
                 }
             }
         }
@@ -386,7 +384,7 @@ impl Reader<'_> {
         texts: &[Placed<String>],
         levels: usize,
         money_places: u32,
-    ) -> Option<Vec<(u64, Placed<String>)>> {
+    ) -> Option<Vec<Stated>> {
         let (scale, limit, rule) = match kind {
             StatisticKind::Sales => (money_places + 3, 10u64.pow(15), SALES_RULE),
             _ => (3, 10u64.pow(12), COUNT_RULE),
@@ -401,7 +399,7 @@ impl Reader<'_> {
             }
             Some((milli?, text.clone()))
         };
-        let values: Vec<_> = texts.iter().filter_map(read).collect();
+        let values: Vec<_> = texts.iter().map(read).filter(Option::is_some).collect();
         match values.len() {
             n if n < texts.len() => None,
             1 => Some(vec![values[0].clone(); levels]),
@@ -417,13 +415,6 @@ impl Reader<'_> {
 
 const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
 const SALES_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
-
-fn example_of(kind: StatisticKind) -> &'static str {
-    match kind {
-        StatisticKind::Sales => "\"2000.00\"",
-        _ => "\"10\"",
-    }
-}
 
 fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
     texts.first().map_or(0..0, |text| text.span.clone())

@@ -1,0 +1,263 @@
+//! Bounds that the job leaves open: what is asked of the payments to choose them.
+//!
+//! A survey is a histogram of the users' norms of one statistic at one level, and how far their
+//! payments are spread over cells; both noised and charged (*Chosen bounds* in `docs/privacy.md`).
+
+use super::calibrate::Gaussian;
+use super::{LevelPlan, Plan, Selection, StatisticPlan, choice};
+use crate::job::{Bound, Job, StatisticKind};
+use crate::privacy::MuSquared;
+
+/// The survey of one statistic of one level.
+#[derive(Clone, Debug)]
+pub struct SurveyPlan {
+    /// Place of the level in the plan.
+    pub level: usize,
+    /// Place of the statistic in the level.
+    pub statistic: usize,
+    /// Users by norm: each is in one bin of [`SurveyPlan::BINS`], or in none.
+    pub histogram: Gaussian,
+    /// Σ over users of their [`spread`]; `None` for customers, whose spread is their norm.
+    pub spread: Option<Gaussian>,
+    /// The job's cap on a user's cells, if any, in thousandths of a unit.
+    cell_cap_milli: Option<u64>,
+    /// What came out, once it has.
+    pub result: Option<Survey>,
+}
+
+/// What a survey said, noised: anything may be computed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// By bin, users in grid units.
+    pub histogram: Vec<i64>,
+    /// Σ of the users' spreads, in grid units.
+    pub spread: Option<i64>,
+}
+
+/// One user's values of one statistic at one level, as far as a survey looks at them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Norms {
+    /// Σ x², in squares of units.
+    squares: u128,
+    /// Σ |x|, in units.
+    sum: u128,
+}
+
+impl Norms {
+    /// Adds one number of one cell, in counts or minor units.
+    ///
+    /// What would overflow is cut: it is beyond all bins.
+    pub fn add(&mut self, value: i128) {
+        let size = value.unsigned_abs().min(1 << 62);
+        self.squares = self.squares.saturating_add(size * size);
+        self.sum += size;
+    }
+
+    /// The user's bin: norms from 2^(bin/2) to 2^((bin+1)/2); `None` for a norm of zero.
+    pub fn bin(self) -> Option<usize> {
+        let half_octave = self.squares.checked_ilog2()? as usize;
+        Some(half_octave.min(SurveyPlan::BINS - 1))
+    }
+
+    /// Σ|x| / ‖x‖₂ in units of 2^-`grid_bits`, rounded down, at most [`SurveyPlan::SPREAD_MAX`]:
+    /// the root of the number of cells, where all are equal.
+    pub fn spread(self, grid_bits: u32) -> i64 {
+        if self.squares == 0 {
+            return 0;
+        }
+        let most = (SurveyPlan::SPREAD_MAX as i64) << grid_bits;
+        let norm_up = (self.squares - 1).isqrt() + 1;
+        // Σ|x| is below 2⁶² · 2³².
+        let ratio = (self.sum << 32) / norm_up;
+        let spread = (ratio << grid_bits) >> 32;
+        i64::try_from(spread).unwrap_or(most).min(most)
+    }
+}
+
+impl SurveyPlan {
+    /// Half octaves of norms, from 1 on.
+    pub const BINS: usize = 64;
+
+    /// The most that one user adds to the sum of spreads.
+    pub const SPREAD_MAX: u64 = 8;
+
+    /// Of a statistic's share of μ², what its survey costs: a part of the whole job's, so that
+    /// levels of little weight are surveyed too, but neither much nor little of its own.
+    pub(super) fn share(own: MuSquared, job: MuSquared) -> MuSquared {
+        let units = (job.units() / 400).clamp(own.units() / 100, own.units() / 20);
+        MuSquared::from_units(units)
+    }
+
+    /// A survey for `share`, or `None` if no noise is enough.
+    pub(super) fn new(
+        (level, statistic): (usize, usize),
+        kind: StatisticKind,
+        bound: Bound,
+        share: MuSquared,
+    ) -> Option<SurveyPlan> {
+        let customers = kind == StatisticKind::Customers;
+        // The histogram needs more than the single number beside it.
+        let fifth = MuSquared::from_units(if customers { 0 } else { share.units() / 5 });
+        let histogram = Gaussian::new(false, (1000, 1000), share.checked_sub(fifth)?)?;
+        let most = Self::SPREAD_MAX * 1000;
+        let spread =
+            if customers { None } else { Some(Gaussian::new(false, (most, most), fifth)?) };
+        let cell_cap_milli = bound.cell_cap_milli;
+        Some(SurveyPlan { level, statistic, histogram, spread, cell_cap_milli, result: None })
+    }
+
+    /// Its mechanisms, with their names.
+    pub fn mechanisms(&self) -> impl Iterator<Item = (&'static str, Gaussian)> {
+        let spread = self.spread.map(|spread| ("spread", spread));
+        std::iter::once(("norms", self.histogram)).chain(spread)
+    }
+
+    /// What it costs.
+    pub fn mu_squared(&self) -> MuSquared {
+        MuSquared::from_units(self.mechanisms().map(|(_, m)| m.mu_squared.units()).sum())
+    }
+
+    /// A number of a cell after the job's cap on cells, in whole units.
+    pub fn capped(&self, value: i128) -> i128 {
+        let cap = self.cell_cap_milli.map_or(i128::MAX, |milli| i128::from(milli / 1000));
+        value.clamp(-cap, cap)
+    }
+}
+
+impl Plan {
+    /// Are all bounds known?
+    pub fn is_settled(&self) -> bool {
+        self.surveys.iter().all(|survey| survey.result.is_some())
+    }
+
+    /// Is the bound of this statistic of this level still to be chosen?
+    pub fn is_open(&self, level: usize, statistic: usize) -> bool {
+        let here = |survey: &SurveyPlan| (survey.level, survey.statistic) == (level, statistic);
+        self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
+    }
+
+    /// The plan with the bounds that follow from its surveys, given in the plan's order.
+    ///
+    /// A function of noised values and public facts. What it costs stays as it was.
+    #[must_use]
+    pub fn settle(mut self, results: Vec<Survey>) -> Plan {
+        for (place, result) in results.into_iter().enumerate() {
+            self.surveys[place].result = Some(result);
+        }
+        for (place, level) in self.levels.iter_mut().enumerate() {
+            let surveys: Vec<&SurveyPlan> =
+                self.surveys.iter().filter(|survey| survey.level == place).collect();
+            let cells = shown_cells(&self.job, level, &surveys);
+            for survey in surveys {
+                let statistic = level.statistics[survey.statistic];
+                let norms = norms_of(statistic.kind, survey);
+                let most = most_norm(&self.job, level, statistic.kind);
+                let z = 1.0 / statistic.charge.mu_up().value();
+                let norm = choice::norm_bound(&norms, z, cells).min(most);
+                level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
+            }
+            level.score_again();
+        }
+        self
+    }
+}
+
+/// What a survey says of the users' norms.
+fn norms_of(kind: StatisticKind, survey: &SurveyPlan) -> choice::NormLaw {
+    let result = survey.result.as_ref().expect("cannot fail because all are set before");
+    let natural = |m: Gaussian, grid: i64| m.to_natural(grid as f64);
+    let histogram = survey.histogram;
+    let bins: Vec<f64> = result.histogram.iter().map(|&n| natural(histogram, n)).collect();
+    let spread = survey.spread.zip(result.spread);
+    let spread = spread.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
+    let sd = natural(histogram, histogram.sigma as i64);
+    choice::NormLaw::new(&bins, sd, spread, kind != StatisticKind::Sales)
+}
+
+/// About how many cells the level's table will have: those of public keys, or a guess.
+fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
+    if let Some(count) = level.cells.count(job).filter(|_| level.selection == Selection::Public) {
+        return count as f64;
+    }
+    let Some(survey) = surveys.first() else { return 1.0 };
+    let statistic = &level.statistics[survey.statistic];
+    let law = norms_of(statistic.kind, survey);
+    let z = 1.0 / statistic.charge.mu_up().value();
+    // A cell is shown from about 6 standard deviations of its customers' noise on; a third of all
+    // that users are in lies in such cells.
+    let shown_from = 6.0 * z * (law.cells() / law.users()).sqrt();
+    (law.cells() / (3.0 * shown_from)).max(1.0)
+}
+
+/// The most that a norm can be, by public facts.
+fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
+    match (kind, &level.selection) {
+        (StatisticKind::Customers, Selection::Public) => {
+            level.cells.count(job).map_or(f64::MAX, |cells| (cells as f64).sqrt())
+        }
+        (StatisticKind::Customers, Selection::Threshold { cells_max, .. }) => {
+            f64::from(*cells_max).sqrt()
+        }
+        _ => f64::MAX,
+    }
+}
+
+/// The statistic's mechanism with a norm bound in units; smaller if that would leave the grid.
+fn with_norm(survey: &SurveyPlan, statistic: &StatisticPlan, norm: f64) -> Gaussian {
+    let money = statistic.kind == StatisticKind::Sales;
+    // Between 1 and 2^40 units.
+    let mut milli = (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64;
+    loop {
+        let cap = survey.cell_cap_milli.map_or(milli, |cap| cap.min(milli));
+        match Gaussian::new(money, (milli, cap), statistic.charge) {
+            Some(noise) => return noise,
+            // The plan has found noise for a norm of 1.
+            None => milli = (milli / 2).max(1000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn norms(values: &[i128]) -> Norms {
+        let mut norms = Norms::default();
+        values.iter().for_each(|&value| norms.add(value));
+        norms
+    }
+
+    #[test]
+    fn bins_are_half_octaves_of_the_norm() {
+        for (values, bin) in [
+            (&[][..], None),
+            (&[0, 0], None),
+            (&[1], Some(0)),
+            (&[1, 0, -1], Some(1)),
+            (&[1, 1, 1], Some(1)),
+            (&[2], Some(2)),
+            (&[-300, 400], Some(17)),
+            (&[i128::MAX], Some(63)),
+            (&[i128::MIN, i128::MIN, i128::MAX], Some(63)),
+        ] {
+            assert_eq!(norms(values).bin(), bin, "{values:?}");
+        }
+        // 250000 is between 2^17 and 2^18.
+        assert_eq!(norms(&[511]).bin(), Some(17));
+        assert_eq!(norms(&[512]).bin(), Some(18));
+    }
+
+    #[test]
+    fn spreads_are_roots_of_numbers_of_cells() {
+        let natural = |values: &[i128]| norms(values).spread(16) as f64 / 65536.0;
+        assert_eq!(norms(&[]).spread(16), 0);
+        assert_eq!(norms(&[-7]).spread(16), 1 << 16);
+        assert!((natural(&[30_000; 9]) - 3.0).abs() < 1e-4);
+        assert!((natural(&[30_000, -40_000]) - 1.4).abs() < 1e-4);
+        let most = 8 << 20;
+        assert_eq!(norms(&[1; 100]).spread(20), most);
+        assert_eq!(norms(&[i128::MAX; 3]).spread(20), 1_816_186);
+        // What is rounded is rounded down.
+        assert_eq!(norms(&[1, 1]).spread(16), 65_536);
+    }
+}

@@ -1,0 +1,107 @@
+//! Bounds that the job leaves open are found by the run.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::common::{JOB, Workshop, shown};
+
+/// The job without any bound of its first report, and with one of two of the second.
+fn open() -> String {
+    let without = JOB
+        .replace("bounds   = { customers = \"3\", payments = \"10\", sales = \"500.00\" }\n", "")
+        .replace(
+            "bounds    = { customers = \"2\", sales = \"300\" }",
+            "bounds    = { sales = \"300\" }",
+        );
+    without.replace("cells_max = 8", "cells_max = 8\ncell_caps = { sales = \"200\" }")
+}
+
+fn run(workshop: &Workshop, args: &[&str]) -> String {
+    format!("$ discretail {}\n{}", args.join(" "), shown(workshop, &workshop.discretail(args)))
+}
+
+fn manifest(workshop: &Workshop) -> Value {
+    let bytes = std::fs::read(workshop.path("releases/test/manifest.json")).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn open_bounds_are_planned_run_and_verified() {
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &open());
+    let mut texts = run(&workshop, &["plan", "job.toml"]);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    texts += &run(&workshop, &["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    // Rows of private keys and the grid of chosen bounds differ from run to run.
+    let lines: Vec<&str> =
+        texts.lines().filter(|line| !line.starts_with("lattice    ok")).collect();
+    assert_eq!(lines.len(), texts.lines().count() - 1);
+    assert_snapshot!(lines.join("\n"));
+    let manifest = manifest(&workshop);
+    let surveys = manifest["surveys"].as_array().unwrap();
+    // Two levels' customers, three levels' payments and sales, two private levels' customers: a
+    // level of one cell needs no survey of customers.
+    assert_eq!(surveys.len(), 2 + 3 + 3 + 2);
+    let found = |file: &str, statistic: &str| {
+        let events = manifest["mechanisms"].as_array().unwrap().iter();
+        let mut of = events.filter(|e| e["file"] == file && e["statistic"] == statistic);
+        let event = of.next().unwrap();
+        event["norm_bound"].as_f64().unwrap() / event["grid_units_per_unit"].as_f64().unwrap()
+    };
+    assert!((found("market.all.parquet", "customers") - 1.0).abs() < 1e-9);
+    assert!((1.0..=8.0f64.sqrt()).contains(&found("found.merchant.parquet", "customers")));
+    assert!((found("found.merchant.parquet", "sales") - 30_000.0).abs() < 1.0);
+}
+
+#[test]
+fn surveys_of_users_within_a_month_are_verified() {
+    let workshop = Workshop::new();
+    let job = open()
+        .replace("\"user\"\nepsilon", "\"user-week\"\nepsilon")
+        .replace("[], [\"region\"", "[\"region\"");
+    workshop.text(
+        "job.toml",
+        &job.replace("[\"wallet\"]]", "[\"wallet\", \"week\"]]")
+            .replace("[[\"merchant\"]", "[[\"merchant\", \"day\"]"),
+    );
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let args = ["verify", "releases/test", "--ledger", "ledger.sqlite"];
+    let output = workshop.discretail(&args);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    assert_eq!(manifest(&workshop)["privacy_unit"]["composed"]["periods"], 5);
+}
+
+/// Each change of a survey in the manifest is found, by the price or by what a survey is.
+#[test]
+fn edited_surveys_are_found() {
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &open());
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let whole = manifest(&workshop);
+    let edits: [fn(&mut Value); 9] = [
+        |m| m["surveys"][0]["mechanisms"][0]["sigma"] = 1_000_000.into(),
+        |m| m["surveys"][0]["mechanisms"][0]["sensitivity"] = 1.into(),
+        |m| m["surveys"][0]["mechanisms"][0]["mu_squared_units"] = "1".into(),
+        |m| m["surveys"][0]["mechanisms"][0]["counts"] = "users".into(),
+        |m| m["surveys"][0]["mechanisms"][0]["mechanism"] = "none".into(),
+        |m| m["surveys"][0]["mechanisms"][0]["values"] = serde_json::json!([1, 2]),
+        |m| m["surveys"][0]["statistic"] = "sales".into(),
+        |m| m["surveys"] = serde_json::json!([]),
+        |m| m["mechanisms"][1]["charged_units"] = "5".into(),
+    ];
+    let mut texts = String::new();
+    for (place, edit) in edits.iter().enumerate() {
+        let mut manifest = whole.clone();
+        edit(&mut manifest);
+        workshop.text("releases/test/manifest.json", &manifest.to_string());
+        let output = workshop.discretail(&["verify", "releases/test"]);
+        assert_eq!(output.status.code(), Some(1), "edit {place}");
+        let shown = shown(&workshop, &output);
+        // Prices follow from the noise; the first words of faults say enough.
+        let faults = shown.lines().filter(|line| line.contains("failed") || line.starts_with("  "));
+        texts += &format!("edit {place}\n{}\n", faults.collect::<Vec<_>>().join("\n"));
+    }
+    assert!(texts.contains("has no survey for its bound"), "{texts}");
+    assert!(texts.contains("charged less than it costs"), "{texts}");
+}
