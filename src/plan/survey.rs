@@ -150,8 +150,8 @@ impl Plan {
             let cells = shown_cells(&self.job, level, &surveys);
             for survey in surveys {
                 let statistic = level.statistics[survey.statistic];
-                let norms = norms_of(statistic.kind, survey);
                 let most = most_norm(&self.job, level, statistic.kind);
+                let norms = norms_of(statistic.kind, survey, most);
                 let z = 1.0 / statistic.charge.mu_up().value();
                 let norm = choice::norm_bound(&norms, z, cells).min(most);
                 level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
@@ -163,7 +163,7 @@ impl Plan {
 }
 
 /// What a survey says of the users' norms.
-fn norms_of(kind: StatisticKind, survey: &SurveyPlan) -> choice::NormLaw {
+fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::NormLaw {
     let result = survey.result.as_ref().expect("cannot fail because all are set before");
     let natural = |m: Gaussian, grid: i64| m.to_natural(grid as f64);
     let histogram = survey.histogram;
@@ -171,7 +171,10 @@ fn norms_of(kind: StatisticKind, survey: &SurveyPlan) -> choice::NormLaw {
     let spread = survey.spread.zip(result.spread);
     let spread = spread.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
     let sd = natural(histogram, histogram.sigma as i64);
-    choice::NormLaw::new(&bins, sd, spread, kind != StatisticKind::Sales)
+    let counts = kind != StatisticKind::Sales;
+    // Norms of about 4 cells or payments, or of some hundred major units.
+    let peak = if counts { 4.0 } else { 28.0 };
+    choice::NormLaw::new(&bins, sd, spread, choice::Expected { peak, most, counts })
 }
 
 /// About how many cells the level's table will have: those of public keys, or a guess.
@@ -181,7 +184,7 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
     }
     let Some(survey) = surveys.first() else { return 1.0 };
     let statistic = &level.statistics[survey.statistic];
-    let law = norms_of(statistic.kind, survey);
+    let law = norms_of(statistic.kind, survey, most_norm(job, level, statistic.kind));
     let z = 1.0 / statistic.charge.mu_up().value();
     // A cell is shown from about 6 standard deviations of its customers' noise on; a third of all
     // that users are in lies in such cells.
