@@ -284,9 +284,8 @@ mod tests {
         let cost = |bound: f64| {
             let lost = norms.iter().map(|r| r * spread * (1.0 - bound / r).max(0.0));
             let lost = lost.sum::<f64>() * users / 20_000.0;
-            // Many cells, of which a third have all payments.
-            let (full, empty) = (weight / 3.0, weight * 2.0 / 3.0);
-            full * mean_size(lost / full, bound) + empty * mean_size(0.0, bound)
+            let errors = CELL_SIZES.map(|size| mean_size(lost / weight * size, bound));
+            errors.iter().sum::<f64>() / 8.0 * weight
         };
         let bounds = (0..400).map(|i| (f64::from(i) / 20.0).exp2());
         let best = bounds.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).expect("some");
