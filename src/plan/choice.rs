@@ -266,30 +266,19 @@ mod tests {
         bins
     }
 
-    /// What a bound costs against the best one, for the exact law and by the definition.
-    fn excess(users: f64, mean: f64, width: f64, spread: f64, weight: f64, own: f64) -> f64 {
-        let quantiles = (0..20_000).map(|i| (f64::from(i) + 0.5) / 20_000.0);
-        let norms: Vec<f64> = quantiles
-            .map(|q| {
-                // Bisection of the normal law.
-                let (mut low, mut high) = (-8.0, 8.0);
-                for _ in 0..40 {
-                    let middle: f64 = (low + high) / 2.0;
-                    let below = 0.5 * libm::erfc(-middle / std::f64::consts::SQRT_2);
-                    if below < q { low = middle } else { high = middle }
-                }
-                (mean + width * low).exp2()
-            })
-            .collect();
-        let cost = |bound: f64| {
-            let lost = norms.iter().map(|r| r * spread * (1.0 - bound / r).max(0.0));
-            let lost = lost.sum::<f64>() * users / 20_000.0;
-            let errors = CELL_SIZES.map(|size| mean_size(lost / weight * size, bound));
-            errors.iter().sum::<f64>() / 8.0 * weight
+    /// Norms of users by quantile, log-normal with median 2^`mean` and a deviation of `width` octaves.
+    fn norms(mean: f64, width: f64) -> Vec<f64> {
+        let quantile = |q: f64| {
+            // Bisection of the normal law.
+            let (mut low, mut high) = (-8.0, 8.0);
+            for _ in 0..40 {
+                let middle: f64 = (low + high) / 2.0;
+                let below = 0.5 * libm::erfc(-middle / std::f64::consts::SQRT_2);
+                if below < q { low = middle } else { high = middle }
+            }
+            (mean + width * low).exp2()
         };
-        let bounds = (0..400).map(|i| (f64::from(i) / 20.0).exp2());
-        let best = bounds.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).expect("some");
-        cost(own) / cost(best.max(mean.exp2() * (-0.8416 * width).exp2()))
+        (0..20_000).map(|i| quantile((f64::from(i) + 0.5) / 20_000.0)).collect()
     }
 
     #[test]
@@ -300,14 +289,25 @@ mod tests {
             (2_500.0, 10.0, 1.2, 50.0),
             (4_000_000.0, 8.0, 0.7, 200.0),
         ] {
+            let norms = norms(mean, width);
+            let spread = |r: &f64| (r / norms[2000]).max(1.0).powf(0.3);
+            let each = users / norms.len() as f64;
+            let sum = norms.iter().map(spread).sum::<f64>() * each;
             for weight in [0.05, 0.2, 0.5] {
+                // By the definition: z · cells of this weight against the number of users.
+                let cost = |bound: f64| {
+                    let lost = norms.iter().map(|r| r * spread(r) * (1.0 - bound / r).max(0.0));
+                    let each_cell = lost.sum::<f64>() * each / (weight * users);
+                    let errors = CELL_SIZES.map(|size| mean_size(each_cell * size, bound));
+                    errors.iter().sum::<f64>()
+                };
+                let bounds = (0..400).map(|i| cost((f64::from(i) / 20.0).exp2().max(norms[4000])));
+                let best = bounds.fold(f64::MAX, f64::min);
                 let bins = noised(histogram(users, mean, width), sd);
-                let spread = users * 2.0;
-                let law = NormLaw::new(&bins, sd, Some((spread, 10.0 * sd)), MONEY);
-                // z · cells, against the number of users.
+                let law = NormLaw::new(&bins, sd, Some((sum, 10.0 * sd)), MONEY);
                 let own = norm_bound(&law, 1.0, weight * users);
-                let excess = excess(users, mean, width, 2.0, weight * users, own);
-                assert!(excess < 1.25, "{users} {mean} {weight}: {own} costs {excess}");
+                let excess = cost(own) / best;
+                assert!(excess < 1.2, "{users} {mean} {weight}: {own} costs {excess}");
             }
         }
     }
