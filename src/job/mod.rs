@@ -8,6 +8,7 @@ mod calendar;
 mod raw;
 mod read;
 mod registry;
+mod split;
 mod sql;
 mod unit;
 
@@ -206,7 +207,7 @@ pub struct Level {
     pub keys: Vec<Key>,
     /// Place in the job file.
     pub span: Range<usize>,
-    /// Weight in the split of the job's budget.
+    /// Weight in the split of the job's budget, against those of all levels of the job.
     pub weight: u32,
     /// For each needed statistic, its bound.
     pub bounds: BTreeMap<StatisticKind, Bound>,

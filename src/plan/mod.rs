@@ -167,7 +167,8 @@ impl Plan {
         let weight: u64 = statistics_of(&job).map(|(level, _)| u64::from(level.weight)).sum();
         let count = statistics_of(&job).count();
         let share = |level: &Level| {
-            let units = total?.units() / u128::from(weight) * u128::from(level.weight);
+            // Below 2⁷⁰ · 2²⁴.
+            let units = total?.units() * u128::from(level.weight) / u128::from(weight);
             Some(MuSquared::from_units(units))
         };
         let no_threshold = private_levels > 0 && level_delta == Delta::ZERO;

@@ -8,6 +8,7 @@ use super::Reader;
 use super::payments::Facts;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
+use crate::job::split::{WEIGHT_UNIT, default_weights};
 use crate::job::{
     Bound, Format, Insight, Key, KeysFrom, Level, PartitionSelection, Registry, Report,
     StatisticKind, TimeKey, money_places,
@@ -163,7 +164,7 @@ impl Reader<'_> {
             let level = keys.zip(bounds).map(|(keys, bounds)| Level {
                 keys,
                 span: list.span.clone(),
-                weight: weights[index],
+                weight: weights.as_ref().map_or(0, |weights| weights[index]),
                 bounds,
             });
             levels = levels.zip(level).map(|(mut all, one)| {
@@ -171,7 +172,12 @@ impl Reader<'_> {
                 all
             });
         }
-        let (levels, selection, insights) = (levels?, selection?, insights?);
+        let (mut levels, selection, insights) = (levels?, selection?, insights?);
+        if weights.is_none() {
+            let keys: Vec<&[Key]> = levels.iter().map(|level| &level.keys[..]).collect();
+            let weights = default_weights(&keys);
+            levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
+        }
         Some(Report { name: name?, levels, selection, insights, keys_from })
     }
 
@@ -214,18 +220,18 @@ impl Reader<'_> {
         number
     }
 
-    fn weights(&self, section: &Section, levels: usize) -> Vec<u32> {
-        let texts = section.decimals("weights").unwrap_or_default();
-        let read = |text| self.whole("weights", text, 1, 1000).unwrap_or(1);
+    /// The stated weights; `None` if there are none.
+    fn weights(&self, section: &Section, levels: usize) -> Option<Vec<u32>> {
+        let texts = section.decimals("weights")?;
+        let read = |text| self.whole("weights", text, 1, 1000).unwrap_or(1) * WEIGHT_UNIT;
         let weights: Vec<u32> = texts.iter().map(read).collect();
         match weights.len() {
-            0 => vec![1; levels],
-            1 => vec![weights[0]; levels],
-            n if n == levels => weights,
+            1 => Some(vec![weights[0]; levels]),
+            n if n == levels => Some(weights),
             n => {
                 let finding = findings::bound_count_wrong("weights", n, levels);
                 self.faults.add(finding.at(section_start(&texts)));
-                vec![1; levels]
+                None
             }
         }
     }
