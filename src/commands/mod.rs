@@ -1,13 +1,13 @@
 //! The verbs, one file each.
 
 mod check;
+mod earlier;
 mod ledger;
 mod memory;
 mod plan;
 mod reader;
 mod run;
 mod sample;
-mod sticky;
 mod verify;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! `discretail plan JOB`
 
-use super::sticky::keep_keys;
+use std::collections::BTreeSet;
+
+use super::earlier::use_earlier;
 use super::{Failure, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
@@ -15,7 +17,7 @@ use crate::release::Parameters;
 pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
     let fail = |error| Failure::in_job(error, &args.job, source.clone());
-    keep_keys(&mut plan).map_err(fail)?;
+    use_earlier(&mut plan).map_err(fail)?;
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {
@@ -90,6 +92,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level)));
     lines.push(String::new());
     lines.extend(survey_line(plan));
+    lines.extend(adopted_lines(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
@@ -108,6 +111,19 @@ fn survey_line(plan: &Plan) -> Option<String> {
             percent(MuSquared::from_units(units), plan.loss.mu_squared)
         )
     })
+}
+
+/// Where bounds come from that earlier releases have told.
+fn adopted_lines(plan: &Plan) -> Vec<String> {
+    let jobs = plan.adopted.iter().map(|bound| &bound.from.0);
+    let reports = plan.adopted.iter().map(|bound| &plan.levels[bound.survey.level].report);
+    let pairs: BTreeSet<(&String, &String)> = jobs.zip(reports).collect();
+    let line = |(job, report)| {
+        format!(
+            "Bounds of report {report} that the job leaves open follow from the surveys of job {job}."
+        )
+    };
+    pairs.into_iter().map(line).collect()
 }
 
 fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use indicatif::HumanBytes;
 
+use super::earlier::use_earlier;
 use super::plan::terms_of;
-use super::sticky::keep_keys;
 use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -47,6 +47,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         return Err(Error::invalid(findings::release_folder_not_text(&folder)));
     }
     let terms = terms_of(plan)?;
+    let used = use_earlier(plan);
 
     // A job that was released before is answered without a look at its payments.
     match earlier(plan, &terms)? {
@@ -63,7 +64,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         }
         None => {}
     }
-    keep_keys(plan)?;
+    used?;
     let plan = &*plan;
     let scan = Scan::open(plan)?;
     let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
@@ -128,7 +129,7 @@ fn released_before(
             Ok(Outcome::ReleasedBefore(folder))
         }
         // The run stopped between the folder's rename and its entry: the price is paid.
-        Reservation::Spent if release::is_complete(folder, plan).is_some() => {
+        Reservation::Spent if release::publishable(folder, plan).is_ok() => {
             let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
             publish(&mut ledger, plan, folder)?;
             Ok(Outcome::ReleasedBefore(folder.to_owned()))

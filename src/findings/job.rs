@@ -91,6 +91,12 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
         .hint("name jobs of the same ledger whose releases are where they were published")
 }
 
+/// A release whose surveys cannot tell bounds.
+pub fn previous_unusable(job: &str, why: &str) -> Finding {
+    Finding::new("previous-unusable", format!("the surveys of job `{job}` cannot be used: {why}"))
+        .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
+}
+
 /// A time zone that is not in the IANA data base.
 pub fn timezone_unknown(name: &str, known: &[&str]) -> Finding {
     let hint = match closest(name, known) {

@@ -188,12 +188,14 @@ pub struct Report {
     /// What to show.
     pub insights: Vec<Insight>,
     /// Earlier jobs whose keys are shown again, whatever their noised values; of private keys.
-    pub keys_from: Vec<KeysFrom>,
+    pub keys_from: Vec<EarlierJob>,
+    /// The earlier job whose surveys tell the bounds that this one leaves open.
+    pub previous: Option<EarlierJob>,
 }
 
-/// An earlier job whose release has shown keys.
+/// An earlier job of the ledger, whose release is used.
 #[derive(Clone, Debug)]
-pub struct KeysFrom {
+pub struct EarlierJob {
     /// Its id in the job's ledger.
     pub job: String,
     /// Place in the job file.

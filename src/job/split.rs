@@ -56,14 +56,8 @@ mod tests {
 
     #[test]
     fn totals_get_a_tenth() {
-        let (region, category, week) =
-            (attribute("region"), attribute("category"), Key::Time(TimeKey::Week));
-        let levels: [&[Key]; 4] = [
-            &[],
-            &[region.clone()],
-            &[region.clone(), category.clone()],
-            &[category, week, region],
-        ];
+        let finest = [attribute("region"), attribute("category"), Key::Time(TimeKey::Week)];
+        let levels = [&[], &finest[..1], &finest[..2], &finest];
         assert_eq!(default_weights(&levels), [1333, 1333, 1333, 36_000]);
         assert_eq!(default_weights(&levels[..1]), [10_000]);
     }
@@ -71,7 +65,7 @@ mod tests {
     #[test]
     fn levels_side_by_side_get_the_same() {
         let wallet = Key::Column("wallet".to_owned());
-        let levels: [&[Key]; 2] = [&[Key::Merchant], &[wallet.clone()]];
+        let levels: [&[Key]; 2] = [&[Key::Merchant], std::slice::from_ref(&wallet)];
         assert_eq!(default_weights(&levels), [10_000; 2]);
         // A total of both.
         let levels: [&[Key]; 3] = [&[], &[Key::Merchant], &[wallet]];
@@ -91,7 +85,11 @@ mod tests {
             (time(Week), time(Month), false),
             (time(Hour), time(Day), false),
         ] {
-            assert_eq!(splits(&[fine.clone()], &[coarse.clone()]), expected, "{fine:?} {coarse:?}");
+            assert_eq!(
+                splits(std::slice::from_ref(&fine), std::slice::from_ref(&coarse)),
+                expected,
+                "{fine:?} {coarse:?}"
+            );
         }
     }
 }

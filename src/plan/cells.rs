@@ -46,6 +46,21 @@ pub struct Grouping {
     pub group_of: Vec<u32>,
 }
 
+impl Grouping {
+    /// Of each group the one of `coarse` in which it lies; `None` if one lies in several.
+    fn within(&self, coarse: &Grouping) -> Option<Vec<u32>> {
+        let mut found: Vec<Option<u32>> = vec![None; self.groups.len()];
+        for (&own, &theirs) in self.group_of.iter().zip(&coarse.group_of) {
+            if *found[own as usize].get_or_insert(theirs) != theirs {
+                return None;
+            }
+        }
+        // Without a table of merchants there is one group, of no merchant in particular.
+        let lone = (coarse.groups.len() == 1).then_some(0);
+        found.into_iter().map(|found| found.or(lone)).collect()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Merchant,
@@ -123,6 +138,32 @@ impl CellSpace {
             }
         }
         Some(keys)
+    }
+
+    /// Of each public cell, in the order of [`CellSpace::public_keys`], the cell of a coarser level in
+    /// which it lies; `None` if some cell lies in several, or keys are not public.
+    pub fn within(&self, coarse: &CellSpace, job: &Job) -> Option<Vec<u32>> {
+        let merchants = self.merchants.as_ref()?.within(coarse.merchants.as_ref()?)?;
+        let times = self.times.within(&coarse.times)?;
+        let (own, theirs) = (self.public_rest(job)?, coarse.public_rest(job)?);
+        let places: Option<Vec<usize>> =
+            coarse.rest.iter().map(|name| self.rest.iter().position(|own| own == name)).collect();
+        let places = places?;
+        let rest_of = |values: &Vec<KeyValue>| {
+            let part: Vec<KeyValue> = places.iter().map(|&place| values[place].clone()).collect();
+            Some(theirs.binary_search(&part).ok()? as u32)
+        };
+        let rest: Option<Vec<u32>> = own.iter().map(rest_of).collect();
+        let rest = rest?;
+        let (their_times, their_rest) = (coarse.times.groups.len() as u32, theirs.len() as u32);
+        let mut cells = Vec::with_capacity(merchants.len() * times.len() * rest.len());
+        for &merchant in &merchants {
+            for &time in &times {
+                let first = (merchant * their_times + time) * their_rest;
+                cells.extend(rest.iter().map(|&rest| first + rest));
+            }
+        }
+        Some(cells)
     }
 
     /// What a key of so many parts takes, in bytes.

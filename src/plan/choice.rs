@@ -111,6 +111,15 @@ impl NormLaw {
         (norm / start).max(1.0).powf(power).min(most)
     }
 
+    /// Σ|x| of all users after the fit into a bound, against before.
+    pub(super) fn retained(&self, bound: f64) -> f64 {
+        let size = |norm: f64, users: f64| users * norm * self.spread_at(norm);
+        let all: f64 = self.points.iter().map(|&(norm, users)| size(norm, users)).sum();
+        let left = |&(norm, users): &(f64, f64)| size(norm, users) * (bound / norm).min(1.0);
+        let left: f64 = self.points.iter().map(left).sum();
+        if all > 0.0 { left / all } else { 1.0 }
+    }
+
     /// The norm that `share` of the users do not exceed.
     fn quantile(&self, share: f64) -> f64 {
         let wanted = share * self.users();

@@ -17,7 +17,7 @@ pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use composed::Composed;
 pub use score::Score;
-pub use survey::{Norms, Survey, SurveyPlan};
+pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
@@ -33,6 +33,8 @@ pub struct Plan {
     pub levels: Vec<LevelPlan>,
     /// What is asked first, where the job leaves bounds open.
     pub surveys: Vec<SurveyPlan>,
+    /// Bounds that earlier releases have told.
+    pub adopted: Vec<Adopted>,
     /// What the job costs; the same before and after its surveys.
     pub loss: PrivacyLoss,
     /// Names of the payments' columns that some level uses as a key, in the order of records.
@@ -105,6 +107,18 @@ impl LevelPlan {
         if let Selection::Threshold { score, cells_max, delta } = &mut self.selection {
             *score = Score::new(&self.statistics, *delta, *cells_max);
         }
+    }
+
+    /// Are all its keys public, and all shown?
+    pub fn is_public(&self) -> bool {
+        self.selection == Selection::Public
+    }
+
+    /// Of each cell, in the order of noised totals, the cell of a coarser level in which it lies;
+    /// `None` if this level does not split that one, or one of them has private keys.
+    pub fn cells_of(&self, coarse: &LevelPlan, job: &Job) -> Option<Vec<u32>> {
+        let public = self.is_public() && coarse.is_public();
+        public.then(|| self.cells.within(&coarse.cells, job)).flatten()
     }
 
     /// The place of a statistic in `statistics`.
@@ -213,13 +227,20 @@ impl Plan {
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
-        let charges = levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);
-        let mu_squared = charges
-            .chain(surveys.iter().map(SurveyPlan::mu_squared))
+        let loss = PrivacyLoss { mu_squared: MuSquared::default(), threshold_delta };
+        let (columns, adopted) = (columns_of(&levels), Vec::new());
+        let mut plan = Plan { job, levels, surveys, adopted, loss, columns };
+        plan.loss.mu_squared = plan.charged();
+        Ok(plan)
+    }
+
+    /// What all statistics and surveys are charged.
+    fn charged(&self) -> MuSquared {
+        let charges = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);
+        charges
+            .chain(self.surveys.iter().map(SurveyPlan::mu_squared))
             .try_fold(MuSquared::default(), MuSquared::checked_add)
-            .expect("cannot fail because each is at most its share of the total");
-        let loss = PrivacyLoss { mu_squared, threshold_delta };
-        Ok(Plan { columns: columns_of(&levels), job, levels, surveys, loss })
+            .expect("cannot fail because each is at most its share of the total")
     }
 
     /// All mechanisms, those of surveys too.

@@ -5,8 +5,8 @@
 
 use super::calibrate::Gaussian;
 use super::{LevelPlan, Plan, Selection, StatisticPlan, choice};
-use crate::job::{Bound, Job, StatisticKind};
-use crate::privacy::MuSquared;
+use crate::job::{Bound, Job, Key, StatisticKind};
+use crate::privacy::{MuSquared, NormBound};
 
 /// The survey of one statistic of one level.
 #[derive(Clone, Debug)]
@@ -23,6 +23,30 @@ pub struct SurveyPlan {
     cell_cap_milli: Option<u64>,
     /// What came out, once it has.
     pub result: Option<Survey>,
+}
+
+/// A survey of an earlier release.
+#[derive(Clone, Debug)]
+pub struct ReleasedSurvey {
+    /// Names of the level's keys, sorted.
+    pub keys: Vec<String>,
+    /// The statistic's name.
+    pub statistic: String,
+    /// Grid bits and σ of the histogram.
+    pub histogram: (u32, u64),
+    /// Grid bits and σ of the spread.
+    pub spread: Option<(u32, u64)>,
+    /// What came out.
+    pub result: Survey,
+}
+
+/// Where a bound came from that an earlier release has told.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// What was asked, and what came out.
+    pub survey: SurveyPlan,
+    /// The job, and the digest of its release's manifest.
+    pub from: (String, String),
 }
 
 /// What a survey said, noised: anything may be computed from it.
@@ -117,6 +141,24 @@ impl SurveyPlan {
         MuSquared::from_units(self.mechanisms().map(|(_, m)| m.mu_squared.units()).sum())
     }
 
+    /// Takes the place of what an earlier release has said; `false`, and nothing is changed, if that
+    /// cannot be.
+    fn take(&mut self, known: &ReleasedSurvey) -> bool {
+        let mechanism = |(grid_bits, sigma): (u32, u64), most: u64| {
+            let bound = NormBound::new(most << grid_bits, most << grid_bits)?;
+            let mu_squared = MuSquared::of_discrete_gaussian_up(bound.sensitivity(), sigma)?;
+            Some(Gaussian { grid_bits, bound, sigma, mu_squared })
+        };
+        let spread = known.spread.and_then(|spread| mechanism(spread, Self::SPREAD_MAX));
+        let fits = known.result.histogram.len() == Self::BINS
+            && spread.is_some() == self.spread.is_some()
+            && known.result.spread.is_some() == self.spread.is_some();
+        let Some(histogram) = mechanism(known.histogram, 1).filter(|_| fits) else { return false };
+        (self.histogram, self.spread) = (histogram, spread);
+        self.result = Some(known.result.clone());
+        true
+    }
+
     /// A number of a cell after the job's cap on cells, in whole units.
     pub fn capped(&self, value: i128) -> i128 {
         let cap = self.cell_cap_milli.map_or(i128::MAX, |milli| i128::from(milli / 1000));
@@ -136,6 +178,18 @@ impl Plan {
         self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
     }
 
+    /// The share of all that users have which the fit leaves, about: by the statistic's survey, if it
+    /// has one.
+    pub fn retained(&self, level: usize, statistic: usize) -> Option<f64> {
+        let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
+        let mut known = known.filter(|survey| survey.result.is_some());
+        let survey = known.find(|s| (s.level, s.statistic) == (level, statistic))?;
+        let plan = &self.levels[level];
+        let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
+        let norms = norms_of(kind, survey, most_norm(&self.job, plan, kind));
+        Some(norms.retained(noise.to_natural(noise.bound.norm() as f64)))
+    }
+
     /// The plan with the bounds that follow from its surveys, given in the plan's order.
     ///
     /// A function of noised values and public facts. What it costs stays as it was.
@@ -147,19 +201,66 @@ impl Plan {
         for (place, level) in self.levels.iter_mut().enumerate() {
             let surveys: Vec<&SurveyPlan> =
                 self.surveys.iter().filter(|survey| survey.level == place).collect();
-            let cells = shown_cells(&self.job, level, &surveys);
-            for survey in surveys {
-                let statistic = level.statistics[survey.statistic];
-                let most = most_norm(&self.job, level, statistic.kind);
-                let norms = norms_of(statistic.kind, survey, most);
-                let z = 1.0 / statistic.charge.mu_up().value();
-                let norm = choice::norm_bound(&norms, z, cells).min(most);
-                level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
-            }
-            level.score_again();
+            choose_bounds(&self.job, level, &surveys);
         }
         self
     }
+
+    /// Takes bounds of a report that are open from the surveys of an earlier release, at levels with
+    /// the same keys, in place of surveys of its own. How many it took.
+    pub fn adopt(
+        &mut self,
+        report: &str,
+        released: Vec<ReleasedSurvey>,
+        from: &(String, String),
+    ) -> usize {
+        let (mut adopted, mut asked) = (Vec::new(), Vec::new());
+        for mut survey in std::mem::take(&mut self.surveys) {
+            let level = &mut self.levels[survey.level];
+            let mut keys: Vec<&str> = level.keys.iter().map(Key::name).collect();
+            keys.sort_unstable();
+            let statistic = &mut level.statistics[survey.statistic];
+            let same = |known: &&ReleasedSurvey| {
+                known.keys == keys && known.statistic == statistic.kind.name()
+            };
+            let known = released.iter().find(same).filter(|_| level.report == report);
+            let own = survey.mu_squared();
+            if known.is_none_or(|known| !survey.take(known)) {
+                asked.push(survey);
+                continue;
+            }
+            // What its own survey would have cost is for the statistic.
+            statistic.charge = MuSquared::from_units(statistic.charge.units() + own.units());
+            adopted.push(survey);
+        }
+        self.surveys = asked;
+        for (place, level) in self.levels.iter_mut().enumerate() {
+            let surveys: Vec<&SurveyPlan> =
+                adopted.iter().filter(|survey| survey.level == place).collect();
+            choose_bounds(&self.job, level, &surveys);
+            for survey in surveys {
+                let statistic = &mut level.statistics[survey.statistic];
+                statistic.charge = statistic.noise.mu_squared;
+                self.adopted.push(Adopted { survey: (*survey).clone(), from: from.clone() });
+            }
+        }
+        self.loss.mu_squared = self.charged();
+        adopted.len()
+    }
+}
+
+/// The bounds of a level that follow from surveys that have results.
+fn choose_bounds(job: &Job, level: &mut LevelPlan, surveys: &[&SurveyPlan]) {
+    let cells = shown_cells(job, level, surveys);
+    for survey in surveys {
+        let statistic = level.statistics[survey.statistic];
+        let most = most_norm(job, level, statistic.kind);
+        let norms = norms_of(statistic.kind, survey, most);
+        let z = 1.0 / statistic.charge.mu_up().value();
+        let norm = choice::norm_bound(&norms, z, cells).min(most);
+        level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
+    }
+    level.score_again();
 }
 
 /// What a survey says of the users' norms.

@@ -1,4 +1,4 @@
-//! The keys that an earlier release has shown, which makes them public.
+//! What an earlier release has made public: the keys that it has shown, and what its surveys said.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -6,13 +6,14 @@ use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int32Type;
+use chrono::NaiveDate;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::digest_of_file;
 use crate::job::TimeKey;
-use crate::plan::KeyValue;
+use crate::plan::{KeyValue, ReleasedSurvey, Survey};
 
 /// The distinct values of the keys `names` in the tables of a release that have these keys, in any
 /// order, and perhaps keys of time; `None` if no table has. All of them are texts.
@@ -24,13 +25,7 @@ pub fn shown_keys(
     manifest_digest: &str,
     names: &[&str],
 ) -> Result<Option<BTreeSet<Vec<KeyValue>>>, String> {
-    let text = |cause: &dyn std::fmt::Display| cause.to_string();
-    let path = folder.join("manifest.json");
-    let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    if digest_of_file(&path).ok().as_deref() != Some(manifest_digest) {
-        return Err("its manifest is not the one that was released".to_owned());
-    }
-    let manifest: Value = serde_json::from_slice(&bytes).map_err(|e| text(&e))?;
+    let manifest = manifest(folder, manifest_digest)?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut found = None;
     for set in list(&manifest["key_sets"]) {
@@ -49,6 +44,66 @@ pub fn shown_keys(
         found.get_or_insert_with(BTreeSet::new).extend(rows);
     }
     Ok(found)
+}
+
+/// The surveys of an earlier release, and what must be the same for them to be used.
+#[derive(Clone, Debug)]
+pub struct ReleasedSurveys {
+    /// The privacy unit, as manifests have it.
+    pub unit: String,
+    /// Days of its period.
+    pub days: u32,
+    /// One for each statistic of a table whose bound was open.
+    pub surveys: Vec<ReleasedSurvey>,
+}
+
+/// What the surveys of a release said.
+///
+/// # Errors
+/// The release is not the one whose manifest has this digest, or cannot be read; says why.
+pub fn released_surveys(folder: &Path, manifest_digest: &str) -> Result<ReleasedSurveys, String> {
+    let manifest = manifest(folder, manifest_digest)?;
+    let read = || {
+        let day = |name: &str| manifest["job"][name].as_str()?.parse::<NaiveDate>().ok();
+        let days = (day("last_day")? - day("first_day")?).num_days() + 1;
+        let surveys = manifest["surveys"].as_array().map_or(&[][..], Vec::as_slice);
+        Some(ReleasedSurveys {
+            unit: manifest["privacy_unit"]["unit"].as_str()?.to_owned(),
+            days: u32::try_from(days).ok()?,
+            surveys: surveys.iter().map(|s| survey(&manifest, s)).collect::<Option<_>>()?,
+        })
+    };
+    read().ok_or_else(|| "its manifest has no surveys that can be read".to_owned())
+}
+
+fn survey(manifest: &Value, survey: &Value) -> Option<ReleasedSurvey> {
+    let sets = manifest["key_sets"].as_array()?;
+    let set = sets.iter().find(|set| set["file"] == survey["file"])?;
+    let keys = set["keys"].as_array()?.iter().map(|key| key.as_str().map(str::to_owned));
+    let mut keys: Vec<String> = keys.collect::<Option<_>>()?;
+    keys.sort_unstable();
+    let mechanism = |name: &str| {
+        let event = survey["mechanisms"].as_array()?.iter().find(|m| m["counts"] == name)?;
+        let grid = event["grid_units_per_unit"].as_u64().filter(|grid| grid.is_power_of_two())?;
+        let values = event["values"].as_array()?.iter().map(Value::as_i64);
+        let values: Vec<i64> = values.collect::<Option<_>>()?;
+        Some(((grid.ilog2(), event["sigma"].as_u64()?), values))
+    };
+    let (histogram, counts) = mechanism("norms")?;
+    let (spread, sum) = mechanism("spread").unzip();
+    let result = Survey { histogram: counts, spread: sum.and_then(|sum| sum.first().copied()) };
+    let statistic = survey["statistic"].as_str()?.to_owned();
+    Some(ReleasedSurvey { keys, statistic, histogram, spread, result })
+}
+
+/// The manifest of a release, if it is the one that was released.
+fn manifest(folder: &Path, digest: &str) -> Result<Value, String> {
+    let path = folder.join("manifest.json");
+    let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    if digest_of_file(&path).ok().as_deref() != Some(digest) {
+        return Err("its manifest is not the one that was released".to_owned());
+    }
+    serde_json::from_slice(&bytes).map_err(|e| e.to_string())
 }
 
 fn is_time(key: &str) -> bool {

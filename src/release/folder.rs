@@ -124,8 +124,8 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
     digest().map_err(|e| not_writable(path, &e))
 }
 
-/// Does `folder` hold the whole release of this plan: its manifest, with this job, population and
-/// price, and every file that the manifest names, unchanged? If so, the digest of the manifest.
+/// Does `folder` hold the whole release of this plan's job: its manifest, with this job and
+/// population, and every file that the manifest names, unchanged? If so, the digest of the manifest.
 pub fn is_complete(folder: &Path, plan: &Plan) -> Option<String> {
     Some(complete(folder, plan)?.0)
 }
@@ -138,6 +138,10 @@ pub fn publishable(folder: &Path, plan: &Plan) -> Result<String> {
     let job = &plan.job.id;
     let missing = || Error::environment(findings::release_missing(job, folder));
     let (digest, manifest) = complete(folder, plan).ok_or_else(missing)?;
+    let price = plan.loss.mu_squared.units().to_string();
+    if manifest["parameters"]["mu_squared_units"] != price {
+        return Err(missing());
+    }
     if manifest.get(NOT_PRIVATE).is_some() {
         return Err(Error::refused(findings::release_not_private(job, folder)));
     }
@@ -149,8 +153,7 @@ fn complete(folder: &Path, plan: &Plan) -> Option<(String, serde_json::Value)> {
     let path = folder.join("manifest.json");
     let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
     let same = manifest["job"]["digest"] == plan.job.digest
-        && manifest["job"]["population"] == plan.job.ledger.population
-        && manifest["parameters"]["mu_squared_units"] == plan.loss.mu_squared.units().to_string();
+        && manifest["job"]["population"] == plan.job.ledger.population;
     if !same {
         return None;
     }

@@ -10,7 +10,9 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan};
+use crate::plan::{
+    Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan,
+};
 use crate::privacy::{MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
@@ -37,6 +39,9 @@ pub(super) struct Manifest {
     /// Histograms of norms, from which the run has chosen the bounds that the job left open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     surveys: Vec<SurveyEntry>,
+    /// Bounds that surveys of earlier releases have told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bounds_from: Vec<BoundFromEntry>,
     key_sets: Vec<KeySetEntry>,
     composition: &'static str,
     post_processing: &'static str,
@@ -165,6 +170,15 @@ struct Event {
     cells_max: Option<u32>,
 }
 
+/// A bound that a survey of an earlier release has told.
+#[derive(Clone, Debug, Serialize)]
+struct BoundFromEntry {
+    file: String,
+    statistic: &'static str,
+    job: String,
+    manifest_sha256: String,
+}
+
 /// One survey with what it said.
 #[derive(Clone, Debug, Serialize)]
 struct SurveyEntry {
@@ -235,6 +249,7 @@ impl Manifest {
             parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
+            bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
             key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
             post_processing: "rounding of money, ratios, 95 % intervals of the noise",
@@ -336,6 +351,17 @@ fn survey_entry(plan: &Plan, survey: &SurveyPlan) -> SurveyEntry {
         file: format!("{}.parquet", level.file),
         statistic: level.statistics[survey.statistic].kind.name(),
         mechanisms: survey.mechanisms().map(event).collect(),
+    }
+}
+
+fn bound_from(plan: &Plan, bound: &Adopted) -> BoundFromEntry {
+    let level = &plan.levels[bound.survey.level];
+    let (job, manifest_sha256) = bound.from.clone();
+    BoundFromEntry {
+        file: format!("{}.parquet", level.file),
+        statistic: level.statistics[bound.survey.statistic].kind.name(),
+        job,
+        manifest_sha256,
     }
 }
 

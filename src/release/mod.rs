@@ -5,7 +5,7 @@ mod folder;
 mod manifest;
 mod tables;
 
-pub use earlier::shown_keys;
+pub use earlier::{released_surveys, shown_keys};
 use folder::digest_of_file;
 pub use folder::{Draft, is_complete, publishable};
 use manifest::Manifest;

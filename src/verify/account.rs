@@ -59,11 +59,12 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
             faults.push(format!("{what}: {kept} in the ledger, {claimed} in the manifest"));
         }
     }
-    for from in manifest.key_sets.iter().flat_map(|set| &set.keys_from) {
+    let keys_from = manifest.key_sets.iter().flat_map(|set| &set.keys_from);
+    for from in keys_from.chain(&manifest.bounds_from) {
         let earlier = report.job(&from.job).filter(|earlier| earlier.reserved_by < job.reserved_by);
         let digest = earlier.and_then(|earlier| earlier.release_digest.as_ref());
         if digest != Some(&from.manifest_sha256) {
-            faults.push(format!("no job `{}` released the keys it is named for", from.job));
+            faults.push(format!("no job `{}` released what it is named for", from.job));
         }
     }
     if let Some(digest) = &job.release_digest

@@ -20,6 +20,9 @@ pub(super) struct Manifest {
     /// What the run asked to choose the bounds that its job left open.
     #[serde(default)]
     pub(super) surveys: Vec<Survey>,
+    /// Bounds that earlier releases have told.
+    #[serde(default)]
+    pub(super) bounds_from: Vec<EarlierJob>,
     pub(super) key_sets: Vec<KeySet>,
     pub(super) unprotected_quantities: Vec<String>,
     pub(super) files: Vec<File>,
@@ -121,11 +124,11 @@ pub(super) struct KeySet {
     pub(super) selection: String,
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
-    pub(super) keys_from: Vec<KeysFrom>,
+    pub(super) keys_from: Vec<EarlierJob>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct KeysFrom {
+pub(super) struct EarlierJob {
     pub(super) job: String,
     pub(super) manifest_sha256: String,
 }

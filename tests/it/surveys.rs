@@ -105,3 +105,53 @@ fn edited_surveys_are_found() {
     assert!(texts.contains("has no survey for its bound"), "{texts}");
     assert!(texts.contains("charged less than it costs"), "{texts}");
 }
+
+/// A job of the next month that takes its bounds from the first one's surveys.
+fn next() -> String {
+    let job = open().replace("\"test\"", "\"next\"").replace("2025-01-", "2025-02-");
+    let job = job
+        .replace("2025-02-31", "2025-02-28")
+        .replace("\"market\"", "\"market\"\nprevious = \"test\"");
+    job.replace("currency  =", "max_bad_share = \"1\"\ncurrency  =")
+}
+
+#[test]
+fn bounds_of_an_earlier_release_cost_nothing() {
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &open());
+    workshop.text("next.toml", &next());
+    // Not released yet.
+    let mut texts = run(&workshop, &["plan", "next.toml"]);
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let planned: Value =
+        serde_json::from_slice(&workshop.discretail(&["plan", "next.toml", "--json"]).stdout)
+            .unwrap();
+    let bounds = planned["statistics"].as_array().unwrap();
+    let open = bounds.iter().filter(|s| s["norm_bound"].is_null());
+    // Those of the other report, which names no job.
+    assert_eq!(open.count(), 2);
+    texts += &run(&workshop, &["run", "next.toml"]);
+    texts += &run(&workshop, &["run", "next.toml"]);
+    let output = workshop.discretail(&["verify", "releases/next", "--ledger", "ledger.sqlite"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let bytes = std::fs::read(workshop.path("releases/next/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(manifest["bounds_from"].as_array().unwrap().len(), 8);
+    assert_eq!(manifest["surveys"].as_array().unwrap().len(), 2);
+
+    let wrong = [
+        ("2025-02-28", "2025-05-28"),
+        ("\"test\"", "\"next\""),
+        ("[], [\"region\", \"week\"], [\"wallet\"]", "[\"category\"]"),
+        ("\"user\"\nepsilon", "\"user-year\"\nepsilon"),
+    ];
+    for (from, to) in wrong {
+        let job = next().replace("\"next\"", "\"other\"").replace(from, to);
+        workshop.text("other.toml", &job);
+        texts += &run(&workshop, &["plan", "other.toml"]);
+    }
+    // The first release is gone; what was released with its bounds is still known.
+    std::fs::remove_dir_all(workshop.path("releases/test")).unwrap();
+    texts += &run(&workshop, &["run", "next.toml"]);
+    assert_snapshot!(texts);
+}

@@ -10,7 +10,7 @@ use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::split::{WEIGHT_UNIT, default_weights};
 use crate::job::{
-    Bound, Format, Insight, Key, KeysFrom, Level, PartitionSelection, Registry, Report,
+    Bound, EarlierJob, Format, Insight, Key, Level, PartitionSelection, Registry, Report,
     StatisticKind, TimeKey, money_places,
 };
 use crate::privacy::Decimal;
@@ -137,6 +137,8 @@ impl Reader<'_> {
         let selection = self.selection(section);
         let insights = self.insights(section);
         let keys_from = self.keys_from(section, selection);
+        let previous = section.text("previous");
+        let previous = previous.map(|job| EarlierJob { job: job.value, span: job.span });
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
         let count = lists.as_ref().map_or(0, Vec::len);
@@ -178,10 +180,14 @@ impl Reader<'_> {
             let weights = default_weights(&keys);
             levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
         }
-        Some(Report { name: name?, levels, selection, insights, keys_from })
+        Some(Report { name: name?, levels, selection, insights, keys_from, previous })
     }
 
-    fn keys_from(&self, section: &Section, selection: Option<PartitionSelection>) -> Vec<KeysFrom> {
+    fn keys_from(
+        &self,
+        section: &Section,
+        selection: Option<PartitionSelection>,
+    ) -> Vec<EarlierJob> {
         let jobs = section.texts("keys_from").unwrap_or_default();
         if selection == Some(PartitionSelection::Public)
             && let Some(first) = jobs.first()
@@ -189,7 +195,7 @@ impl Reader<'_> {
             let why = "public keys are all shown anyway: leave `keys_from` out";
             self.faults.add(findings::keys_from_unusable(&first.value, why).at(first.span.clone()));
         }
-        jobs.into_iter().map(|job| KeysFrom { job: job.value, span: job.span }).collect()
+        jobs.into_iter().map(|job| EarlierJob { job: job.value, span: job.span }).collect()
     }
 
     fn selection(&self, section: &Section) -> Option<PartitionSelection> {
