@@ -11,6 +11,7 @@ multiplier. Needs the packages duckdb, numpy and polars, `cargo build --release`
 `complete_journey.py prepare`.
 """
 import argparse
+import datetime
 import json
 import math
 import os
@@ -28,10 +29,10 @@ PURCHASES = HOME / "complete-journey" / "purchases.parquet"
 STATISTICS = ("customers", "payments", "sales")
 
 SYNTHETIC = """[payments]
-files = ["{folder}/month.parquet"]
+files = ["{folder}/{month}.parquet"]
 timezone = "Asia/Shanghai"
-first_day = 2025-02-03
-last_day = 2025-03-02
+first_day = {first_day}
+last_day = {last_day}
 currency = "CNY"
 columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount" }}
 [merchants]
@@ -51,6 +52,11 @@ id = "store_id"
 [keys]
 department = {departments}
 """
+# First and last day of the made-up month and of the one before it.
+MONTHS = {
+    "month": (datetime.date(2025, 2, 3), datetime.date(2025, 3, 2)),
+    "before": (datetime.date(2025, 1, 6), datetime.date(2025, 2, 2)),
+}
 # Name: payments, keys of the level, delta.
 DATA = {
     "merchant x week": (SYNTHETIC, ["merchant", "week"], "1e-9"),
@@ -60,7 +66,7 @@ DATA = {
 }
 
 
-def rows(name, folder):
+def rows(name, folder, purchases=PURCHASES):
     """The payments of one data set: user, keys and amount in minor units."""
     payments, keys, _ = DATA[name]
     if payments is SYNTHETIC:
@@ -72,7 +78,7 @@ def rows(name, folder):
         )
     else:
         at = pl.col("transaction_timestamp").dt
-        table = pl.scan_parquet(PURCHASES).with_columns(
+        table = pl.scan_parquet(purchases).with_columns(
             user="household_id",
             amount=(pl.col("sales_value") * 100).round().cast(pl.Int64),
             department=pl.col("department").fill_null("UNKNOWN"),
@@ -83,15 +89,15 @@ def rows(name, folder):
     return table.select("user", *keys, "amount").collect()
 
 
-def make_month(folder):
+def make_month(folder, month="month"):
     """The made-up payments of four weeks."""
     if not (folder / "synthetic").exists():
         sample = [BINARY, "sample", folder / "synthetic", "--payments", "2450000"]
         subprocess.run([*sample, "--users", "100000", "--merchants", "3000"], check=True)
     day = pl.col("paid_at").dt.convert_time_zone("Asia/Shanghai").dt.date()
     pl.scan_parquet(f"{folder}/synthetic/payments/*.parquet").filter(
-        pl.col("currency") == "CNY", day.is_between(pl.date(2025, 2, 3), pl.date(2025, 3, 2))
-    ).select("user_token", "merchant_id", "paid_at", "amount").sink_parquet(folder / "month.parquet")
+        pl.col("currency") == "CNY", day.is_between(*MONTHS[month])
+    ).select("user_token", "merchant_id", "paid_at", "amount").sink_parquet(f"{folder}/{month}.parquet")
 
 
 def contributions(name, folder):
@@ -120,25 +126,40 @@ def wape(contribution, cells, bound, z):
     return size.sum() / np.abs(exact).sum()
 
 
-def run(name, folder, epsilon, seed):
-    """Norm bounds in units and noise multipliers by statistic, and the number of public cells."""
-    payments, keys, delta = DATA[name]
-    departments = sorted(
-        pl.read_parquet(PURCHASES)["department"].fill_null("UNKNOWN").unique().to_list()
+def departments():
+    """Complete Journey's departments, with one for products that the public list lacks."""
+    return sorted(pl.read_parquet(PURCHASES)["department"].fill_null("UNKNOWN").unique().to_list())
+
+
+def write_job(
+    name, folder, work, epsilon, report, month="month", job="job", purchases=PURCHASES
+):
+    """Writes a job on one data set with this report; its releases and ledger are in `work`."""
+    payments, _, delta = DATA[name]
+    first_day, last_day = MONTHS[month]
+    text = f'version = 1\njob = "{job}"\nrecipient = "bench"\nreleases = "{work}"\n'
+    text += payments.format(
+        folder=folder, month=month, first_day=first_day, last_day=last_day, purchases=purchases,
+        purchases_folder=PURCHASES.parent,
+        departments=json.dumps(departments()) if payments is JOURNEY else "",
     )
-    work = pathlib.Path(folder) / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    places = {"folder": folder, "purchases": PURCHASES, "purchases_folder": PURCHASES.parent}
-    text = f'version = 1\njob = "job"\nrecipient = "bench"\nreleases = "{work}"\n'
-    text += payments.format(departments=json.dumps(departments), **places)
     text += f'[privacy]\nunit = "user"\nepsilon = "{epsilon}"\ndelta = "{delta}"\n'
     text += f'[ledger]\nfile = "{work}/ledger.sqlite"\npopulation = "p"\n'
     text += 'epsilon_max = "10"\ndelta_max = "1e-5"\n'
-    text += f'[[report]]\nname = "r"\nlevels = [{json.dumps(keys)}]\nkeys = "public"\n'
-    text += f"insights = {json.dumps(STATISTICS)}\n"
-    job = work / "job.toml"
-    job.write_text(text)
+    text += f'[[report]]\nname = "r"\nkeys = "public"\n{report}\n'
+    path = pathlib.Path(work) / f"{job}.toml"
+    path.write_text(text)
+    return path
+
+
+def run(name, folder, epsilon, seed):
+    """Norm bounds in units and noise multipliers by statistic, and the number of public cells."""
+    _, keys, _ = DATA[name]
+    work = pathlib.Path(folder) / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    report = f"levels = [{json.dumps(keys)}]\ninsights = {json.dumps(STATISTICS)}"
+    job = write_job(name, folder, work, epsilon, report)
     subprocess.run([BINARY, "run", job], check=True, capture_output=True)
     manifest = json.loads((work / "job" / "manifest.json").read_text())
     file = manifest["files"][0]["name"]
