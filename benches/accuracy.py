@@ -49,7 +49,7 @@ import bounds
 STATISTICS = ("customers", "payments", "sales", "average_ticket")
 CLASSES = {">= 20": (20, np.inf), "20-50": (20, 50), "50-150": (50, 150), "150-500": (150, 500),
            ">= 500": (500, np.inf)}
-YEAR = ("journey department x week", [[], ["week"], ["department"], ["department", "week"]],
+YEAR = ("journey department x week", [[], ["department", "week"]],
         (datetime.date(2016, 12, 26), datetime.date(2018, 1, 1)))
 # Name: the data set and finest level in bounds.py, levels of our report, first and last week.
 DATA = {

@@ -100,7 +100,10 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     };
     tracing::info!("noise added in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    release::write(plan, &estimate(plan, noisy), &draft)?;
+    let estimates = estimate(plan, noisy, threads(args.threads.map(usize::from)));
+    tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    release::write(plan, &estimates, &draft)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force)?;
     let folder = folder.canonicalize().unwrap_or(folder);

@@ -1,21 +1,32 @@
 //! Estimates: what a reader sees, computed from noised statistics alone.
 //!
-//! Post-processing in the sense of `docs/privacy.md`: nothing here can reach a payment, because
-//! [`NoisyTotals`] is all it gets.
+//! Post-processing in the sense of `docs/privacy.md`, whose section *Estimates* says what is computed:
+//! nothing here can reach a payment, because [`NoisyTotals`] is all it gets.
 
+mod bins;
+mod correction;
+mod model;
+mod panel;
+mod parallel;
 mod ratio;
+mod reconcile;
+mod shrink;
 
 use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{NoisyLevel, NoisyTotals};
-use crate::plan::{CellKey, Gaussian, LevelPlan, Plan};
+use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
+use model::{Model, models, parts};
 
 /// The tables to release.
 ///
-/// They hold many times what the noised totals take, so they are made a slice at a time.
+/// They hold many times what the noised totals and the models take, so they are made a slice at a
+/// time.
 #[derive(Clone, Debug)]
 pub struct Estimates<'p> {
     plan: &'p Plan,
     totals: NoisyTotals,
+    /// By level and statistic.
+    models: Vec<Vec<Model>>,
 }
 
 /// Some rows of the table of one level, in the order of keys.
@@ -42,9 +53,20 @@ pub struct Column {
 #[derive(Clone, Debug)]
 pub enum Values {
     /// Numbers of users or payments.
-    Counts(Vec<Interval<f64>>),
+    Counts(Vec<Estimate<f64>>),
     /// Money in minor units; `None` where the noise drowns it.
-    Money(Vec<Option<Interval<i128>>>),
+    Money(Vec<Estimate<Option<i128>>>),
+}
+
+/// An estimate, and the noised value beside it that no model has touched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate<T> {
+    /// The estimate, and the ends of its 95 % interval.
+    pub interval: Interval<T>,
+    /// The noised value: unbiased but for the fit.
+    pub unbiased: T,
+    /// The standard deviation of its noise.
+    pub sd: T,
 }
 
 /// An estimate with its 95 % interval.
@@ -58,17 +80,73 @@ pub struct Interval<T> {
     pub high: T,
 }
 
+/// How far an estimate can be trusted, by half the width of its interval against itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// At most 5 %.
+    A,
+    /// At most 15 %.
+    B,
+    /// At most 50 %.
+    C,
+    /// More, or no estimate.
+    D,
+}
+
+impl Grade {
+    /// All grades, best first.
+    pub const ALL: [Grade; 4] = [Grade::A, Grade::B, Grade::C, Grade::D];
+
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Grade::A => "A",
+            Grade::B => "B",
+            Grade::C => "C",
+            Grade::D => "D",
+        }
+    }
+
+    fn of(interval: Interval<f64>) -> Grade {
+        let relative = (interval.high - interval.low) / 2.0 / interval.value.abs();
+        match relative {
+            r if r <= 0.05 => Grade::A,
+            r if r <= 0.15 => Grade::B,
+            r if r <= 0.5 => Grade::C,
+            _ => Grade::D,
+        }
+    }
+}
+
+impl Estimate<f64> {
+    /// Its grade.
+    pub fn grade(&self) -> Grade {
+        Grade::of(self.interval)
+    }
+}
+
+impl Estimate<Option<i128>> {
+    /// Its grade.
+    pub fn grade(&self) -> Grade {
+        let Interval { value, low, high } = self.interval;
+        let float = |money: i128| money as f64;
+        match (value.map(float), low.map(float), high.map(float)) {
+            (Some(value), Some(low), Some(high)) => Grade::of(Interval { value, low, high }),
+            _ => Grade::D,
+        }
+    }
+}
+
 /// Two-sided 95 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
 
 /// Rows of one slice.
 const SLICE: usize = 1 << 16;
 
-/// Estimates every insight of a plan.
-///
-/// The intervals cover the noise. They do not cover what the fit takes from heavy users.
-pub fn estimate(plan: &Plan, totals: NoisyTotals) -> Estimates<'_> {
-    Estimates { plan, totals }
+/// Estimates every insight of a plan. What comes out does not depend on `threads`.
+pub fn estimate(plan: &Plan, totals: NoisyTotals, threads: usize) -> Estimates<'_> {
+    let models = models(plan, &totals, threads);
+    Estimates { plan, totals, models }
 }
 
 impl Estimates<'_> {
@@ -79,49 +157,146 @@ impl Estimates<'_> {
 
     /// The table of one level of the plan, slice after slice; at least one, which may be empty.
     pub fn slices(&self, level: usize) -> impl Iterator<Item = Table> {
-        let (plan, noisy, level) =
-            (self.plan, &self.totals.levels[level], &self.plan.levels[level]);
+        let view = View {
+            plan: self.plan,
+            level: &self.plan.levels[level],
+            noisy: &self.totals.levels[level],
+            models: &self.models[level],
+        };
         // Rows in the order of keys, and of nothing else.
-        let mut order: Vec<usize> = (0..noisy.keys.len()).collect();
-        order.sort_by(|&a, &b| noisy.keys[a].cmp(&noisy.keys[b]));
+        let mut order: Vec<usize> = (0..view.noisy.keys.len()).collect();
+        order.sort_by(|&a, &b| view.noisy.keys[a].cmp(&view.noisy.keys[b]));
         (0..order.len().max(1)).step_by(SLICE).map(move |start| {
             let end = order.len().min(start + SLICE);
-            table(plan, level, noisy, &order[start..end])
+            view.table(&order[start..end])
         })
     }
 }
 
-/// The table of some rows of a level.
-fn table(plan: &Plan, level: &LevelPlan, noisy: &NoisyLevel, rows: &[usize]) -> Table {
-    // One number of a statistic, of every cell.
-    let numbers = |kind: StatisticKind, bin: usize| {
-        let place = level.position(kind).expect("cannot fail because insights name their needs");
-        let (statistic, values) = (level.statistics[place], &noisy.values[place]);
-        let values = rows.iter().map(|&row| values[row * statistic.width + bin]);
-        (statistic.noise, values.collect::<Vec<i64>>())
-    };
-    let column = |kind: StatisticKind| numbers(kind, 0);
-    let mut columns = Vec::new();
-    for &insight in &level.insights {
-        let mut add = |name: String, values: Values| columns.push(Column { insight, name, values });
-        let name = insight.name().to_owned();
-        match insight {
-            Insight::Customers => add(name, counts(column(StatisticKind::Customers))),
-            Insight::Payments => add(name, counts(column(StatisticKind::Payments))),
-            Insight::Sales => add(name, sales(column(StatisticKind::Sales))),
-            Insight::AverageTicket => {
-                let (sales, payments) = (StatisticKind::Sales, StatisticKind::Payments);
-                add(name, ratio::average_ticket(column(sales), column(payments)));
-            }
-            Insight::TicketHistogram => {
-                for (bin, from) in bin_names(plan).enumerate() {
-                    let values = counts(numbers(StatisticKind::TicketHistogram, bin));
-                    add(format!("{name}_{from}"), values);
+/// One level with all that is known of it.
+#[derive(Clone, Copy)]
+struct View<'e> {
+    plan: &'e Plan,
+    level: &'e LevelPlan,
+    noisy: &'e NoisyLevel,
+    models: &'e [Model],
+}
+
+/// One number of a statistic, of some cells.
+struct Numbers<'e> {
+    rows: &'e [usize],
+    statistic: &'e StatisticPlan,
+    model: &'e Model,
+    /// In grid units.
+    noisy: Vec<i64>,
+    /// In the model's parts of a unit.
+    estimates: Vec<i64>,
+    /// Of the estimates, where the model has them.
+    sds: Vec<f64>,
+}
+
+impl View<'_> {
+    /// The table of some rows.
+    fn table(&self, rows: &[usize]) -> Table {
+        let column = |kind: StatisticKind| self.numbers(kind, 0, rows);
+        let mut columns = Vec::new();
+        for &insight in &self.level.insights {
+            let mut add =
+                |name: String, values: Values| columns.push(Column { insight, name, values });
+            let name = insight.name().to_owned();
+            match insight {
+                Insight::Customers => add(name, column(StatisticKind::Customers).counts()),
+                Insight::Payments => add(name, column(StatisticKind::Payments).counts()),
+                Insight::Sales => add(name, column(StatisticKind::Sales).money()),
+                Insight::AverageTicket => {
+                    let (sales, payments) = (StatisticKind::Sales, StatisticKind::Payments);
+                    add(name, ratio::average_ticket(&column(sales), &column(payments)));
+                }
+                Insight::TicketHistogram => {
+                    for (bin, from) in bin_names(self.plan).enumerate() {
+                        let values = self.numbers(StatisticKind::TicketHistogram, bin, rows);
+                        add(format!("{name}_{from}"), values.counts());
+                    }
                 }
             }
         }
+        Table { keys: rows.iter().map(|&row| self.noisy.keys[row].clone()).collect(), columns }
     }
-    Table { keys: rows.iter().map(|&row| noisy.keys[row].clone()).collect(), columns }
+
+    fn numbers<'e>(&'e self, kind: StatisticKind, bin: usize, rows: &'e [usize]) -> Numbers<'e> {
+        let place = self.level.position(kind);
+        let place = place.expect("cannot fail because insights name their needs");
+        let (statistic, model) = (&self.level.statistics[place], &self.models[place]);
+        let of = |values: &[i64]| -> Vec<i64> {
+            rows.iter().map(|&row| values[row * statistic.width + bin]).collect()
+        };
+        let sd = |&row: &usize| model.sds.get(row).map_or(f64::NAN, |&sd| sd.into());
+        Numbers {
+            rows,
+            statistic,
+            model,
+            noisy: of(&self.noisy.values[place]),
+            estimates: of(&model.estimates),
+            sds: rows.iter().map(sd).collect(),
+        }
+    }
+}
+
+impl Numbers<'_> {
+    /// The standard deviation of the noise, in natural units.
+    fn noise(&self) -> f64 {
+        self.statistic.noise.to_natural(self.statistic.noise.sigma as f64)
+    }
+
+    /// What the model multiplies the noised value of a row with.
+    fn factor(&self, row: usize) -> f64 {
+        self.model.correction.factor(self.rows[row])
+    }
+
+    /// The noised value of a row, in natural units.
+    fn unbiased(&self, row: usize) -> f64 {
+        self.statistic.noise.to_natural(self.noisy[row] as f64)
+    }
+
+    /// The estimate of a row, in natural units.
+    fn estimate(&self, row: usize) -> f64 {
+        self.estimates[row] as f64 / parts(self.statistic.kind)
+    }
+
+    /// The estimate of a row with an interval around its noised value as the model corrects it, never
+    /// without the estimate.
+    fn interval(&self, row: usize) -> Interval<f64> {
+        let (value, centre) = (self.estimate(row), self.unbiased(row) * self.factor(row));
+        let half = self.model.half(self.statistic, self.rows[row], centre.max(value));
+        Interval { value, low: (centre - half).min(value), high: (centre + half).max(value) }
+    }
+
+    fn counts(&self) -> Values {
+        let sd = self.noise();
+        let estimate = |row: usize| {
+            let Interval { value, low, high } = self.interval(row);
+            let interval = Interval { value, low: low.max(0.0), high };
+            Estimate { interval, unbiased: self.unbiased(row), sd }
+        };
+        Values::Counts((0..self.rows.len()).map(estimate).collect())
+    }
+
+    fn money(&self) -> Values {
+        let grid = 1i128 << self.statistic.noise.grid_bits;
+        let sd = Some(self.noise().ceil() as i128);
+        let estimate = |row: usize| {
+            // Rounded to minor units; the interval outward.
+            let Interval { low, high, .. } = self.interval(row);
+            let interval = Interval {
+                value: Some(self.estimates[row].into()),
+                low: Some(low.floor() as i128),
+                high: Some(high.ceil() as i128),
+            };
+            let unbiased = Some((i128::from(self.noisy[row]) + grid / 2).div_euclid(grid));
+            Estimate { interval, unbiased, sd }
+        };
+        Values::Money((0..self.rows.len()).map(estimate).collect())
+    }
 }
 
 /// Where each bin of the ticket histogram starts, in major units: `from_0`, `from_0_50`, `from_5`.
@@ -136,28 +311,4 @@ fn bin_names(plan: &Plan) -> impl Iterator<Item = String> {
             format!("from_{}_{cents:0places$}", edge / unit)
         }
     })
-}
-
-fn counts((noise, values): (Gaussian, Vec<i64>)) -> Values {
-    let half = Z95 * noise.to_natural(noise.sigma as f64);
-    let interval = |grid: i64| {
-        let value = noise.to_natural(grid as f64);
-        Interval { value, low: value - half, high: value + half }
-    };
-    Values::Counts(values.into_iter().map(interval).collect())
-}
-
-fn sales((noise, values): (Gaussian, Vec<i64>)) -> Values {
-    let half = (Z95 * noise.sigma as f64).ceil() as i128;
-    let grid = 1i128 << noise.grid_bits;
-    let interval = |value: i64| {
-        let value = i128::from(value);
-        // Rounded to minor units; the interval outward.
-        Some(Interval {
-            value: (value + grid / 2).div_euclid(grid),
-            low: (value - half).div_euclid(grid),
-            high: -(-(value + half)).div_euclid(grid),
-        })
-    };
-    Values::Money(values.into_iter().map(interval).collect())
 }

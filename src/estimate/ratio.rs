@@ -1,30 +1,64 @@
-//! Ratios of two noised statistics.
+//! Ratios of two statistics.
 
-use super::{Interval, Values, Z95};
-use crate::plan::Gaussian;
+use super::{Estimate, Interval, Numbers, Values, Z95};
 
-/// A ratio is shown only if its denominator is this many standard deviations of its noise.
+/// A ratio of noised values is shown only if its denominator is this many standard deviations of its
+/// noise.
 const SIGNAL_MIN: f64 = 5.0;
 
-/// Sales per payment, in minor units, with Fieller's interval; `None` where the noised number of
-/// payments is below five standard deviations of its noise.
-pub(super) fn average_ticket(
-    (sales_noise, sales): (Gaussian, Vec<i64>),
-    (payments_noise, payments): (Gaussian, Vec<i64>),
-) -> Values {
-    let sales_sd = sales_noise.to_natural(sales_noise.sigma as f64);
-    let payments_sd = payments_noise.to_natural(payments_noise.sigma as f64);
-    let pairs = sales.into_iter().zip(payments);
-    let ratio = |(sales, payments): (i64, i64)| {
-        let sales = sales_noise.to_natural(sales as f64);
-        let payments = payments_noise.to_natural(payments as f64);
-        fieller(sales, sales_sd, payments, payments_sd)
+/// Sales per payment, in minor units: the ratio of the estimates, `None` where no payments are
+/// estimated. The interval is Fieller's where the noised number of payments is at least five standard
+/// deviations of its noise, else that of the estimates. Beside it the ratio of noised values, with its
+/// standard deviation, where payments are that strong.
+pub(super) fn average_ticket(sales: &Numbers, payments: &Numbers) -> Values {
+    let (sales_sd, payments_sd) = (sales.noise(), payments.noise());
+    let doubt = sales.model.correction.doubt().hypot(payments.model.correction.doubt());
+    let ratio = |row: usize| {
+        let (noisy_sales, noisy_payments) = (sales.unbiased(row), payments.unbiased(row));
+        let correction = sales.factor(row) / payments.factor(row);
+        let (top, bottom) = (sales.sds[row], payments.sds[row]);
+        let raw = fieller((noisy_sales, sales_sd), (noisy_payments, payments_sd));
+        let raw =
+            raw.map(|(interval, sd)| (scaled(interval, correction, doubt), interval.value, sd));
+        let (sales, payments) = (sales.estimate(row), payments.estimate(row));
+        let estimate = (payments >= 0.5).then(|| {
+            let value = sales / payments;
+            let relative = (top / sales.abs().max(1.0)).hypot(bottom / payments);
+            let half = Z95 * value.abs() * relative.min(2.0);
+            let Interval { low, high, .. } = match &raw {
+                Some((interval, _, _)) => *interval,
+                None => Interval { value, low: value - half, high: value + half },
+            };
+            Interval { value, low: low.min(value), high: high.max(value) }
+        });
+        let (unbiased, sd) = raw.map(|(_, value, sd)| (value, sd)).unzip();
+        Estimate {
+            interval: Interval {
+                value: estimate.map(|i| i.value.round() as i128),
+                low: estimate.map(|i| i.low.floor() as i128),
+                high: estimate.map(|i| i.high.ceil() as i128),
+            },
+            unbiased: unbiased.map(|value| value.round() as i128),
+            sd: sd.map(|sd| sd.ceil() as i128),
+        }
     };
-    Values::Money(pairs.map(ratio).collect())
+    Values::Money((0..sales.rows.len()).map(ratio).collect())
 }
 
-/// Fieller 1954 for independent normal errors.
-fn fieller(top: f64, top_sd: f64, bottom: f64, bottom_sd: f64) -> Option<Interval<i128>> {
+/// An interval times a factor that is only known to a relative deviation of `doubt`.
+fn scaled(interval: Interval<f64>, factor: f64, doubt: f64) -> Interval<f64> {
+    let value = interval.value * factor;
+    let more = Z95 * doubt * value;
+    let wider = |end: f64| (end * factor - value).hypot(more);
+    Interval { value, low: value - wider(interval.low), high: value + wider(interval.high) }
+}
+
+/// Fieller 1954 for independent normal errors, from values and their standard deviations; and the
+/// ratio's own standard deviation, by the delta method.
+fn fieller(
+    (top, top_sd): (f64, f64),
+    (bottom, bottom_sd): (f64, f64),
+) -> Option<(Interval<f64>, f64)> {
     if bottom < SIGNAL_MIN * bottom_sd {
         return None;
     }
@@ -34,11 +68,8 @@ fn fieller(top: f64, top_sd: f64, bottom: f64, bottom_sd: f64) -> Option<Interva
     let centre = ratio / (1.0 - g);
     let spread = (top_sd.powi(2) * (1.0 - g) + (ratio * bottom_sd).powi(2)).sqrt();
     let half = Z95 / (bottom * (1.0 - g)) * spread;
-    Some(Interval {
-        value: ratio.round() as i128,
-        low: (centre - half).floor() as i128,
-        high: (centre + half).ceil() as i128,
-    })
+    let sd = top_sd.hypot(ratio * bottom_sd) / bottom;
+    Some((Interval { value: ratio, low: centre - half, high: centre + half }, sd))
 }
 
 #[cfg(test)]
@@ -47,21 +78,31 @@ mod tests {
 
     #[test]
     fn ratio_without_noise_in_the_denominator_is_a_scaled_interval() {
-        let interval = fieller(10_000.0, 100.0, 50.0, 1e-9).expect("a strong denominator");
-        assert_eq!(interval, Interval { value: 200, low: 196, high: 204 });
+        let (interval, sd) =
+            fieller((10_000.0, 100.0), (50.0, 1e-9)).expect("a strong denominator");
+        let Interval { value, low, high } = interval;
+        assert_eq!([value, low, high, sd].map(|x| x.round() as i64), [200, 196, 204, 2]);
     }
 
     #[test]
     fn ratio_is_hidden_where_the_denominator_is_noise() {
-        assert_eq!(fieller(10_000.0, 100.0, 4.9, 1.0), None);
-        assert_eq!(fieller(10_000.0, 100.0, -50.0, 1.0), None);
-        assert!(fieller(10_000.0, 100.0, 5.0, 1.0).is_some());
+        assert_eq!(fieller((10_000.0, 100.0), (4.9, 1.0)), None);
+        assert_eq!(fieller((10_000.0, 100.0), (-50.0, 1.0)), None);
+        assert!(fieller((10_000.0, 100.0), (5.0, 1.0)).is_some());
     }
 
     #[test]
     fn noise_in_the_denominator_widens_the_interval() {
-        let sharp = fieller(10_000.0, 100.0, 50.0, 0.1).expect("shown");
-        let blurred = fieller(10_000.0, 100.0, 50.0, 8.0).expect("shown");
-        assert!(blurred.high - blurred.low > 2 * (sharp.high - sharp.low));
+        let (sharp, _) = fieller((10_000.0, 100.0), (50.0, 0.1)).expect("shown");
+        let (blurred, _) = fieller((10_000.0, 100.0), (50.0, 8.0)).expect("shown");
+        assert!(blurred.high - blurred.low > 2.0 * (sharp.high - sharp.low));
+    }
+
+    #[test]
+    fn doubt_widens_an_interval() {
+        let interval = Interval { value: 100.0, low: 97.0, high: 104.0 };
+        assert_eq!(scaled(interval, 2.0, 0.0), Interval { value: 200.0, low: 194.0, high: 208.0 });
+        let wide = scaled(interval, 2.0, 0.1);
+        assert!(wide.low < 161.0 && wide.high > 239.0, "{wide:?}");
     }
 }

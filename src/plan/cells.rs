@@ -166,6 +166,15 @@ impl CellSpace {
         Some(cells)
     }
 
+    /// Does [`CellSpace::within`] find a cell of `coarse` for each cell?
+    pub fn splits(&self, coarse: &CellSpace, job: &Job) -> bool {
+        let merchants = self.merchants.as_ref().zip(coarse.merchants.as_ref());
+        merchants.is_some_and(|(own, theirs)| own.within(theirs).is_some())
+            && self.times.within(&coarse.times).is_some()
+            && coarse.rest.iter().all(|name| self.rest.contains(name))
+            && self.rest.iter().all(|name| public_values(job, name).is_some())
+    }
+
     /// What a key of so many parts takes, in bytes.
     pub fn key_bytes(parts: usize) -> u64 {
         // The allocator needs some for itself.

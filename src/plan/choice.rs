@@ -111,13 +111,19 @@ impl NormLaw {
         (norm / start).max(1.0).powf(power).min(most)
     }
 
-    /// Σ|x| of all users after the fit into a bound, against before.
-    pub(super) fn retained(&self, bound: f64) -> f64 {
-        let size = |norm: f64, users: f64| users * norm * self.spread_at(norm);
-        let all: f64 = self.points.iter().map(|&(norm, users)| size(norm, users)).sum();
-        let left = |&(norm, users): &(f64, f64)| size(norm, users) * (bound / norm).min(1.0);
+    /// Σ|x| of all users after the fit into a bound, against before; and the standard deviation of that,
+    /// as far as the heaviest users cannot be told from noise.
+    pub(super) fn retained(&self, bound: f64) -> (f64, f64) {
+        let size = |norm: f64| norm * self.spread_at(norm);
+        let all: f64 = self.points.iter().map(|&(norm, users)| users * size(norm)).sum();
+        let left = |&(norm, users): &(f64, f64)| users * size(norm) * (bound / norm).min(1.0);
         let left: f64 = self.points.iter().map(left).sum();
-        if all > 0.0 { left / all } else { 1.0 }
+        if all <= 0.0 {
+            return (1.0, 1.0);
+        }
+        let heavy = self.quantile(0.95).max(bound);
+        let moved = self.doubt * size(heavy) * (1.0 - bound / heavy) / all;
+        (left / all, (left / all) * moved.min(1.0))
     }
 
     /// The norm that `share` of the users do not exceed.

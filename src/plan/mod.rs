@@ -114,6 +114,11 @@ impl LevelPlan {
         self.selection == Selection::Public
     }
 
+    /// Does each cell lie in one cell of a coarser level, and have both public keys?
+    pub fn splits(&self, coarse: &LevelPlan, job: &Job) -> bool {
+        self.is_public() && coarse.is_public() && self.cells.splits(&coarse.cells, job)
+    }
+
     /// Of each cell, in the order of noised totals, the cell of a coarser level in which it lies;
     /// `None` if this level does not split that one, or one of them has private keys.
     pub fn cells_of(&self, coarse: &LevelPlan, job: &Job) -> Option<Vec<u32>> {
@@ -335,6 +340,10 @@ fn file_name(report: &Report, level: &Level) -> String {
     format!("{}.{}", report.name, level.name()).chars().map(plain).collect()
 }
 
+/// What the names of an insight's columns in tables end in: the estimate, the ends of its interval, its
+/// grade, the noised value and the standard deviation of its noise.
+pub const VALUE_SUFFIXES: [&str; 6] = ["", "_low", "_high", "_grade", "_unbiased", "_sd"];
+
 /// A level whose file or columns another one has already.
 fn name_clashes(
     report: &Report,
@@ -346,7 +355,7 @@ fn name_clashes(
         report.insights.iter().any(|insight| {
             let rest = key.name().strip_prefix(insight.name());
             let histogram = *insight == Insight::TicketHistogram;
-            rest.is_some_and(|rest| histogram || ["", "_low", "_high"].contains(&rest))
+            rest.is_some_and(|rest| histogram || VALUE_SUFFIXES.contains(&rest))
         })
     });
     if let Some(key) = clash {

@@ -108,7 +108,7 @@ impl SurveyPlan {
     /// Of a statistic's share of μ², what its survey costs: a part of the whole job's, so that
     /// levels of little weight are surveyed too, but neither much nor little of its own.
     pub(super) fn share(own: MuSquared, job: MuSquared) -> MuSquared {
-        let units = (job.units() / 400).clamp(own.units() / 100, own.units() / 20);
+        let units = (job.units() / 200).clamp(own.units() / 100, own.units() / 8);
         MuSquared::from_units(units)
     }
 
@@ -178,9 +178,9 @@ impl Plan {
         self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
     }
 
-    /// The share of all that users have which the fit leaves, about: by the statistic's survey, if it
-    /// has one.
-    pub fn retained(&self, level: usize, statistic: usize) -> Option<f64> {
+    /// The share of all that users have which the fit leaves, with its standard deviation: by the
+    /// statistic's survey, if it has one.
+    pub fn retained(&self, level: usize, statistic: usize) -> Option<(f64, f64)> {
         let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
         let mut known = known.filter(|survey| survey.result.is_some());
         let survey = known.find(|s| (s.level, s.statistic) == (level, statistic))?;
@@ -198,12 +198,30 @@ impl Plan {
         for (place, result) in results.into_iter().enumerate() {
             self.surveys[place].result = Some(result);
         }
-        for (place, level) in self.levels.iter_mut().enumerate() {
-            let surveys: Vec<&SurveyPlan> =
-                self.surveys.iter().filter(|survey| survey.level == place).collect();
-            choose_bounds(&self.job, level, &surveys);
-        }
+        let surveys = self.surveys.clone();
+        self.choose_bounds(&surveys);
         self
+    }
+
+    /// The bounds that follow from surveys that have results.
+    ///
+    /// From fine levels to coarse ones: where cells of one lie in cells of the other, no user's norm is
+    /// less there, so no bound is either.
+    fn choose_bounds(&mut self, surveys: &[SurveyPlan]) {
+        let mut order: Vec<usize> = (0..self.levels.len()).collect();
+        let cells = |level: &usize| self.levels[*level].cells.count(&self.job);
+        order.sort_by_key(|level| std::cmp::Reverse(cells(level)));
+        for (at, &place) in order.iter().enumerate() {
+            let surveys: Vec<&SurveyPlan> = surveys.iter().filter(|s| s.level == place).collect();
+            let finer = order[..at].iter().map(|&finer| &self.levels[finer]);
+            let level = &self.levels[place];
+            let finer = finer.filter(|f| f.report == level.report && f.splits(level, &self.job));
+            let least: Vec<(StatisticKind, f64)> = finer
+                .flat_map(|finer| &finer.statistics)
+                .map(|s| (s.kind, s.noise.to_natural(s.noise.bound.norm() as f64)))
+                .collect();
+            choose_bounds(&self.job, &mut self.levels[place], &surveys, &least);
+        }
     }
 
     /// Takes bounds of a report that are open from the surveys of an earlier release, at levels with
@@ -234,30 +252,35 @@ impl Plan {
             adopted.push(survey);
         }
         self.surveys = asked;
-        for (place, level) in self.levels.iter_mut().enumerate() {
-            let surveys: Vec<&SurveyPlan> =
-                adopted.iter().filter(|survey| survey.level == place).collect();
-            choose_bounds(&self.job, level, &surveys);
-            for survey in surveys {
-                let statistic = &mut level.statistics[survey.statistic];
-                statistic.charge = statistic.noise.mu_squared;
-                self.adopted.push(Adopted { survey: (*survey).clone(), from: from.clone() });
-            }
+        self.choose_bounds(&adopted);
+        for survey in &adopted {
+            let statistic = &mut self.levels[survey.level].statistics[survey.statistic];
+            statistic.charge = statistic.noise.mu_squared;
+            self.adopted.push(Adopted { survey: survey.clone(), from: from.clone() });
         }
         self.loss.mu_squared = self.charged();
         adopted.len()
     }
 }
 
-/// The bounds of a level that follow from surveys that have results.
-fn choose_bounds(job: &Job, level: &mut LevelPlan, surveys: &[&SurveyPlan]) {
+/// The bounds of a level that follow from surveys that have results, none below `least` of its kind.
+fn choose_bounds(
+    job: &Job,
+    level: &mut LevelPlan,
+    surveys: &[&SurveyPlan],
+    least: &[(StatisticKind, f64)],
+) {
     let cells = shown_cells(job, level, surveys);
     for survey in surveys {
         let statistic = level.statistics[survey.statistic];
         let most = most_norm(job, level, statistic.kind);
         let norms = norms_of(statistic.kind, survey, most);
         let z = 1.0 / statistic.charge.mu_up().value();
-        let norm = choice::norm_bound(&norms, z, cells).min(most);
+        // Customers of larger cells are fewer.
+        let adds_up =
+            |kind: &StatisticKind| *kind == statistic.kind && *kind != StatisticKind::Customers;
+        let least = least.iter().filter(|(kind, _)| adds_up(kind)).map(|&(_, norm)| norm);
+        let norm = choice::norm_bound(&norms, z, cells).max(least.fold(0.0, f64::max)).min(most);
         level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
     }
     level.score_again();

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Float64Array, RecordBatch, StringDictionaryBuilder,
-    UInt8Array,
+    ArrayRef, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, RecordBatch,
+    StringArray, StringDictionaryBuilder, UInt8Array,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::error::ArrowError;
@@ -15,12 +15,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::WriterProperties;
 
-use crate::estimate::{Column, Interval, Table, Values};
+use crate::estimate::{Column, Estimate, Grade, Table, Values};
 use crate::job::{Insight, Key, TimeKey};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, VALUE_SUFFIXES};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
-const SCHEMA_VERSION: &str = "1";
+const SCHEMA_VERSION: &str = "2";
 
 /// Rows of one row group: few enough to be held while all their columns are written.
 const ROW_GROUP: usize = 1 << 17;
@@ -65,7 +65,7 @@ fn batch(plan: &Plan, level: &LevelPlan, table: &Table) -> Result<RecordBatch, A
         columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
     }
     for column in &table.columns {
-        columns.extend(interval_columns(plan, column)?);
+        columns.extend(value_columns(plan, column)?);
     }
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
@@ -98,40 +98,61 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
     })
 }
 
-/// The estimate and the two ends of its interval.
-fn interval_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
-    let name = &column.name;
-    let names = [name.clone(), format!("{name}_low"), format!("{name}_high")];
-    let arrays: [ArrayRef; 3] = match &column.values {
+/// An insight's columns: the estimate, the ends of its interval, its grade; then the noised value and
+/// the standard deviation of its noise.
+fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
+    let arrays: [ArrayRef; 6] = match &column.values {
         Values::Counts(values) => {
-            let column = |pick: fn(&Interval<f64>) -> f64| -> ArrayRef {
+            let floats = |pick: fn(&Estimate<f64>) -> f64| -> ArrayRef {
                 Arc::new(Float64Array::from_iter_values(values.iter().map(pick)))
             };
-            [column(|i| i.value), column(|i| i.low), column(|i| i.high)]
+            [
+                floats(|e| e.interval.value),
+                floats(|e| e.interval.low),
+                floats(|e| e.interval.high),
+                grades(values.iter().map(Estimate::<f64>::grade)),
+                floats(|e| e.unbiased),
+                floats(|e| e.sd),
+            ]
         }
         Values::Money(values) => {
             let places = plan.job.payments.money_places() as i8;
-            let column = |pick: fn(&Interval<i128>) -> i128| -> Result<ArrayRef, ArrowError> {
-                let values = values.iter().map(|value| value.as_ref().map(pick));
-                let array = Decimal128Array::from_iter(values);
+            let money = |pick: fn(&Estimate<Money>) -> Money| -> Result<ArrayRef, ArrowError> {
+                let array = Decimal128Array::from_iter(values.iter().map(pick));
                 Ok(Arc::new(array.with_precision_and_scale(MONEY_PRECISION, places)?))
             };
-            [column(|i| i.value)?, column(|i| i.low)?, column(|i| i.high)?]
+            [
+                money(|e| e.interval.value)?,
+                money(|e| e.interval.low)?,
+                money(|e| e.interval.high)?,
+                grades(values.iter().map(Estimate::<Money>::grade)),
+                money(|e| e.unbiased)?,
+                money(|e| e.sd)?,
+            ]
         }
     };
-    let nullable = column.insight == Insight::AverageTicket;
-    let field = |(name, array): (String, &ArrayRef)| {
-        let field = Field::new(name, array.data_type().clone(), nullable);
-        match array.data_type() {
-            DataType::Decimal128(..) => {
-                let codes: Vec<&str> =
-                    plan.job.payments.currencies.iter().map(|c| c.code()).collect();
-                let metadata = HashMap::from([("currency".to_owned(), codes.join(","))]);
-                field.with_metadata(metadata)
-            }
-            _ => field,
-        }
+    let field = |(suffix, array): (&str, ArrayRef)| {
+        let (name, data_type) = (format!("{}{suffix}", column.name), array.data_type().clone());
+        let nullable = column.insight == Insight::AverageTicket && suffix != "_grade";
+        let money = matches!(data_type, DataType::Decimal128(..));
+        let field = Field::new(name, data_type, nullable);
+        let field = if money { with_currency(field, plan) } else { field };
+        (field, array)
     };
-    let fields: Vec<Field> = names.into_iter().zip(&arrays).map(field).collect();
-    Ok(fields.into_iter().zip(arrays).collect())
+    Ok(VALUE_SUFFIXES.into_iter().zip(arrays).map(field).collect())
+}
+
+type Money = Option<i128>;
+
+fn with_currency(field: Field, plan: &Plan) -> Field {
+    let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
+    field.with_metadata(HashMap::from([("currency".to_owned(), codes.join(","))]))
+}
+
+/// Grades as a dictionary that holds all of them, whichever occur.
+fn grades(grades: impl Iterator<Item = Grade>) -> ArrayRef {
+    let codes: Int32Array = grades.map(|grade| grade as i32).collect::<Vec<i32>>().into();
+    let names = StringArray::from_iter_values(Grade::ALL.map(Grade::name));
+    let why = "cannot fail because grades are places in the list of all";
+    Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::new(names)).expect(why))
 }

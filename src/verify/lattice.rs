@@ -1,8 +1,9 @@
-//! The values: does each lie on the grid of its mechanism, with the interval of its noise?
+//! The values: does each noised value lie on the grid of its mechanism, with the standard deviation of
+//! its noise, and each estimate in its interval, with the grade of that?
 //!
-//! Counts are shown as they were noised, so each must be a whole number of grid units. Money is
-//! shown in whole minor units: exact where the grid is one minor unit, else rounded, and then only
-//! its interval can be checked.
+//! Noised counts are shown as they are, so each must be a whole number of grid units. Money is shown
+//! in whole minor units: exact where the grid is one minor unit, else rounded, and then its grid cannot
+//! be checked. How estimates come from noised values is not done again here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,16 +13,16 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32T
 use chrono::{Datelike, Days, NaiveDate};
 
 use super::manifest::{Event, Manifest};
-use super::table::{Table, insight_of};
-
-/// 97.5 % quantile of the normal law.
-const Z95: f64 = 1.959_963_984_540_054;
+use super::table::{SUFFIXES, Table, insight_of};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
 const CLOSE: f64 = 1e-9;
 
-/// Averages are shown only where payments are this many standard deviations of their noise.
+/// Averages of noised values are shown only where payments are this many standard deviations of their noise.
 const SIGNAL_MIN: f64 = 5.0;
+
+/// Averages of estimates are shown from this many estimated payments on.
+const PAYMENTS_MIN: f64 = 0.5;
 
 /// How many values were checked, and how.
 #[derive(Default)]
@@ -36,10 +37,10 @@ impl fmt::Display for Seen {
         let Seen { rows, on_grid, rounded } = self;
         write!(
             f,
-            "{rows} rows in order; {on_grid} values on their grid with the noise's interval"
+            "{rows} rows in order; {on_grid} noised values on their grid, estimates in their intervals"
         )?;
         if *rounded > 0 {
-            write!(f, "; {rounded} rounded to minor units, so only their interval was checked")?;
+            write!(f, "; {rounded} rounded to minor units, so their grid could not be checked")?;
         }
         Ok(())
     }
@@ -78,9 +79,10 @@ pub(super) fn faults(
         };
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
         let schema = batch.schema();
-        let values = schema.fields().iter().skip(set.keys.len()).step_by(3);
+        let values = schema.fields().iter().skip(set.keys.len()).step_by(SUFFIXES.len());
         for insight in values.map(|field| field.name().as_str()) {
             let column = Column { batch: &batch, insight, first: row };
+            column.check_estimates(&mut faults);
             match insight_of(insight) {
                 "average_ticket" => column.check_ratio(name, manifest, &mut faults),
                 "sales" => column.check_money(manifest.event(name, "sales"), seen, &mut faults),
@@ -193,7 +195,9 @@ fn check_score(
         if weight == 0 {
             continue;
         }
-        let Some(values) = batch.column_by_name(&event.statistic) else { return };
+        let Some(values) = batch.column_by_name(&format!("{}_unbiased", event.statistic)) else {
+            return;
+        };
         for (row, score) in scores.iter_mut().enumerate() {
             let units = if event.statistic == "sales" {
                 let minor = values.as_primitive::<Decimal128Type>().value(row);
@@ -214,7 +218,7 @@ fn check_score(
 
 // --------------------------------------------------------------------------------------- values
 
-/// An insight's three columns in one batch of rows.
+/// An insight's columns in one batch of rows.
 struct Column<'a> {
     batch: &'a RecordBatch,
     insight: &'a str,
@@ -223,98 +227,130 @@ struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn floats(&self) -> [&'a [f64]; 3] {
-        self.three().map(|column| &**column.as_primitive::<Float64Type>().values())
+    fn array(&self, suffix: &str) -> &'a dyn Array {
+        let at = self.batch.schema().index_of(&format!("{}{suffix}", self.insight));
+        &**self.batch.column(at.expect("cannot fail because the schema was checked before"))
+    }
+
+    fn floats(&self, suffix: &str) -> &'a [f64] {
+        self.array(suffix).as_primitive::<Float64Type>().values()
     }
 
     /// Minor units; `None` if null.
-    fn money(&self) -> [Vec<Option<i128>>; 3] {
-        self.three().map(|column| column.as_primitive::<Decimal128Type>().iter().collect())
-    }
-
-    fn three(&self) -> [&'a dyn Array; 3] {
-        let at = self.batch.schema().index_of(self.insight).unwrap_or_default();
-        [0, 1, 2].map(|step| &**self.batch.column(at + step))
+    fn money(&self, suffix: &str) -> Vec<Option<i128>> {
+        self.array(suffix).as_primitive::<Decimal128Type>().iter().collect()
     }
 
     fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<> {
         (0..self.batch.num_rows()).zip(self.first..)
     }
 
+    /// Is each estimate within its interval, and graded by it?
+    fn check_estimates(&self, faults: &mut Faults) {
+        let insight = self.insight;
+        let [values, lows, highs] = ["", "_low", "_high"].map(|suffix| {
+            let array = self.array(suffix);
+            match array.data_type() {
+                DataType::Float64 => self.floats(suffix).iter().map(|&x| Some(x)).collect(),
+                _ => self.money(suffix).iter().map(|m| m.map(|m| m as f64)).collect::<Vec<_>>(),
+            }
+        });
+        let grades = self.array("_grade").as_dictionary::<Int32Type>();
+        let names = grades.values().as_string::<i32>();
+        for (row, place) in self.rows() {
+            let grade = match (values[row], lows[row], highs[row]) {
+                (Some(value), Some(low), Some(high)) => {
+                    // What is no number fails too.
+                    if !(low <= value && value <= high && high < f64::INFINITY) {
+                        faults.add(place, format!("`{insight}` is not within its interval"));
+                    }
+                    let relative = (high - low) / 2.0 / value.abs();
+                    let limits = [(0.05, "A"), (0.15, "B"), (0.5, "C")];
+                    limits.iter().find(|(limit, _)| relative <= *limit).map_or("D", |grade| grade.1)
+                }
+                (None, None, None) => "D",
+                _ => {
+                    faults.add(place, format!("`{insight}` lacks a part of its interval"));
+                    continue;
+                }
+            };
+            if names.value(grades.keys().value(row) as usize) != grade {
+                faults.add(place, format!("`{insight}`'s grade is not that of its interval"));
+            }
+        }
+    }
+
     fn check_counts(&self, event: Option<&Event>, seen: &mut Seen, faults: &mut Faults) {
         let Some(event) = event else { return };
         let insight = self.insight;
         let grid = event.grid_units_per_unit as f64;
-        let half = Z95 * (event.sigma as f64 / grid);
-        let [values, lows, highs] = self.floats();
+        let sd = event.sigma as f64 / grid;
+        let (values, sds) = (self.floats("_unbiased"), self.floats("_sd"));
         for (row, place) in self.rows() {
-            let (value, units) = (values[row], values[row] * grid);
+            let units = values[row] * grid;
             seen.on_grid += 1;
             // Exact: the grid is a power of two. What is no number fails too.
             if !(units.is_finite() && units.fract().abs() <= 0.0) {
-                faults.add(place, format!("`{insight}` is not on its grid of 1/{grid}"));
+                faults.add(place, format!("`{insight}_unbiased` is not on its grid of 1/{grid}"));
             }
-            let room = CLOSE * (value.abs() + half);
-            if !((value - lows[row] - half).abs() <= room
-                && (highs[row] - value - half).abs() <= room)
-            {
-                faults.add(place, format!("`{insight}`'s interval is not that of its noise"));
+            if !((sds[row] - sd).abs() <= CLOSE * sd) {
+                faults.add(place, format!("`{insight}_sd` is not that of its noise"));
             }
         }
     }
 
     fn check_money(&self, event: Option<&Event>, seen: &mut Seen, faults: &mut Faults) {
         let Some(event) = event else { return };
-        let half = Z95 * event.sigma as f64 / event.grid_units_per_unit as f64;
+        let sd = event.sigma as f64 / event.grid_units_per_unit as f64;
         let exact = event.grid_units_per_unit == 1;
-        // The interval is whole grid units, then rounded outward; a rounded value is off by half.
-        let step = 1.0 / event.grid_units_per_unit as f64;
-        let (below, above) = if exact { (0.0, 1.0) } else { (0.5, 1.5 + step) };
-        let room = CLOSE * (1.0 + half);
-        let [values, lows, highs] = self.money();
+        let (values, sds) = (self.money("_unbiased"), self.money("_sd"));
         for (row, place) in self.rows() {
-            let (Some(value), Some(low), Some(high)) = (values[row], lows[row], highs[row]) else {
+            let (Some(_), Some(shown)) = (values[row], sds[row]) else {
                 faults.add(place, "`sales` is null".to_owned());
                 continue;
             };
             *if exact { &mut seen.on_grid } else { &mut seen.rounded } += 1;
-            let near = |distance: i128| {
-                let over = distance as f64 - half;
-                (-below - room..=above + room).contains(&over)
-            };
-            if !(near(value - low) && near(high - value)) {
-                faults.add(place, "`sales`' interval is not that of its noise".to_owned());
+            // Rounded up to minor units.
+            if !((-CLOSE * sd..=1.0 + CLOSE * sd).contains(&(shown as f64 - sd))) {
+                faults.add(place, "`sales_sd` is not that of its noise".to_owned());
             }
         }
     }
 
     /// `average_ticket` against the payments and sales of the same row, where they are shown.
     fn check_ratio(&self, name: &str, manifest: &Manifest, faults: &mut Faults) {
-        let [values, lows, highs] = self.money();
+        let (values, unbiased, sds) = (self.money(""), self.money("_unbiased"), self.money("_sd"));
         let other = |insight| Column { insight, ..*self };
         let shown = |insight: &str| self.batch.column_by_name(insight).is_some();
         let event = manifest.event(name, "payments").filter(|_| shown("payments"));
-        let payments = event.map(|event| (event, other("payments").floats()[0]));
-        let sales = shown("sales").then(|| other("sales").money()[0].clone());
-        for (row, place) in self.rows() {
-            let nulls = [values[row], lows[row], highs[row]].map(|value| value.is_none());
-            if nulls != [nulls[0]; 3] {
-                faults.add(place, "`average_ticket` lacks a part of its interval".to_owned());
-            }
-            let Some((event, payments)) = payments else { continue };
+        let payments = event.map(|event| {
             let noise = event.sigma as f64 / event.grid_units_per_unit as f64;
-            if (payments[row] < SIGNAL_MIN * noise) != nulls[0] {
-                faults.add(
-                    place,
-                    "`average_ticket` is shown where noise drowns it, or not \
-                    where it does not"
-                        .to_owned(),
-                );
+            (noise, other("payments").floats(""), other("payments").floats("_unbiased"))
+        });
+        let sales =
+            shown("sales").then(|| (other("sales").money(""), other("sales").money("_unbiased")));
+        for (row, place) in self.rows() {
+            if unbiased[row].is_none() != sds[row].is_none() {
+                faults.add(place, "`average_ticket` lacks a part of its noised value".to_owned());
             }
-            if let (Some(ratio), Some(sales)) = (values[row], sales.as_ref().and_then(|s| s[row])) {
+            let Some((noise, payments, noisy)) = payments else { continue };
+            if (noisy[row] < SIGNAL_MIN * noise) != unbiased[row].is_none()
+                || (payments[row] < PAYMENTS_MIN) != values[row].is_none()
+            {
+                let text =
+                    "`average_ticket` is shown where noise drowns it, or not where it does not";
+                faults.add(place, text.to_owned());
+            }
+            let Some((sales, noisy_sales)) = &sales else { continue };
+            let pairs = [
+                (values[row], sales[row], payments[row]),
+                (unbiased[row], noisy_sales[row], noisy[row]),
+            ];
+            for (ratio, sales, payments) in pairs {
+                let Some((ratio, sales)) = ratio.zip(sales) else { continue };
                 // Both may be rounded to whole minor units.
-                let room = 0.5 + 0.5 / payments[row] + CLOSE * (ratio as f64).abs();
-                let off = (ratio as f64 - sales as f64 / payments[row]).abs();
+                let room = 0.5 + 0.5 / payments + CLOSE * (ratio as f64).abs();
+                let off = (ratio as f64 - sales as f64 / payments).abs();
                 if off > room || off.is_nan() {
                     faults.add(place, "`average_ticket` is not sales per payment".to_owned());
                 }

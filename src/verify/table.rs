@@ -10,7 +10,10 @@ use serde_json::Value;
 use super::manifest::Manifest;
 
 /// Version of the tables' schema that this program knows.
-const SCHEMA_VERSION: &str = "1";
+const SCHEMA_VERSION: &str = "2";
+
+/// What the names of an insight's columns end in.
+pub(super) const SUFFIXES: [&str; 6] = ["", "_low", "_high", "_grade", "_unbiased", "_sd"];
 
 /// Each insight with the statistics it is computed from, in the order of columns.
 pub(super) const INSIGHTS: [(&str, &[&str]); 5] = [
@@ -108,7 +111,7 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
         }
     }
     let mut last = None;
-    for columns in values.chunks(3) {
+    for columns in values.chunks(SUFFIXES.len()) {
         let first = columns[0].name();
         let at = INSIGHTS.iter().position(|(insight, _)| *insight == insight_of(first));
         // Bins of one histogram stand next to each other.
@@ -123,8 +126,9 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             fault(format!("`{insight}` needs `{statistic}`, which no mechanism protects"));
         }
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
-        if names != [first, &*format!("{first}_low"), &*format!("{first}_high")] {
-            fault(format!("`{first}` lacks its interval"));
+        if names != SUFFIXES.map(|suffix| format!("{first}{suffix}")) {
+            fault(format!("`{first}` lacks its interval, grade or noised value"));
+            continue;
         }
         for why in columns.iter().filter_map(|field| value_fault(insight, field)) {
             fault(why);
@@ -137,11 +141,10 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
 }
 
 fn key_fault(field: &Field) -> Option<String> {
-    let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let wanted = match field.name().as_str() {
         "day" | "week" | "month" | "quarter" => DataType::Date32,
         "weekday" | "hour" => DataType::UInt8,
-        _ => text,
+        _ => text(),
     };
     let (key, found) = (field.name(), field.data_type());
     if field.is_nullable() {
@@ -150,7 +153,15 @@ fn key_fault(field: &Field) -> Option<String> {
     (*found != wanted).then(|| format!("the key `{key}` is {found} and not {wanted}"))
 }
 
+fn text() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
 fn value_fault(insight: &str, field: &Field) -> Option<String> {
+    if field.name().ends_with("_grade") {
+        let wrong = field.data_type() != &text() || field.is_nullable();
+        return wrong.then(|| format!("`{}` is no column of grades", field.name()));
+    }
     let money = matches!(insight, "sales" | "average_ticket");
     let (name, found) = (field.name(), field.data_type());
     let right = match found {

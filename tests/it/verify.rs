@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, RecordBatch};
+use arrow::array::{
+    ArrayRef, AsArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, RecordBatch,
+};
 use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Float64Type, Schema};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int32Type, Schema,
+};
 use discretail::verify::{Outcome, verify};
 use insta::assert_snapshot;
 use parquet::arrow::ArrowWriter;
@@ -399,6 +403,11 @@ fn with_float(batch: &RecordBatch, column: &str, change: fn(f64) -> f64) -> Reco
     replaced(batch, column, Arc::new(Float64Array::from(values)))
 }
 
+/// The grade A for all rows, which few users do not give.
+fn best_grade(rows: usize) -> ArrayRef {
+    Arc::new(std::iter::repeat_n("A", rows).collect::<DictionaryArray<Int32Type>>())
+}
+
 fn with_money(batch: &RecordBatch, column: &str, add: i128) -> RecordBatch {
     let array = batch.column_by_name(column).unwrap().as_primitive::<Decimal128Type>();
     let mut values: Vec<Option<i128>> = array.iter().collect();
@@ -439,23 +448,36 @@ const WEEKLY: &str = "market.region-week.parquet";
 type TableChange = fn(RecordBatch) -> RecordBatch;
 
 /// A table, what a forger does to it, and what is found.
-const FORGERIES: [(&str, &str, TableChange, &str); 14] = [
+const FORGERIES: [(&str, &str, TableChange, &str); 17] = [
     ("nothing", WEEKLY, |b| b, ""),
     (
         "off the grid",
         WEEKLY,
-        |b| with_float(&b, "customers", |x| x + 1.0 / 131_072.0),
-        "`customers` is not on its grid of 1/65536",
+        |b| with_float(&b, "customers_unbiased", |x| x + 1.0 / 131_072.0),
+        "`customers_unbiased` is not on its grid of 1/65536",
     ),
-    ("no number", WEEKLY, |b| with_float(&b, "payments", |_| f64::NAN), "on its grid"),
+    ("no number", WEEKLY, |b| with_float(&b, "payments_unbiased", |_| f64::NAN), "on its grid"),
+    ("no estimate", WEEKLY, |b| with_float(&b, "payments", |_| f64::NAN), "within its interval"),
     (
-        "an interval too narrow",
+        "an estimate above its interval",
         WEEKLY,
-        |b| with_float(&b, "customers_low", |x| x + 1.0),
-        "`customers`'s interval is not that of its noise",
+        |b| with_float(&b, "customers", |x| x + 1e9),
+        "`customers` is not within its interval",
     ),
-    ("money off", WEEKLY, |b| with_money(&b, "sales", 2), "`sales`' interval"),
-    ("a narrow interval", WEEKLY, |b| with_money(&b, "sales_high", -2), "`sales`' interval"),
+    (
+        "noise that is less than it was",
+        WEEKLY,
+        |b| with_float(&b, "customers_sd", |x| x * 0.9),
+        "`customers_sd` is not that of its noise",
+    ),
+    (
+        "a better grade",
+        WEEKLY,
+        |b| replaced(&b, "customers_grade", best_grade(b.num_rows())),
+        "`customers`'s grade is not that of its interval",
+    ),
+    ("money off", WEEKLY, |b| with_money(&b, "sales", 1 << 50), "`sales` is not within"),
+    ("less noise", WEEKLY, |b| with_money(&b, "sales_sd", -2), "`sales_sd`"),
     (
         "a dearer average",
         "market.all.parquet",

@@ -1,0 +1,201 @@
+//! What the fit takes from heavy users, put back: by the surveys of norms, and by coarser levels, from
+//! which it takes less.
+
+use super::model::{Model, Report};
+use super::reconcile::Coarse;
+use crate::job::StatisticKind;
+
+/// What noised values are multiplied with.
+#[derive(Clone, Debug)]
+pub(super) struct Correction {
+    /// The same for all cells,
+    factor: f64,
+    /// and, unless empty, one for each beside.
+    margins: Vec<f32>,
+    /// Relative standard deviation of `factor`, which all cells share.
+    common: f64,
+}
+
+impl Default for Correction {
+    fn default() -> Self {
+        Correction { factor: 1.0, margins: Vec::new(), common: 0.0 }
+    }
+}
+
+/// How much the share that the fit takes differs between cells, against what it takes in all: measured
+/// on made-up and real payments (`docs/benchmarks.md`).
+const BETWEEN: f64 = 0.17;
+
+/// A sum with the standard deviation of its noise.
+type Sum = (f64, f64);
+
+impl Correction {
+    /// The correction of a statistic at a level that splits `coarse`, whose corrections are known.
+    ///
+    /// For what adds up: the sum of all cells becomes that of the coarser level whose sum has least noise,
+    /// then, key by key, sums by the key's values are drawn towards those of coarser levels with that
+    /// key, as far as noise allows. For all else, what the statistic's survey says.
+    pub(super) fn new(
+        report: &Report,
+        at: (usize, usize),
+        coarse: &[Coarse],
+        models: &[Vec<Model>],
+    ) -> Correction {
+        let kind = report.statistic(at).kind;
+        let mut own = Correction::default();
+        if let Some((share, sd)) = report.plan.retained(at.0, at.1) {
+            own.factor = (1.0 / share).clamp(1.0, FACTOR_MAX);
+            own.common = sd / share;
+        }
+        if kind != StatisticKind::Customers {
+            own.rake(report, at, coarse, models);
+        }
+        own
+    }
+
+    /// Relative standard deviation of what is right for a cell: that of the factor, and how much the fit
+    /// takes here rather than there.
+    pub(super) fn doubt(&self) -> f64 {
+        self.common.hypot(BETWEEN * (1.0 - 1.0 / self.factor))
+    }
+
+    /// What the noised value of a cell is multiplied with.
+    pub(super) fn factor(&self, cell: usize) -> f64 {
+        self.factor * self.margins.get(cell).map_or(1.0, |&factor| factor.into())
+    }
+
+    /// Noised values of all cells, corrected.
+    pub(super) fn apply(&self, mut noisy: Vec<f64>) -> Vec<f64> {
+        noisy.iter_mut().enumerate().for_each(|(cell, y)| *y *= self.factor(cell));
+        noisy
+    }
+
+    fn rake(
+        &mut self,
+        report: &Report,
+        at: (usize, usize),
+        coarse: &[Coarse],
+        models: &[Vec<Model>],
+    ) {
+        let statistic = report.statistic(at);
+        let noise = |at| {
+            let noise = report.statistic(at).noise;
+            noise.to_natural(noise.sigma as f64)
+        };
+        let noisy = whole(report, at);
+        let own = group(&noisy, noise(at), 1, |_| 0)[0];
+        if !(own.1 < 0.1 * own.0) {
+            return;
+        }
+        let known = coarse.iter().filter_map(|coarse| {
+            let place = report.plan.levels[coarse.level].position(statistic.kind)?;
+            let at = (coarse.level, place);
+            let correction = &models[coarse.level][place].correction;
+            let values = correction.apply(whole(report, at));
+            Some(Known {
+                coarse,
+                values,
+                sd: noise(at) * correction.factor,
+                doubt: correction.common,
+            })
+        });
+        let known: Vec<Known> = known.collect();
+        // The survey and each coarser level say something of the factor; weighed by inverse variances.
+        let mut variance = match report.plan.retained(at.0, at.1) {
+            Some(_) => self.common.powi(2).max(1e-9),
+            None => f64::INFINITY,
+        };
+        for Known { values, sd, doubt, .. } in &known {
+            let (sum, noise) = group(values, *sd, 1, |_| 0)[0];
+            let theirs = (noise / sum).powi(2) + doubt.powi(2) + (own.1 / own.0).powi(2);
+            // A sum cannot be less than what the fit has left of it here; one that is must have been cut by
+            // far more than its survey tells.
+            let possible = sum / own.0 > 1.0 - 3.0 * theirs.sqrt();
+            if sum > 0.0 && theirs < 0.04 && possible {
+                let weight = 1.0 / (1.0 + theirs / variance);
+                self.factor += weight * (sum / own.0 - self.factor);
+                variance = 1.0 / (1.0 / variance + 1.0 / theirs);
+            }
+        }
+        self.factor = self.factor.clamp(1.0, FACTOR_MAX);
+        if variance.is_finite() {
+            self.common = variance.sqrt();
+        }
+        let mut done: Vec<&str> = Vec::new();
+        for Known { coarse, values, sd, .. } in &known {
+            for (key, values_of) in report.margins(coarse.level) {
+                if !done.contains(&key) {
+                    let of_cell = |cell: usize| values_of[coarse.cells[cell] as usize] as usize;
+                    let count = values_of.iter().max().map_or(0, |&last| last as usize + 1);
+                    let theirs = group(values, *sd, count, |cell| values_of[cell] as usize);
+                    let corrected = self.apply(noisy.clone());
+                    let ours = group(&corrected, noise(at) * self.factor, count, of_cell);
+                    self.multiply(&drawn(&ours, &theirs), noisy.len(), of_cell);
+                    done.push(key);
+                }
+            }
+        }
+    }
+
+    fn multiply(&mut self, ratios: &[f64], cells: usize, of_cell: impl Fn(usize) -> usize) {
+        if ratios.len() < 2 {
+            return;
+        }
+        self.margins.resize(cells, 1.0);
+        let factor = |(cell, factor): (usize, &mut f32)| *factor *= ratios[of_cell(cell)] as f32;
+        self.margins.iter_mut().enumerate().for_each(factor);
+    }
+}
+
+/// A coarser level.
+struct Known<'c> {
+    coarse: &'c Coarse,
+    /// Its noised values, corrected.
+    values: Vec<f64>,
+    /// Standard deviation of their noise.
+    sd: f64,
+    /// Relative standard deviation that they have in common.
+    doubt: f64,
+}
+
+/// The fit is not thought to leave less than a quarter.
+const FACTOR_MAX: f64 = 4.0;
+
+/// The noised values of a statistic, all its numbers of a cell together.
+fn whole(report: &Report, at: (usize, usize)) -> Vec<f64> {
+    let width = report.statistic(at).width;
+    let mut sums = report.noisy(at, 0);
+    for bin in 1..width {
+        sums.iter_mut().zip(report.noisy(at, bin)).for_each(|(sum, y)| *sum += y);
+    }
+    sums
+}
+
+/// Sums by group, of values with noise of `sd` each.
+fn group(values: &[f64], sd: f64, groups: usize, of: impl Fn(usize) -> usize) -> Vec<Sum> {
+    let mut sums = vec![(0.0, 0.0); groups];
+    for (cell, value) in values.iter().enumerate() {
+        let sum = &mut sums[of(cell)];
+        *sum = (sum.0 + value, sum.1 + sd * sd);
+    }
+    sums.into_iter().map(|(sum, variance)| (sum, variance.sqrt())).collect()
+}
+
+/// Ratios of their sums to ours, each drawn towards 1 by its noise against how far ratios differ.
+fn drawn(ours: &[Sum], theirs: &[Sum]) -> Vec<f64> {
+    let ratio = |(&(own, own_sd), &(their, their_sd)): (&Sum, &Sum)| {
+        let ratio = their / own;
+        let sd = (their_sd / own).hypot(ratio * own_sd / own);
+        // What is mostly noise says nothing.
+        if own > 4.0 * own_sd && ratio > 0.0 { (ratio, sd * sd) } else { (1.0, f64::INFINITY) }
+    };
+    let ratios: Vec<(f64, f64)> = ours.iter().zip(theirs).map(ratio).collect();
+    let seen = || ratios.iter().filter(|(_, variance)| variance.is_finite());
+    let count = seen().count().max(1) as f64;
+    let over: f64 = seen().map(|(ratio, variance)| (ratio - 1.0).powi(2) - variance).sum();
+    let between = (over / count).max(1e-4);
+    let drawn = |&(ratio, variance): &(f64, f64)| {
+        (1.0 + between / (between + variance) * (ratio - 1.0)).clamp(0.5, 2.0)
+    };
+    ratios.iter().map(drawn).collect()
+}

@@ -1,0 +1,326 @@
+//! Estimates of all statistics of a report: what the fit took is put back, values are drawn towards
+//! what cells like them have, and levels are made to add up.
+
+use std::collections::HashMap;
+
+use super::correction::Correction;
+use super::panel::Panel;
+use super::reconcile::{self, Coarse, Values};
+use super::shrink::{Posterior, shrink};
+use super::{Z95, bins};
+use crate::job::StatisticKind;
+use crate::mechanism::NoisyTotals;
+use crate::plan::{CellKey, Plan, StatisticPlan};
+
+/// What is known of one statistic of one level, beside its noised values.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    /// The estimates, as whole numbers of [`parts`]: cell after cell, of each its numbers.
+    pub(super) estimates: Vec<i64>,
+    /// Standard deviation of each estimate, in natural units; of statistics with one number a cell.
+    pub(super) sds: Vec<f32>,
+    /// What noised values are multiplied with to make good for what the fit takes.
+    pub(super) correction: Correction,
+}
+
+/// Estimates of counts are multiples of 1/1024, so that sums of floats are exact; money is in whole
+/// minor units.
+pub(super) fn parts(kind: StatisticKind) -> f64 {
+    if kind == StatisticKind::Sales { 1.0 } else { 1024.0 }
+}
+
+impl Model {
+    /// Half the width of the 95 % interval around a noised value of the cell, for an estimate of
+    /// `value`, both after the correction and in natural units.
+    pub(super) fn half(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
+        let noise = statistic.noise.to_natural(statistic.noise.sigma as f64);
+        Z95 * (noise * self.correction.factor(cell)).hypot(self.correction.doubt() * value)
+    }
+}
+
+/// The models of all statistics of all levels.
+pub(super) fn models(plan: &Plan, totals: &NoisyTotals, threads: usize) -> Vec<Vec<Model>> {
+    let mut models: Vec<Vec<Model>> =
+        plan.levels.iter().map(|level| vec![Model::default(); level.statistics.len()]).collect();
+    let mut start = 0;
+    for levels in plan.levels.chunk_by(|a, b| a.report == b.report) {
+        let report = Report { plan, totals, threads, levels: start..start + levels.len() };
+        report.fill(&mut models);
+        start += levels.len();
+    }
+    models
+}
+
+/// One report: levels that may add up.
+pub(super) struct Report<'p> {
+    pub(super) plan: &'p Plan,
+    totals: &'p NoisyTotals,
+    threads: usize,
+    /// Places of its levels in the plan.
+    levels: std::ops::Range<usize>,
+}
+
+impl Report<'_> {
+    fn fill(&self, models: &mut [Vec<Model>]) {
+        let towers = self.towers();
+        // From few cells to many, as corrections use those of coarser levels.
+        for (level, coarse) in &towers {
+            for place in 0..models[*level].len() {
+                let at = (*level, place);
+                models[*level][place].correction = Correction::new(self, at, coarse, models);
+            }
+        }
+        let mut owned = vec![false; self.plan.levels.len()];
+        // From many cells to few: levels that no finer one has made add up are leaves.
+        for (level, coarse) in towers.into_iter().rev() {
+            let is_leaf = !owned[level];
+            let panel = || {
+                let keys = &self.totals.levels[level].keys;
+                Panel::new(&self.plan.job, &self.plan.levels[level], keys)
+            };
+            let coarse: Vec<Coarse> = match is_leaf {
+                true => {
+                    coarse.into_iter().map(|c| Coarse { owned: !owned[c.level], ..c }).collect()
+                }
+                false => Vec::new(),
+            };
+            coarse.iter().for_each(|c| owned[c.level] = true);
+            self.fill_level(level, is_leaf, &coarse, panel, models);
+        }
+    }
+
+    /// Each level with the coarser ones that it splits, both from few cells to many.
+    fn towers(&self) -> Vec<(usize, Vec<Coarse>)> {
+        let mut order: Vec<usize> = self.levels.clone().collect();
+        order.sort_by_key(|&level| self.totals.levels[level].keys.len());
+        let within = |fine: usize, level: usize| {
+            let (fine, coarse) = (&self.plan.levels[fine], &self.plan.levels[level]);
+            let cells = fine.cells_of(coarse, &self.plan.job)?;
+            Some(Coarse { level, cells, owned: true })
+        };
+        let tower = |(place, &level): (usize, &usize)| {
+            (level, order[..place].iter().filter_map(|&coarse| within(level, coarse)).collect())
+        };
+        order.iter().enumerate().map(tower).collect()
+    }
+
+    /// The estimates of a level, and of the coarser ones that add up from it. Customers of cells do not
+    /// add up to those of larger ones, so each level has its own.
+    fn fill_level(
+        &self,
+        level: usize,
+        is_leaf: bool,
+        coarse: &[Coarse],
+        panel: impl Fn() -> Panel,
+        models: &mut [Vec<Model>],
+    ) {
+        let statistics = &self.plan.levels[level].statistics;
+        if !is_leaf && statistics.iter().all(|s| s.kind != StatisticKind::Customers) {
+            return;
+        }
+        let panel = panel();
+        let mut known: Option<Vec<f64>> = None;
+        for (place, statistic) in statistics.iter().enumerate() {
+            let at = (level, place);
+            match statistic.kind {
+                StatisticKind::Customers => {
+                    let own = self.modelled(&panel, at, None, models);
+                    known = Some(self.settle(at, &[], own, models));
+                }
+                _ if !is_leaf => {}
+                StatisticKind::TicketHistogram => self.histogram(at, coarse, models),
+                _ => {
+                    let own = self.modelled(&panel, at, known.as_deref(), models);
+                    known = Some(self.settle(at, coarse, own, models));
+                }
+            }
+        }
+    }
+
+    /// Names of a level's keys with, for each cell, the number of the key's value.
+    pub(super) fn margins(&self, level: usize) -> impl Iterator<Item = (&str, Vec<u32>)> {
+        let keys = &self.totals.levels[level].keys;
+        self.plan.levels[level].keys.iter().enumerate().map(move |(part, key)| {
+            let mut known = HashMap::new();
+            let number = |cell: &CellKey| {
+                let next = known.len() as u32;
+                *known.entry(cell[part].clone()).or_insert(next)
+            };
+            (key.name(), keys.iter().map(number).collect())
+        })
+    }
+
+    pub(super) fn statistic(&self, (level, place): (usize, usize)) -> &StatisticPlan {
+        &self.plan.levels[level].statistics[place]
+    }
+
+    /// The noised values of one number of a statistic, in natural units.
+    pub(super) fn noisy(&self, (level, place): (usize, usize), bin: usize) -> Vec<f64> {
+        let statistic = self.statistic((level, place));
+        let values = self.totals.levels[level].values[place].iter();
+        let values = values.skip(bin).step_by(statistic.width);
+        values.map(|&grid| statistic.noise.to_natural(grid as f64)).collect()
+    }
+
+    /// What the values of a leaf most likely are, never further from the noised ones than their
+    /// interval reaches; in the order of cells.
+    fn modelled(
+        &self,
+        panel: &Panel,
+        at: (usize, usize),
+        known: Option<&[f64]>,
+        models: &[Vec<Model>],
+    ) -> Values {
+        let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
+        let factor = |&cell: &u32| model.correction.factor(cell as usize);
+        let noisy = self.noisy(at, 0);
+        let ordered: Vec<f64> = panel.cells.iter().map(|&cell| noisy[cell as usize]).collect();
+        let sd = statistic.noise.to_natural(statistic.noise.sigma as f64);
+        let mut expected = match known {
+            Some(known) => {
+                let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
+                let floor = (mean * 1e-3).max(1e-9);
+                panel.cells.iter().map(|&cell| known[cell as usize].max(floor)).collect()
+            }
+            None => seasons(panel, &ordered, sd),
+        };
+        // What the fit has left of it.
+        expected.iter_mut().zip(&panel.cells).for_each(|(a, cell)| *a /= factor(cell));
+        let posterior = shrink(panel, &ordered, sd, &expected, self.threads);
+        let mut values = Values::zeros(noisy.len());
+        for (cell, Posterior { mean, sd }) in panel.cells.iter().zip(posterior) {
+            let (place, factor) = (*cell as usize, factor(cell));
+            let (value, mean) = (noisy[place] * factor, mean * factor);
+            let reach = REACH * model.half(statistic, place, value.max(mean));
+            let least = if statistic.kind == StatisticKind::Sales { f64::MIN } else { 0.0 };
+            values.means[place] = mean.clamp(value - reach, value + reach).max(least);
+            values.variances[place] = (sd * factor).powi(2);
+        }
+        values
+    }
+
+    /// Makes the leaf's values agree with those of coarser levels, and writes down all of them; the
+    /// leaf's values.
+    fn settle(
+        &self,
+        at: (usize, usize),
+        coarse: &[Coarse],
+        mut own: Values,
+        models: &mut [Vec<Model>],
+    ) -> Vec<f64> {
+        let statistic = self.statistic(at);
+        let signed = statistic.kind == StatisticKind::Sales;
+        let (estimates, sums) = self.reconciled(at, 0, coarse, &mut own, signed, models);
+        models[at.0][at.1].sds = own.variances.iter().map(|v| v.sqrt() as f32).collect();
+        let known = estimates.iter().map(|&e| e as f64 / parts(statistic.kind)).collect();
+        models[at.0][at.1].estimates = estimates;
+        for (level, place, sums) in sums {
+            let noise = self.statistic((level, place)).noise;
+            let sd = noise.to_natural(noise.sigma as f64);
+            let correction = &models[level][place].correction;
+            let sds = (0..sums.len()).map(|cell| (sd * correction.factor(cell)) as f32).collect();
+            models[level][place].sds = sds;
+            models[level][place].estimates = sums;
+        }
+        known
+    }
+
+    /// One number of an additive statistic: the leaf's estimates, and those of the levels that add up
+    /// from it.
+    fn reconciled(
+        &self,
+        at: (usize, usize),
+        bin: usize,
+        coarse: &[Coarse],
+        own: &mut Values,
+        signed: bool,
+        models: &[Vec<Model>],
+    ) -> (Vec<i64>, Vec<(usize, usize, Vec<i64>)>) {
+        let kind = self.statistic(at).kind;
+        let place = |level: usize| self.plan.levels[level].position(kind);
+        let coarse: Vec<(&Coarse, usize)> =
+            coarse.iter().filter_map(|c| Some((c, place(c.level)?))).collect();
+        let target = |&(coarse, place): &(&Coarse, usize)| {
+            let (model, statistic) =
+                (&models[coarse.level][place], self.statistic((coarse.level, place)));
+            if !coarse.owned {
+                let estimates = model.estimates.iter().skip(bin).step_by(statistic.width);
+                let means = estimates.map(|&e| e as f64 / parts(kind)).collect::<Vec<f64>>();
+                return Values { variances: vec![0.0; means.len()], means };
+            }
+            let means = model.correction.apply(self.noisy((coarse.level, place), bin));
+            let variance =
+                |(cell, &mean): (usize, &f64)| (model.half(statistic, cell, mean) / Z95).powi(2);
+            Values { variances: means.iter().enumerate().map(variance).collect(), means }
+        };
+        let targets: Vec<Values> = coarse.iter().map(target).collect();
+        let groups: Vec<&Coarse> = coarse.iter().map(|(coarse, _)| *coarse).collect();
+        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.doubt(), signed);
+        let held = groups.iter().rev().find(|coarse| !coarse.owned);
+        let estimates = reconcile::whole(&own.means, parts(kind), held.copied());
+        let owned = coarse.iter().filter(|(coarse, _)| coarse.owned);
+        let sums = owned
+            .map(|(coarse, place)| {
+                let cells = self.totals.levels[coarse.level].keys.len();
+                (coarse.level, *place, coarse.sums(&estimates, cells))
+            })
+            .collect();
+        (estimates, sums)
+    }
+
+    fn histogram(&self, at: (usize, usize), coarse: &[Coarse], models: &mut [Vec<Model>]) {
+        let statistic = *self.statistic(at);
+        let payments = self.plan.levels[at.0].position(StatisticKind::Payments);
+        let payments: Option<Vec<f64>> = payments.map(|place| {
+            let estimates = models[at.0][place].estimates.iter();
+            estimates.map(|&e| e as f64 / parts(StatisticKind::Payments)).collect()
+        });
+        let mut columns: Vec<(usize, usize, Vec<Vec<i64>>)> = Vec::new();
+        for bin in 0..statistic.width {
+            let model = &models[at.0][at.1];
+            let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
+            let noisy = model.correction.apply(self.noisy(at, bin));
+            let mut own = bins::drawn(&noisy, payments.as_deref(), half);
+            let (estimates, sums) = self.reconciled(at, bin, coarse, &mut own, false, models);
+            let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
+            for (place, (level, statistic, estimates)) in all.enumerate() {
+                if columns.len() == place {
+                    columns.push((level, statistic, Vec::new()));
+                }
+                columns[place].2.push(estimates);
+            }
+        }
+        for (level, place, bins) in columns {
+            let cells = bins.first().map_or(0, Vec::len);
+            let numbers = |cell: usize| bins.iter().map(move |bin| bin[cell]);
+            models[level][place].estimates = (0..cells).flat_map(numbers).collect();
+        }
+    }
+}
+
+/// An estimate is never further from the noised value than this many times half its 95 % interval,
+/// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and Morris
+/// 1972).
+const REACH: f64 = 1.5;
+
+/// What is expected of a cell by its time alone: what all series together have then.
+fn seasons(panel: &Panel, noisy: &[f64], sd: f64) -> Vec<f64> {
+    let times = panel.times.iter().max().map_or(0, |&last| last as usize + 1);
+    let (mut sums, mut counts) = (vec![0.0; times], vec![0.0; times]);
+    for (&time, y) in panel.times.iter().zip(noisy) {
+        sums[time as usize] += y;
+        counts[time as usize] += 1.0;
+    }
+    let mean = sums.iter().sum::<f64>() / counts.iter().sum::<f64>().max(1.0);
+    let season = |(sum, count): (&f64, &f64)| {
+        if mean <= 0.0 || *count < 1.0 {
+            return 1.0;
+        }
+        // Times differ by about a quarter.
+        let variance = (sd / mean).powi(2) / count;
+        let ratio = sum / count / mean;
+        ((ratio * 0.06 + variance) / (0.06 + variance)).max(0.05)
+    };
+    let seasons: Vec<f64> = sums.iter().zip(&counts).map(season).collect();
+    panel.times.iter().map(|&time| seasons[time as usize]).collect()
+}

@@ -1,0 +1,131 @@
+//! The cells of a level as series over time: what estimates borrow strength along.
+
+use std::collections::HashMap;
+
+use crate::job::{Job, Key, TimeKey};
+use crate::plan::{CellKey, KeyValue, LevelPlan};
+
+/// The cells of one level, in the order of series and of time within each.
+pub(super) struct Panel {
+    /// The place of each cell in the level's noised totals.
+    pub(super) cells: Vec<u32>,
+    /// Where each series starts in `cells`, and the end of the last.
+    starts: Vec<u32>,
+    /// The time of each of `cells`, in steps of the time key.
+    pub(super) times: Vec<u32>,
+    /// Ways to group series that are alike: for each the group of every series, from 0 on.
+    pub(super) groupings: Vec<Vec<u32>>,
+}
+
+impl Panel {
+    /// Series are cells that differ in time alone, by the finest key that is a point in time; they are
+    /// alike if they share a key, or a public attribute of their merchant.
+    pub(super) fn new(job: &Job, level: &LevelPlan, keys: &[CellKey]) -> Panel {
+        let time = time_key(&level.keys);
+        let dates = |key: &Key| matches!(key, Key::Time(time) if is_date(*time));
+        let parts: Vec<usize> =
+            (0..level.keys.len()).filter(|&part| !dates(&level.keys[part])).collect();
+        let mut known: HashMap<Vec<&KeyValue>, u32, foldhash::fast::FixedState> =
+            HashMap::default();
+        let mut place = Vec::with_capacity(keys.len());
+        let mut firsts = Vec::new();
+        for (cell, key) in keys.iter().enumerate() {
+            let next = known.len() as u32;
+            let series =
+                *known.entry(parts.iter().map(|&part| &key[part]).collect()).or_insert(next);
+            if series == next {
+                firsts.push(cell);
+            }
+            let at = time.map_or(0, |(part, time)| step_of(&key[part], time));
+            place.push((series, at, cell as u32));
+        }
+        place.sort_unstable();
+        let mut starts = vec![0];
+        starts.extend(
+            (1..place.len() as u32).filter(|&i| place[i as usize].0 != place[i as usize - 1].0),
+        );
+        starts.push(place.len() as u32);
+        if place.is_empty() {
+            starts.pop();
+        }
+        let earliest = place.iter().map(|&(_, at, _)| at).min().unwrap_or(0);
+        Panel {
+            cells: place.iter().map(|&(_, _, cell)| cell).collect(),
+            times: place.iter().map(|&(_, at, _)| (at - earliest) as u32).collect(),
+            starts,
+            groupings: groupings(job, level, &parts, &firsts, keys),
+        }
+    }
+
+    /// Number of series.
+    pub(super) fn series(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The places of a series in `cells`.
+    pub(super) fn range(&self, series: usize) -> std::ops::Range<usize> {
+        self.starts[series] as usize..self.starts[series + 1] as usize
+    }
+}
+
+/// The finest key that is a point in time, and its place.
+fn time_key(keys: &[Key]) -> Option<(usize, TimeKey)> {
+    let dates = keys.iter().enumerate().filter_map(|(part, key)| match key {
+        Key::Time(time) if is_date(*time) => Some((part, *time)),
+        _ => None,
+    });
+    dates.min_by_key(|&(_, time)| time)
+}
+
+fn is_date(time: TimeKey) -> bool {
+    !matches!(time, TimeKey::Weekday | TimeKey::Hour)
+}
+
+/// Steps since a day long ago.
+fn step_of(value: &KeyValue, time: TimeKey) -> i32 {
+    use chrono::Datelike;
+    let KeyValue::Date(date) = value else { return 0 };
+    let months = date.year() * 12 + date.month0() as i32;
+    match time {
+        TimeKey::Week => date.to_epoch_days() / 7,
+        TimeKey::Month => months,
+        TimeKey::Quarter => months / 3,
+        _ => date.to_epoch_days(),
+    }
+}
+
+fn groupings(
+    job: &Job,
+    level: &LevelPlan,
+    parts: &[usize],
+    firsts: &[usize],
+    keys: &[CellKey],
+) -> Vec<Vec<u32>> {
+    let mut all = Vec::new();
+    let mut add = |value: &dyn Fn(&CellKey) -> KeyValue| {
+        let mut known: HashMap<KeyValue, u32> = HashMap::new();
+        let group = |&cell: &usize| {
+            let next = known.len() as u32;
+            *known.entry(value(&keys[cell])).or_insert(next)
+        };
+        let groups: Vec<u32> = firsts.iter().map(group).collect();
+        // A group of its own for nearly each series, or one for all, says nothing.
+        if known.len() > 1 && known.len() * 3 <= firsts.len() {
+            all.push(groups);
+        }
+    };
+    for &part in parts {
+        add(&|key| key[part].clone());
+    }
+    let merchant = level.keys.iter().position(|key| *key == Key::Merchant);
+    if let (Some(part), Some(registry)) = (merchant, &job.registry) {
+        for values in registry.attributes.values() {
+            add(&|key| {
+                let KeyValue::Text(id) = &key[part] else { return KeyValue::Number(0) };
+                let code = registry.ids.binary_search_by(|other| other.as_str().cmp(id));
+                KeyValue::Text(code.map_or("", |code| values[code].as_str()).into())
+            });
+        }
+    }
+    all
+}

@@ -1,0 +1,132 @@
+//! Levels that add up: the cells of a fine level are moved until they agree with coarser ones, each
+//! level by as much as its noise allows; coarser ones are then their sums.
+
+/// A level that adds up from a finer one.
+pub(super) struct Coarse {
+    /// Its place in the plan.
+    pub(super) level: usize,
+    /// Of each cell of the finer level, the cell here.
+    pub(super) cells: Vec<u32>,
+    /// Are its estimates sums of this finer level's? Else another one's, which this one must match.
+    pub(super) owned: bool,
+}
+
+impl Coarse {
+    /// Sums of the finer level's estimates.
+    pub(super) fn sums(&self, estimates: &[i64], cells: usize) -> Vec<i64> {
+        let mut sums = vec![0; cells];
+        for (&cell, estimate) in self.cells.iter().zip(estimates) {
+            sums[cell as usize] += estimate;
+        }
+        sums
+    }
+}
+
+/// Means and variances of the cells of a level.
+pub(super) struct Values {
+    pub(super) means: Vec<f64>,
+    pub(super) variances: Vec<f64>,
+}
+
+impl Values {
+    pub(super) fn zeros(cells: usize) -> Values {
+        Values { means: vec![0.0; cells], variances: vec![0.0; cells] }
+    }
+}
+
+/// Moves the cells of a fine level towards what coarser ones (from few cells to many) say of their
+/// sums: first down, each level weighed against the fine one by inverse variances; then up again, so
+/// that the coarsest, whose noise is least, are met best. What a sum must move by is shared among its
+/// cells by their variances. `doubt` is the relative deviation that cells of a sum have in common.
+pub(super) fn agree(
+    fine: &mut Values,
+    coarse: &[&Coarse],
+    mut targets: Vec<Values>,
+    doubt: f64,
+    signed: bool,
+) {
+    for (coarse, target) in coarse.iter().zip(&mut targets) {
+        let sums = sums(fine, coarse, target.means.len());
+        for (cell, &(mean, variance)) in sums.iter().enumerate() {
+            let variance = variance + (doubt * mean).powi(2);
+            // Where both differ by more than either allows, both are less sure.
+            let apart = (mean - target.means[cell]).powi(2);
+            let theirs = target.variances[cell];
+            let theirs = theirs * (apart / (9.0 * (theirs + variance))).max(1.0);
+            let own = if theirs + variance > 0.0 { theirs / (theirs + variance) } else { 0.0 };
+            target.means[cell] += own * (mean - target.means[cell]);
+            if !signed {
+                target.means[cell] = target.means[cell].max(0.0);
+            }
+        }
+        meet(fine, coarse, &target.means, signed);
+    }
+    for (coarse, target) in coarse.iter().zip(&targets).rev() {
+        meet(fine, coarse, &target.means, signed);
+    }
+    // What another level's estimates are made of must be met to the last digit.
+    for (coarse, target) in coarse.iter().zip(&targets).filter(|(coarse, _)| !coarse.owned) {
+        meet(fine, coarse, &target.means, signed);
+    }
+}
+
+/// Sums of means and of variances.
+fn sums(fine: &Values, coarse: &Coarse, cells: usize) -> Vec<(f64, f64)> {
+    let mut sums = vec![(0.0, 0.0); cells];
+    for ((&cell, mean), variance) in coarse.cells.iter().zip(&fine.means).zip(&fine.variances) {
+        let sum = &mut sums[cell as usize];
+        *sum = (sum.0 + mean, sum.1 + variance);
+    }
+    sums
+}
+
+/// Moves cells until their sums are `targets`; cells of counts stay at zero or above.
+fn meet(fine: &mut Values, coarse: &Coarse, targets: &[f64], signed: bool) {
+    // What cells at zero could not give is asked of the others.
+    for _ in 0..if signed { 1 } else { 4 } {
+        let sums = sums(fine, coarse, targets.len());
+        for (place, &cell) in coarse.cells.iter().enumerate() {
+            let (mean, variance) = sums[cell as usize];
+            let move_by = targets[cell as usize] - mean;
+            let share = fine.variances[place] / variance;
+            let moved = if variance > 0.0 {
+                fine.means[place] + move_by * share
+            } else if mean > 0.0 {
+                fine.means[place] * targets[cell as usize] / mean
+            } else {
+                fine.means[place]
+            };
+            fine.means[place] = if signed { moved } else { moved.max(0.0) };
+        }
+    }
+    if signed {
+        return;
+    }
+    // The rest in proportion.
+    let sums = sums(fine, coarse, targets.len());
+    for (place, &cell) in coarse.cells.iter().enumerate() {
+        let (mean, _) = sums[cell as usize];
+        if mean > 0.0 {
+            fine.means[place] *= targets[cell as usize] / mean;
+        }
+    }
+}
+
+/// Values as whole numbers of parts of a unit. With a level that they must match, sums of its cells
+/// are rounded as one, so that its own whole numbers come out.
+pub(super) fn whole(means: &[f64], parts: f64, held: Option<&Coarse>) -> Vec<i64> {
+    // Noised totals are below 2⁶³ of units that are no smaller.
+    let Some(held) = held else {
+        return means.iter().map(|m| (m * parts).round() as i64).collect();
+    };
+    let cells = held.cells.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut running = vec![(0.0, 0); cells];
+    let mut next = |(&mean, &cell): (&f64, &u32)| {
+        let (sum, given) = &mut running[cell as usize];
+        *sum += mean * parts;
+        let whole = sum.round() as i64 - *given;
+        *given += whole;
+        whole
+    };
+    means.iter().zip(&held.cells).map(&mut next).collect()
+}

@@ -1,0 +1,361 @@
+//! Empirical Bayes: what a cell's value most likely is, given its noised value, those of the same
+//! series at other times, and those of all other series.
+//!
+//! The model: θ = a·u·(1 + d). `a` is what is expected of the cell; `u` a factor of the series, drawn
+//! from a law that all series share and that is found from them (a mixture of normal laws on a grid of
+//! sizes, as NPMLE: Koenker and Mizera 2014); `d` a normal deviation that fades over time. The noised
+//! value is θ plus normal noise of known size. Given a component of the mixture all of it is linear, so
+//! the rest is a Kalman filter and smoother. Source: *Estimates* in `docs/privacy.md`.
+
+use super::panel::Panel;
+use super::parallel;
+
+/// Components of the law of u, from the smallest size to the largest; the first is zero.
+const COMPONENTS: usize = 40;
+
+/// Steps of expectation maximization for the weights of the components.
+const STEPS: usize = 60;
+
+/// So many series, spread evenly, with so many cells tell the law.
+const SAMPLE_SERIES: usize = 2_000;
+const SAMPLE_CELLS: usize = 30_000;
+
+/// What the law is smoothed with, as so many series that are spread over all components.
+const SMOOTHING: f64 = 2.0;
+
+/// A value with its standard deviation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Posterior {
+    pub(super) mean: f64,
+    pub(super) sd: f64,
+}
+
+/// How values of one series hang together over time.
+#[derive(Clone, Copy, Debug)]
+struct Rhythm {
+    /// Standard deviation of d.
+    size: f64,
+    /// How much of d is left after one step.
+    memory: f64,
+}
+
+/// The law of the factor u of a series.
+#[derive(Clone, Debug)]
+struct Mixture {
+    sizes: Vec<f64>,
+    /// Relative width of each component: they overlap.
+    width: f64,
+    weights: Vec<f64>,
+}
+
+/// What most likely are the values behind `noisy`, with noise of `sd`, if `expected` (above zero) says
+/// what to expect of cells among each other; all in the order of the panel's cells.
+pub(super) fn shrink(
+    panel: &Panel,
+    noisy: &[f64],
+    sd: f64,
+    expected: &[f64],
+    threads: usize,
+) -> Vec<Posterior> {
+    let signal: Vec<f64> = noisy.iter().map(|y| y / sd).collect();
+    let sample = sample(panel);
+    let mut best: Option<Fit> = None;
+    let plain = vec![0; panel.series()];
+    for grouping in std::iter::once(&plain).chain(&panel.groupings) {
+        let scale = group_scale(panel, &signal, expected, grouping);
+        let fit = Fit::new(panel, &signal, expected, scale, &sample, threads);
+        if best.as_ref().is_none_or(|best| fit.likely > best.likely) {
+            best = Some(fit);
+        }
+    }
+    let fit = best.expect("cannot fail because there is the grouping of all");
+    let of_series = |series: usize| {
+        let cells = panel.range(series);
+        let mut filter = Filter::new(&panel.times[cells.clone()]);
+        let expected = expected[cells.clone()].iter().map(|a| a * fit.scale[series]).collect();
+        fit.posterior(&mut filter, &signal[cells], expected)
+    };
+    let parts = parallel::map(panel.series(), threads, of_series);
+    let back = |p: Posterior| Posterior { mean: p.mean * sd, sd: p.sd * sd };
+    parts.into_iter().flatten().map(back).collect()
+}
+
+/// Every nth series.
+fn sample(panel: &Panel) -> Vec<usize> {
+    let each = panel.cells.len().div_ceil(panel.series().max(1)).max(1);
+    let count = SAMPLE_SERIES.min(SAMPLE_CELLS / each).max(1);
+    (0..panel.series()).step_by(panel.series().div_ceil(count).max(1)).collect()
+}
+
+/// By series, the factor from `expected` to what its group's values come to, in standard deviations
+/// of the noise; drawn towards that of all series where the group's noise is large.
+fn group_scale(panel: &Panel, signal: &[f64], expected: &[f64], groups: &[u32]) -> Vec<f64> {
+    let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
+    // Σ y·1, Σ a, number of cells.
+    let mut sums = vec![(0.0, 0.0, 0.0); count];
+    for (series, &group) in groups.iter().enumerate() {
+        let sum = &mut sums[group as usize];
+        for cell in panel.range(series) {
+            *sum = (sum.0 + signal[cell], sum.1 + expected[cell], sum.2 + 1.0);
+        }
+    }
+    let all = sums.iter().fold((0.0, 0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
+    // Where all is noise, as if it were one deviation of it.
+    let whole: f64 = f64::max(all.0, f64::sqrt(all.2)) / f64::max(all.1, f64::MIN_POSITIVE);
+    let of_group = |&(y, a, cells): &(f64, f64, f64)| {
+        // Groups differ by about a half.
+        let variance = cells / (whole * a).powi(2);
+        let ratio = y / (whole * a);
+        let drawn = (ratio * 0.25 + variance) / (0.25 + variance);
+        whole * drawn.max(0.05)
+    };
+    let scales: Vec<f64> = sums.iter().map(of_group).collect();
+    groups.iter().map(|&group| scales[group as usize]).collect()
+}
+
+/// The model of one grouping.
+struct Fit {
+    /// By series, what `expected` is multiplied with.
+    scale: Vec<f64>,
+    law: Mixture,
+    rhythm: Rhythm,
+    /// Logarithm of the likelihood of the sample.
+    likely: f64,
+}
+
+impl Fit {
+    fn new(
+        panel: &Panel,
+        signal: &[f64],
+        expected: &[f64],
+        scale: Vec<f64>,
+        sample: &[usize],
+        threads: usize,
+    ) -> Fit {
+        let law = Mixture::flat(panel, signal, expected, &scale, sample);
+        let one_time = sample.iter().all(|&series| panel.range(series).len() < 2);
+        let attempt = |rhythm: Rhythm| {
+            let of_sample = |place: usize| {
+                let series = sample[place];
+                let cells = panel.range(series);
+                let mut filter = Filter::new(&panel.times[cells.clone()]);
+                let own: Vec<f64> =
+                    expected[cells.clone()].iter().map(|a| a * scale[series]).collect();
+                let likely =
+                    |size: &f64| filter.run(&signal[cells.clone()], &own, *size, law.width, rhythm);
+                law.sizes.iter().map(likely).collect::<Vec<f64>>()
+            };
+            let likely = parallel::map(sample.len(), threads, of_sample);
+            let (law, likely) = law.clone().learn(&likely);
+            (likely, rhythm, law)
+        };
+        let mut best = attempt(Rhythm { size: if one_time { 0.0 } else { 0.2 }, memory: 0.5 });
+        let mut improve = |change: &dyn Fn(Rhythm) -> Rhythm| {
+            let next = attempt(change(best.1));
+            if next.0 > best.0 {
+                best = next;
+            }
+        };
+        if !one_time {
+            for size in [0.02, 0.06, 0.12, 0.35, 0.6, 1.0] {
+                improve(&|rhythm| Rhythm { size, ..rhythm });
+            }
+            for memory in [0.0, 0.8, 0.95, 0.99] {
+                improve(&|rhythm| Rhythm { memory, ..rhythm });
+            }
+            for factor in [0.7, 1.4] {
+                improve(&|rhythm| Rhythm { size: rhythm.size * factor, ..rhythm });
+            }
+        }
+        let (likely, rhythm, law) = best;
+        Fit { scale, law, rhythm, likely }
+    }
+
+    /// What the values of one series most likely are, in standard deviations of the noise.
+    fn posterior(&self, filter: &mut Filter, signal: &[f64], expected: Vec<f64>) -> Vec<Posterior> {
+        let law = &self.law;
+        let likely: Vec<f64> = law
+            .sizes
+            .iter()
+            .map(|&size| filter.run(signal, &expected, size, law.width, self.rhythm))
+            .collect();
+        let weights = law.given(&likely);
+        // Σ p, Σ pθ and Σ p(θ² + var).
+        let mut sums = vec![(0.0, 0.0); signal.len()];
+        for (&size, weight) in law.sizes.iter().zip(weights) {
+            if weight > 1e-6 {
+                filter.run(signal, &expected, size, law.width, self.rhythm);
+                filter.smooth(&expected, size, self.rhythm, |cell, value| {
+                    let square = value.mean.powi(2) + value.sd.powi(2);
+                    sums[cell].0 += weight * value.mean;
+                    sums[cell].1 += weight * square;
+                });
+            }
+        }
+        let posterior = |(mean, square): (f64, f64)| Posterior {
+            mean,
+            sd: (square - mean * mean).max(0.0).sqrt(),
+        };
+        sums.into_iter().map(posterior).collect()
+    }
+}
+
+impl Mixture {
+    /// All sizes that the sample may have, each as likely.
+    fn flat(
+        panel: &Panel,
+        signal: &[f64],
+        expected: &[f64],
+        scale: &[f64],
+        sample: &[usize],
+    ) -> Mixture {
+        let (mut largest, mut sharpest): (f64, f64) = (4.0, 1.0);
+        for &series in sample {
+            let cells = panel.range(series);
+            let own = |cell: usize| expected[cell] * scale[series];
+            let square: f64 = cells.clone().map(|cell| own(cell).powi(2)).sum();
+            let both: f64 = cells.map(|cell| own(cell) * signal[cell]).sum();
+            largest = largest.max(both / square - 2.0 / square.sqrt());
+            sharpest = sharpest.min(1.0 / square.sqrt());
+        }
+        // Sizes that are far below the noise cannot be told from each other.
+        let largest = largest.min(1e5) * 1.2;
+        let smallest = (sharpest / 4.0).clamp(largest * 1e-6, 0.2);
+        let steps = (COMPONENTS - 2) as f64;
+        let step = (largest / smallest).ln() / steps;
+        let size = |place: usize| match place {
+            0 => 0.0,
+            place => smallest * (step * (place - 1) as f64).exp(),
+        };
+        Mixture {
+            sizes: (0..COMPONENTS).map(size).collect(),
+            width: 0.5 * step,
+            weights: vec![1.0 / COMPONENTS as f64; COMPONENTS],
+        }
+    }
+
+    /// The weights that make a sample most likely, of which each series has these logarithms of
+    /// likelihoods by component; and the logarithm of the sample's likelihood then.
+    fn learn(mut self, sample: &[Vec<f64>]) -> (Mixture, f64) {
+        let count = sample.len() as f64;
+        let tops: Vec<f64> =
+            sample.iter().map(|l| l.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect();
+        let relative: Vec<Vec<f64>> = sample
+            .iter()
+            .zip(&tops)
+            .map(|(l, top)| l.iter().map(|l| (l - top).exp()).collect())
+            .collect();
+        let mut likely = 0.0;
+        for _ in 0..STEPS {
+            likely = tops.iter().sum();
+            let mut next = vec![SMOOTHING / COMPONENTS as f64; COMPONENTS];
+            for series in &relative {
+                let whole: f64 = series.iter().zip(&self.weights).map(|(l, w)| l * w).sum();
+                likely += whole.ln();
+                for ((next, l), w) in next.iter_mut().zip(series).zip(&self.weights) {
+                    *next += l * w / whole;
+                }
+            }
+            self.weights = next.into_iter().map(|sum| sum / (count + SMOOTHING)).collect();
+        }
+        (self, likely)
+    }
+
+    /// The weights given a series' logarithms of likelihoods.
+    fn given(&self, likely: &[f64]) -> Vec<f64> {
+        let top = likely.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let both: Vec<f64> =
+            likely.iter().zip(&self.weights).map(|(l, w)| (l - top).exp() * w).collect();
+        let whole: f64 = both.iter().sum();
+        both.into_iter().map(|p| p / whole).collect()
+    }
+}
+
+/// Kalman filter and smoother of one series, given a component: the state is d, the component's own
+/// deviation c enters linearly, so each quantity is kept as a constant and a factor of c.
+struct Filter<'p> {
+    times: &'p [u32],
+    /// After each cell: the mean of d as constant and factor of −c, and its variance.
+    states: Vec<(f64, f64, f64)>,
+    /// Mean and variance of c given all.
+    own: (f64, f64),
+}
+
+impl<'p> Filter<'p> {
+    fn new(times: &'p [u32]) -> Filter<'p> {
+        Filter { times, states: vec![(0.0, 0.0, 0.0); times.len()], own: (0.0, 0.0) }
+    }
+
+    /// How much of d is left from the cell before, and its variance then, given that before.
+    fn step(&self, cell: usize, before: f64, rhythm: Rhythm) -> (f64, f64) {
+        let still = rhythm.size.powi(2);
+        if cell == 0 {
+            return (0.0, still);
+        }
+        let gap = self.times[cell] - self.times[cell - 1];
+        let left = if gap == 1 { rhythm.memory } else { rhythm.memory.powi(gap as i32) };
+        (left, left * left * before + (1.0 - left * left) * still)
+    }
+
+    /// Filters; the logarithm of the likelihood, but for a constant.
+    fn run(
+        &mut self,
+        signal: &[f64],
+        expected: &[f64],
+        size: f64,
+        width: f64,
+        rhythm: Rhythm,
+    ) -> f64 {
+        let (mut constant, mut factor, mut variance) = (0.0, 0.0, 0.0);
+        let (mut logs, mut square, mut both, mut own) = (0.0, 0.0, 0.0, 0.0);
+        for cell in 0..signal.len() {
+            let a = expected[cell] * size;
+            let (left, before) = self.step(cell, variance, rhythm);
+            (constant, factor, variance) = (left * constant, left * factor, before);
+            let spread = a * a * variance + 1.0;
+            let (miss, miss_own) = (signal[cell] - a - a * constant, a - a * factor);
+            let gain = variance * a / spread;
+            constant += gain * miss;
+            factor += gain * miss_own;
+            variance /= spread;
+            logs += spread.ln();
+            square += miss * miss / spread;
+            both += miss * miss_own / spread;
+            own += miss_own * miss_own / spread;
+            self.states[cell] = (constant, factor, variance);
+        }
+        let precision = 1.0 / (width * width) + own;
+        self.own = (both / precision, 1.0 / precision);
+        -0.5 * (logs + square - both * both / precision + (1.0 + width * width * own).ln())
+    }
+
+    /// After [`Filter::run`] with the same component: the values given all of the series.
+    fn smooth(
+        &self,
+        expected: &[f64],
+        size: f64,
+        rhythm: Rhythm,
+        mut value: impl FnMut(usize, Posterior),
+    ) {
+        let (own, own_variance) = self.own;
+        let mut later: Option<(f64, f64, f64)> = None;
+        for cell in (0..expected.len()).rev() {
+            let (mut constant, mut factor, mut variance) = self.states[cell];
+            if let Some((next_constant, next_factor, next_variance)) = later {
+                let (left, predicted) = self.step(cell + 1, variance, rhythm);
+                if predicted > 0.0 {
+                    let pull = variance * left / predicted;
+                    constant += pull * (next_constant - left * constant);
+                    factor += pull * (next_factor - left * factor);
+                    variance += pull * pull * (next_variance - predicted);
+                }
+            }
+            later = Some((constant, factor, variance));
+            let a = expected[cell] * size;
+            // d is `constant` − c·`factor`.
+            let mean = a * (1.0 + constant + own * (1.0 - factor));
+            let sd = a * (variance + (1.0 - factor).powi(2) * own_variance).max(0.0).sqrt();
+            value(cell, Posterior { mean, sd });
+        }
+    }
+}
