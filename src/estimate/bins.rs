@@ -34,3 +34,28 @@ pub(super) fn drawn(
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_drawn_to_their_share_as_far_as_noise_goes() {
+        let payments = [100.0, 200.0, 400.0, 800.0];
+        // A quarter of all payments, but for the last cell.
+        let noisy = [26.0, 49.0, 101.0, 160.0];
+        let sharp = drawn(&noisy, Some(&payments), |_, _| 0.01);
+        assert!(sharp.means.iter().zip(noisy).all(|(x, y)| (x - y).abs() < 0.02));
+        let blurred = drawn(&noisy, Some(&payments), |_, _| 60.0);
+        let share = 336.0 / 1500.0;
+        for (found, payments) in blurred.means.iter().zip(payments) {
+            assert!((found - share * payments).abs() < 0.15 * share * payments, "{found}");
+        }
+    }
+
+    #[test]
+    fn bins_are_not_below_zero() {
+        let found = drawn(&[-30.0, -20.0, 5.0], None, |_, _| 10.0);
+        assert!(found.means.iter().all(|&x| x >= 0.0), "{:?}", found.means);
+    }
+}

@@ -199,3 +199,49 @@ fn drawn(ours: &[Sum], theirs: &[Sum]) -> Vec<f64> {
     };
     ratios.iter().map(drawn).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_drawn_to_one_by_their_noise() {
+        let ours = [(100.0, 1.0), (100.0, 1.0), (100.0, 1.0), (100.0, 60.0)];
+        let theirs = [(140.0, 1.0), (60.0, 1.0), (100.0, 1.0), (900.0, 1.0)];
+        let found = drawn(&ours, &theirs);
+        assert!((found[0] - 1.4).abs() < 0.01 && (found[1] - 0.6).abs() < 0.01, "{found:?}");
+        assert!((found[2] - 1.0).abs() < 1e-9, "{found:?}");
+        // Mostly noise.
+        assert!((found[3] - 1.0).abs() < 1e-9, "{found:?}");
+        // What noise explains is not followed.
+        let noise = drawn(&[(100.0, 10.0), (100.0, 10.0)], &[(106.0, 10.0), (95.0, 10.0)]);
+        assert!(noise.iter().all(|ratio| (ratio - 1.0).abs() < 0.001), "{noise:?}");
+    }
+
+    #[test]
+    fn what_the_fit_takes_is_put_back() {
+        use crate::estimate::estimate;
+        use crate::fixture::{Market, Row};
+        use crate::mechanism::{RunKey, add_noise};
+        // 2,000 users; at merchants R1 they buy four times as often, so that the bound takes more.
+        let row = |n: u32| {
+            let merchant = [0, 3, 1, 1, 4, 4, 1, 4][n as usize % 8];
+            let (user, minute) = (n * 31 % 2000, n * 7 % 100_000);
+            Row { user, merchant, minute, amount: 1_000, wallet: 0 }
+        };
+        let rows: Vec<Row> = (0..40_000).map(row).collect();
+        let market = Market::new(&rows);
+        let plan = market.plan(&["levels = [[], [\"region\"], [\"merchant\", \"month\"]]\n\
+            keys = \"public\"\ninsights = [\"payments\"]\nbounds = { payments = [60, 50, 5] }"
+            .to_owned()]);
+        let totals = market.local(&plan, 1);
+        let noisy = add_noise(&plan, totals, RunKey::frozen([1; 32]), 1).expect("draws");
+        let estimates = estimate(&plan, noisy, 1);
+        let model = &estimates.models[2][0];
+        let found: i64 = model.estimates.iter().sum();
+        let share = found as f64 / 1024.0 / rows.len() as f64;
+        assert!((0.95..1.05).contains(&share), "{share}");
+        assert!(model.correction.factor > 1.2, "{}", model.correction.factor);
+        assert!(model.correction.doubt() > 0.02);
+    }
+}

@@ -11,6 +11,8 @@ mod parallel;
 mod ratio;
 mod reconcile;
 mod shrink;
+#[cfg(test)]
+mod tests;
 
 use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{NoisyLevel, NoisyTotals};

@@ -10,7 +10,7 @@ pub(super) struct Panel {
     /// The place of each cell in the level's noised totals.
     pub(super) cells: Vec<u32>,
     /// Where each series starts in `cells`, and the end of the last.
-    starts: Vec<u32>,
+    pub(super) starts: Vec<u32>,
     /// The time of each of `cells`, in steps of the time key.
     pub(super) times: Vec<u32>,
     /// Ways to group series that are alike: for each the group of every series, from 0 on.
@@ -128,4 +128,52 @@ fn groupings(
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Market;
+
+    #[test]
+    fn series_are_cells_that_differ_in_time_alone() {
+        let plan = Market::new(&[]).plan(&[
+            "levels = [[\"week\", \"merchant\", \"weekday\"], [\"merchant\", \"region\"], [\"month\"]]\n\
+             keys = \"public\"\ninsights = [\"customers\"]"
+                .to_owned(),
+        ]);
+        let panel = |level: usize| {
+            let level = &plan.levels[level];
+            let keys = level.cells.public_keys(&plan.job).expect("public");
+            (Panel::new(&plan.job, level, &keys), keys)
+        };
+        let (weekly, keys) = panel(0);
+        assert_eq!(weekly.series(), 10 * 7);
+        for series in 0..weekly.series() {
+            let cells: Vec<usize> =
+                weekly.range(series).map(|place| weekly.cells[place] as usize).collect();
+            assert!(cells.iter().all(|&cell| keys[cell][1..] == keys[cells[0]][1..]));
+            assert!(cells.is_sorted_by(|&a, &b| keys[a][0] < keys[b][0]));
+        }
+        assert!(weekly.times.iter().all(|&time| time < 18));
+        // By merchant, weekday and the merchants' region.
+        let sizes: Vec<u32> =
+            weekly.groupings.iter().map(|g| g.iter().max().map_or(0, |last| last + 1)).collect();
+        assert_eq!(sizes, [10, 7, 3]);
+        let (merchants, _) = panel(1);
+        // Each merchant is a series; regions group them, merchants would be groups of one.
+        assert_eq!((merchants.series(), merchants.groupings.len()), (10, 2));
+        let (months, _) = panel(2);
+        assert_eq!((months.series(), months.groupings.len()), (1, 0));
+        assert_eq!(months.times, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_level_without_cells_has_no_series() {
+        let plan = Market::new(&[])
+            .plan(&["levels = [[\"merchant\"]]\nkeys = \"private\"\ninsights = [\"customers\"]"
+                .to_owned()]);
+        let panel = Panel::new(&plan.job, &plan.levels[0], &[]);
+        assert_eq!((panel.series(), panel.groupings.len()), (0, 0));
+    }
 }

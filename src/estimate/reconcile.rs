@@ -130,3 +130,62 @@ pub(super) fn whole(means: &[f64], parts: f64, held: Option<&Coarse>) -> Vec<i64
     };
     means.iter().zip(&held.cells).map(&mut next).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coarse(cells: &[u32], owned: bool) -> Coarse {
+        Coarse { level: 0, cells: cells.to_vec(), owned }
+    }
+
+    fn values(means: &[f64], variance: f64) -> Values {
+        Values { means: means.to_vec(), variances: vec![variance; means.len()] }
+    }
+
+    #[test]
+    fn sums_that_are_known_are_met() {
+        let (pairs, all) = (coarse(&[0, 0, 1, 1], true), coarse(&[0; 4], true));
+        let mut fine = values(&[10.0, 20.0, 5.0, 5.0], 4.0);
+        let targets = vec![values(&[60.0], 1e-9), values(&[45.0, 15.0], 1e-6)];
+        agree(&mut fine, &[&all, &pairs], targets, 0.0, false);
+        assert!((fine.means[0] + fine.means[1] - 45.0).abs() < 1e-3, "{:?}", fine.means);
+        assert!((fine.means.iter().sum::<f64>() - 60.0).abs() < 1e-6, "{:?}", fine.means);
+    }
+
+    #[test]
+    fn sums_weigh_by_their_noise() {
+        let all = coarse(&[0, 0], true);
+        let mut fine = values(&[10.0, 10.0], 2.0);
+        agree(&mut fine, &[&all], vec![values(&[24.0], 4.0)], 0.0, false);
+        // Both sums have a variance of 4.
+        assert!((fine.means[0] - 11.0).abs() < 1e-9, "{:?}", fine.means);
+        // A sum that cannot be right moves little.
+        let mut fine = values(&[10.0, 10.0], 2.0);
+        agree(&mut fine, &[&all], vec![values(&[2_000.0], 4.0)], 0.0, false);
+        assert!(fine.means[0] < 11.0, "{:?}", fine.means);
+    }
+
+    #[test]
+    fn counts_stay_above_zero_and_money_need_not() {
+        let all = coarse(&[0, 0], true);
+        let change = |signed| {
+            let mut fine = Values { means: vec![1.0, 30.0], variances: vec![9.0, 9.0] };
+            agree(&mut fine, &[&all], vec![values(&[11.0], 1e-9)], 0.0, signed);
+            fine.means
+        };
+        let counts = change(false);
+        assert!(counts[0].abs() < 1e-9 && (counts[1] - 11.0).abs() < 1e-6, "{counts:?}");
+        let money = change(true);
+        assert!((money[0] + 9.0).abs() < 1e-6 && (money[1] - 20.0).abs() < 1e-6, "{money:?}");
+    }
+
+    #[test]
+    fn whole_numbers_of_a_held_level_come_out() {
+        let held = coarse(&[0, 1, 0, 1, 0, 0], false);
+        let means = [0.4, 7.0 / 3.0, 0.4, 2.0 / 3.0, 0.4, 0.8];
+        let found = whole(&means, 1.0, Some(&held));
+        assert_eq!(held.sums(&found, 2), [2, 3]);
+        assert_eq!(whole(&means, 10.0, None), [4, 23, 4, 7, 4, 8]);
+    }
+}

@@ -359,3 +359,88 @@ impl<'p> Filter<'p> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise that is spread about like the normal law, the same every time.
+    fn noise(place: usize) -> f64 {
+        let uniform = |step: usize| {
+            // Steele, Lea and Flood 2014: SplitMix.
+            let mut z = (place * 12 + step + 1) as u64;
+            z = z.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z >> 11) as f64 / (1u64 << 53) as f64
+        };
+        (0..12).map(uniform).sum::<f64>() - 6.0
+    }
+
+    fn panel(series: usize, times: usize) -> Panel {
+        Panel {
+            cells: (0..(series * times) as u32).collect(),
+            starts: (0..=series as u32).map(|place| place * times as u32).collect(),
+            times: (0..series).flat_map(|_| 0..times as u32).collect(),
+            groupings: vec![(0..series as u32).map(|place| place % 2).collect()],
+        }
+    }
+
+    fn error(values: impl Iterator<Item = f64>, truth: &[f64]) -> f64 {
+        values.zip(truth).map(|(value, truth)| (value - truth).abs()).sum::<f64>()
+            / truth.len() as f64
+    }
+
+    /// Series of very different sizes, of two kinds.
+    fn truth(series: usize, times: usize) -> Vec<f64> {
+        let size = |place: usize| (1.0 + (place * 31 % 100) as f64 / 25.0).exp2() * 8.0;
+        let kind = |place: usize| if place.is_multiple_of(2) { 1.0 } else { 4.0 };
+        let at = |time: usize| 1.0 + 0.1 * (time as f64 / 3.0).sin();
+        (0..series).flat_map(|s| (0..times).map(move |t| size(s) * kind(s) * at(t))).collect()
+    }
+
+    #[test]
+    fn values_far_above_the_noise_stay() {
+        for times in [1, 6] {
+            let (panel, truth) = (panel(50, times), truth(50, times));
+            let found = shrink(&panel, &truth, 0.01, &vec![1.0; truth.len()], 2);
+            for (found, truth) in found.iter().zip(&truth) {
+                assert!((found.mean / truth - 1.0).abs() < 1e-3, "{found:?} {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_in_the_noise_are_drawn_to_those_like_them() {
+        for (times, least) in [(1, 0.75), (12, 0.45)] {
+            let (panel, truth) = (panel(400, times), truth(400, times));
+            let sd = 60.0;
+            let noisy: Vec<f64> =
+                truth.iter().enumerate().map(|(place, x)| x + sd * noise(place)).collect();
+            let found = shrink(&panel, &noisy, sd, &vec![1.0; truth.len()], 2);
+            let own = error(found.iter().map(|p| p.mean), &truth);
+            let raw = error(noisy.iter().copied(), &truth);
+            assert!(own < least * raw, "{times}: {own} against {raw}");
+            // Deviations say how far off estimates are.
+            let off = found.iter().zip(&truth).map(|(p, x)| ((p.mean - x) / p.sd).powi(2));
+            let off = off.sum::<f64>() / truth.len() as f64;
+            assert!((0.5..2.0).contains(&off), "{times}: {off}");
+        }
+    }
+
+    #[test]
+    fn noise_alone_gives_next_to_nothing() {
+        let panel = panel(300, 4);
+        let noisy: Vec<f64> = (0..1200).map(|place| 10.0 * noise(place)).collect();
+        let found = shrink(&panel, &noisy, 10.0, &vec![1.0; 1200], 1);
+        assert!(found.iter().all(|p| p.mean.abs() < 10.0 && p.sd.is_finite()));
+        assert!(error(found.iter().map(|p| p.mean), &vec![0.0; 1200]) < 2.0);
+    }
+
+    #[test]
+    fn a_single_cell_and_no_cells_are_fine() {
+        let one = shrink(&panel(1, 1), &[500.0], 10.0, &[1.0], 1);
+        assert!((one[0].mean - 500.0).abs() < 5.0, "{one:?}");
+        assert!(shrink(&panel(0, 1), &[], 1.0, &[], 1).is_empty());
+    }
+}

@@ -254,3 +254,46 @@ fn group(count: usize, mut values: impl FnMut(usize) -> Vec<KeyValue>) -> Groupi
     let groups = distinct.into_keys().cloned().collect();
     Grouping { groups, group_of }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+    use crate::plan::Plan;
+
+    fn plan(levels: &str) -> Plan {
+        let rest = "keys = \"public\"\ninsights = [\"payments\"]";
+        Market::new(&[]).plan(&[format!("levels = {levels}\n{rest}")])
+    }
+
+    #[test]
+    fn cells_lie_in_those_of_coarser_levels() {
+        let plan = plan(r#"[["merchant", "day", "wallet"], ["wallet", "region", "month"], []]"#);
+        let [fine, coarse, all] = [0, 1, 2].map(|level| &plan.levels[level]);
+        let keys = |level: usize| plan.levels[level].cells.public_keys(&plan.job).expect("public");
+        let (fine_keys, coarse_keys) = (keys(0), keys(1));
+        let within = fine.cells_of(coarse, &plan.job).expect("splits");
+        assert_eq!(within.len(), fine_keys.len());
+        for (key, cell) in fine_keys.iter().zip(within) {
+            let coarse = &coarse_keys[cell as usize];
+            let text = |value: &super::KeyValue| format!("{value:?}");
+            assert_eq!(key[2], coarse[0]);
+            let number: u32 = text(&key[0])[7..8].parse().expect("a merchant's number");
+            assert!(text(&coarse[1]).contains(&format!("R{}", number % 3)));
+            // The same month.
+            assert_eq!(text(&key[1])[5..12], text(&coarse[2])[5..12]);
+        }
+        assert_eq!(fine.cells_of(all, &plan.job), Some(vec![0; fine_keys.len()]));
+        assert!(fine.splits(coarse, &plan.job) && !coarse.splits(fine, &plan.job));
+    }
+
+    #[test]
+    fn cells_that_lie_in_several_are_told() {
+        // A week may lie in two months, a wallet is with all merchants.
+        let plan = plan(r#"[["week"], ["month"], ["wallet"], ["merchant"]]"#);
+        for (fine, coarse) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
+            let (fine, coarse) = (&plan.levels[fine], &plan.levels[coarse]);
+            assert_eq!(fine.cells_of(coarse, &plan.job), None, "{} {}", fine.file, coarse.file);
+            assert!(!fine.splits(coarse, &plan.job));
+        }
+    }
+}

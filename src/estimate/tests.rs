@@ -1,0 +1,173 @@
+//! Estimates of whole reports: levels add up, nothing depends on threads, and models help.
+
+use std::collections::BTreeMap;
+
+use super::{Column, Estimates, Interval, Table, Values, estimate};
+use crate::fixture::{DAYS, Market, Row};
+use crate::mechanism::{RunKey, add_noise};
+use crate::plan::{CellKey, KeyValue, Plan};
+
+fn market() -> Market {
+    // Users come back to a few of ten merchants, of which the first are the largest.
+    let row = |n: u32| {
+        let user = n % 300;
+        let merchant = (user % 10).min(user / 7 % 10).min(n % 11 % 10);
+        let amount =
+            i64::from(500 + merchant * 200 + n % 97 * 10) * if n % 41 == 0 { -1 } else { 1 };
+        Row { user, merchant, minute: n * 7919 % (DAYS * 1440 - 120), amount, wallet: n % 5 % 3 }
+    };
+    Market::new(&(0..20_000).map(row).collect::<Vec<Row>>())
+}
+
+fn report(levels: &str, keys: &str) -> String {
+    format!(
+        "levels = {levels}\nkeys = \"{keys}\"\n\
+         insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\", \
+         \"ticket_histogram\"]\n\
+         bounds = {{ customers = 4, payments = 12, sales = \"150\", ticket_histogram = 12 }}"
+    )
+}
+
+fn estimates<'p>(market: &Market, plan: &'p Plan, threads: usize) -> Estimates<'p> {
+    let totals = market.local(plan, 2);
+    let noisy = add_noise(plan, totals, RunKey::frozen([3; 32]), 2).expect("draws");
+    estimate(plan, noisy, threads)
+}
+
+fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
+    estimates.slices(level).collect()
+}
+
+/// The estimates of one column by cell, in parts that are whole numbers.
+fn whole(table: &Table, name: &str) -> BTreeMap<CellKey, i128> {
+    let column = table.columns.iter().find(|column| column.name == name).expect("is there");
+    let values: Vec<i128> = match &column.values {
+        Values::Counts(values) => values
+            .iter()
+            .map(|e| {
+                let parts = e.interval.value * 1024.0;
+                assert!(parts.fract().abs() <= 0.0 && parts >= 0.0, "{name}: {parts}");
+                parts as i128
+            })
+            .collect(),
+        Values::Money(values) => values.iter().map(|e| e.interval.value.expect("shown")).collect(),
+    };
+    table.keys.iter().cloned().zip(values).collect()
+}
+
+/// Sums by what `coarse` makes of each key.
+fn sums(
+    fine: &BTreeMap<CellKey, i128>,
+    coarse: impl Fn(&CellKey) -> Vec<KeyValue>,
+) -> BTreeMap<CellKey, i128> {
+    let mut sums = BTreeMap::new();
+    for (key, value) in fine {
+        *sums.entry(coarse(key).into()).or_insert(0) += value;
+    }
+    sums
+}
+
+fn region_of(merchant: &KeyValue) -> KeyValue {
+    let KeyValue::Text(id) = merchant else { panic!("a merchant") };
+    let number: u32 = id[1..].parse().expect("a number");
+    KeyValue::Text(format!("R{}", number % 3).into())
+}
+
+const ADDITIVE: [&str; 4] =
+    ["payments", "sales", "ticket_histogram_from_5", "ticket_histogram_from_20"];
+
+#[test]
+fn levels_add_up_to_the_last_digit() {
+    let market = market();
+    let levels =
+        r#"[[], ["region"], ["week"], ["region", "week"], ["merchant", "day"], ["wallet"]]"#;
+    // A day is in one week, so merchant and day split all but the wallet.
+    let plan = market.plan(&[report(levels, "public")]);
+    let estimates = estimates(&market, &plan, 2);
+    let table = |level: usize| tables(&estimates, level).remove(0);
+    let (all, region, week) = (table(0), table(1), table(2));
+    let (both, fine, wallet) = (table(3), table(4), table(5));
+    let monday = |day: &KeyValue| {
+        let KeyValue::Date(day) = day else { panic!("a day") };
+        use chrono::Datelike;
+        KeyValue::Date(*day - chrono::Days::new(day.weekday().num_days_from_monday().into()))
+    };
+    for name in ADDITIVE {
+        let fine = whole(&fine, name);
+        assert_eq!(whole(&all, name), sums(&fine, |_| vec![]), "{name}");
+        assert_eq!(whole(&region, name), sums(&fine, |key| vec![region_of(&key[0])]), "{name}");
+        assert_eq!(whole(&week, name), sums(&fine, |key| vec![monday(&key[1])]), "{name}");
+        let pair = |key: &CellKey| vec![region_of(&key[0]), monday(&key[1])];
+        assert_eq!(whole(&both, name), sums(&fine, pair), "{name}");
+        assert_eq!(whole(&all, name), sums(&whole(&wallet, name), |_| vec![]), "{name}");
+    }
+}
+
+#[test]
+fn estimates_do_not_depend_on_threads() {
+    let market = market();
+    let levels = r#"[["region"], ["merchant", "week"]]"#;
+    let plan = market.plan(&[report(levels, "public"), report(levels, "private")]);
+    let shown = |threads: usize| {
+        let estimates = estimates(&market, &plan, threads);
+        let tables = (0..plan.levels.len()).map(|level| tables(&estimates, level));
+        format!("{:?}", tables.collect::<Vec<_>>())
+    };
+    let one = shown(1);
+    assert!(one == shown(2) && one == shown(5));
+}
+
+#[test]
+fn intervals_hold_their_estimates_and_noised_values_stay() {
+    let market = market();
+    let levels = r#"[[], ["merchant", "week"], ["merchant", "hour"]]"#;
+    let plan = market.plan(&[report(levels, "public"), report(levels, "private")]);
+    let totals = market.local(&plan, 2);
+    let noisy = add_noise(&plan, totals, RunKey::frozen([3; 32]), 2).expect("draws");
+    let estimates = estimate(&plan, noisy.clone(), 2);
+    let holds = |Interval { value, low, high }: Interval<f64>| low <= value && value <= high;
+    for (level, noised) in plan.levels.iter().zip(&noisy.levels) {
+        let place = plan.levels.iter().position(|other| other.file == level.file).expect("there");
+        let Column { values: Values::Counts(customers), .. } =
+            &tables(&estimates, place)[0].columns[0]
+        else {
+            panic!("customers are counts")
+        };
+        assert!(customers.iter().all(|e| holds(e.interval) && e.interval.low >= 0.0));
+        let noise = level.statistics[0].noise;
+        let mut shown: Vec<f64> = customers.iter().map(|e| e.unbiased).collect();
+        let mut drawn: Vec<f64> =
+            noised.values[0].iter().map(|&grid| noise.to_natural(grid as f64)).collect();
+        shown.sort_by(f64::total_cmp);
+        drawn.sort_by(f64::total_cmp);
+        assert_eq!(shown, drawn);
+    }
+}
+
+#[test]
+fn models_are_nearer_to_the_truth_than_noised_values() {
+    let market = market();
+    let plan = market.plan(&[report(r#"[["merchant", "week"]]"#, "public")]);
+    let mut without_noise = plan.clone();
+    for statistic in &mut without_noise.levels[0].statistics {
+        statistic.noise.sigma = 1 << 7;
+    }
+    let exact = market.local(&plan, 2);
+    let truth = add_noise(&without_noise, exact, RunKey::frozen([0; 32]), 2).expect("draws");
+    let truth = truth.levels[0].values[0].clone();
+    let estimates = estimates(&market, &plan, 2);
+    let noise = plan.levels[0].statistics[0].noise;
+    let numbers = super::View {
+        plan: &plan,
+        level: &plan.levels[0],
+        noisy: &estimates.totals.levels[0],
+        models: &estimates.models[0],
+    };
+    let rows: Vec<usize> = (0..truth.len()).collect();
+    let numbers = numbers.numbers(crate::job::StatisticKind::Customers, 0, &rows);
+    let error = |value: &dyn Fn(usize) -> f64| -> f64 {
+        rows.iter().map(|&row| (value(row) - noise.to_natural(truth[row] as f64)).abs()).sum()
+    };
+    let (own, raw) = (error(&|row| numbers.estimate(row)), error(&|row| numbers.unbiased(row)));
+    assert!(own < 0.5 * raw, "{own} against {raw}");
+}
