@@ -18,7 +18,7 @@ const STEPS: usize = 60;
 
 /// So many series, spread evenly, with so many cells tell the law.
 const SAMPLE_SERIES: usize = 2_000;
-const SAMPLE_CELLS: usize = 30_000;
+const SAMPLE_CELLS: usize = 10_000;
 
 /// What the law is smoothed with, as so many series that are spread over all components.
 const SMOOTHING: f64 = 2.0;
@@ -59,16 +59,15 @@ pub(super) fn shrink(
 ) -> Vec<Posterior> {
     let signal: Vec<f64> = noisy.iter().map(|y| y / sd).collect();
     let sample = sample(panel);
-    let mut best: Option<Fit> = None;
     let plain = vec![0; panel.series()];
-    for grouping in std::iter::once(&plain).chain(&panel.groupings) {
+    let groupings = std::iter::once(&plain).chain(&panel.groupings);
+    let fits = groupings.map(|grouping| {
         let scale = group_scale(panel, &signal, expected, grouping);
-        let fit = Fit::new(panel, &signal, expected, scale, &sample, threads);
-        if best.as_ref().is_none_or(|best| fit.likely > best.likely) {
-            best = Some(fit);
-        }
-    }
+        Fit::new(panel, &signal, expected, scale, &sample, threads)
+    });
+    let best = fits.max_by(|a, b| a.likely.total_cmp(&b.likely));
     let fit = best.expect("cannot fail because there is the grouping of all");
+    let fit = fit.tuned(panel, &signal, expected, &sample, threads);
     let of_series = |series: usize| {
         let cells = panel.range(series);
         let mut filter = Filter::new(&panel.times[cells.clone()]);
@@ -124,6 +123,7 @@ struct Fit {
 }
 
 impl Fit {
+    /// The model with a usual rhythm.
     fn new(
         panel: &Panel,
         signal: &[f64],
@@ -134,41 +134,81 @@ impl Fit {
     ) -> Fit {
         let law = Mixture::flat(panel, signal, expected, &scale, sample);
         let one_time = sample.iter().all(|&series| panel.range(series).len() < 2);
-        let attempt = |rhythm: Rhythm| {
-            let of_sample = |place: usize| {
-                let series = sample[place];
-                let cells = panel.range(series);
-                let mut filter = Filter::new(&panel.times[cells.clone()]);
-                let own: Vec<f64> =
-                    expected[cells.clone()].iter().map(|a| a * scale[series]).collect();
-                let likely =
-                    |size: &f64| filter.run(&signal[cells.clone()], &own, *size, law.width, rhythm);
-                law.sizes.iter().map(likely).collect::<Vec<f64>>()
+        let rhythm = Rhythm { size: if one_time { 0.0 } else { 0.15 }, memory: 0.5 };
+        let flat = Fit { scale, law, rhythm, likely: f64::NEG_INFINITY };
+        flat.learned(rhythm, panel, signal, expected, sample, threads)
+    }
+
+    /// The model with another rhythm, and the law and likelihood that go with it.
+    fn learned(
+        &self,
+        rhythm: Rhythm,
+        panel: &Panel,
+        signal: &[f64],
+        expected: &[f64],
+        sample: &[usize],
+        threads: usize,
+    ) -> Fit {
+        let of_sample = |place: usize| {
+            let series = sample[place];
+            let cells = panel.range(series);
+            let mut filter = Filter::new(&panel.times[cells.clone()]);
+            let own = expected[cells.clone()].iter().map(|a| a * self.scale[series]);
+            let own: Vec<f64> = own.collect();
+            let likely = |size: &f64| {
+                filter.run(&signal[cells.clone()], &own, *size, self.law.width, rhythm)
             };
-            let likely = parallel::map(sample.len(), threads, of_sample);
-            let (law, likely) = law.clone().learn(&likely);
-            (likely, rhythm, law)
+            self.law.sizes.iter().map(likely).collect::<Vec<f64>>()
         };
-        let mut best = attempt(Rhythm { size: if one_time { 0.0 } else { 0.2 }, memory: 0.5 });
-        let mut improve = |change: &dyn Fn(Rhythm) -> Rhythm| {
-            let next = attempt(change(best.1));
-            if next.0 > best.0 {
+        let likely = parallel::map(sample.len(), threads, of_sample);
+        let (law, likely) = self.law.clone().learn(&likely);
+        Fit { scale: self.scale.clone(), law, rhythm, likely }
+    }
+
+    /// The model with the rhythm that makes the sample most likely.
+    fn tuned(
+        self,
+        panel: &Panel,
+        signal: &[f64],
+        expected: &[f64],
+        sample: &[usize],
+        threads: usize,
+    ) -> Fit {
+        if self.rhythm.size <= 0.0 {
+            return self;
+        }
+        let mut best = self;
+        let mut climb = |change: &dyn Fn(Rhythm) -> Option<Rhythm>| {
+            while let Some(rhythm) = change(best.rhythm) {
+                let next = best.learned(rhythm, panel, signal, expected, sample, threads);
+                if next.likely <= best.likely {
+                    break;
+                }
                 best = next;
             }
         };
-        if !one_time {
-            for size in [0.02, 0.06, 0.12, 0.35, 0.6, 1.0] {
-                improve(&|rhythm| Rhythm { size, ..rhythm });
+        let sized = |factor: f64| {
+            move |rhythm: Rhythm| {
+                let size = rhythm.size * factor;
+                (0.01..2.0).contains(&size).then_some(Rhythm { size, ..rhythm })
             }
-            for memory in [0.0, 0.8, 0.95, 0.99] {
-                improve(&|rhythm| Rhythm { memory, ..rhythm });
-            }
-            for factor in [0.7, 1.4] {
-                improve(&|rhythm| Rhythm { size: rhythm.size * factor, ..rhythm });
-            }
-        }
-        let (likely, rhythm, law) = best;
-        Fit { scale, law, rhythm, likely }
+        };
+        climb(&sized(2.0));
+        climb(&sized(0.5));
+        const MEMORIES: [f64; 6] = [0.0, 0.5, 0.8, 0.92, 0.97, 0.99];
+        let longer = |rhythm: Rhythm| {
+            let memory = MEMORIES.into_iter().find(|&memory| memory > rhythm.memory)?;
+            Some(Rhythm { memory, ..rhythm })
+        };
+        let shorter = |rhythm: Rhythm| {
+            let memory = MEMORIES.into_iter().rfind(|&memory| memory < rhythm.memory)?;
+            Some(Rhythm { memory, ..rhythm })
+        };
+        climb(&longer);
+        climb(&shorter);
+        climb(&sized(1.4));
+        climb(&sized(0.7));
+        best
     }
 
     /// What the values of one series most likely are, in standard deviations of the noise.
@@ -307,7 +347,7 @@ impl<'p> Filter<'p> {
         rhythm: Rhythm,
     ) -> f64 {
         let (mut constant, mut factor, mut variance) = (0.0, 0.0, 0.0);
-        let (mut logs, mut square, mut both, mut own) = (0.0, 0.0, 0.0, 0.0);
+        let (mut logs, mut product, mut square, mut both, mut own) = (0.0, 1.0, 0.0, 0.0, 0.0);
         for cell in 0..signal.len() {
             let a = expected[cell] * size;
             let (left, before) = self.step(cell, variance, rhythm);
@@ -318,7 +358,12 @@ impl<'p> Filter<'p> {
             constant += gain * miss;
             factor += gain * miss_own;
             variance /= spread;
-            logs += spread.ln();
+            product *= spread;
+            if product > 1e200 {
+                // Logarithms take most of the time.
+                logs += f64::ln(product);
+                product = 1.0;
+            }
             square += miss * miss / spread;
             both += miss * miss_own / spread;
             own += miss_own * miss_own / spread;
@@ -326,6 +371,7 @@ impl<'p> Filter<'p> {
         }
         let precision = 1.0 / (width * width) + own;
         self.own = (both / precision, 1.0 / precision);
+        let logs = logs + product.ln();
         -0.5 * (logs + square - both * both / precision + (1.0 + width * width * own).ln())
     }
 
