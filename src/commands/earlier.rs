@@ -1,14 +1,15 @@
 //! What a job takes from earlier releases of its ledger: keys that they have shown (`keys_from`), and
-//! bounds (`previous`).
+//! bounds and values (`previous`).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{EarlierJob, Key};
 use crate::ledger::{EntryState, Report};
-use crate::plan::{LevelPlan, Plan};
-use crate::release::{released_surveys, shown_keys};
+use crate::plan::{Earlier, LevelPlan, Plan};
+use crate::release::{released_surveys, released_values, shown_keys};
 
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
 /// bounds that are open from the surveys of the job that their report names.
@@ -95,8 +96,20 @@ fn adopt_bounds(
         return Err(unusable(&format!("its period has {shown} days, and this one {days}")));
     }
     let from = (previous.job.clone(), digest.clone());
-    if plan.adopt(report, released.surveys, &from) == 0 {
-        return Err(unusable("it has no survey of a bound that is open here"));
+    let bounds = plan.adopt(report, released.surveys, &from);
+    let places = plan.job.payments.money_places();
+    let mut values = 0;
+    for level in plan.levels.iter_mut().filter(|l| l.report == report && l.is_public()) {
+        let cells = released_values(folder, digest, level, places).map_err(|why| unusable(&why))?;
+        let cells = cells.filter(|cells| !cells.statistics.is_empty());
+        values += usize::from(cells.is_some());
+        let with = |cells| Earlier { from: from.clone(), cells: Arc::new(cells) };
+        level.earlier = cells.map(with);
+    }
+    if bounds + values == 0 {
+        return Err(unusable(
+            "it has no table with the same keys, and no survey of a bound that is open here",
+        ));
     }
     Ok(())
 }

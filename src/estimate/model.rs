@@ -124,14 +124,14 @@ impl Report<'_> {
             let at = (level, place);
             match statistic.kind {
                 StatisticKind::Customers => {
-                    let own = self.modelled(&panel, at, None, models);
-                    known = Some(self.settle(at, &[], own, models));
+                    let (own, earlier) = self.modelled(&panel, at, None, models);
+                    known = Some([self.settle(at, &[], own, models), earlier].concat());
                 }
                 _ if !is_leaf => {}
                 StatisticKind::TicketHistogram => self.histogram(at, coarse, models),
                 _ => {
-                    let own = self.modelled(&panel, at, known.as_deref(), models);
-                    known = Some(self.settle(at, coarse, own, models));
+                    let (own, earlier) = self.modelled(&panel, at, known.as_deref(), models);
+                    known = Some([self.settle(at, coarse, own, models), earlier].concat());
                 }
             }
         }
@@ -162,41 +162,58 @@ impl Report<'_> {
         values.map(|&grid| statistic.noise.to_natural(grid as f64)).collect()
     }
 
-    /// What the values of a leaf most likely are, never further from the noised ones than their
-    /// interval reaches; in the order of cells.
+    /// What the values of a level's cells most likely are, never much further from the noised ones than
+    /// their interval reaches; and what those of an earlier release were, as `known` must have it too.
     fn modelled(
         &self,
         panel: &Panel,
         at: (usize, usize),
         known: Option<&[f64]>,
         models: &[Vec<Model>],
-    ) -> Values {
+    ) -> (Values, Vec<f64>) {
         let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
-        let factor = |&cell: &u32| model.correction.factor(cell as usize);
-        let noisy = self.noisy(at, 0);
-        let ordered: Vec<f64> = panel.cells.iter().map(|&cell| noisy[cell as usize]).collect();
-        let sd = statistic.noise.to_natural(statistic.noise.sigma as f64);
+        let mut noisy = self.noisy(at, 0);
+        let (count, sd) = (noisy.len(), statistic.noise.to_natural(statistic.noise.sigma as f64));
+        let factor = |cell: usize| if cell < count { model.correction.factor(cell) } else { 1.0 };
+        let mut sds = vec![sd; count];
+        if let Some(earlier) = &self.plan.levels[at.0].earlier {
+            // Where it has no such statistic, its values say nothing.
+            let cells = earlier.cells.keys.len();
+            let known = earlier.cells.statistics.get(&statistic.kind);
+            let nothing = || (vec![0.0; cells], sd * 1e6);
+            let (values, sd) = known.map_or_else(nothing, |known| (known.values.clone(), known.sd));
+            noisy.extend(values);
+            sds.resize(count + cells, sd);
+        }
+        let in_order = |values: &[f64]| -> Vec<f64> {
+            panel.cells.iter().map(|&cell| values[cell as usize]).collect()
+        };
+        let (ordered, ordered_sds) = (in_order(&noisy), in_order(&sds));
         let mut expected = match known {
             Some(known) => {
                 let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
                 let floor = (mean * 1e-3).max(1e-9);
-                panel.cells.iter().map(|&cell| known[cell as usize].max(floor)).collect()
+                in_order(known).into_iter().map(|value| value.max(floor)).collect()
             }
             None => seasons(panel, &ordered, sd),
         };
         // What the fit has left of it.
-        expected.iter_mut().zip(&panel.cells).for_each(|(a, cell)| *a /= factor(cell));
-        let posterior = shrink(panel, &ordered, sd, &expected, self.threads);
-        let mut values = Values::zeros(noisy.len());
-        for (cell, Posterior { mean, sd }) in panel.cells.iter().zip(posterior) {
-            let (place, factor) = (*cell as usize, factor(cell));
+        expected.iter_mut().zip(&panel.cells).for_each(|(a, &cell)| *a /= factor(cell as usize));
+        let posterior = shrink(panel, &ordered, &ordered_sds, &expected, self.threads);
+        let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; noisy.len() - count]);
+        for (&cell, Posterior { mean, sd }) in panel.cells.iter().zip(posterior) {
+            let (place, factor) = (cell as usize, factor(cell as usize));
+            if place >= count {
+                earlier[place - count] = mean;
+                continue;
+            }
             let (value, mean) = (noisy[place] * factor, mean * factor);
             let reach = REACH * model.half(statistic, place, value.max(mean));
             let least = if statistic.kind == StatisticKind::Sales { f64::MIN } else { 0.0 };
             values.means[place] = mean.clamp(value - reach, value + reach).max(least);
             values.variances[place] = (sd * factor).powi(2);
         }
-        values
+        (values, earlier)
     }
 
     /// Makes the leaf's values agree with those of coarser levels, and writes down all of them; the

@@ -7,7 +7,7 @@ use crate::plan::{CellKey, KeyValue, LevelPlan};
 
 /// The cells of one level, in the order of series and of time within each.
 pub(super) struct Panel {
-    /// The place of each cell in the level's noised totals.
+    /// The place of each cell in the level's noised totals; behind them, that of an earlier release's.
     pub(super) cells: Vec<u32>,
     /// Where each series starts in `cells`, and the end of the last.
     pub(super) starts: Vec<u32>,
@@ -19,7 +19,9 @@ pub(super) struct Panel {
 
 impl Panel {
     /// Series are cells that differ in time alone, by the finest key that is a point in time; they are
-    /// alike if they share a key, or a public attribute of their merchant.
+    /// alike if they share a key, or a public attribute of their merchant. Cells of an earlier release
+    /// come before those of this one: by their time, or if the level has none, as one time before; those
+    /// that do not are left out.
     pub(super) fn new(job: &Job, level: &LevelPlan, keys: &[CellKey]) -> Panel {
         let time = time_key(&level.keys);
         let dates = |key: &Key| matches!(key, Key::Time(time) if is_date(*time));
@@ -29,14 +31,20 @@ impl Panel {
             HashMap::default();
         let mut place = Vec::with_capacity(keys.len());
         let mut firsts = Vec::new();
-        for (cell, key) in keys.iter().enumerate() {
+        let earlier = level.earlier.iter().flat_map(|earlier| &earlier.cells.keys);
+        let step = |key: &CellKey| time.map(|(part, time)| step_of(&key[part], time));
+        let first = keys.iter().filter_map(step).min();
+        for (cell, key) in keys.iter().chain(earlier).enumerate() {
+            let at = step(key).unwrap_or(i32::from(cell < keys.len()));
+            if cell >= keys.len() && first.is_some_and(|first| at >= first) {
+                continue;
+            }
             let next = known.len() as u32;
             let series =
                 *known.entry(parts.iter().map(|&part| &key[part]).collect()).or_insert(next);
             if series == next {
-                firsts.push(cell);
+                firsts.push(key);
             }
-            let at = time.map_or(0, |(part, time)| step_of(&key[part], time));
             place.push((series, at, cell as u32));
         }
         place.sort_unstable();
@@ -53,7 +61,7 @@ impl Panel {
             cells: place.iter().map(|&(_, _, cell)| cell).collect(),
             times: place.iter().map(|&(_, at, _)| (at - earliest) as u32).collect(),
             starts,
-            groupings: groupings(job, level, &parts, &firsts, keys),
+            groupings: groupings(job, level, &parts, &firsts),
         }
     }
 
@@ -94,19 +102,13 @@ fn step_of(value: &KeyValue, time: TimeKey) -> i32 {
     }
 }
 
-fn groupings(
-    job: &Job,
-    level: &LevelPlan,
-    parts: &[usize],
-    firsts: &[usize],
-    keys: &[CellKey],
-) -> Vec<Vec<u32>> {
+fn groupings(job: &Job, level: &LevelPlan, parts: &[usize], firsts: &[&CellKey]) -> Vec<Vec<u32>> {
     let mut all = Vec::new();
     let mut add = |value: &dyn Fn(&CellKey) -> KeyValue| {
         let mut known: HashMap<KeyValue, u32> = HashMap::new();
-        let group = |&cell: &usize| {
+        let group = |key: &&CellKey| {
             let next = known.len() as u32;
-            *known.entry(value(&keys[cell])).or_insert(next)
+            *known.entry(value(key)).or_insert(next)
         };
         let groups: Vec<u32> = firsts.iter().map(group).collect();
         // A group of its own for nearly each series, or one for all, says nothing.

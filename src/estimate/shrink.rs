@@ -48,16 +48,20 @@ struct Mixture {
     weights: Vec<f64>,
 }
 
-/// What most likely are the values behind `noisy`, with noise of `sd`, if `expected` (above zero) says
+/// What most likely are the values behind `noisy`, with noise of `sds`, if `expected` (above zero) says
 /// what to expect of cells among each other; all in the order of the panel's cells.
 pub(super) fn shrink(
     panel: &Panel,
     noisy: &[f64],
-    sd: f64,
+    sds: &[f64],
     expected: &[f64],
     threads: usize,
 ) -> Vec<Posterior> {
-    let signal: Vec<f64> = noisy.iter().map(|y| y / sd).collect();
+    // Everything in standard deviations of the cell's noise.
+    let in_noise = |values: &[f64]| -> Vec<f64> {
+        values.iter().zip(sds).map(|(value, sd)| value / sd).collect()
+    };
+    let (signal, expected) = (in_noise(noisy), &in_noise(expected)[..]);
     let sample = sample(panel);
     let plain = vec![0; panel.series()];
     let groupings = std::iter::once(&plain).chain(&panel.groupings);
@@ -75,8 +79,8 @@ pub(super) fn shrink(
         fit.posterior(&mut filter, &signal[cells], expected)
     };
     let parts = parallel::map(panel.series(), threads, of_series);
-    let back = |p: Posterior| Posterior { mean: p.mean * sd, sd: p.sd * sd };
-    parts.into_iter().flatten().map(back).collect()
+    let back = |(p, sd): (Posterior, &f64)| Posterior { mean: p.mean * sd, sd: p.sd * sd };
+    parts.into_iter().flatten().zip(sds).map(back).collect()
 }
 
 /// Every nth series.
@@ -449,7 +453,8 @@ mod tests {
     fn values_far_above_the_noise_stay() {
         for times in [1, 6] {
             let (panel, truth) = (panel(50, times), truth(50, times));
-            let found = shrink(&panel, &truth, 0.01, &vec![1.0; truth.len()], 2);
+            let found =
+                shrink(&panel, &truth, &vec![0.01; truth.len()], &vec![1.0; truth.len()], 2);
             for (found, truth) in found.iter().zip(&truth) {
                 assert!((found.mean / truth - 1.0).abs() < 1e-3, "{found:?} {truth}");
             }
@@ -463,7 +468,7 @@ mod tests {
             let sd = 60.0;
             let noisy: Vec<f64> =
                 truth.iter().enumerate().map(|(place, x)| x + sd * noise(place)).collect();
-            let found = shrink(&panel, &noisy, sd, &vec![1.0; truth.len()], 2);
+            let found = shrink(&panel, &noisy, &vec![sd; truth.len()], &vec![1.0; truth.len()], 2);
             let own = error(found.iter().map(|p| p.mean), &truth);
             let raw = error(noisy.iter().copied(), &truth);
             assert!(own < least * raw, "{times}: {own} against {raw}");
@@ -478,15 +483,15 @@ mod tests {
     fn noise_alone_gives_next_to_nothing() {
         let panel = panel(300, 4);
         let noisy: Vec<f64> = (0..1200).map(|place| 10.0 * noise(place)).collect();
-        let found = shrink(&panel, &noisy, 10.0, &vec![1.0; 1200], 1);
+        let found = shrink(&panel, &noisy, &vec![10.0; 1200], &vec![1.0; 1200], 1);
         assert!(found.iter().all(|p| p.mean.abs() < 10.0 && p.sd.is_finite()));
         assert!(error(found.iter().map(|p| p.mean), &vec![0.0; 1200]) < 2.0);
     }
 
     #[test]
     fn a_single_cell_and_no_cells_are_fine() {
-        let one = shrink(&panel(1, 1), &[500.0], 10.0, &[1.0], 1);
+        let one = shrink(&panel(1, 1), &[500.0], &[10.0], &[1.0], 1);
         assert!((one[0].mean - 500.0).abs() < 5.0, "{one:?}");
-        assert!(shrink(&panel(0, 1), &[], 1.0, &[], 1).is_empty());
+        assert!(shrink(&panel(0, 1), &[], &[], &[], 1).is_empty());
     }
 }

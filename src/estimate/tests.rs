@@ -1,11 +1,13 @@
 //! Estimates of whole reports: levels add up, nothing depends on threads, and models help.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Column, Estimates, Interval, Table, Values, estimate};
+use super::{Column, Estimates, Interval, Table, Values, View, estimate};
 use crate::fixture::{DAYS, Market, Row};
+use crate::job::StatisticKind;
 use crate::mechanism::{RunKey, add_noise};
-use crate::plan::{CellKey, KeyValue, Plan};
+use crate::plan::{CellKey, Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
 
 fn market() -> Market {
     // Users come back to a few of ten merchants, of which the first are the largest.
@@ -144,30 +146,54 @@ fn intervals_hold_their_estimates_and_noised_values_stay() {
     }
 }
 
-#[test]
-fn models_are_nearer_to_the_truth_than_noised_values() {
-    let market = market();
-    let plan = market.plan(&[report(r#"[["merchant", "week"]]"#, "public")]);
-    let mut without_noise = plan.clone();
-    for statistic in &mut without_noise.levels[0].statistics {
-        statistic.noise.sigma = 1 << 7;
-    }
-    let exact = market.local(&plan, 2);
-    let truth = add_noise(&without_noise, exact, RunKey::frozen([0; 32]), 2).expect("draws");
-    let truth = truth.levels[0].values[0].clone();
-    let estimates = estimates(&market, &plan, 2);
-    let noise = plan.levels[0].statistics[0].noise;
-    let numbers = super::View {
-        plan: &plan,
+/// Mean absolute error of customers by merchant and week: of estimates and of noised values.
+fn errors(market: &Market, plan: &Plan) -> (f64, f64) {
+    let truth = nearly_exact(market, plan);
+    let estimates = estimates(market, plan, 2);
+    let rows: Vec<usize> = (0..truth.len()).collect();
+    let view = View {
+        plan,
         level: &plan.levels[0],
         noisy: &estimates.totals.levels[0],
         models: &estimates.models[0],
     };
-    let rows: Vec<usize> = (0..truth.len()).collect();
-    let numbers = numbers.numbers(crate::job::StatisticKind::Customers, 0, &rows);
+    let numbers = view.numbers(StatisticKind::Customers, 0, &rows);
     let error = |value: &dyn Fn(usize) -> f64| -> f64 {
-        rows.iter().map(|&row| (value(row) - noise.to_natural(truth[row] as f64)).abs()).sum()
+        rows.iter().map(|&row| (value(row) - truth[row]).abs()).sum::<f64>() / truth.len() as f64
     };
-    let (own, raw) = (error(&|row| numbers.estimate(row)), error(&|row| numbers.unbiased(row)));
+    (error(&|row| numbers.estimate(row)), error(&|row| numbers.unbiased(row)))
+}
+
+/// Customers with next to no noise.
+fn nearly_exact(market: &Market, plan: &Plan) -> Vec<f64> {
+    let mut sharp = plan.clone();
+    sharp.levels[0].statistics.iter_mut().for_each(|statistic| statistic.noise.sigma = 1 << 7);
+    let exact = market.local(plan, 2);
+    let noisy = add_noise(&sharp, exact, RunKey::frozen([0; 32]), 2).expect("draws");
+    let noise = plan.levels[0].statistics[0].noise;
+    noisy.levels[0].values[0].iter().map(|&grid| noise.to_natural(grid as f64)).collect()
+}
+
+#[test]
+fn models_are_nearer_to_the_truth_than_noised_values() {
+    let market = market();
+    let plan = market.plan(&[report(r#"[["merchant", "week"]]"#, "public")]);
+    let (own, raw) = errors(&market, &plan);
     assert!(own < 0.5 * raw, "{own} against {raw}");
+}
+
+#[test]
+fn values_of_an_earlier_release_help() {
+    let market = market();
+    // Without earlier values, cells without time have nothing but each other.
+    let mut plan = market.plan(&[report(r#"[["merchant", "wallet"]]"#, "public")]);
+    let (alone, _) = errors(&market, &plan);
+    let values = nearly_exact(&market, &plan);
+    let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
+    let customers = EarlierValues { values, sd: 1.0 };
+    let cells = EarlierCells { keys, statistics: [(StatisticKind::Customers, customers)].into() };
+    let from = ("before".to_owned(), "digest".to_owned());
+    plan.levels[0].earlier = Some(Earlier { from, cells: Arc::new(cells) });
+    let (helped, _) = errors(&market, &plan);
+    assert!(helped < 0.7 * alone, "{helped} against {alone}");
 }

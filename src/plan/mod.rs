@@ -10,8 +10,9 @@ mod composed;
 mod score;
 mod survey;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
@@ -63,6 +64,35 @@ pub struct LevelPlan {
     pub always: Vec<CellKey>,
     /// The earlier jobs, each with the digest of its release's manifest.
     pub keys_from: Vec<(String, String)>,
+    /// What an earlier release said of the same cells, for estimates to go by.
+    pub earlier: Option<Earlier>,
+}
+
+/// Values of an earlier release.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// The job, and the digest of its release's manifest.
+    pub from: (String, String),
+    /// Its values, of which a plan's clones need no copies.
+    pub cells: Arc<EarlierCells>,
+}
+
+/// Noised values of the cells of an earlier release, at a level with the same keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlierCells {
+    /// The keys, in the order of this plan's level.
+    pub keys: Vec<CellKey>,
+    /// By statistic, in natural units.
+    pub statistics: BTreeMap<StatisticKind, EarlierValues>,
+}
+
+/// Values of one statistic, corrected for what the fit has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlierValues {
+    /// Cell after cell.
+    pub values: Vec<f64>,
+    /// Standard deviation of their noise.
+    pub sd: f64,
 }
 
 impl LevelPlan {
@@ -223,6 +253,7 @@ impl Plan {
                 statistics,
                 always: Vec::new(),
                 keys_from: Vec::new(),
+                earlier: None,
             });
         }
         if too_small {

@@ -97,7 +97,7 @@ fn survey(manifest: &Value, survey: &Value) -> Option<ReleasedSurvey> {
 }
 
 /// The manifest of a release, if it is the one that was released.
-fn manifest(folder: &Path, digest: &str) -> Result<Value, String> {
+pub(super) fn manifest(folder: &Path, digest: &str) -> Result<Value, String> {
     let path = folder.join("manifest.json");
     let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     if digest_of_file(&path).ok().as_deref() != Some(digest) {

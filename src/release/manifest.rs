@@ -39,6 +39,9 @@ pub(super) struct Manifest {
     /// Histograms of norms, from which the run has chosen the bounds that the job left open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     surveys: Vec<SurveyEntry>,
+    /// Earlier releases whose values estimates go by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    estimates_from: Vec<EstimatesFromEntry>,
     /// Bounds that surveys of earlier releases have told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bounds_from: Vec<BoundFromEntry>,
@@ -179,6 +182,14 @@ struct BoundFromEntry {
     manifest_sha256: String,
 }
 
+/// An earlier release whose values the estimates of a table go by.
+#[derive(Clone, Debug, Serialize)]
+struct EstimatesFromEntry {
+    file: String,
+    job: String,
+    manifest_sha256: String,
+}
+
 /// One survey with what it said.
 #[derive(Clone, Debug, Serialize)]
 struct SurveyEntry {
@@ -249,10 +260,12 @@ impl Manifest {
             parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
+            estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
             bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
             key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
-            post_processing: "rounding of money, ratios, 95 % intervals of the noise",
+            post_processing: "estimates by empirical Bayes and a Kalman filter, levels that add up, ratios, \
+                95 % intervals, grades, rounding of money",
             unprotected_quantities: Vec::new(),
             files: Vec::new(),
         })
@@ -363,6 +376,11 @@ fn bound_from(plan: &Plan, bound: &Adopted) -> BoundFromEntry {
         job,
         manifest_sha256,
     }
+}
+
+fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
+    let (job, manifest_sha256) = level.earlier.as_ref()?.from.clone();
+    Some(EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 })
 }
 
 fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {

@@ -4,12 +4,15 @@ mod earlier;
 mod folder;
 mod manifest;
 mod tables;
+mod values;
 
 pub use earlier::{released_surveys, shown_keys};
 use folder::digest_of_file;
 pub use folder::{Draft, is_complete, publishable};
 use manifest::Manifest;
 pub use manifest::Parameters;
+
+pub use values::released_values;
 
 use crate::error::Result;
 use crate::estimate::Estimates;

@@ -60,7 +60,7 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
         }
     }
     let keys_from = manifest.key_sets.iter().flat_map(|set| &set.keys_from);
-    for from in keys_from.chain(&manifest.bounds_from) {
+    for from in keys_from.chain(&manifest.bounds_from).chain(&manifest.estimates_from) {
         let earlier = report.job(&from.job).filter(|earlier| earlier.reserved_by < job.reserved_by);
         let digest = earlier.and_then(|earlier| earlier.release_digest.as_ref());
         if digest != Some(&from.manifest_sha256) {

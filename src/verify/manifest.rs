@@ -20,6 +20,9 @@ pub(super) struct Manifest {
     /// What the run asked to choose the bounds that its job left open.
     #[serde(default)]
     pub(super) surveys: Vec<Survey>,
+    /// Earlier releases whose values estimates go by.
+    #[serde(default)]
+    pub(super) estimates_from: Vec<EarlierJob>,
     /// Bounds that earlier releases have told.
     #[serde(default)]
     pub(super) bounds_from: Vec<EarlierJob>,

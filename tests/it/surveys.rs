@@ -137,6 +137,10 @@ fn bounds_of_an_earlier_release_cost_nothing() {
     let bytes = std::fs::read(workshop.path("releases/next/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(manifest["bounds_from"].as_array().unwrap().len(), 8);
+    // The three public tables; private keys that were shown are no sample of all.
+    let from = manifest["estimates_from"].as_array().unwrap();
+    assert!(from.iter().all(|entry| entry["job"] == "test"), "{from:?}");
+    assert_eq!(from.len(), 3);
     assert_eq!(manifest["surveys"].as_array().unwrap().len(), 2);
 
     let wrong = [

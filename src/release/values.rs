@@ -1,0 +1,130 @@
+//! What the tables of an earlier release say of cells: noised values that later estimates go by.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
+use chrono::NaiveDate;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use super::digest_of_file;
+use super::earlier::manifest;
+use crate::job::StatisticKind;
+use crate::plan::{CellKey, EarlierCells, EarlierValues, KeyValue, LevelPlan};
+
+/// The noised values of the table that has a level's keys, with public keys, for the level's own
+/// statistics of one number a cell; `None` if the release has no such table. Money must have `places`.
+///
+/// # Errors
+/// The release is not the one whose manifest has this digest, or cannot be read; says why.
+pub fn released_values(
+    folder: &Path,
+    manifest_digest: &str,
+    level: &LevelPlan,
+    places: u32,
+) -> Result<Option<EarlierCells>, String> {
+    let manifest = manifest(folder, manifest_digest)?;
+    let names: Vec<&str> = level.keys.iter().map(|key| key.name()).collect();
+    let Some(file) = table_of(&manifest, &names) else { return Ok(None) };
+    let path = folder.join(&file);
+    let entries = manifest["files"].as_array();
+    let entry = entries.and_then(|all| all.iter().find(|entry| entry["name"] == *file));
+    let digest = digest_of_file(&path).ok();
+    if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
+        return Err(format!("`{file}` is not what was released"));
+    }
+    let kinds = level.statistics.iter().filter(|s| s.width == 1).map(|s| s.kind);
+    let kinds: Vec<StatisticKind> = kinds.collect();
+    read(&path, &names, &kinds, places).map(Some).map_err(|why| format!("`{file}`: {why}"))
+}
+
+/// The file of the table with these keys, in any order, all public.
+fn table_of(manifest: &Value, names: &[&str]) -> Option<String> {
+    let mut wanted = names.to_vec();
+    wanted.sort_unstable();
+    let same = |set: &&Value| {
+        let keys = set["keys"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        keys.sort_unstable();
+        keys == wanted && set["selection"] == "public"
+    };
+    let set = manifest["key_sets"].as_array()?.iter().find(same)?;
+    set["file"].as_str().map(str::to_owned)
+}
+
+fn read(
+    path: &Path,
+    names: &[&str],
+    kinds: &[StatisticKind],
+    places: u32,
+) -> Result<EarlierCells, String> {
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
+    let mut keys: Vec<CellKey> = Vec::new();
+    // Estimates, noised values and deviations of the noise.
+    let mut columns: BTreeMap<StatisticKind, [Vec<f64>; 3]> = BTreeMap::new();
+    for batch in table.build().map_err(|e| e.to_string())? {
+        let batch = batch.map_err(|e| e.to_string())?;
+        let of_row = |row: usize| -> Result<CellKey, String> {
+            let value = |name: &&str| key_value(&batch, name, row);
+            names
+                .iter()
+                .map(value)
+                .collect::<Option<_>>()
+                .ok_or("its keys are of other types".into())
+        };
+        for row in 0..batch.num_rows() {
+            keys.push(of_row(row)?);
+        }
+        for &kind in kinds {
+            let of = |suffix: &str| numbers(&batch, &format!("{}{suffix}", kind.name()), places);
+            if let (Some(x), Some(noised), Some(sd)) = (of(""), of("_unbiased"), of("_sd")) {
+                let known = columns.entry(kind).or_default();
+                known.iter_mut().zip([x, noised, sd]).for_each(|(all, more)| all.extend(more));
+            }
+        }
+    }
+    let count = keys.len();
+    let whole = columns.into_iter().filter(|(_, [x, ..])| x.len() == count && count > 0);
+    let statistics = whole.map(|(kind, [x, noised, sd])| {
+        // Estimates have put back what the fit took.
+        let (sum, raw): (f64, f64) = (x.iter().sum(), noised.iter().sum());
+        let factor = if raw > 0.0 { (sum / raw).clamp(1.0, 4.0) } else { 1.0 };
+        let values = noised.into_iter().map(|value| value * factor).collect();
+        (kind, EarlierValues { values, sd: sd[0] * factor })
+    });
+    Ok(EarlierCells { statistics: statistics.collect(), keys })
+}
+
+fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {
+    let column = batch.column_by_name(name)?;
+    Some(match column.data_type() {
+        DataType::Date32 => {
+            let days = column.as_primitive::<Date32Type>().value(row);
+            KeyValue::Date(NaiveDate::from_epoch_days(days)?)
+        }
+        DataType::UInt8 => KeyValue::Number(column.as_primitive::<UInt8Type>().value(row)),
+        DataType::Dictionary(..) => {
+            let column = column.as_dictionary_opt::<Int32Type>()?;
+            let code = usize::try_from(column.keys().value(row)).ok()?;
+            KeyValue::Text(column.values().as_string_opt::<i32>()?.value(code).into())
+        }
+        _ => return None,
+    })
+}
+
+/// A column of counts, or of money with `places`, in natural units; `None` if it is neither.
+fn numbers(batch: &RecordBatch, name: &str, places: u32) -> Option<Vec<f64>> {
+    let column = batch.column_by_name(name)?;
+    match column.data_type() {
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().values().to_vec()),
+        DataType::Decimal128(_, scale) if i64::from(*scale) == i64::from(places) => {
+            let money = column.as_primitive::<Decimal128Type>();
+            Some(money.values().iter().map(|&minor| minor as f64).collect())
+        }
+        _ => None,
+    }
+}
