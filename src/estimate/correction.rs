@@ -84,7 +84,8 @@ impl Correction {
         };
         let noisy = whole(report, at);
         let own = group(&noisy, noise(at), 1, |_| 0)[0];
-        if !(own.1 < 0.1 * own.0) {
+        if own.0 <= 10.0 * own.1 {
+            // Mostly noise.
             return;
         }
         let known = coarse.iter().filter_map(|coarse| {

@@ -252,7 +252,7 @@ impl Report<'_> {
         own: &mut Values,
         signed: bool,
         models: &[Vec<Model>],
-    ) -> (Vec<i64>, Vec<(usize, usize, Vec<i64>)>) {
+    ) -> (Vec<i64>, Vec<Filled>) {
         let kind = self.statistic(at).kind;
         let place = |level: usize| self.plan.levels[level].position(kind);
         let coarse: Vec<(&Coarse, usize)> =
@@ -314,6 +314,9 @@ impl Report<'_> {
         }
     }
 }
+
+/// A level, the place of a statistic there, and its estimates.
+type Filled = (usize, usize, Vec<i64>);
 
 /// An estimate is never further from the noised value than this many times half its 95 % interval,
 /// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and Morris

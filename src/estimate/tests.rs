@@ -14,8 +14,8 @@ fn market() -> Market {
     let row = |n: u32| {
         let user = n % 300;
         let merchant = (user % 10).min(user / 7 % 10).min(n % 11 % 10);
-        let amount =
-            i64::from(500 + merchant * 200 + n % 97 * 10) * if n % 41 == 0 { -1 } else { 1 };
+        let amount = i64::from(500 + merchant * 200 + n % 97 * 10)
+            * if n.is_multiple_of(41) { -1 } else { 1 };
         Row { user, merchant, minute: n * 7919 % (DAYS * 1440 - 120), amount, wallet: n % 5 % 3 }
     };
     Market::new(&(0..20_000).map(row).collect::<Vec<Row>>())

@@ -293,7 +293,7 @@ impl<'a> Column<'a> {
             if !(units.is_finite() && units.fract().abs() <= 0.0) {
                 faults.add(place, format!("`{insight}_unbiased` is not on its grid of 1/{grid}"));
             }
-            if !((sds[row] - sd).abs() <= CLOSE * sd) {
+            if (sds[row] - sd).abs() > CLOSE * sd || sds[row].is_nan() {
                 faults.add(place, format!("`{insight}_sd` is not that of its noise"));
             }
         }
