@@ -46,6 +46,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
     let terms = Terms {
         population: args.population.clone(),
         unit: args.unit.clone(),
+        user: None,
         epsilon_max: args.epsilon_max.to_string(),
         delta_max: args.delta_max.to_string(),
         budget: budget(args, args.epsilon_max, args.delta_max)?,
@@ -64,7 +65,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
 
 fn budget(args: &LedgerInitArgs, epsilon_max: Epsilon, delta_max: Delta) -> Result<PrivacyBudget> {
     let (file, population) = (args.file.clone(), args.population.clone());
-    budget_of(&LedgerTerms { file, population, epsilon_max, delta_max })
+    budget_of(&LedgerTerms { file, population, epsilon_max, delta_max, same_user_as: None })
         .ok_or_else(|| Error::invalid(findings::ledger_budget_too_small(&epsilon_max, &delta_max)))
 }
 
@@ -89,6 +90,7 @@ fn as_text(file: &Path, report: &Report) -> String {
             "guarantee   epsilon {}, delta {} for each {}",
             terms.epsilon_max, terms.delta_max, terms.unit
         ),
+        format!("users       {}", terms.user.as_deref().unwrap_or("as the first job tells them")),
         format!("neighbours  {}", report.neighbours),
         format!("conversion  {}", report.conversion),
         format!("entries     {}", report.entries()),
@@ -201,6 +203,7 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
         "ledger": file.display().to_string(),
         "population": terms.population,
         "unit": terms.unit,
+        "user": terms.user,
         "neighbours": report.neighbours,
         "epsilon_max": terms.epsilon_max,
         "delta_max": terms.delta_max,
@@ -247,6 +250,7 @@ fn job_json(job: &JobEntry) -> Value {
     value["job"] = json!(job.id);
     value["digest"] = json!(job.digest);
     value["recipient"] = json!(job.recipient);
+    value["user"] = json!(job.user);
     value["state"] = json!(job.state.name());
     value["folder"] = json!(job.folder.as_ref().map(|folder| folder.display().to_string()));
     value["release_digest"] = json!(job.release_digest);

@@ -187,6 +187,7 @@ fn request(plan: &Plan) -> Request<'_> {
         job: &job.id,
         digest: &job.digest,
         recipient: &job.recipient,
+        user: job.user(),
         loss: plan.loss,
         all_units: plan.all_units(),
     }

@@ -15,7 +15,7 @@ use crate::privacy::{AllUnits, Delta, PrivacyBudget, PrivacyLoss, epsilon_held};
 /// Everything in a ledger, checked.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it was made with.
+    /// What it was made with, and what its jobs have decided since.
     pub terms: Terms,
     /// How its budget was made from ε and δ.
     pub conversion: String,
@@ -58,6 +58,8 @@ pub struct JobEntry {
     pub digest: String,
     /// Who gets the release.
     pub recipient: String,
+    /// The expression that tells users apart.
+    pub user: String,
     /// How far it came.
     pub state: EntryState,
     /// Its price.
@@ -124,6 +126,7 @@ impl Report {
             id: id.clone(),
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),
+            user: record.user.clone(),
             state: record.state,
             loss: record.loss,
             all_units: record.all_units,
@@ -132,8 +135,9 @@ impl Report {
         });
         let mut jobs: Vec<JobEntry> = jobs.collect();
         jobs.sort_by_key(|job| job.reserved_by);
+        let terms = Terms::of(&chain.terms).expect("cannot fail because the chain has read them");
         Report {
-            terms: Terms::of(&chain.terms).expect("cannot fail because the chain has read them"),
+            terms: Terms { user: book.user().map(|(_, user)| user.to_owned()), ..terms },
             conversion: chain.terms.conversion.clone(),
             neighbours: chain.terms.neighbours.clone(),
             total: Account { budget: Some(chain.limits.total), tally: *book.total() },

@@ -63,6 +63,11 @@ struct JobEntry {
 #[derive(Clone, Debug, Serialize)]
 struct UnitEntry {
     unit: String,
+    /// The SQL expression that tells users apart.
+    user: String,
+    /// That of the ledger's other jobs, where it is written otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_user_as: Option<String>,
     neighbours: &'static str,
     /// The guarantee for all payments of a user, where the unit is within a period.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,6 +247,8 @@ impl Manifest {
             variant: "Gaussian differential privacy (mu), converted to (epsilon, delta)",
             privacy_unit: UnitEntry {
                 unit: job.privacy.unit.label(job.payments.zone),
+                user: job.payments.user.normal.clone(),
+                same_user_as: job.ledger.same_user_as.clone(),
                 neighbours: "all payments of one unit added or removed",
                 composed: Composed::of(plan).map(ComposedEntry::new),
             },

@@ -38,14 +38,17 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
     let delta = (manifest.parameters.threshold_delta * 1e18).round() as u64;
     let charged = job.loss.mu_squared.units().to_string();
     let terms = &report.terms;
-    let composed = manifest.privacy_unit.composed.as_ref();
+    let unit = &manifest.privacy_unit;
+    let user = unit.same_user_as.as_ref().unwrap_or(&unit.user);
+    let composed = unit.composed.as_ref();
     let (periods, all_periods) = composed
         .map_or((1, &manifest.parameters.mu_squared_units), |c| (c.periods, &c.mu_squared_units));
     for (what, kept, claimed) in [
         ("recipient", &job.recipient, &manifest.job.recipient),
         ("job digest", &job.digest, &manifest.job.digest),
         ("population", &terms.population, &manifest.job.population),
-        ("privacy unit", &terms.unit, &manifest.privacy_unit.unit),
+        ("privacy unit", &terms.unit, &unit.unit),
+        ("user", &job.user, user),
         ("mu^2 in units", &charged, &manifest.parameters.mu_squared_units),
         ("periods of a user", &job.all_units.periods.to_string(), &periods.to_string()),
         ("mu^2 of all of them", &job.all_units.mu_squared.units().to_string(), all_periods),

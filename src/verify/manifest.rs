@@ -47,6 +47,9 @@ pub(super) struct Job {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Unit {
     pub(super) unit: String,
+    pub(super) user: String,
+    /// How the ledger's jobs agree to write `user`, if that is another text.
+    pub(super) same_user_as: Option<String>,
     /// For all payments of a user, where the unit is within a period.
     pub(super) composed: Option<Composed>,
 }

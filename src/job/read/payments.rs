@@ -169,7 +169,7 @@ impl Reader<'_> {
         CsvDialect { separator: separator.unwrap_or(default.separator), quote, header, decimal }
     }
 
-    fn sql(&self, key: &str, text: Placed<String>) -> Option<SqlExpression> {
+    pub(super) fn sql(&self, key: &str, text: Placed<String>) -> Option<SqlExpression> {
         SqlExpression::parse(key, &text.value, text.span).map_err(|f| self.faults.add(f)).ok()
     }
 
