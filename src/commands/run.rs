@@ -84,15 +84,13 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let (plan, totals, draft, key) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
-            // Where nothing has been drawn, nothing is owed; the ledger voids no entry that is
-            // spent. If another process changed it meanwhile, what went wrong here is still what
-            // to show.
-            let _ = ledger.void(&job.id);
+            give_back(&mut ledger, &job.id);
             return Err(error);
         }
     };
     let plan = &plan;
-    // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
+    // Ctrl-C is not heard any more, as the price is paid: from here on, or, where bounds were open,
+    // since before all users were fitted. The rest takes a moment.
     let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
@@ -135,6 +133,17 @@ fn released_before(
             Ok(Outcome::ReleasedBefore(folder.to_owned()))
         }
         _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),
+    }
+}
+
+/// Where nothing has been drawn, nothing is owed; the ledger voids no entry that is spent.
+///
+/// If another process changed it meanwhile, what went wrong in this one is still what to show.
+fn give_back(ledger: &mut Ledger, id: &str) {
+    if let Err(why) = ledger.void(id)
+        && why.findings().iter().any(|finding| finding.code() == "job-spent")
+    {
+        console::note("the price was paid before, for the surveys that choose bounds");
     }
 }
 
