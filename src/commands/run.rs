@@ -16,10 +16,12 @@ use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
+use crate::job::Job;
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
 use crate::payments::{Scan, ScanControl};
 use crate::plan::Plan;
+use crate::privacy::PrivacyLoss;
 use crate::release::{self, Draft};
 
 /// What became of a run.
@@ -102,7 +104,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force)?;
     let folder = folder.canonicalize().unwrap_or(folder);
-    publish(&mut ledger, plan, &folder)?;
+    publish(&mut ledger, &job, plan.loss, &folder)?;
     Ok(Outcome::Released(folder))
 }
 
@@ -121,15 +123,16 @@ fn released_before(
     let job = &plan.job;
     match earlier {
         Reservation::Published { folder, release_digest } => {
-            if release::is_complete(&folder, plan) != Some(release_digest) {
+            if release::is_complete(&folder, job) != Some(release_digest) {
                 return Err(Error::refused(findings::release_missing(&job.id, &folder)));
             }
             Ok(Outcome::ReleasedBefore(folder))
         }
-        // The run stopped between the folder's rename and its entry: the price is paid.
-        Reservation::Spent if release::publishable(folder, plan).is_ok() => {
+        // The run stopped between the folder's rename and its entry: the price is paid. It is that
+        // of the ledger: a plan whose earlier releases are gone since has another one.
+        Reservation::Spent { loss } if release::publishable(folder, job, loss).is_ok() => {
             let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
-            publish(&mut ledger, plan, folder)?;
+            publish(&mut ledger, job, loss, folder)?;
             Ok(Outcome::ReleasedBefore(folder.to_owned()))
         }
         _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),
@@ -202,9 +205,8 @@ fn request(plan: &Plan) -> Request<'_> {
     }
 }
 
-fn publish(ledger: &mut Ledger, plan: &Plan, folder: &Path) -> Result<()> {
-    let job = &plan.job;
-    let digest = release::publishable(folder, plan)?;
+fn publish(ledger: &mut Ledger, job: &Job, loss: PrivacyLoss, folder: &Path) -> Result<()> {
+    let digest = release::publishable(folder, job, loss)?;
     ledger.publish(&job.id, folder, &digest)
 }
 

@@ -56,7 +56,10 @@ pub enum Reservation {
     /// Reserved now, or by an earlier run of the same content that stopped before it spent.
     Granted,
     /// An earlier run may have drawn noise and published nothing: never draw again for this id.
-    Spent,
+    Spent {
+        /// What it was charged, which its release states if there is one.
+        loss: PrivacyLoss,
+    },
     /// Released before; nothing is charged.
     Published {
         /// Where the release was put.
@@ -353,7 +356,7 @@ fn answer(known: &JobRecord) -> Reservation {
             release_digest: release.digest.clone(),
         },
         None if known.state == EntryState::Reserved => Reservation::Granted,
-        None => Reservation::Spent,
+        None => Reservation::Spent { loss: known.loss },
     }
 }
 

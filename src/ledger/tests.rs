@@ -95,14 +95,14 @@ fn play(ledger: &mut Ledger, words: &[&str], open: &dyn Fn() -> Ledger) -> Strin
             let loss = loss(number(mu2).into(), number(delta));
             match ledger.reserve(&request(job, content, loss)) {
                 Ok(Reservation::Granted) => "granted".to_owned(),
-                Ok(Reservation::Spent) => "is-spent".to_owned(),
+                Ok(Reservation::Spent { .. }) => "is-spent".to_owned(),
                 Ok(Reservation::Published { folder, .. }) => format!("is-in:{}", folder.display()),
                 Err(error) => error.findings()[0].code().to_owned(),
             }
         }
         ["earlier", job, content] => match ledger.earlier(&request(job, content, loss(1, 1))) {
             Ok(None) => "none".to_owned(),
-            Ok(Some(Reservation::Spent)) => "is-spent".to_owned(),
+            Ok(Some(Reservation::Spent { .. })) => "is-spent".to_owned(),
             Ok(Some(Reservation::Published { folder, .. })) => {
                 format!("is-in:{}", folder.display())
             }

@@ -6,8 +6,8 @@ mod manifest;
 mod tables;
 
 pub use earlier::{released_surveys, shown_keys};
-use folder::digest_of_file;
 pub use folder::{Draft, is_complete, publishable};
+use folder::{digest_of, digest_of_file};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
