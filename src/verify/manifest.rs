@@ -159,6 +159,9 @@ impl Manifest {
             let version = self.manifest_version;
             faults.push(format!("manifest version {version}; this program knows 1"));
         }
+        if let Some(why) = self.whole.get("not_private") {
+            faults.push(format!("it is marked as not private: {why}"));
+        }
         if !self.unprotected_quantities.is_empty() {
             let list = self.unprotected_quantities.join(", ");
             faults.push(format!("quantities left without protection: {list}"));
