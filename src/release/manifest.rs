@@ -13,7 +13,7 @@ use crate::mechanism::opendp_epsilon;
 use crate::plan::{
     Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan,
 };
-use crate::privacy::{MuSquared, epsilon_held};
+use crate::privacy::{Delta, MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
 /// came from a key of the tests.
@@ -79,8 +79,10 @@ struct ComposedEntry {
     periods: u32,
     mu_squared_units: String,
     threshold_delta: f64,
+    threshold_delta_units: String,
     epsilon: f64,
     delta: f64,
+    delta_units: String,
 }
 
 impl ComposedEntry {
@@ -89,8 +91,10 @@ impl ComposedEntry {
             periods: composed.periods,
             mu_squared_units: composed.loss.mu_squared.units().to_string(),
             threshold_delta: composed.loss.threshold_delta.value(),
+            threshold_delta_units: composed.loss.threshold_delta.units().to_string(),
             epsilon: composed.epsilon,
             delta: composed.delta.value(),
+            delta_units: composed.delta.units().to_string(),
         }
     }
 }
@@ -102,6 +106,8 @@ pub struct Parameters {
     pub epsilon: f64,
     /// δ that the job states.
     pub delta: f64,
+    /// δ in units of 10⁻¹⁸.
+    pub delta_units: String,
     /// Σ μ² in units of 2⁻⁶⁰, as the ledger counts.
     pub mu_squared_units: String,
     /// How many of them are there because the noise is discrete (Lemma 3 of `docs/privacy.md`).
@@ -112,6 +118,8 @@ pub struct Parameters {
     pub rho: f64,
     /// The part of δ that thresholds use.
     pub threshold_delta: f64,
+    /// The same in units of 10⁻¹⁸, as the ledger counts.
+    pub threshold_delta_units: String,
     /// ε that μ and the thresholds give at `delta`: never above `epsilon`.
     pub epsilon_held: f64,
     /// ρ of OpenDP's privacy maps for the same mechanisms.
@@ -138,11 +146,13 @@ impl Parameters {
         Ok(Parameters {
             epsilon,
             delta: privacy.delta.value(),
+            delta_units: privacy.delta.units().to_string(),
             mu_squared_units: mu_squared.units().to_string(),
             discreteness_units: discreteness(plan).to_string(),
             mu: mu_squared.mu_up().value(),
             rho: mu_squared.rho_up().value(),
             threshold_delta: plan.loss.threshold_delta.value(),
+            threshold_delta_units: plan.loss.threshold_delta.units().to_string(),
             epsilon_held,
             opendp_rho,
             opendp_epsilon,
@@ -172,6 +182,7 @@ struct Event {
     score_weight: Option<u64>,
     threshold: Option<i64>,
     threshold_delta: Option<f64>,
+    threshold_delta_units: Option<String>,
     cells_max: Option<u32>,
 }
 
@@ -311,7 +322,7 @@ fn events(plan: &Plan) -> Vec<Event> {
             let (mut threshold_delta, mut cells_max) = (None, None);
             let (mut threshold, mut score_weight) = (None, None);
             if let Selection::Threshold { score, cells_max: k, delta } = &level.selection {
-                (threshold_delta, cells_max) = (Some(delta.value()), Some(*k));
+                (threshold_delta, cells_max) = (Some(*delta), Some(*k));
                 (threshold, score_weight) = (Some(score.threshold), Some(score.weights[place]));
             }
             let StatisticPlan { kind, noise, charge, .. } = *statistic;
@@ -330,7 +341,8 @@ fn events(plan: &Plan) -> Vec<Event> {
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),
                 score_weight,
                 threshold,
-                threshold_delta,
+                threshold_delta: threshold_delta.map(Delta::value),
+                threshold_delta_units: threshold_delta.map(|delta| delta.units().to_string()),
                 cells_max,
             });
         }

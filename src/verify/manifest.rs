@@ -60,19 +60,24 @@ pub(super) struct Composed {
     pub(super) periods: u32,
     pub(super) mu_squared_units: String,
     pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
     pub(super) epsilon: f64,
     pub(super) delta: f64,
+    pub(super) delta_units: String,
 }
 
-/// The price, as far as the checks need it.
+/// The price, as far as the checks need it. What counts is in units of 2⁻⁶⁰ or 10⁻¹⁸, as text:
+/// of large δ several numbers of units have the same float.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Parameters {
     pub(super) epsilon: f64,
     pub(super) delta: f64,
+    pub(super) delta_units: String,
     pub(super) mu_squared_units: String,
     pub(super) mu: f64,
     pub(super) rho: f64,
     pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
     /// What of μ² is there because the noise is discrete; of manifests in Gaussian DP.
     pub(super) discreteness_units: Option<String>,
     /// ε that μ² gives at δ, at most `epsilon`; of manifests in Gaussian DP.
@@ -97,6 +102,7 @@ pub(super) struct Event {
     pub(super) score_weight: Option<u64>,
     pub(super) threshold: Option<i64>,
     pub(super) threshold_delta: Option<f64>,
+    pub(super) threshold_delta_units: Option<String>,
     pub(super) cells_max: Option<u32>,
 }
 
@@ -201,7 +207,8 @@ impl Manifest {
                 faults.push(format!("`{}`: private keys need thresholds, public none", set.file));
             }
             let terms = |event: &Event| {
-                (event.threshold, event.threshold_delta.map(f64::to_bits), event.cells_max)
+                let units = event.threshold_delta_units.clone();
+                (event.threshold, event.threshold_delta.map(f64::to_bits), units, event.cells_max)
             };
             let mut terms = self.events(&set.file).map(terms);
             if terms.next().is_some_and(|first| terms.any(|other| other != first)) {

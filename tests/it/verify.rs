@@ -337,7 +337,10 @@ const CLAIMS: [(&str, ManifestChange, &str, &str); 15] = [
     ),
     (
         "no delta for thresholds",
-        |m| m["parameters"]["threshold_delta"] = json!(0.0),
+        |m| {
+            m["parameters"]["threshold_delta"] = json!(0.0);
+            m["parameters"]["threshold_delta_units"] = json!("0");
+        },
         "price",
         "ledger price",
     ),
@@ -610,6 +613,30 @@ BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END";
     assert!(failed["ledger"].contains("job `test` is spent and not published"), "{failed:?}");
 }
 
+/// δ of 1e-4 a day over 79 days: several numbers of units have the float of their sum.
+#[test]
+fn large_deltas_of_many_periods_are_no_fault() {
+    let workshop = Workshop::new();
+    let job = JOB.replace("unit    = \"user\"", "unit    = \"user-day\"");
+    let job = job.replace("\"1e-6\"", "\"1e-4\"").replace("\"1e-5\"", "\"1e-3\"");
+    let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"region\", \"day\"]]");
+    let job = job.replace("[[\"merchant\"], [", "[[\"merchant\", \"day\"], [");
+    // Beyond 1000 days δ of 1e-3 comes to nothing, so nothing is claimed of them together.
+    for (days, delta) in [(79, "1e-4"), (90, "1e-4"), (1001, "1e-3")] {
+        let last =
+            chrono::NaiveDate::from_ymd_opt(2025, 1, 1).unwrap() + chrono::Days::new(days - 1);
+        let ledger = format!("ledger-{days}.sqlite");
+        let job = job.replace("\"1e-4\"", &format!("\"{delta}\""));
+        let job = job.replace("2025-01-31", &last.to_string()).replace("ledger.sqlite", &ledger);
+        workshop.text("job.toml", &job.replace("\"test\"", &format!("\"days-{days}\"")));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let folder = format!("releases/days-{days}");
+        let output = workshop.discretail(&["verify", &folder, "--ledger", &ledger]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    }
+}
+
 /// Claims about users over all periods, where the unit is within a period.
 #[test]
 fn false_claims_about_all_periods_are_found() {
@@ -621,16 +648,21 @@ fn false_claims_about_all_periods_are_found() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
     let ledger = workshop.path("ledger.sqlite");
     assert_eq!(names(&Copy::of(&workshop).failed(Some(&ledger))), "");
-    let changes: [(&str, ManifestChange); 7] = [
+    let changes: [(&str, ManifestChange); 8] = [
         ("fewer periods", |m| m["privacy_unit"]["composed"]["periods"] = json!(4)),
         ("a smaller price", |m| {
             m["privacy_unit"]["composed"]["mu_squared_units"] =
                 m["parameters"]["mu_squared_units"].clone()
         }),
         ("a smaller epsilon", |m| m["privacy_unit"]["composed"]["epsilon"] = json!(1.0)),
-        ("a smaller delta", |m| m["privacy_unit"]["composed"]["delta"] = json!(1e-6)),
+        ("a smaller delta", |m| {
+            m["privacy_unit"]["composed"]["delta"] = json!(1e-6);
+            m["privacy_unit"]["composed"]["delta_units"] = json!("1000000000000");
+        }),
+        ("a smaller delta to read", |m| m["privacy_unit"]["composed"]["delta"] = json!(1e-6)),
         ("a smaller part for thresholds", |m| {
-            m["privacy_unit"]["composed"]["threshold_delta"] = json!(0.0)
+            m["privacy_unit"]["composed"]["threshold_delta"] = json!(0.0);
+            m["privacy_unit"]["composed"]["threshold_delta_units"] = json!("0");
         }),
         ("nothing said", |m| m["privacy_unit"]["composed"] = Value::Null),
         ("cells of several weeks", |m| m["key_sets"][0]["keys"] = json!(["region"])),
