@@ -18,6 +18,8 @@ pub(super) struct JobRecord {
     pub(super) loss: PrivacyLoss,
     pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
+    /// The entry that published it.
+    pub(super) published_by: Option<i64>,
 }
 
 /// What the entries may add up to: all of them, and those of some recipients.
@@ -197,6 +199,7 @@ impl Book {
             loss: entry.loss,
             all_units: entry.all_units,
             release: entry.release.clone(),
+            published_by: (entry.state == Published).then_some(entry.seq),
         };
         self.jobs.insert(entry.job.clone(), record);
         self.last = entry.seq;

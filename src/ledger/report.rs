@@ -52,6 +52,8 @@ impl Account {
 pub struct JobEntry {
     /// The entry that reserved it.
     pub reserved_by: i64,
+    /// The entry that published its release.
+    pub published_by: Option<i64>,
     /// The job's id.
     pub id: String,
     /// SHA-256 of the job's content.
@@ -123,6 +125,7 @@ impl Report {
         let recipients = book.recipients().iter().map(account).collect();
         let jobs = book.jobs().iter().map(|(id, record)| JobEntry {
             reserved_by: record.reserved_by,
+            published_by: record.published_by,
             id: id.clone(),
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),

@@ -37,10 +37,12 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
     }
     let keys_from = manifest.key_sets.iter().flat_map(|set| &set.keys_from);
     for from in keys_from.chain(&manifest.bounds_from) {
-        let earlier = report.job(&from.job).filter(|earlier| earlier.reserved_by < job.reserved_by);
+        let before = |by: i64| by < job.reserved_by;
+        let earlier = report.job(&from.job).filter(|j| j.published_by.is_some_and(before));
         let digest = earlier.and_then(|earlier| earlier.release_digest.as_ref());
         if digest != Some(&from.manifest_sha256) {
-            faults.push(format!("no job `{}` released what it is named for", from.job));
+            let what = "had not published what it is named for when this one was reserved";
+            faults.push(format!("job `{}` {what}", from.job));
         }
     }
     if let Some(digest) = &job.release_digest

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, RecordBatch};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Float64Type, Schema};
+use discretail::ledger::{Ledger, Request};
+use discretail::privacy::{AllUnits, PrivacyLoss};
 use discretail::verify::{Outcome, verify};
 use insta::assert_snapshot;
 use parquet::arrow::ArrowWriter;
@@ -611,6 +613,56 @@ BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END";
     let copy = Copy::of(&cut);
     let failed = copy.failed(Some(&cut.path("ledger.sqlite")));
     assert!(failed["ledger"].contains("job `test` is spent and not published"), "{failed:?}");
+}
+
+/// A release may rest on keys and bounds of releases that were published before it was reserved.
+#[test]
+fn releases_that_came_later_are_no_earlier_ones() {
+    let workshop = Workshop::new();
+    let path = workshop.path("ledger.sqlite");
+    let run = |job: &str| {
+        workshop.text("job.toml", &JOB.replace("\"test\"", &format!("\"{job}\"")));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    };
+    run("before");
+    // Reserved before the release that is checked, and published after it.
+    let (digest, loss) = ("d".repeat(64), PrivacyLoss::default());
+    let (recipient, all_units) = ("partner", AllUnits::default());
+    let request =
+        Request { job: "late", digest: &digest, recipient, user: "user", loss, all_units };
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    ledger.reserve(&request).unwrap();
+    run("test");
+    run("after");
+    ledger.spend("late").unwrap();
+    ledger.publish("late", Path::new("elsewhere"), &"e".repeat(64)).unwrap();
+    let manifest =
+        |job: &str| std::fs::read(workshop.path("releases").join(job).join("manifest.json"));
+    let digest = |job: &str| match manifest(job) {
+        Ok(bytes) => Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => "e".repeat(64),
+    };
+    for (job, is_earlier) in [("before", true), ("late", false), ("after", false), ("none", false)]
+    {
+        for place in ["keys", "bounds"] {
+            let copy = Copy::of(&workshop);
+            let from = json!({ "job": job, "manifest_sha256": digest(job) });
+            copy.manifest(|m| match place {
+                "keys" => m["key_sets"][3]["keys_from"] = json!([from]),
+                _ => m["bounds_from"] = json!([from]),
+            });
+            let failed = copy.failed(Some(&path));
+            let found = failed["ledger"].contains(&format!("job `{job}` had not published"));
+            assert_eq!(found, !is_earlier, "{place} of {job}: {failed:?}");
+        }
+    }
+    // The very release of that job, and no other of its.
+    let copy = Copy::of(&workshop);
+    copy.manifest(|m| {
+        m["bounds_from"] = json!([{ "job": "before", "manifest_sha256": "e".repeat(64) }]);
+    });
+    assert!(copy.failed(Some(&path))["ledger"].contains("job `before` had not published"));
 }
 
 /// δ of 1e-4 a day over 79 days: several numbers of units have the float of their sum.
