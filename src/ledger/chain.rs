@@ -88,7 +88,7 @@ impl TermsRow {
     pub(super) fn limits(&self) -> Option<Limits> {
         let total = PrivacyBudget {
             mu_squared: MuSquared::from_units(self.budget_mu_squared.parse().ok()?),
-            threshold_delta: Delta::from_units(self.budget_threshold_delta.try_into().ok()?),
+            threshold_delta: Delta::stored(self.budget_threshold_delta.try_into().ok()?)?,
         };
         let recipients = RecipientTerms::read_all(&self.recipients)?;
         let recipients = recipients.into_iter().map(|terms| (terms.name, terms.budget)).collect();
@@ -241,7 +241,7 @@ impl EntryRow {
             user: self.user,
             loss: PrivacyLoss {
                 mu_squared: MuSquared::from_units(self.mu_squared.parse().ok()?),
-                threshold_delta: Delta::from_units(self.threshold_delta.try_into().ok()?),
+                threshold_delta: Delta::stored(self.threshold_delta.try_into().ok()?)?,
             },
             all_units: AllUnits {
                 periods: self.periods.try_into().ok()?,

@@ -68,7 +68,7 @@ impl RecipientTerms {
         let terms = stored.into_iter().map(|stored| {
             let budget = PrivacyBudget {
                 mu_squared: MuSquared::from_units(stored.mu_squared.parse().ok()?),
-                threshold_delta: Delta::from_units(stored.threshold_delta),
+                threshold_delta: Delta::stored(stored.threshold_delta)?,
             };
             let StoredRecipient { name, epsilon_max, delta_max, .. } = stored;
             Some(RecipientTerms { name, epsilon_max, delta_max, budget })

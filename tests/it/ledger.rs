@@ -43,7 +43,7 @@ fn reserve(path: &Path, job: &str) {
     let mut ledger = Ledger::open_to_change(path).unwrap();
     let loss = PrivacyLoss {
         mu_squared: MuSquared::from_units(1 << 50),
-        threshold_delta: Delta::from_units(1_000_000_000),
+        threshold_delta: Delta::parse("1e-9").unwrap(),
     };
     let digest = "d".repeat(64);
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
