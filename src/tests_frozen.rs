@@ -16,7 +16,7 @@ const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so the
 fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) {
     let noisy = add_noise(plan, market.local(plan, 1), key, 1).expect("draws");
     let draft = Draft::beside(folder).expect("a folder");
-    write(plan, &estimate(plan, noisy), &draft).expect("writes");
+    write(plan, &estimate(plan, noisy), None, &draft).expect("writes");
     draft.publish(false).expect("moves");
 }
 

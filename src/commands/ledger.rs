@@ -14,8 +14,8 @@ use crate::ledger::{
     Account, EntryState, Hold, JobEntry, Ledger, RecipientTerms, Report, Round, Terms, of_delta,
     of_mu_squared,
 };
-use crate::plan::budget_of;
-use crate::privacy::{AllUnits, Delta, Epsilon, PrivacyBudget, PrivacyLoss};
+use crate::plan::{Composed, budget_of};
+use crate::privacy::{Delta, Epsilon, PrivacyBudget, PrivacyLoss};
 
 pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure> {
     let done = match command {
@@ -97,8 +97,7 @@ fn as_text(file: &Path, report: &Report) -> String {
         format!("head        {}", report.head()),
         String::new(),
     ];
-    if let Some((units, delta, epsilon)) = within_periods(report) {
-        let periods = units.periods;
+    if let Some(Composed { periods, delta, epsilon, .. }) = within_periods(report) {
         lines.insert(
             3,
             format!(
@@ -132,9 +131,9 @@ fn as_text(file: &Path, report: &Report) -> String {
 }
 
 /// What the jobs come to for all payments of a user, where the unit is within a period.
-fn within_periods(report: &Report) -> Option<(AllUnits, Delta, f64)> {
+fn within_periods(report: &Report) -> Option<Composed> {
     let within = report.terms.unit != PrivacyUnit::User.name() && !report.jobs.is_empty();
-    within.then(|| report.all_units()).flatten()
+    within.then(|| report.composed()).flatten()
 }
 
 /// Two lines: the noise, and the thresholds' δ. What is used is rounded up, limits and what is
@@ -211,11 +210,11 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
         "entries": report.entries(),
         "head": report.head(),
         "total": account_json(&report.total),
-        "all_periods": within_periods(report).map(|(units, delta, epsilon)| json!({
-            "periods": units.periods,
-            "mu_squared_units": units.mu_squared.units().to_string(),
-            "epsilon": epsilon,
-            "delta": delta.value(),
+        "all_periods": within_periods(report).map(|composed| json!({
+            "periods": composed.periods,
+            "mu_squared_units": composed.loss.mu_squared.units().to_string(),
+            "epsilon": composed.epsilon,
+            "delta": composed.delta.value(),
         })),
         "recipients": recipients,
         "jobs": jobs,

@@ -16,11 +16,11 @@ use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
-use crate::job::Job;
+use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
 use crate::payments::{Scan, ScanControl};
-use crate::plan::Plan;
+use crate::plan::{Composed, Plan};
 use crate::privacy::PrivacyLoss;
 use crate::release::{self, Draft};
 
@@ -82,8 +82,10 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
-    let fitted = fit(args, plan, &folder, &mut ledger, (text, &cancelled));
-    let (plan, totals, draft, key) = match fitted {
+    let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
+        Ok((in_ledger, fit(args, plan, &folder, &mut ledger, (text, &cancelled))?))
+    });
+    let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
             give_back(&mut ledger, &job.id);
@@ -100,7 +102,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     };
     tracing::info!("noise added in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    release::write(plan, &estimate(plan, noisy), &draft)?;
+    release::write(plan, &estimate(plan, noisy), in_ledger, &draft)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force)?;
     let folder = folder.canonicalize().unwrap_or(folder);
@@ -137,6 +139,13 @@ fn released_before(
         }
         _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),
     }
+}
+
+/// What the ledger's jobs come to for all payments of a user, this one too; where units are within
+/// periods.
+fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<Option<Composed>> {
+    let within = plan.job.privacy.unit != PrivacyUnit::User;
+    Ok(if within { ledger.report()?.composed() } else { None })
 }
 
 /// Where nothing has been drawn, nothing is owed; the ledger voids no entry that is spent.

@@ -140,6 +140,15 @@ impl Ledger {
         Ok(Ledger { connection, path, granted: BTreeMap::new() })
     }
 
+    /// Everything in the ledger, checked.
+    ///
+    /// # Errors
+    /// Refused: an entry was edited. Environment: the file cannot be read.
+    pub fn report(&self) -> Result<Report> {
+        let (chain, book) = read(&self.connection, &self.path)?;
+        Ok(Report::of(chain, &book))
+    }
+
     /// The loss that counts: of every job that is reserved, spent or published.
     ///
     /// # Errors

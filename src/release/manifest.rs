@@ -72,6 +72,9 @@ struct UnitEntry {
     /// The guarantee for all payments of a user, where the unit is within a period.
     #[serde(skip_serializing_if = "Option::is_none")]
     composed: Option<ComposedEntry>,
+    /// The same for all jobs of the ledger that counted when this one was reserved, with this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_ledger: Option<ComposedEntry>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -240,7 +243,11 @@ struct FileEntry {
 }
 
 impl Manifest {
-    pub(super) fn new(plan: &Plan, is_private: bool) -> Result<Manifest> {
+    pub(super) fn new(
+        plan: &Plan,
+        in_ledger: Option<Composed>,
+        is_private: bool,
+    ) -> Result<Manifest> {
         let job = &plan.job;
         Ok(Manifest {
             not_private: (!is_private).then_some(WARNING),
@@ -262,6 +269,7 @@ impl Manifest {
                 same_user_as: job.ledger.same_user_as.clone(),
                 neighbours: "all payments of one unit added or removed",
                 composed: Composed::of(plan).map(ComposedEntry::new),
+                in_ledger: in_ledger.map(ComposedEntry::new),
             },
             deployment_model: "central",
             parameters: Parameters::new(plan)?,

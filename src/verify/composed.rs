@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::manifest::{Event, Manifest, SurveyEvent};
+use super::manifest::{Composed, Event, Manifest, SurveyEvent};
 use super::price::{Accounting, charge, delta_units};
 
 /// Why the guarantee over a user's units is not that of Lemma 5, or is missing.
@@ -61,10 +61,20 @@ pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
             faults.push(format!("{name} over all periods is not {periods} times that of one"));
         }
     }
-    let deltas = (claimed.delta, claimed.threshold_delta);
-    let accounting = Accounting::of(manifest);
-    faults.extend(accounting.and_then(|a| a.epsilon_fault(sum, claimed.epsilon, deltas)));
+    faults.extend(epsilon_fault(manifest, sum, claimed));
+    faults.extend(manifest.privacy_unit.in_ledger.iter().flat_map(|all| {
+        let units = all.mu_squared_units.parse().unwrap_or_default();
+        let less = units < sum || all.periods < periods;
+        let why = "the ledger's jobs come to less than this one of them for a user's periods";
+        let epsilon = epsilon_fault(manifest, units, all);
+        epsilon.into_iter().chain(less.then(|| why.to_owned()))
+    }));
     faults
+}
+
+fn epsilon_fault(manifest: &Manifest, mu_squared: u128, claimed: &Composed) -> Option<String> {
+    let deltas = (claimed.delta, claimed.threshold_delta);
+    Accounting::of(manifest)?.epsilon_fault(mu_squared, claimed.epsilon, deltas)
 }
 
 /// Is the second δ so many times the first? Each is given in units of 10⁻¹⁸ and as a float.

@@ -52,6 +52,8 @@ pub(super) struct Unit {
     pub(super) same_user_as: Option<String>,
     /// For all payments of a user, where the unit is within a period.
     pub(super) composed: Option<Composed>,
+    /// The same for the ledger's jobs up to this one.
+    pub(super) in_ledger: Option<Composed>,
 }
 
 /// The guarantee over all of a user's units.

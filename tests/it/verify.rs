@@ -700,7 +700,7 @@ fn false_claims_about_all_periods_are_found() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
     let ledger = workshop.path("ledger.sqlite");
     assert_eq!(names(&Copy::of(&workshop).failed(Some(&ledger))), "");
-    let changes: [(&str, ManifestChange); 8] = [
+    let changes: [(&str, ManifestChange); 11] = [
         ("fewer periods", |m| m["privacy_unit"]["composed"]["periods"] = json!(4)),
         ("a smaller price", |m| {
             m["privacy_unit"]["composed"]["mu_squared_units"] =
@@ -715,6 +715,14 @@ fn false_claims_about_all_periods_are_found() {
         ("a smaller part for thresholds", |m| {
             m["privacy_unit"]["composed"]["threshold_delta"] = json!(0.0);
             m["privacy_unit"]["composed"]["threshold_delta_units"] = json!("0");
+        }),
+        ("a ledger of fewer periods", |m| m["privacy_unit"]["in_ledger"]["periods"] = json!(4)),
+        ("a ledger that cost less", |m| {
+            m["privacy_unit"]["in_ledger"]["mu_squared_units"] =
+                m["parameters"]["mu_squared_units"].clone()
+        }),
+        ("a smaller epsilon of the ledger", |m| {
+            m["privacy_unit"]["in_ledger"]["epsilon"] = json!(1.0)
         }),
         ("nothing said", |m| m["privacy_unit"]["composed"] = Value::Null),
         ("cells of several weeks", |m| m["key_sets"][0]["keys"] = json!(["region"])),
