@@ -88,7 +88,10 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
-            give_back(&mut ledger, &job.id);
+            // Where nothing has been drawn, nothing is owed; the ledger voids no entry that is
+            // spent. If another process changed it meanwhile, what went wrong here is still what
+            // to show.
+            let _ = ledger.void(&job.id);
             return Err(error);
         }
     };
@@ -148,17 +151,6 @@ fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<Option<Composed>> {
     Ok(if within { ledger.report()?.composed() } else { None })
 }
 
-/// Where nothing has been drawn, nothing is owed; the ledger voids no entry that is spent.
-///
-/// If another process changed it meanwhile, what went wrong in this one is still what to show.
-fn give_back(ledger: &mut Ledger, id: &str) {
-    if let Err(why) = ledger.void(id)
-        && why.findings().iter().any(|finding| finding.code() == "job-spent")
-    {
-        console::note("the price was paid before, for the surveys that choose bounds");
-    }
-}
-
 /// Reads the payments and pays, before the first noise: that of the surveys, if there are any, else
 /// that of the totals.
 fn fit(
@@ -177,10 +169,15 @@ fn fit(
     let bar = Progress::run(text);
     let control = ScanControl { cancelled, progress: &|step| bar.show(step) };
     let mut paid = None;
-    let (plan, totals) = exact_totals(args, plan, control, |exact| {
+    let fitted = exact_totals(args, plan, control, |exact| {
         let (_, key) = paid.insert(pay(ledger)?);
         Ok(plan.clone().settle(noise_surveys(plan, exact, key)?))
-    })?;
+    });
+    drop(bar);
+    if fitted.is_err() && paid.is_some() {
+        console::note("the price was paid before, for the surveys that choose bounds");
+    }
+    let (plan, totals) = fitted?;
     let (draft, key) = paid.map_or_else(|| pay(ledger), Ok)?;
     Ok((plan, totals, draft, key))
 }
