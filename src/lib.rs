@@ -31,4 +31,6 @@ pub mod plan;
 pub mod privacy;
 pub mod release;
 pub mod sample;
+#[cfg(test)]
+mod tests_frozen;
 pub mod verify;

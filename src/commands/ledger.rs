@@ -14,8 +14,8 @@ use crate::ledger::{
     Account, EntryState, Hold, JobEntry, Ledger, RecipientTerms, Report, Round, Terms, of_delta,
     of_mu_squared,
 };
-use crate::plan::budget_of;
-use crate::privacy::{AllUnits, Delta, Epsilon, PrivacyBudget, PrivacyLoss};
+use crate::plan::{Composed, budget_of};
+use crate::privacy::{Delta, Epsilon, PrivacyBudget, PrivacyLoss};
 
 pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure> {
     let done = match command {
@@ -46,6 +46,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
     let terms = Terms {
         population: args.population.clone(),
         unit: args.unit.clone(),
+        user: None,
         epsilon_max: args.epsilon_max.to_string(),
         delta_max: args.delta_max.to_string(),
         budget: budget(args, args.epsilon_max, args.delta_max)?,
@@ -64,7 +65,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
 
 fn budget(args: &LedgerInitArgs, epsilon_max: Epsilon, delta_max: Delta) -> Result<PrivacyBudget> {
     let (file, population) = (args.file.clone(), args.population.clone());
-    budget_of(&LedgerTerms { file, population, epsilon_max, delta_max })
+    budget_of(&LedgerTerms { file, population, epsilon_max, delta_max, same_user_as: None })
         .ok_or_else(|| Error::invalid(findings::ledger_budget_too_small(&epsilon_max, &delta_max)))
 }
 
@@ -89,14 +90,14 @@ fn as_text(file: &Path, report: &Report) -> String {
             "guarantee   epsilon {}, delta {} for each {}",
             terms.epsilon_max, terms.delta_max, terms.unit
         ),
+        format!("users       {}", terms.user.as_deref().unwrap_or("as the first job tells them")),
         format!("neighbours  {}", report.neighbours),
         format!("conversion  {}", report.conversion),
         format!("entries     {}", report.entries()),
         format!("head        {}", report.head()),
         String::new(),
     ];
-    if let Some((units, delta, epsilon)) = within_periods(report) {
-        let periods = units.periods;
+    if let Some(Composed { periods, delta, epsilon, .. }) = within_periods(report) {
         lines.insert(
             3,
             format!(
@@ -130,9 +131,9 @@ fn as_text(file: &Path, report: &Report) -> String {
 }
 
 /// What the jobs come to for all payments of a user, where the unit is within a period.
-fn within_periods(report: &Report) -> Option<(AllUnits, Delta, f64)> {
+fn within_periods(report: &Report) -> Option<Composed> {
     let within = report.terms.unit != PrivacyUnit::User.name() && !report.jobs.is_empty();
-    within.then(|| report.all_units()).flatten()
+    within.then(|| report.composed()).flatten()
 }
 
 /// Two lines: the noise, and the thresholds' δ. What is used is rounded up, limits and what is
@@ -201,6 +202,7 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
         "ledger": file.display().to_string(),
         "population": terms.population,
         "unit": terms.unit,
+        "user": terms.user,
         "neighbours": report.neighbours,
         "epsilon_max": terms.epsilon_max,
         "delta_max": terms.delta_max,
@@ -208,11 +210,11 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
         "entries": report.entries(),
         "head": report.head(),
         "total": account_json(&report.total),
-        "all_periods": within_periods(report).map(|(units, delta, epsilon)| json!({
-            "periods": units.periods,
-            "mu_squared_units": units.mu_squared.units().to_string(),
-            "epsilon": epsilon,
-            "delta": delta.value(),
+        "all_periods": within_periods(report).map(|composed| json!({
+            "periods": composed.periods,
+            "mu_squared_units": composed.loss.mu_squared.units().to_string(),
+            "epsilon": composed.epsilon,
+            "delta": composed.delta.value(),
         })),
         "recipients": recipients,
         "jobs": jobs,
@@ -247,6 +249,7 @@ fn job_json(job: &JobEntry) -> Value {
     value["job"] = json!(job.id);
     value["digest"] = json!(job.digest);
     value["recipient"] = json!(job.recipient);
+    value["user"] = json!(job.user);
     value["state"] = json!(job.state.name());
     value["folder"] = json!(job.folder.as_ref().map(|folder| folder.display().to_string()));
     value["release_digest"] = json!(job.release_digest);

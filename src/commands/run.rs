@@ -16,10 +16,12 @@ use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
+use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
 use crate::payments::{Scan, ScanControl};
-use crate::plan::Plan;
+use crate::plan::{Composed, Plan};
+use crate::privacy::PrivacyLoss;
 use crate::release::{self, Draft};
 
 /// What became of a run.
@@ -80,8 +82,10 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
-    let fitted = fit(args, plan, &folder, &mut ledger, (text, &cancelled));
-    let (plan, totals, draft, key) = match fitted {
+    let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
+        Ok((in_ledger, fit(args, plan, &folder, &mut ledger, (text, &cancelled))?))
+    });
+    let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
             // Where nothing has been drawn, nothing is owed; the ledger voids no entry that is
@@ -92,7 +96,8 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         }
     };
     let plan = &plan;
-    // From here on Ctrl-C is not heard: the price is paid, and the rest takes a moment.
+    // Ctrl-C is not heard any more, as the price is paid: from here on, or, where bounds were open,
+    // since before all users were fitted. The rest takes a moment.
     let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
@@ -103,11 +108,11 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let estimates = estimate(plan, noisy, threads(args.threads.map(usize::from)));
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    release::write(plan, &estimates, &draft)?;
+    release::write(plan, &estimates, in_ledger, &draft)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force)?;
     let folder = folder.canonicalize().unwrap_or(folder);
-    publish(&mut ledger, plan, &folder)?;
+    publish(&mut ledger, &job, plan.loss, &folder)?;
     Ok(Outcome::Released(folder))
 }
 
@@ -126,19 +131,27 @@ fn released_before(
     let job = &plan.job;
     match earlier {
         Reservation::Published { folder, release_digest } => {
-            if release::is_complete(&folder, plan) != Some(release_digest) {
+            if release::is_complete(&folder, job) != Some(release_digest) {
                 return Err(Error::refused(findings::release_missing(&job.id, &folder)));
             }
             Ok(Outcome::ReleasedBefore(folder))
         }
-        // The run stopped between the folder's rename and its entry: the price is paid.
-        Reservation::Spent if release::publishable(folder, plan).is_ok() => {
+        // The run stopped between the folder's rename and its entry: the price is paid. It is that
+        // of the ledger: a plan whose earlier releases are gone since has another one.
+        Reservation::Spent { loss } if release::publishable(folder, job, loss).is_ok() => {
             let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
-            publish(&mut ledger, plan, folder)?;
+            publish(&mut ledger, job, loss, folder)?;
             Ok(Outcome::ReleasedBefore(folder.to_owned()))
         }
         _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),
     }
+}
+
+/// What the ledger's jobs come to for all payments of a user, this one too; where units are within
+/// periods.
+fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<Option<Composed>> {
+    let within = plan.job.privacy.unit != PrivacyUnit::User;
+    Ok(if within { ledger.report()?.composed() } else { None })
 }
 
 /// Reads the payments and pays, before the first noise: that of the surveys, if there are any, else
@@ -159,10 +172,15 @@ fn fit(
     let bar = Progress::run(text);
     let control = ScanControl { cancelled, progress: &|step| bar.show(step) };
     let mut paid = None;
-    let (plan, totals) = exact_totals(args, plan, control, |exact| {
+    let fitted = exact_totals(args, plan, control, |exact| {
         let (_, key) = paid.insert(pay(ledger)?);
         Ok(plan.clone().settle(noise_surveys(plan, exact, key)?))
-    })?;
+    });
+    drop(bar);
+    if fitted.is_err() && paid.is_some() {
+        console::note("the price was paid before, for the surveys that choose bounds");
+    }
+    let (plan, totals) = fitted?;
     let (draft, key) = paid.map_or_else(|| pay(ledger), Ok)?;
     Ok((plan, totals, draft, key))
 }
@@ -190,14 +208,14 @@ fn request(plan: &Plan) -> Request<'_> {
         job: &job.id,
         digest: &job.digest,
         recipient: &job.recipient,
+        user: job.user(),
         loss: plan.loss,
         all_units: plan.all_units(),
     }
 }
 
-fn publish(ledger: &mut Ledger, plan: &Plan, folder: &Path) -> Result<()> {
-    let job = &plan.job;
-    let digest = release::publishable(folder, plan)?;
+fn publish(ledger: &mut Ledger, job: &Job, loss: PrivacyLoss, folder: &Path) -> Result<()> {
+    let digest = release::publishable(folder, job, loss)?;
     ledger.publish(&job.id, folder, &digest)
 }
 

@@ -97,6 +97,13 @@ pub fn previous_unusable(job: &str, why: &str) -> Finding {
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
+/// A column with the name of a time key.
+pub fn column_name_reserved(name: &str) -> Finding {
+    let message = format!("`{name}` in `columns` has the name of a part of the payment's time");
+    Finding::new("column-name-reserved", message)
+        .hint("give it another name, and use that in `levels`; the column itself may keep its own")
+}
+
 /// A time zone that is not in the IANA data base.
 pub fn timezone_unknown(name: &str, known: &[&str]) -> Finding {
     let hint = match closest(name, known) {

@@ -110,6 +110,22 @@ pub fn ledger_terms_differ(path: &Path, differences: &[Difference<'_>]) -> Findi
     .hint("state the ledger's terms in the job; for other people name another ledger file")
 }
 
+/// The job tells users apart by another expression than the ledger's jobs.
+pub fn ledger_users_differ(path: &Path, (job, kept): (&str, &str), stated: &str) -> Finding {
+    Finding::new(
+        "ledger-users-differ",
+        format!(
+            "the ledger `{}` tells users apart by `{kept}` since job `{job}`, and this job by \
+             `{stated}`: one person could be two users, whom no budget protects together",
+            path.display()
+        ),
+    )
+    .hint(format!(
+        "write the ledger's expression as `user` in `columns`; if both give each person the same \
+         token, in every row, say so with `same_user_as = {kept:?}` in `[ledger]`"
+    ))
+}
+
 /// The job's id stands for other content.
 pub fn job_content_differs(job: &str, path: &Path) -> Finding {
     Finding::new(

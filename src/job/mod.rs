@@ -49,6 +49,13 @@ pub struct Job {
     pub digest: String,
 }
 
+impl Job {
+    /// The expression by which all jobs of the ledger agree to tell users apart, in normal form.
+    pub fn user(&self) -> &str {
+        self.ledger.same_user_as.as_deref().unwrap_or(&self.payments.user.normal)
+    }
+}
+
 /// Where the payments are and how to read them.
 #[derive(Clone, Debug)]
 pub struct PaymentsSource {
@@ -174,6 +181,9 @@ pub struct LedgerTerms {
     pub epsilon_max: Epsilon,
     /// δ that all jobs over this population may cost together.
     pub delta_max: Delta,
+    /// The expression of the ledger's other jobs, in normal form, that names the same people as
+    /// this job's, says its author.
+    pub same_user_as: Option<String>,
 }
 
 /// One report: levels of the same insights.

@@ -180,12 +180,15 @@ impl Reader<'_> {
         let epsilon_max = self.parameter(section, "epsilon_max", example, Epsilon::parse);
         let example = "delta_max = \"1e-8\"";
         let delta_max = self.parameter(section, "delta_max", example, Delta::parse);
+        let same_user_as = section.text("same_user_as");
+        let same_user_as = same_user_as.and_then(|text| self.sql("same_user_as", text));
         section.finish();
         Some(LedgerTerms {
             file: self.folder.join(file?.value),
             population: population?,
             epsilon_max: epsilon_max?,
             delta_max: delta_max?,
+            same_user_as: same_user_as.map(|expression| expression.normal),
         })
     }
 

@@ -19,6 +19,9 @@ use crate::findings::{self, Finding};
 pub struct SqlExpression {
     /// As written in the job.
     pub text: String,
+    /// The same for texts that differ in spaces, comments, the case of SQL's own words, or quotes
+    /// around a lone column: what ledgers compare.
+    pub normal: String,
     /// Place in the job file.
     pub span: std::ops::Range<usize>,
     /// As polars understands it. Failing casts give null, so that they become bad rows.
@@ -46,7 +49,7 @@ impl SqlExpression {
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
-        Ok(SqlExpression { text: text.to_owned(), span, expr })
+        Ok(SqlExpression { text: text.to_owned(), normal: normal_form(text), span, expr })
     }
 
     /// Like [`SqlExpression::parse`], but understands `to_timestamp(seconds)` and
@@ -87,6 +90,18 @@ fn unwrap_to_timestamp(text: &str) -> Option<(String, Option<String>)> {
         Some(_) => return None,
     };
     args.next().is_none().then_some((inner, format))
+}
+
+fn normal_form(text: &str) -> String {
+    use sqlparser::ast::Expr as Sql;
+    let parsed = Parser::new(&GenericDialect {}).try_with_sql(text);
+    match parsed.and_then(|mut parser| parser.parse_expr()) {
+        // Also a word that SQL has a use for.
+        _ if is_plain_word(text) => text.to_owned(),
+        Ok(Sql::Identifier(column)) if is_plain_word(&column.value) => column.value,
+        Ok(expression) => expression.to_string(),
+        Err(_) => text.trim().to_owned(),
+    }
 }
 
 fn is_plain_word(text: &str) -> bool {
@@ -225,6 +240,24 @@ mod tests {
                 matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong" | "sql-constant")),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn normal_forms_are_equal_for_one_meaning() {
+        for (text, normal) in [
+            ("card", "card"),
+            (" \"card\" ", "card"),
+            ("user", "user"),
+            ("\"user\"", "user"),
+            ("Card", "Card"),
+            ("\"Card No\"", "\"Card No\""),
+            ("card||'-'  ||day -- each day another", "card || '-' || day"),
+            ("coalesce( card , 'none' )", "coalesce(card, 'none')"),
+            ("cast(card as bigint)", "CAST(card AS BIGINT)"),
+        ] {
+            let parsed = SqlExpression::parse("user", text, 0..1).expect("parses");
+            assert_eq!(parsed.normal, normal, "{text}");
         }
     }
 

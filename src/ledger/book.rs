@@ -14,9 +14,12 @@ pub(super) struct JobRecord {
     pub(super) reserved_by: i64,
     pub(super) digest: String,
     pub(super) recipient: String,
+    pub(super) user: String,
     pub(super) loss: PrivacyLoss,
     pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
+    /// The entry that published it.
+    pub(super) published_by: Option<i64>,
 }
 
 /// What the entries may add up to: all of them, and those of some recipients.
@@ -111,6 +114,14 @@ impl Book {
         self.budgets(recipient).into_iter().flatten().all(|(_, left)| left.allows(loss))
     }
 
+    /// The expression by which all jobs that count tell users apart, and the first of these jobs
+    /// (Theorem 2 of `docs/privacy.md`).
+    pub(super) fn user(&self) -> Option<(&str, &str)> {
+        let counted = self.jobs.iter().filter(|(_, record)| record.state != EntryState::Voided);
+        let first = counted.min_by_key(|(_, record)| record.reserved_by);
+        first.map(|(id, record)| (id.as_str(), record.user.as_str()))
+    }
+
     /// The job's last known state; `None` if it was never reserved.
     pub(super) fn job(&self, id: &str) -> Option<&JobRecord> {
         self.jobs.get(id)
@@ -124,6 +135,7 @@ impl Book {
             job: request.job.to_owned(),
             digest: request.digest.to_owned(),
             recipient: request.recipient.to_owned(),
+            user: request.user.to_owned(),
             loss: request.loss,
             all_units: request.all_units,
             release: None,
@@ -138,6 +150,7 @@ impl Book {
             job: id.to_owned(),
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),
+            user: record.user.clone(),
             loss: record.loss,
             all_units: record.all_units,
             release: None,
@@ -159,15 +172,17 @@ impl Book {
         }
         let reserved_by = match known {
             Some(record) if entry.state != Reserved => {
-                if (&record.digest, &record.recipient, record.loss, record.all_units)
-                    != (&entry.digest, &entry.recipient, entry.loss, entry.all_units)
-                {
+                let step = self.step(&entry.job, record, entry.state);
+                if *entry != (Entry { seq: entry.seq, release: entry.release.clone(), ..step }) {
                     return Err("it differs from the reservation of its job");
                 }
                 record.reserved_by
             }
             _ => entry.seq,
         };
+        if entry.state == Reserved && self.user().is_some_and(|(_, user)| user != entry.user) {
+            return Err("it tells users apart by another expression than the jobs before it");
+        }
         if entry.state == Reserved && !self.allows(&entry.recipient, entry.loss) {
             return Err("it goes beyond the budget");
         }
@@ -180,9 +195,11 @@ impl Book {
             reserved_by,
             digest: entry.digest.clone(),
             recipient: entry.recipient.clone(),
+            user: entry.user.clone(),
             loss: entry.loss,
             all_units: entry.all_units,
             release: entry.release.clone(),
+            published_by: (entry.state == Published).then_some(entry.seq),
         };
         self.jobs.insert(entry.job.clone(), record);
         self.last = entry.seq;

@@ -63,6 +63,7 @@ pub(super) struct Entry {
     pub(super) job: String,
     pub(super) digest: String,
     pub(super) recipient: String,
+    pub(super) user: String,
     pub(super) loss: PrivacyLoss,
     pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
@@ -87,7 +88,7 @@ impl TermsRow {
     pub(super) fn limits(&self) -> Option<Limits> {
         let total = PrivacyBudget {
             mu_squared: MuSquared::from_units(self.budget_mu_squared.parse().ok()?),
-            threshold_delta: Delta::from_units(self.budget_threshold_delta.try_into().ok()?),
+            threshold_delta: Delta::stored(self.budget_threshold_delta.try_into().ok()?)?,
         };
         let recipients = RecipientTerms::read_all(&self.recipients)?;
         let recipients = recipients.into_iter().map(|terms| (terms.name, terms.budget)).collect();
@@ -96,7 +97,7 @@ impl TermsRow {
 
     pub(super) fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 3: terms",
+            "discretail ledger 4: terms",
             &[
                 Some(&self.population),
                 Some(&self.unit),
@@ -155,6 +156,7 @@ struct EntryRow {
     job: String,
     digest: String,
     recipient: String,
+    user: String,
     mu_squared: String,
     threshold_delta: i64,
     periods: i64,
@@ -172,6 +174,7 @@ impl EntryRow {
             job: entry.job.clone(),
             digest: entry.digest.clone(),
             recipient: entry.recipient.clone(),
+            user: entry.user.clone(),
             mu_squared: entry.loss.mu_squared.units().to_string(),
             threshold_delta: stored(entry.loss.threshold_delta),
             periods: entry.all_units.periods.into(),
@@ -189,6 +192,7 @@ impl EntryRow {
             job: row.get("job")?,
             digest: row.get("digest")?,
             recipient: row.get("recipient")?,
+            user: row.get("user")?,
             mu_squared: row.get("mu_squared")?,
             threshold_delta: row.get("threshold_delta")?,
             periods: row.get("periods")?,
@@ -202,13 +206,14 @@ impl EntryRow {
 
     fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 3: entry",
+            "discretail ledger 4: entry",
             &[
                 Some(&self.seq.to_string()),
                 Some(&self.event),
                 Some(&self.job),
                 Some(&self.digest),
                 Some(&self.recipient),
+                Some(&self.user),
                 Some(&self.mu_squared),
                 Some(&self.threshold_delta.to_string()),
                 Some(&self.periods.to_string()),
@@ -233,9 +238,10 @@ impl EntryRow {
             job: self.job,
             digest: self.digest,
             recipient: self.recipient,
+            user: self.user,
             loss: PrivacyLoss {
                 mu_squared: MuSquared::from_units(self.mu_squared.parse().ok()?),
-                threshold_delta: Delta::from_units(self.threshold_delta.try_into().ok()?),
+                threshold_delta: Delta::stored(self.threshold_delta.try_into().ok()?)?,
             },
             all_units: AllUnits {
                 periods: self.periods.try_into().ok()?,
@@ -299,15 +305,16 @@ impl Chain {
     pub(super) fn append(&self, connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         let row = EntryRow::of(entry, self.head());
         connection.execute(
-            "INSERT INTO entry (seq, event, job, digest, recipient, mu_squared, threshold_delta,
-                 periods, mu_squared_all, folder, release_digest, previous, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            "INSERT INTO entry (seq, event, job, digest, recipient, user, mu_squared,
+                 threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 row.seq,
                 row.event,
                 row.job,
                 row.digest,
                 row.recipient,
+                row.user,
                 row.mu_squared,
                 row.threshold_delta,
                 row.periods,

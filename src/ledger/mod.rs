@@ -42,6 +42,8 @@ pub struct Request<'a> {
     pub digest: &'a str,
     /// Who gets the release.
     pub recipient: &'a str,
+    /// The SQL expression that tells users apart, as all jobs of the ledger agree to write it.
+    pub user: &'a str,
     /// What the job will cost.
     pub loss: PrivacyLoss,
     /// What it is for all units of a user.
@@ -54,7 +56,10 @@ pub enum Reservation {
     /// Reserved now, or by an earlier run of the same content that stopped before it spent.
     Granted,
     /// An earlier run may have drawn noise and published nothing: never draw again for this id.
-    Spent,
+    Spent {
+        /// What it was charged, which its release states if there is one.
+        loss: PrivacyLoss,
+    },
     /// Released before; nothing is charged.
     Published {
         /// Where the release was put.
@@ -79,8 +84,9 @@ impl Ledger {
     /// The budget in force is the one stored by the first run; that of `terms` is for that run.
     ///
     /// # Errors
-    /// Refused: its terms differ from `terms`, or an entry was edited. Environment: the folder is
-    /// missing, the file is no ledger, cannot be read or written, or stays locked.
+    /// Refused: its terms or its users differ from those of `terms`, or an entry was edited.
+    /// Environment: the folder is missing, the file is no ledger, cannot be read or written, or
+    /// stays locked.
     pub fn open_or_create(path: &Path, terms: &Terms) -> Result<Ledger> {
         let path = file::locate(path)?;
         if !file::exists(&path)? {
@@ -126,9 +132,21 @@ impl Ledger {
     }
 
     fn checked(connection: Connection, path: PathBuf, terms: &Terms) -> Result<Ledger> {
-        let (chain, _) = read(&connection, &path)?;
+        let (chain, book) = read(&connection, &path)?;
         terms.compare(&chain.terms, &path)?;
+        if let Some(user) = &terms.user {
+            same_users(&book, user, &path)?;
+        }
         Ok(Ledger { connection, path, granted: BTreeMap::new() })
+    }
+
+    /// Everything in the ledger, checked.
+    ///
+    /// # Errors
+    /// Refused: an entry was edited. Environment: the file cannot be read.
+    pub fn report(&self) -> Result<Report> {
+        let (chain, book) = read(&self.connection, &self.path)?;
+        Ok(Report::of(chain, &book))
     }
 
     /// The loss that counts: of every job that is reserved, spent or published.
@@ -180,7 +198,8 @@ impl Ledger {
     /// Sets the job's loss aside, before its payments are read.
     ///
     /// # Errors
-    /// Refused: the id has other content, the budget does not allow it, or an entry was edited.
+    /// Refused: the id has other content, the budget does not allow it, the ledger's jobs tell
+    /// users apart by another expression, or an entry was edited.
     /// Environment: the file cannot be read or written.
     pub fn reserve(&mut self, request: &Request<'_>) -> Result<Reservation> {
         let (path, id) = (&self.path, request.job);
@@ -306,8 +325,19 @@ fn change<T>(
     Ok(said)
 }
 
+/// Refuses a job that tells users apart by another expression than the jobs that count.
+fn same_users(book: &Book, user: &str, path: &Path) -> Result<()> {
+    match book.user() {
+        Some((job, kept)) if kept != user => {
+            Err(Error::refused(findings::ledger_users_differ(path, (job, kept), user)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The entry that reserves `request`, if the budget allows it.
 fn grant(book: &Book, request: &Request<'_>, path: &Path) -> Result<Entry> {
+    same_users(book, request.user, path)?;
     if !book.allows(request.recipient, request.loss) {
         let own = format!(" of recipient `{}`", request.recipient);
         let budgets = ["", &own].into_iter().zip(book.budgets(request.recipient));
@@ -335,7 +365,7 @@ fn answer(known: &JobRecord) -> Reservation {
             release_digest: release.digest.clone(),
         },
         None if known.state == EntryState::Reserved => Reservation::Granted,
-        None => Reservation::Spent,
+        None => Reservation::Spent { loss: known.loss },
     }
 }
 

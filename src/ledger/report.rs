@@ -10,12 +10,13 @@ use super::terms::Terms;
 use super::{Book, file, read, schema};
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::plan::Composed;
 use crate::privacy::{AllUnits, Delta, PrivacyBudget, PrivacyLoss, epsilon_held};
 
 /// Everything in a ledger, checked.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it was made with.
+    /// What it was made with, and what its jobs have decided since.
     pub terms: Terms,
     /// How its budget was made from ε and δ.
     pub conversion: String,
@@ -52,12 +53,16 @@ impl Account {
 pub struct JobEntry {
     /// The entry that reserved it.
     pub reserved_by: i64,
+    /// The entry that published its release.
+    pub published_by: Option<i64>,
     /// The job's id.
     pub id: String,
     /// SHA-256 of the job's content.
     pub digest: String,
     /// Who gets the release.
     pub recipient: String,
+    /// The expression that tells users apart.
+    pub user: String,
     /// How far it came.
     pub state: EntryState,
     /// Its price.
@@ -113,7 +118,7 @@ impl Report {
         Ok(Report::of(chain, &book))
     }
 
-    fn of(chain: Chain, book: &Book) -> Report {
+    pub(super) fn of(chain: Chain, book: &Book) -> Report {
         let account = |(name, tally): (&String, &Tally)| {
             let budget = chain.limits.recipients.get(name).copied();
             (name.clone(), Account { budget, tally: *tally })
@@ -121,9 +126,11 @@ impl Report {
         let recipients = book.recipients().iter().map(account).collect();
         let jobs = book.jobs().iter().map(|(id, record)| JobEntry {
             reserved_by: record.reserved_by,
+            published_by: record.published_by,
             id: id.clone(),
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),
+            user: record.user.clone(),
             state: record.state,
             loss: record.loss,
             all_units: record.all_units,
@@ -132,8 +139,9 @@ impl Report {
         });
         let mut jobs: Vec<JobEntry> = jobs.collect();
         jobs.sort_by_key(|job| job.reserved_by);
+        let terms = Terms::of(&chain.terms).expect("cannot fail because the chain has read them");
         Report {
-            terms: Terms::of(&chain.terms).expect("cannot fail because the chain has read them"),
+            terms: Terms { user: book.user().map(|(_, user)| user.to_owned()), ..terms },
             conversion: chain.terms.conversion.clone(),
             neighbours: chain.terms.neighbours.clone(),
             total: Account { budget: Some(chain.limits.total), tally: *book.total() },
@@ -159,20 +167,19 @@ impl Report {
         self.hashes.iter().position(|hash| hash == head)
     }
 
-    /// All that counts, for all payments of a user: the most periods of a job, Σ of the jobs'
-    /// losses (Lemma 5 of `docs/privacy.md`), and ε at δ_max times the periods. `None` if there is
-    /// no such δ.
-    pub fn all_units(&self) -> Option<(AllUnits, Delta, f64)> {
-        let (mut all, mut thresholds) = (AllUnits::default(), Delta::ZERO);
+    /// What all jobs that count come to for all payments of a user: the most periods of a job, the
+    /// sum of their losses (Lemma 5 of `docs/privacy.md`), and ε at δ_max times the periods. `None`
+    /// if there is no such δ.
+    pub fn composed(&self) -> Option<Composed> {
+        let (mut loss, mut periods) = (PrivacyLoss::default(), 0);
         for job in self.jobs.iter().filter(|job| job.state != EntryState::Voided) {
-            all.mu_squared = all.mu_squared.checked_add(job.all_units.mu_squared)?;
-            all.periods = all.periods.max(job.all_units.periods);
-            thresholds =
-                thresholds.checked_add(job.loss.threshold_delta.times(job.all_units.periods)?)?;
+            let AllUnits { periods: own, mu_squared } = job.all_units;
+            let threshold_delta = job.loss.threshold_delta.times(own)?;
+            loss = loss.checked_add(PrivacyLoss { mu_squared, threshold_delta })?;
+            periods = periods.max(own);
         }
-        let delta = Delta::parse(&self.terms.delta_max).ok()?.times(all.periods)?;
-        let loss = PrivacyLoss { mu_squared: all.mu_squared, threshold_delta: thresholds };
-        Some((all, delta, epsilon_held(loss, delta)?))
+        let delta = Delta::parse(&self.terms.delta_max).ok()?.times(periods)?;
+        Some(Composed { periods, loss, delta, epsilon: epsilon_held(loss, delta)? })
     }
 
     /// The job with this id.

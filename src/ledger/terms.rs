@@ -23,6 +23,9 @@ pub struct Terms {
     pub population: String,
     /// Who is protected, such as `user`.
     pub unit: String,
+    /// The SQL expression that tells users apart; `None`: the first job decides. Two jobs that
+    /// split one person's payments differently have no common guarantee (Theorem 2).
+    pub user: Option<String>,
     /// ε that all jobs may cost together, as the job file has it.
     pub epsilon_max: String,
     /// δ that all jobs may cost together, as the job file has it.
@@ -65,7 +68,7 @@ impl RecipientTerms {
         let terms = stored.into_iter().map(|stored| {
             let budget = PrivacyBudget {
                 mu_squared: MuSquared::from_units(stored.mu_squared.parse().ok()?),
-                threshold_delta: Delta::from_units(stored.threshold_delta),
+                threshold_delta: Delta::stored(stored.threshold_delta)?,
             };
             let StoredRecipient { name, epsilon_max, delta_max, .. } = stored;
             Some(RecipientTerms { name, epsilon_max, delta_max, budget })
@@ -105,11 +108,13 @@ impl Terms {
         }
     }
 
-    /// What a ledger holds; `None` if its recipients or its budget mean nothing to this version.
+    /// What a ledger was made with; `None` if its recipients or its budget mean nothing to this
+    /// version.
     pub(super) fn of(row: &TermsRow) -> Option<Terms> {
         Some(Terms {
             population: row.population.clone(),
             unit: row.unit.clone(),
+            user: None,
             epsilon_max: row.epsilon_max.clone(),
             delta_max: row.delta_max.clone(),
             budget: row.limits()?.total,

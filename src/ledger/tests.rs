@@ -20,6 +20,7 @@ pub(super) fn terms(mu_squared: u128, delta: u64) -> Terms {
     Terms {
         population: "cny-2025".to_owned(),
         unit: "user".to_owned(),
+        user: Some("card".to_owned()),
         epsilon_max: "4".to_owned(),
         delta_max: "1e-8".to_owned(),
         budget: PrivacyBudget {
@@ -32,7 +33,7 @@ pub(super) fn terms(mu_squared: u128, delta: u64) -> Terms {
 
 pub(super) fn request<'a>(job: &'a str, content: &'a str, loss: PrivacyLoss) -> Request<'a> {
     let all_units = AllUnits { periods: 3, mu_squared: loss.mu_squared };
-    Request { job, digest: content, recipient: "partner-bank", loss, all_units }
+    Request { job, digest: content, recipient: "partner-bank", user: "card", loss, all_units }
 }
 
 pub(super) fn folder() -> (TempDir, PathBuf) {
@@ -94,14 +95,14 @@ fn play(ledger: &mut Ledger, words: &[&str], open: &dyn Fn() -> Ledger) -> Strin
             let loss = loss(number(mu2).into(), number(delta));
             match ledger.reserve(&request(job, content, loss)) {
                 Ok(Reservation::Granted) => "granted".to_owned(),
-                Ok(Reservation::Spent) => "is-spent".to_owned(),
+                Ok(Reservation::Spent { .. }) => "is-spent".to_owned(),
                 Ok(Reservation::Published { folder, .. }) => format!("is-in:{}", folder.display()),
                 Err(error) => error.findings()[0].code().to_owned(),
             }
         }
         ["earlier", job, content] => match ledger.earlier(&request(job, content, loss(1, 1))) {
             Ok(None) => "none".to_owned(),
-            Ok(Some(Reservation::Spent)) => "is-spent".to_owned(),
+            Ok(Some(Reservation::Spent { .. })) => "is-spent".to_owned(),
             Ok(Some(Reservation::Published { folder, .. })) => {
                 format!("is-in:{}", folder.display())
             }
@@ -443,6 +444,38 @@ fn the_budget_of_the_first_run_stays() {
     Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
     let ledger = Ledger::open_or_create(&path, &terms(1000, 1000)).unwrap();
     assert_eq!(ledger.left().unwrap(), terms(100, 10).budget);
+}
+
+/// Else one person could be a user of the first job and thirty users of the second (Theorem 2).
+#[test]
+fn all_jobs_that_count_tell_users_apart_by_one_expression() {
+    let (_folder, path) = folder();
+    Ledger::create(&path, &Terms { user: None, ..terms(100, 10) }).unwrap();
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    let by_day = |job| Request { user: "card || day", ..request(job, "content", loss(1, 0)) };
+    let by_card = |job| request(job, "content", loss(1, 0));
+    let differ = (ErrorClass::Refused, "ledger-users-differ");
+    assert!(Ledger::open(&path, &terms(100, 10)).unwrap().is_some(), "no job has decided");
+    // A slip that was given back decides nothing.
+    ledger.reserve(&by_day("slip")).unwrap();
+    assert_eq!(code(ledger.reserve(&by_card("a"))), differ);
+    assert_eq!(code(Ledger::open(&path, &terms(100, 10))), differ);
+    ledger.void("slip").unwrap();
+    ledger.reserve(&by_card("a")).unwrap();
+    ledger.spend("a").unwrap();
+    assert_eq!(code(ledger.reserve(&by_day("slip"))), differ);
+    ledger.reserve(&by_card("b")).unwrap();
+    assert_eq!(Report::read(&path).unwrap().terms.user.as_deref(), Some("card"));
+    let error = ledger.reserve(&by_day("c")).unwrap_err();
+    let text = error.to_string().replace(&path.display().to_string(), "LEDGER");
+    assert_eq!(
+        text,
+        "error[ledger-users-differ]: the ledger `LEDGER` tells users apart by `card` since job \
+         `a`, and this job by `card || day`: one person could be two users, whom no budget \
+         protects together\n\
+         hint: write the ledger's expression as `user` in `columns`; if both give each person \
+         the same token, in every row, say so with `same_user_as = \"card\"` in `[ledger]`"
+    );
 }
 
 // ----------------------------------------------------------------------------------- recipients

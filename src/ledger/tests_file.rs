@@ -89,12 +89,14 @@ fn paths_that_cannot_be_a_ledger_are_named() {
 }
 
 #[test]
-fn a_newer_ledger_is_not_touched() {
+fn ledgers_of_other_versions_are_not_touched() {
     let (_folder, path) = folder();
     fill(&path);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
-    let unknown = (ErrorClass::Environment, "ledger-version-unknown");
-    assert_eq!(code(Ledger::open_or_create(&path, &terms(100, 10))), unknown);
+    for version in [3, 5] {
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
+        let unknown = (ErrorClass::Environment, "ledger-version-unknown");
+        assert_eq!(code(Ledger::open_or_create(&path, &terms(100, 10))), unknown);
+    }
 }
 
 #[test]

@@ -100,3 +100,32 @@ pub(super) fn opendp_conversion(rho: f64, delta: f64) -> Result<f64, String> {
     let profile = ZeroConcentratedDivergence::convert(rho).map_err(message)?;
     profile.epsilon(delta).map_err(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mechanism::RunKey;
+    use crate::plan::KeyValue;
+
+    #[test]
+    fn errors_of_opendp_keep_their_words() {
+        let error = make_opendp(1 << 20).expect("a measurement").map(&-1.0).expect_err("negative");
+        assert_eq!(error.to_string(), "FailedMap", "why `message` is there");
+        let text = message(error);
+        assert!(text.contains("must be non-negative"), "{text}");
+    }
+
+    /// The same key, the same noise: nothing of it comes from elsewhere.
+    #[test]
+    fn releases_draw_nothing_from_opendps_generator() {
+        let cells: Vec<CellKey> = (0..200u8).map(|n| [KeyValue::Number(n)].into()).collect();
+        let noisy = || {
+            let key = RunKey::frozen([3; 32]).statistic("table", "customers");
+            release(&key, &cells, &[0; 400], 1 << 20).expect("draws")
+        };
+        let first = noisy();
+        assert_eq!(first, noisy());
+        let distinct: std::collections::BTreeSet<&i64> = first.iter().collect();
+        assert!(distinct.len() > 390, "{}", distinct.len());
+    }
+}

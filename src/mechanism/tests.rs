@@ -60,6 +60,25 @@ fn opendp_never_states_less_than_ours() {
     }
 }
 
+/// What the Gaussian curve saves at ε = 1 against the conversion of ρ, in per cent of the noise.
+#[test]
+fn noise_is_less_than_by_way_of_zcdp() {
+    for (delta, saved) in [("1e-6", 6.8), ("1e-9", 4.9)] {
+        let (epsilon, delta) = (Epsilon::parse("1"), Delta::parse(delta));
+        let (epsilon, delta) = (epsilon.expect("valid"), delta.expect("valid"));
+        let ours = largest_loss(epsilon, delta, Delta::ZERO).expect("something is left");
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..60 {
+            let rho = (low + high) / 2.0;
+            let fits = opendp_conversion(rho, delta.value()).expect("converts") <= 1.0;
+            (low, high) = if fits { (rho, high) } else { (low, rho) };
+        }
+        // σ = C/μ, and ρ = μ²/2.
+        let percent = 100.0 * (1.0 - (2.0f64 * low).sqrt() / ours.mu_up().value());
+        assert!((percent - saved).abs() < 0.05, "{delta}: {percent}");
+    }
+}
+
 /// False alarms: at most 1e-9 in all. The noise divided by σ is normal to within 2⁻¹⁶, so over
 /// n draws the mean is within z/√n and the mean square within 1 ± z·√(2/n), z = 6.5 for a tail of
 /// 4e-11 on each of four sides (the mean square by its normal approximation at n = 25,920); the

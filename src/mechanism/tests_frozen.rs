@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{NoisyTotals, RunKey, add_noise};
-use crate::fixture::{Market, Row};
-use crate::plan::{CellKey, Plan};
+use super::{NoisyTotals, RunKey, add_noise, noise_surveys};
+use crate::fixture::{Market, Row, settled};
+use crate::plan::{CellKey, Plan, Survey};
 
 fn noisy(market: &Market, plan: &Plan) -> NoisyTotals {
     add_noise(plan, market.local(plan, 2), RunKey::frozen([7; 32]), 2).expect("draws")
@@ -44,20 +44,27 @@ fn frozen_noise_leaves_the_contribution_of_one_user() {
     let market = Market::new(&rows);
     let rest = "insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
                 bounds = { customers = 2, payments = 6, sales = \"90.00\", ticket_histogram = 5 }";
-    let plan = market.plan(&[
-        format!("levels = [[], [\"region\"], [\"merchant\", \"week\"]]\nkeys = \"public\"\n{rest}"),
-        format!("levels = [[\"merchant\"]]\nkeys = \"private\"\ncells_max = 4\n{rest}"),
-    ]);
-    let all = noisy(&market, &plan);
+    check_noisy_tables(&market, &market.plan(&reports(rest)), &rows);
+}
+
+fn reports(rest: &str) -> [String; 2] {
+    let public = "levels = [[], [\"region\"], [\"merchant\", \"week\"]]\nkeys = \"public\"";
+    let private = "levels = [[\"merchant\"]]\nkeys = \"private\"\ncells_max = 4";
+    [format!("{public}\n{rest}"), format!("{private}\n{rest}")]
+}
+
+fn check_noisy_tables(market: &Market, plan: &Plan, rows: &[Row]) {
+    market.set_payments(rows);
+    let all = noisy(market, plan);
     assert!(!all.is_private());
     let (mut changed, mut shown) = (0, 0);
     for user in [0, 1, 2, 3, 4, 100, 101, 250, 499] {
         let (own, others): (Vec<Row>, Vec<Row>) =
             rows.iter().cloned().partition(|row| row.user == user);
         market.set_payments(&others);
-        let without = noisy(&market, &plan);
+        let without = noisy(market, plan);
         market.set_payments(&own);
-        let alone = market.local(&plan, 1);
+        let alone = market.local(plan, 1);
         for (place, level) in plan.levels.iter().enumerate() {
             for (statistic, columns) in level.columns().enumerate() {
                 let sums = alone.levels[place].sums[statistic].chunks_exact(columns.len());
@@ -81,4 +88,44 @@ fn frozen_noise_leaves_the_contribution_of_one_user() {
         }
     }
     assert!(changed > 500 && shown > changed, "{changed} of {shown}");
+}
+
+/// The same where the run chooses bounds: surveys first, then tables by the bounds that follow from
+/// them, which a next run could have too (`previous`).
+#[test]
+fn frozen_noise_leaves_the_contribution_of_one_user_to_surveys() {
+    let rows = rows();
+    let market = Market::new(&rows);
+    let rest = "insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]";
+    let plan = market.plan(&reports(rest));
+    let noised = |rows: &[Row]| -> Vec<Survey> {
+        market.set_payments(rows);
+        let exact = settled(&market.engine(2, 3), &plan).0.expect("bounds are open");
+        noise_surveys(&plan, exact, &RunKey::frozen([7; 32])).expect("draws")
+    };
+    let all = noised(&rows);
+    let mut changed = 0;
+    for user in [0, 1, 2, 3, 4, 100, 499] {
+        let (own, others): (Vec<Row>, Vec<Row>) =
+            rows.iter().cloned().partition(|row| row.user == user);
+        let without = noised(&others);
+        market.set_payments(&own);
+        let alone = settled(&market.engine(1, 3), &plan).0.expect("bounds are open").surveys;
+        for (((all, without), alone), survey) in
+            all.iter().zip(&without).zip(&alone).zip(&plan.surveys)
+        {
+            let pairs = all.histogram.iter().zip(&without.histogram);
+            let change: Vec<i64> = pairs.map(|(a, b)| a - b).collect();
+            assert_eq!(change, alone.histogram, "user {user}");
+            let norm: i64 = change.iter().map(|change| change.abs()).sum();
+            assert!(norm as u64 <= survey.histogram.bound.norm(), "user {user}");
+            let spread = all.spread.zip(without.spread).map(|(a, b)| a - b);
+            assert_eq!(spread, alone.spread, "user {user}");
+            let most = survey.spread.map_or(0, |spread| spread.bound.norm());
+            assert!(spread.unwrap_or(0) as u64 <= most, "user {user}");
+            changed += usize::from(norm > 0);
+        }
+    }
+    assert!(changed > 50, "{changed}");
+    check_noisy_tables(&market, &plan.clone().settle(all), &rows);
 }

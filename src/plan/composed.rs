@@ -4,14 +4,15 @@ use super::{LevelPlan, Plan};
 use crate::job::PrivacyUnit;
 use crate::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss, epsilon_held};
 
-/// The guarantee for all payments of a user, where the unit is a user within a period.
+/// The guarantee for all payments of a user, where the unit is a user within a period: of one job,
+/// or of all jobs of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Composed {
-    /// Periods of the job's days: the most units of one user.
+    /// Periods of the job's days: the most units of one user. Of several jobs, the largest.
     pub periods: u32,
     /// Σ of the losses of a user's units.
     pub loss: PrivacyLoss,
-    /// The job's δ for each period.
+    /// The δ of the job, or the ledger's, for each period.
     pub delta: Delta,
     /// ε of `loss` at `delta`.
     pub epsilon: f64,

@@ -17,7 +17,7 @@ pub struct SurveyPlan {
     pub statistic: usize,
     /// Users by norm: each is in one bin of [`SurveyPlan::BINS`], or in none.
     pub histogram: Gaussian,
-    /// Σ over users of their [`spread`]; `None` for customers, whose spread is their norm.
+    /// Σ over users of their [`Norms::spread`]; `None` for customers, whose spread is their norm.
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,

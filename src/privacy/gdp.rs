@@ -305,4 +305,28 @@ mod tests {
         assert!((tail_quantile(0.025) - 1.959_963_984_540_054).abs() < 1e-8);
         assert!(tail_quantile(0.025) >= 1.959_963_984_540_054);
     }
+
+    /// How many users a cell needs for its key to be shown grows with z/μ: the quantile of the
+    /// thresholds' δ over the noise that the rest of δ allows.
+    #[test]
+    fn the_best_split_of_delta_is_near_its_share() {
+        for epsilon in ["0.1", "0.5", "1", "4"] {
+            for (delta, cells) in
+                [("1e-6", 1.0), ("1e-6", 256.0), ("1e-9", 8.0), ("1e-9", 1000.0), ("1e-12", 32.0)]
+            {
+                let (epsilon, delta) = (Epsilon::parse(epsilon), Delta::parse(delta));
+                let (epsilon, delta) = (epsilon.unwrap(), delta.unwrap());
+                let needed = |part: Delta| {
+                    let loss = largest_loss(epsilon, delta, part).expect("something is left");
+                    tail_quantile(part.value() / cells) / loss.mu_up().value()
+                };
+                let of = |percent: u64| Delta::from_units(delta.units() / 100 * percent);
+                let best = (1..100).min_by(|&a, &b| needed(of(a)).total_cmp(&needed(of(b))));
+                let best = best.unwrap();
+                assert!((30..=55).contains(&best), "{epsilon} {delta} {cells}: {best} %");
+                // And flat: its share asks for little more.
+                assert!(needed(delta.threshold_share()) < needed(of(best)) * 1.004);
+            }
+        }
+    }
 }

@@ -81,8 +81,14 @@ impl Delta {
         Ok(Delta(units))
     }
 
-    /// From a stored number of units of 10⁻¹⁸.
-    pub fn from_units(units: u64) -> Self {
+    /// From a number of units of 10⁻¹⁸ in a file; `None` beyond 1.
+    pub fn stored(units: u64) -> Option<Self> {
+        (units <= 10u64.pow(Self::SCALE)).then_some(Delta(units))
+    }
+
+    /// From a number of units of 10⁻¹⁸. Not for others to call, as nothing is checked: for parts
+    /// of a valid δ.
+    pub(crate) fn from_units(units: u64) -> Self {
         Delta(units)
     }
 
@@ -175,7 +181,7 @@ impl MuSquared {
     /// Binary digits after the point.
     pub const FRACTION_BITS: u32 = 60;
 
-    /// From a stored number of units of 2⁻⁶⁰.
+    /// From a number of units of 2⁻⁶⁰. Any number is a μ², and sums are checked.
     pub fn from_units(units: u128) -> Self {
         MuSquared(units)
     }
@@ -299,6 +305,15 @@ mod tests {
         }
         assert_eq!(Epsilon::parse("0.25").map(|e| e.value()), Ok(0.25));
         assert_eq!(Delta::parse("1e-9").map(|d| d.units()), Ok(1_000_000_000));
+    }
+
+    #[test]
+    fn stored_deltas_are_at_most_one() {
+        let one = 10u64.pow(18);
+        assert_eq!(Delta::stored(one).map(Delta::value), Some(1.0));
+        assert_eq!(Delta::stored(0), Some(Delta::ZERO));
+        assert_eq!(Delta::stored(one + 1), None);
+        assert_eq!(Delta::stored(u64::MAX), None);
     }
 
     #[test]

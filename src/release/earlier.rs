@@ -11,7 +11,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::digest_of_file;
+use super::{digest_of, digest_of_file};
 use crate::job::TimeKey;
 use crate::plan::{KeyValue, ReleasedSurvey, Survey};
 
@@ -100,7 +100,7 @@ fn survey(manifest: &Value, survey: &Value) -> Option<ReleasedSurvey> {
 pub(super) fn manifest(folder: &Path, digest: &str) -> Result<Value, String> {
     let path = folder.join("manifest.json");
     let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    if digest_of_file(&path).ok().as_deref() != Some(digest) {
+    if digest_of(&bytes) != digest {
         return Err("its manifest is not the one that was released".to_owned());
     }
     serde_json::from_slice(&bytes).map_err(|e| e.to_string())

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::plan::Plan;
+use crate::job::Job;
+use crate::privacy::PrivacyLoss;
 use crate::release::manifest::NOT_PRIVATE;
 
 /// A release being written, beside its final place. Removed when dropped.
@@ -106,6 +107,15 @@ fn not_writable(path: &Path, cause: &std::io::Error) -> Error {
     Error::environment(findings::release_not_writable(path, cause))
 }
 
+/// SHA-256 of what was read, in hex.
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    hex(Sha256::new_with_prefix(bytes))
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// SHA-256 of a file, in hex.
 ///
 /// # Errors
@@ -119,41 +129,45 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
                 n => hasher.update(&block[..n]),
             }
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(hasher))
     };
     digest().map_err(|e| not_writable(path, &e))
 }
 
-/// Does `folder` hold the whole release of this plan's job: its manifest, with this job and
+/// Does `folder` hold the whole release of this job: its manifest, with this job and
 /// population, and every file that the manifest names, unchanged? If so, the digest of the manifest.
-pub fn is_complete(folder: &Path, plan: &Plan) -> Option<String> {
-    Some(complete(folder, plan)?.0)
+pub fn is_complete(folder: &Path, job: &Job) -> Option<String> {
+    Some(complete(folder, job)?.0)
 }
 
-/// The digest that the ledger records of this release.
+/// The digest that the ledger records of this release, which was charged `loss`.
 ///
 /// # Errors
-/// Refused: its noise came from a key of the tests. Environment: it is gone or changed.
-pub fn publishable(folder: &Path, plan: &Plan) -> Result<String> {
-    let job = &plan.job.id;
-    let missing = || Error::environment(findings::release_missing(job, folder));
-    let (digest, manifest) = complete(folder, plan).ok_or_else(missing)?;
-    let price = plan.loss.mu_squared.units().to_string();
-    if manifest["parameters"]["mu_squared_units"] != price {
+/// Refused: its noise came from a key of the tests. Environment: it is gone, changed, or states
+/// another price.
+pub fn publishable(folder: &Path, job: &Job, loss: PrivacyLoss) -> Result<String> {
+    let missing = || Error::environment(findings::release_missing(&job.id, folder));
+    let (digest, manifest) = complete(folder, job).ok_or_else(missing)?;
+    let stated = &manifest["parameters"];
+    let charged = [
+        ("mu_squared_units", loss.mu_squared.units().to_string()),
+        ("threshold_delta_units", loss.threshold_delta.units().to_string()),
+    ];
+    if charged.iter().any(|(name, units)| stated[*name].as_str() != Some(units)) {
         return Err(missing());
     }
     if manifest.get(NOT_PRIVATE).is_some() {
-        return Err(Error::refused(findings::release_not_private(job, folder)));
+        return Err(Error::refused(findings::release_not_private(&job.id, folder)));
     }
     Ok(digest)
 }
 
 /// The digest and the content of the manifest of a whole release.
-fn complete(folder: &Path, plan: &Plan) -> Option<(String, serde_json::Value)> {
-    let path = folder.join("manifest.json");
-    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-    let same = manifest["job"]["digest"] == plan.job.digest
-        && manifest["job"]["population"] == plan.job.ledger.population;
+fn complete(folder: &Path, job: &Job) -> Option<(String, serde_json::Value)> {
+    let bytes = std::fs::read(folder.join("manifest.json")).ok()?;
+    let manifest: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let same = manifest["job"]["digest"] == job.digest
+        && manifest["job"]["population"] == job.ledger.population;
     if !same {
         return None;
     }
@@ -163,6 +177,5 @@ fn complete(folder: &Path, plan: &Plan) -> Option<(String, serde_json::Value)> {
         let digest = digest_of_file(&folder.join(name)).ok();
         !name.contains('/') && digest.as_deref() == file["sha256"].as_str()
     });
-    let digest = (unchanged && !files.is_empty()).then(|| digest_of_file(&path).ok()).flatten()?;
-    Some((digest, manifest))
+    (unchanged && !files.is_empty()).then(|| (digest_of(&bytes), manifest))
 }

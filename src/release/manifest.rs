@@ -13,7 +13,7 @@ use crate::mechanism::opendp_epsilon;
 use crate::plan::{
     Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan,
 };
-use crate::privacy::{MuSquared, epsilon_held};
+use crate::privacy::{Delta, MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
 /// came from a key of the tests.
@@ -66,10 +66,18 @@ struct JobEntry {
 #[derive(Clone, Debug, Serialize)]
 struct UnitEntry {
     unit: String,
+    /// The SQL expression that tells users apart.
+    user: String,
+    /// That of the ledger's other jobs, where it is written otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_user_as: Option<String>,
     neighbours: &'static str,
     /// The guarantee for all payments of a user, where the unit is within a period.
     #[serde(skip_serializing_if = "Option::is_none")]
     composed: Option<ComposedEntry>,
+    /// The same for all jobs of the ledger that counted when this one was reserved, with this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_ledger: Option<ComposedEntry>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -77,8 +85,10 @@ struct ComposedEntry {
     periods: u32,
     mu_squared_units: String,
     threshold_delta: f64,
+    threshold_delta_units: String,
     epsilon: f64,
     delta: f64,
+    delta_units: String,
 }
 
 impl ComposedEntry {
@@ -87,8 +97,10 @@ impl ComposedEntry {
             periods: composed.periods,
             mu_squared_units: composed.loss.mu_squared.units().to_string(),
             threshold_delta: composed.loss.threshold_delta.value(),
+            threshold_delta_units: composed.loss.threshold_delta.units().to_string(),
             epsilon: composed.epsilon,
             delta: composed.delta.value(),
+            delta_units: composed.delta.units().to_string(),
         }
     }
 }
@@ -100,6 +112,8 @@ pub struct Parameters {
     pub epsilon: f64,
     /// δ that the job states.
     pub delta: f64,
+    /// δ in units of 10⁻¹⁸.
+    pub delta_units: String,
     /// Σ μ² in units of 2⁻⁶⁰, as the ledger counts.
     pub mu_squared_units: String,
     /// How many of them are there because the noise is discrete (Lemma 3 of `docs/privacy.md`).
@@ -110,6 +124,8 @@ pub struct Parameters {
     pub rho: f64,
     /// The part of δ that thresholds use.
     pub threshold_delta: f64,
+    /// The same in units of 10⁻¹⁸, as the ledger counts.
+    pub threshold_delta_units: String,
     /// ε that μ and the thresholds give at `delta`: never above `epsilon`.
     pub epsilon_held: f64,
     /// ρ of OpenDP's privacy maps for the same mechanisms.
@@ -136,11 +152,13 @@ impl Parameters {
         Ok(Parameters {
             epsilon,
             delta: privacy.delta.value(),
+            delta_units: privacy.delta.units().to_string(),
             mu_squared_units: mu_squared.units().to_string(),
             discreteness_units: discreteness(plan).to_string(),
             mu: mu_squared.mu_up().value(),
             rho: mu_squared.rho_up().value(),
             threshold_delta: plan.loss.threshold_delta.value(),
+            threshold_delta_units: plan.loss.threshold_delta.units().to_string(),
             epsilon_held,
             opendp_rho,
             opendp_epsilon,
@@ -170,6 +188,7 @@ struct Event {
     score_weight: Option<u64>,
     threshold: Option<i64>,
     threshold_delta: Option<f64>,
+    threshold_delta_units: Option<String>,
     cells_max: Option<u32>,
 }
 
@@ -235,7 +254,11 @@ struct FileEntry {
 }
 
 impl Manifest {
-    pub(super) fn new(plan: &Plan, is_private: bool) -> Result<Manifest> {
+    pub(super) fn new(
+        plan: &Plan,
+        in_ledger: Option<Composed>,
+        is_private: bool,
+    ) -> Result<Manifest> {
         let job = &plan.job;
         Ok(Manifest {
             not_private: (!is_private).then_some(WARNING),
@@ -253,8 +276,11 @@ impl Manifest {
             variant: "Gaussian differential privacy (mu), converted to (epsilon, delta)",
             privacy_unit: UnitEntry {
                 unit: job.privacy.unit.label(job.payments.zone),
+                user: job.payments.user.normal.clone(),
+                same_user_as: job.ledger.same_user_as.clone(),
                 neighbours: "all payments of one unit added or removed",
                 composed: Composed::of(plan).map(ComposedEntry::new),
+                in_ledger: in_ledger.map(ComposedEntry::new),
             },
             deployment_model: "central",
             parameters: Parameters::new(plan)?,
@@ -317,7 +343,7 @@ fn events(plan: &Plan) -> Vec<Event> {
             let (mut threshold_delta, mut cells_max) = (None, None);
             let (mut threshold, mut score_weight) = (None, None);
             if let Selection::Threshold { score, cells_max: k, delta } = &level.selection {
-                (threshold_delta, cells_max) = (Some(delta.value()), Some(*k));
+                (threshold_delta, cells_max) = (Some(*delta), Some(*k));
                 (threshold, score_weight) = (Some(score.threshold), Some(score.weights[place]));
             }
             let StatisticPlan { kind, noise, charge, .. } = *statistic;
@@ -336,7 +362,8 @@ fn events(plan: &Plan) -> Vec<Event> {
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),
                 score_weight,
                 threshold,
-                threshold_delta,
+                threshold_delta: threshold_delta.map(Delta::value),
+                threshold_delta_units: threshold_delta.map(|delta| delta.units().to_string()),
                 cells_max,
             });
         }

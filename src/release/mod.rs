@@ -7,8 +7,8 @@ mod tables;
 mod values;
 
 pub use earlier::{released_surveys, shown_keys};
-use folder::digest_of_file;
 pub use folder::{Draft, is_complete, publishable};
+use folder::{digest_of, digest_of_file};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
@@ -16,15 +16,22 @@ pub use values::released_values;
 
 use crate::error::Result;
 use crate::estimate::Estimates;
-use crate::plan::Plan;
+use crate::plan::{Composed, Plan};
 
 /// Writes the tables and the manifest into a draft; nothing is visible at the release's folder
 /// until [`Draft::publish`]. Estimates that are not private are marked so in every file.
+/// `in_ledger` is what the ledger's jobs come to for all payments of a user, where units are within
+/// periods.
 ///
 /// # Errors
 /// The disk is full or not writable.
-pub fn write(plan: &Plan, estimates: &Estimates, draft: &Draft) -> Result<()> {
-    let mut manifest = Manifest::new(plan, estimates.is_private())?;
+pub fn write(
+    plan: &Plan,
+    estimates: &Estimates,
+    in_ledger: Option<Composed>,
+    draft: &Draft,
+) -> Result<()> {
+    let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
     for (place, level) in plan.levels.iter().enumerate() {
         let name = format!("{}.parquet", level.file);
         let footer = manifest.guarantee();

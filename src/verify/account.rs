@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Outcome;
 use super::manifest::Manifest;
 use crate::error::{ErrorClass, Result};
-use crate::ledger::{EntryState, Report};
+use crate::ledger::{EntryState, JobEntry, Report, Terms};
 
 /// Is the release the published one of its job, at its price, in a ledger that holds together?
 ///
@@ -31,40 +31,18 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
             path.display()
         )]));
     };
-    let mut faults = Vec::new();
+    let mut faults = differences(job, &report.terms, manifest);
     if job.state != EntryState::Published {
         faults.push(format!("job `{id}` is {} and not published", job.state.name()));
     }
-    let delta = (manifest.parameters.threshold_delta * 1e18).round() as u64;
-    let charged = job.loss.mu_squared.units().to_string();
-    let terms = &report.terms;
-    let composed = manifest.privacy_unit.composed.as_ref();
-    let (periods, all_periods) = composed
-        .map_or((1, &manifest.parameters.mu_squared_units), |c| (c.periods, &c.mu_squared_units));
-    for (what, kept, claimed) in [
-        ("recipient", &job.recipient, &manifest.job.recipient),
-        ("job digest", &job.digest, &manifest.job.digest),
-        ("population", &terms.population, &manifest.job.population),
-        ("privacy unit", &terms.unit, &manifest.privacy_unit.unit),
-        ("mu^2 in units", &charged, &manifest.parameters.mu_squared_units),
-        ("periods of a user", &job.all_units.periods.to_string(), &periods.to_string()),
-        ("mu^2 of all of them", &job.all_units.mu_squared.units().to_string(), all_periods),
-        (
-            "delta of thresholds in units",
-            &job.loss.threshold_delta.units().to_string(),
-            &delta.to_string(),
-        ),
-    ] {
-        if kept != claimed {
-            faults.push(format!("{what}: {kept} in the ledger, {claimed} in the manifest"));
-        }
-    }
     let keys_from = manifest.key_sets.iter().flat_map(|set| &set.keys_from);
     for from in keys_from.chain(&manifest.bounds_from).chain(&manifest.estimates_from) {
-        let earlier = report.job(&from.job).filter(|earlier| earlier.reserved_by < job.reserved_by);
+        let before = |by: i64| by < job.reserved_by;
+        let earlier = report.job(&from.job).filter(|j| j.published_by.is_some_and(before));
         let digest = earlier.and_then(|earlier| earlier.release_digest.as_ref());
         if digest != Some(&from.manifest_sha256) {
-            faults.push(format!("no job `{}` released what it is named for", from.job));
+            let what = "had not published what it is named for when this one was reserved";
+            faults.push(format!("job `{}` {what}", from.job));
         }
     }
     if let Some(digest) = &job.release_digest
@@ -81,4 +59,39 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
         _ => ", then in another folder",
     };
     Ok(Outcome::Held(format!("published at this price with this manifest{place}; chain whole")))
+}
+
+/// What the manifest and the ledger say otherwise of the job.
+fn differences(job: &JobEntry, terms: &Terms, manifest: &Manifest) -> Vec<String> {
+    let unit = &manifest.privacy_unit;
+    let user = unit.same_user_as.as_ref().unwrap_or(&unit.user);
+    let [of_one, thresholds, periods, of_all] = [
+        job.loss.mu_squared.units().to_string(),
+        job.loss.threshold_delta.units().to_string(),
+        job.all_units.periods.to_string(),
+        job.all_units.mu_squared.units().to_string(),
+    ];
+    let claimed = &manifest.parameters;
+    let mut pairs = vec![
+        ("recipient", &job.recipient, &manifest.job.recipient),
+        ("job digest", &job.digest, &manifest.job.digest),
+        ("population", &terms.population, &manifest.job.population),
+        ("privacy unit", &terms.unit, &unit.unit),
+        ("user", &job.user, user),
+        ("mu^2 in units", &of_one, &claimed.mu_squared_units),
+        ("delta of thresholds in units", &thresholds, &claimed.threshold_delta_units),
+    ];
+    let (claimed_periods, claimed_of_all) = match &unit.composed {
+        Some(all) => (all.periods.to_string(), &all.mu_squared_units),
+        None => ("1".to_owned(), &claimed.mu_squared_units),
+    };
+    // Where δ times the periods is no δ any more, the manifest says nothing of all of them.
+    if unit.composed.is_some() || unit.unit == "user" {
+        pairs.push(("periods of a user", &periods, &claimed_periods));
+        pairs.push(("mu^2 of all of them", &of_all, claimed_of_all));
+    }
+    let differs = pairs.into_iter().filter(|(_, kept, claimed)| kept != claimed);
+    let fault =
+        |(what, kept, claimed)| format!("{what}: {kept} in the ledger, {claimed} in the manifest");
+    differs.map(fault).collect()
 }

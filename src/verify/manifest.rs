@@ -50,8 +50,13 @@ pub(super) struct Job {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Unit {
     pub(super) unit: String,
+    pub(super) user: String,
+    /// How the ledger's jobs agree to write `user`, if that is another text.
+    pub(super) same_user_as: Option<String>,
     /// For all payments of a user, where the unit is within a period.
     pub(super) composed: Option<Composed>,
+    /// The same for the ledger's jobs up to this one.
+    pub(super) in_ledger: Option<Composed>,
 }
 
 /// The guarantee over all of a user's units.
@@ -60,19 +65,24 @@ pub(super) struct Composed {
     pub(super) periods: u32,
     pub(super) mu_squared_units: String,
     pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
     pub(super) epsilon: f64,
     pub(super) delta: f64,
+    pub(super) delta_units: String,
 }
 
-/// The price, as far as the checks need it.
+/// The price, as far as the checks need it. What counts is in units of 2⁻⁶⁰ or 10⁻¹⁸, as text:
+/// of large δ several numbers of units have the same float.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Parameters {
     pub(super) epsilon: f64,
     pub(super) delta: f64,
+    pub(super) delta_units: String,
     pub(super) mu_squared_units: String,
     pub(super) mu: f64,
     pub(super) rho: f64,
     pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
     /// What of μ² is there because the noise is discrete; of manifests in Gaussian DP.
     pub(super) discreteness_units: Option<String>,
     /// ε that μ² gives at δ, at most `epsilon`; of manifests in Gaussian DP.
@@ -97,6 +107,7 @@ pub(super) struct Event {
     pub(super) score_weight: Option<u64>,
     pub(super) threshold: Option<i64>,
     pub(super) threshold_delta: Option<f64>,
+    pub(super) threshold_delta_units: Option<String>,
     pub(super) cells_max: Option<u32>,
 }
 
@@ -159,6 +170,9 @@ impl Manifest {
             let version = self.manifest_version;
             faults.push(format!("manifest version {version}; this program knows 1"));
         }
+        if let Some(why) = self.whole.get("not_private") {
+            faults.push(format!("it is marked as not private: {why}"));
+        }
         if !self.unprotected_quantities.is_empty() {
             let list = self.unprotected_quantities.join(", ");
             faults.push(format!("quantities left without protection: {list}"));
@@ -198,7 +212,8 @@ impl Manifest {
                 faults.push(format!("`{}`: private keys need thresholds, public none", set.file));
             }
             let terms = |event: &Event| {
-                (event.threshold, event.threshold_delta.map(f64::to_bits), event.cells_max)
+                let units = event.threshold_delta_units.clone();
+                (event.threshold, event.threshold_delta.map(f64::to_bits), units, event.cells_max)
             };
             let mut terms = self.events(&set.file).map(terms);
             if terms.next().is_some_and(|first| terms.any(|other| other != first)) {

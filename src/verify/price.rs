@@ -114,11 +114,15 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
         None => faults.push("the mechanisms have no finite price".to_owned()),
     }
     let parts: Option<Vec<u64>> = private_levels(manifest)
-        .map(|event| delta_units(event.threshold_delta.unwrap_or(f64::NAN)))
+        .map(|event| {
+            let units = event.threshold_delta_units.as_deref().unwrap_or_default();
+            delta_units(units, event.threshold_delta.unwrap_or(f64::NAN))
+        })
         .collect();
     let sum = parts.map(|parts| parts.iter().map(|&part| u128::from(part)).sum::<u128>());
-    if sum.is_none() || sum != delta_units(claimed.threshold_delta).map(u128::from) {
-        let delta = claimed.threshold_delta;
+    let delta = claimed.threshold_delta;
+    let whole = delta_units(&claimed.threshold_delta_units, delta).map(u128::from);
+    if sum.is_none() || sum != whole {
         faults.push(format!("the thresholds' deltas do not add up to {delta:e}"));
     }
     faults
@@ -131,8 +135,9 @@ pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
     let claimed = &manifest.parameters;
     let sane = |x: f64, most: f64| x.is_finite() && 0.0 < x && x <= most;
     let whole = claimed.mu_squared_units.parse::<u128>();
+    let delta = delta_units(&claimed.delta_units, claimed.delta).is_some();
     let (Ok(mu_squared), true, true) =
-        (whole, sane(claimed.epsilon, 20.0), sane(claimed.delta, 0.01))
+        (whole, sane(claimed.epsilon, 20.0), delta && sane(claimed.delta, 0.01))
     else {
         faults.push("epsilon, delta or mu^2 is no number in its range".to_owned());
         return faults;
@@ -254,16 +259,13 @@ fn product(a: u128, b: u128) -> (u128, u128) {
     (high + cross1 + other1 + (middle >> 64), (middle << 64) | (low & u128::from(u64::MAX)))
 }
 
-/// The whole number of units of a δ, if it is one.
-pub(super) fn delta_units(delta: f64) -> Option<u64> {
-    let near = (delta * DELTA_UNITS).round();
-    if !(0.0..=DELTA_UNITS).contains(&near) {
-        return None;
-    }
-    let near = near as u64;
-    #[expect(clippy::float_cmp, reason = "the manifest has the float nearest to the units")]
-    let same = |units: &u64| *units as f64 / DELTA_UNITS == delta;
-    [near, near.saturating_sub(1), near + 1].into_iter().find(same)
+/// The units of 10⁻¹⁸ of a δ up to 1; `None` unless the float for reading is the nearest to it.
+pub(super) fn delta_units(units: &str, reading: f64) -> Option<u64> {
+    let units: u64 = units.parse().ok()?;
+    let float = units as f64 / DELTA_UNITS;
+    #[expect(clippy::float_cmp, reason = "the manifest has the float of this very division")]
+    let same = float == reading;
+    (same && units <= 10u64.pow(18)).then_some(units)
 }
 
 /// An upper bound on δ at ε for ρ-zCDP: the least of e^((α−1)(αρ−ε)) / (α−1) · (1 − 1/α)^α over
@@ -405,12 +407,28 @@ mod tests {
 
     #[test]
     fn deltas_are_whole_units() {
-        assert_eq!(delta_units(2.25e-7), Some(225_000_000_000));
-        assert_eq!(delta_units(0.0), Some(0));
-        assert_eq!(delta_units(1e-18), Some(1));
-        assert_eq!(delta_units(4.499_999_999_999_999e-3), Some(4_499_999_999_999_999));
-        for wrong in [1.5e-18, -1e-9, f64::NAN, f64::INFINITY] {
-            assert_eq!(delta_units(wrong), None);
+        for (units, reading) in [
+            ("225000000000", 2.25e-7),
+            ("0", 0.0),
+            ("1", 1e-18),
+            ("4499999999999999", 4.499_999_999_999_999e-3),
+            ("1000000000000000000", 1.0),
+            // Both have the float nearest to 79/10000.
+            ("7900000000000000", 0.0079),
+            ("7900000000000001", 0.0079),
+        ] {
+            assert_eq!(delta_units(units, reading), units.parse().ok(), "{units}");
+        }
+        for (units, reading) in [
+            ("225000000001", 2.25e-7),
+            ("1000000000000000001", 1.0),
+            ("2000000000000000000", 2.0),
+            ("-1", -1e-18),
+            ("1.5", 1.5e-18),
+            ("0", f64::NAN),
+            ("", 0.0),
+        ] {
+            assert_eq!(delta_units(units, reading), None, "{units}");
         }
     }
 }

@@ -140,6 +140,17 @@ fn reports_name_known_keys() {
 }
 
 #[test]
+fn columns_have_no_name_of_a_part_of_the_time() {
+    for name in ["day", "week", "month", "quarter", "weekday", "hour"] {
+        let job = JOB.replace("wallet = \"wallet\" }", &format!("{name} = \"wallet\" }}"));
+        let text = faults(&job);
+        assert!(text.contains("error[column-name-reserved]: `"), "{name}: {text}");
+    }
+    let job = JOB.replace("\"wallet\" }", "\"wallet\", day = \"wallet\" }");
+    assert_snapshot!(faults(&job));
+}
+
+#[test]
 fn privacy_parameters_are_decimals_in_range() {
     let mut texts = String::new();
     for value in

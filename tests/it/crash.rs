@@ -51,6 +51,20 @@ pub(crate) fn job(workshop: &Workshop, id: &str, epsilon_max: &str) -> String {
     file
 }
 
+/// The same job, whose bounds the run chooses: it pays before a whole pass over the users.
+pub(crate) fn open_job(workshop: &Workshop, id: &str, epsilon_max: &str) -> String {
+    let file = job(workshop, id, epsilon_max);
+    let text = std::fs::read_to_string(workshop.path(&file)).expect("reads");
+    workshop.text(&file, &without_bounds(&text));
+    file
+}
+
+/// The text of a job without its lines of bounds.
+pub(crate) fn without_bounds(job: &str) -> String {
+    let lines = job.lines().filter(|line| !line.starts_with("bounds"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 pub(crate) fn start(workshop: &Workshop, job: &str) -> Child {
     let mut run = command(workshop.folder.path());
     run.args(["run", job]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")

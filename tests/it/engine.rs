@@ -1,13 +1,13 @@
 //! The engine in the real binary: files that are damaged or change, memory that runs out, Ctrl-C.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use insta::assert_snapshot;
 
 use crate::common::{Workshop, command, shown};
-use crate::crash::{events, job, start, workshop};
+use crate::crash::{events, job, open_job, start, workshop};
 use crate::faults::{signal, wait_until};
 
 const LEDGER: &str = "ledger.sqlite";
@@ -131,8 +131,18 @@ fn a_spill_folder_may_vanish_and_nothing_survives_in_it() {
 /// Stopped at twenty moments after the reservation, spread over most of what a whole run takes.
 #[test]
 fn ctrl_c_at_any_moment_leaves_nothing_behind() {
+    stop_at_many_moments(job);
+}
+
+/// The same where the run pays before its second pass: what was paid for is released.
+#[test]
+fn ctrl_c_at_any_moment_leaves_nothing_behind_where_bounds_are_open() {
+    stop_at_many_moments(open_job);
+}
+
+fn stop_at_many_moments(write: fn(&Workshop, &str, &str) -> String) {
     let workshop = workshop(MANY);
-    let whole = job(&workshop, "whole", "20");
+    let whole = write(&workshop, "whole", "20");
     let started = Instant::now();
     assert!(workshop.discretail(&[&["run", &whole][..], &LITTLE].concat()).status.success());
     let time = started.elapsed();
@@ -140,11 +150,8 @@ fn ctrl_c_at_any_moment_leaves_nothing_behind() {
     let mut stopped = 0;
     for moment in 0..20 {
         let id = format!("stopped-{moment}");
-        let file = job(&workshop, &id, "20");
-        let mut run = command(workshop.folder.path());
-        let run = run.args(["run", &file]).args(LITTLE);
-        let run = run.stdout(Stdio::null()).stderr(Stdio::piped());
-        let run = run.spawn().unwrap();
+        let file = write(&workshop, &id, "20");
+        let run = start_in_little_memory(&workshop, &file);
         wait_until(|| !events(&workshop.path(LEDGER), &id).is_empty());
         std::thread::sleep(time * moment / 30);
         signal(&run, "-INT");
@@ -159,4 +166,57 @@ fn ctrl_c_at_any_moment_leaves_nothing_behind() {
         }
     }
     assert!(stopped >= 5, "only {stopped} of 20 runs were stopped");
+}
+
+fn start_in_little_memory(workshop: &Workshop, file: &str) -> Child {
+    let mut run = command(workshop.folder.path());
+    let run = run.args(["run", file]).args(LITTLE).stdout(Stdio::null()).stderr(Stdio::piped());
+    run.spawn().unwrap()
+}
+
+/// A run with open bounds that has paid for its surveys and has all users yet to fit, held there.
+fn paid_and_held(workshop: &Workshop, id: &str) -> (String, Child) {
+    let file = open_job(workshop, id, "20");
+    let run = start_in_little_memory(workshop, &file);
+    let has_paid = || events(&workshop.path(LEDGER), id).last().is_some_and(|e| e == "spent");
+    wait_until(has_paid);
+    signal(&run, "-STOP");
+    assert!(has_paid(), "the run was too fast to be held");
+    (file, run)
+}
+
+#[test]
+fn ctrl_c_is_not_heard_once_the_price_is_paid() {
+    let workshop = workshop(MANY);
+    let (_, run) = paid_and_held(&workshop, "paid");
+    signal(&run, "-INT");
+    signal(&run, "-CONT");
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    assert_eq!(events(&workshop.path(LEDGER), "paid"), ["reserved", "spent", "published"]);
+}
+
+/// The spill file is cut off after the surveys: what they told may be known, so it is paid for.
+#[test]
+fn a_spill_that_fails_after_the_survey_stays_charged() {
+    let workshop = workshop(MANY);
+    let (file, run) = paid_and_held(&workshop, "failed");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", run.id())).unwrap();
+    let spills = open.map(|fd| fd.unwrap().path()).filter(|fd| {
+        // A file without a name on this machine's temporary folder.
+        let name = fd.read_link().unwrap_or_default().display().to_string();
+        name.starts_with(&std::env::temp_dir().display().to_string()) && name.ends_with("(deleted)")
+    });
+    let spills: Vec<_> = spills.collect();
+    assert_eq!(spills.len(), 1, "the spill file");
+    std::fs::OpenOptions::new().write(true).open(&spills[0]).unwrap().set_len(0).unwrap();
+    signal(&run, "-CONT");
+    let output = run.wait_with_output().unwrap();
+    let folder = std::env::temp_dir().display().to_string();
+    let mut texts = shown(&workshop, &output).replace(&folder, "TEMPORARY");
+    assert_eq!(events(&workshop.path(LEDGER), "failed"), ["reserved", "spent"]);
+    texts += &shown(&workshop, &workshop.discretail(&["run", &file]));
+    assert_eq!(events(&workshop.path(LEDGER), "failed"), ["reserved", "spent"]);
+    assert!(!workshop.path("releases/failed").exists());
+    assert_snapshot!(texts);
 }

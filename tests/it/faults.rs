@@ -11,7 +11,11 @@ use insta::assert_snapshot;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::common::{JOB, Workshop, command, shown};
-use crate::crash::{events, job, settle, start, workshop};
+use crate::crash::{events, job, open_job, settle, start, without_bounds, workshop};
+
+/// Jobs whose bounds are stated, and jobs whose bounds the run chooses.
+type Write = fn(&Workshop, &str, &str) -> String;
+const BOTH: [(&str, Write); 2] = [("stated", job), ("open", open_job)];
 
 const LEDGER: &str = "ledger.sqlite";
 
@@ -74,8 +78,12 @@ fn prepared() -> Workshop {
 
 /// The run is killed while it commits the step after `state`: the journal is written, and the
 /// commit waits for a reader.
-fn killed_in_the_commit_after(state: &str, workshop: &Workshop, id: &str) -> Vec<String> {
-    let file = job(workshop, id, "20");
+fn killed_in_the_commit_after(
+    state: &str,
+    workshop: &Workshop,
+    (id, write): (&str, Write),
+) -> Vec<String> {
+    let file = write(workshop, id, "20");
     let reader = Reader::open(workshop);
     if state.is_empty() {
         assert!(reader.holds(id, ""), "nothing is known of the job");
@@ -95,7 +103,7 @@ fn killed_while_reserving() {
     let workshop = prepared();
     for round in 0..5 {
         let id = format!("reserving-{round}");
-        let left = killed_in_the_commit_after("", &workshop, &id);
+        let left = killed_in_the_commit_after("", &workshop, (&id, job));
         assert!(left.is_empty(), "an entry that was never committed: {left:?}");
         let after = settle(&workshop, &id, &format!("{id}.toml"), LEDGER);
         assert_eq!(after, ["reserved", "spent", "published"]);
@@ -121,9 +129,9 @@ fn killed_while_reading() {
 #[test]
 fn killed_while_spending() {
     let workshop = prepared();
-    for round in 0..5 {
-        let id = format!("spending-{round}");
-        let left = killed_in_the_commit_after("reserved", &workshop, &id);
+    for (round, (bounds, write)) in (0..5).flat_map(|round| BOTH.map(|job| (round, job))) {
+        let id = format!("spending-{bounds}-{round}");
+        let left = killed_in_the_commit_after("reserved", &workshop, (&id, write));
         assert_eq!(left, ["reserved"], "the commit did not happen, so no noise was drawn");
         let after = settle(&workshop, &id, &format!("{id}.toml"), LEDGER);
         assert_eq!(after, ["reserved", "spent", "published"]);
@@ -134,17 +142,23 @@ fn killed_while_spending() {
 #[test]
 fn killed_while_adding_noise() {
     let workshop = prepared();
+    for (bounds, write) in BOTH {
+        killed_five_times_while_adding_noise(&workshop, bounds, write);
+    }
+}
+
+fn killed_five_times_while_adding_noise(workshop: &Workshop, bounds: &str, write: Write) {
     let mut caught = 0;
     for round in 0..40 {
-        let id = format!("noise-{round}");
-        let file = job(&workshop, &id, "20");
-        let run = start(&workshop, &file);
-        let reader = Reader::open(&workshop);
+        let id = format!("noise-{bounds}-{round}");
+        let file = write(workshop, &id, "20");
+        let run = start(workshop, &file);
+        let reader = Reader::open(workshop);
         wait_until(|| ["spent", "published"].iter().any(|state| reader.holds(&id, state)));
         kill(run);
         reader.release();
         let released = workshop.path("releases").join(&id).exists();
-        let after = settle(&workshop, &id, &file, LEDGER);
+        let after = settle(workshop, &id, &file, LEDGER);
         if !released {
             assert_eq!(after, ["reserved", "spent"]);
             caught += 1;
@@ -153,7 +167,7 @@ fn killed_while_adding_noise() {
             return;
         }
     }
-    panic!("only {caught} of 40 runs were killed between `spent` and the folder");
+    panic!("only {caught} of 40 {bounds} runs were killed between `spent` and the folder");
 }
 
 /// The folder is there, its entry is not: the next run answers with it and charges nothing.
@@ -325,8 +339,8 @@ impl Drop for Disk {
 }
 
 /// A small job with ledger and releases on `disk/`, and payments beside it.
-fn on_disk(workshop: &Workshop) {
-    let text = JOB.replace("\"ledger.sqlite\"", "\"disk/ledger.sqlite\"");
+fn on_disk(workshop: &Workshop, job: &str) {
+    let text = job.replace("\"ledger.sqlite\"", "\"disk/ledger.sqlite\"");
     workshop.text("job.toml", &text.replacen("job ", "releases = \"disk/releases\"\njob ", 1));
 }
 
@@ -367,11 +381,18 @@ fn settle_disk(workshop: &Workshop, first: &Output) -> Vec<String> {
 /// One page more for each run, until the run has enough.
 #[test]
 fn a_full_disk_never_releases_what_is_not_charged() {
+    for job in [JOB.to_owned(), without_bounds(JOB)] {
+        eprintln!("{} sizes of the disk", fill_disks(&job));
+    }
+}
+
+/// How many sizes of the disk it took.
+fn fill_disks(job: &str) -> usize {
     let workshop = Workshop::new();
-    on_disk(&workshop);
+    on_disk(&workshop, job);
     let mut seen: Vec<Vec<String>> = Vec::new();
     for pages in 0..60 {
-        let Some(disk) = Disk::mount(&workshop.path("disk"), "512k") else { return };
+        let Some(disk) = Disk::mount(&workshop.path("disk"), "512k") else { return 0 };
         let filler = disk.fill_but(pages);
         let first = workshop.discretail(&["run", "job.toml"]);
         std::fs::remove_file(filler).unwrap();
@@ -381,18 +402,18 @@ fn a_full_disk_never_releases_what_is_not_charged() {
             break;
         }
     }
-    eprintln!("{} sizes of the disk", seen.len());
     let has = |wanted: &[&str]| seen.iter().any(|events| events == wanted);
     assert!(has(&[]), "no run failed before its reservation: {seen:?}");
     assert!(has(&["reserved", "spent"]), "no run failed after it spent: {seen:?}");
     assert!(has(&["reserved", "spent", "published"]), "no run had enough: {seen:?}");
+    seen.len()
 }
 
 /// Without root: no file of the run may grow beyond a limit, which stops each file in turn.
 #[test]
 fn files_that_may_not_grow_never_release_what_is_not_charged() {
     let workshop = Workshop::new();
-    on_disk(&workshop);
+    on_disk(&workshop, JOB);
     let mut seen: Vec<Vec<String>> = Vec::new();
     for blocks in 0..80 {
         let _ = std::fs::remove_dir_all(workshop.path("disk"));
@@ -416,7 +437,7 @@ fn files_that_may_not_grow_never_release_what_is_not_charged() {
 #[test]
 fn a_read_only_ledger_answers_and_charges_nothing() {
     let workshop = Workshop::new();
-    on_disk(&workshop);
+    on_disk(&workshop, JOB);
     let Some(disk) = Disk::mount(&workshop.path("disk"), "1m") else { return };
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
     disk.read_only();

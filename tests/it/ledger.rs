@@ -43,11 +43,12 @@ fn reserve(path: &Path, job: &str) {
     let mut ledger = Ledger::open_to_change(path).unwrap();
     let loss = PrivacyLoss {
         mu_squared: MuSquared::from_units(1 << 50),
-        threshold_delta: Delta::from_units(1_000_000_000),
+        threshold_delta: Delta::parse("1e-9").unwrap(),
     };
     let digest = "d".repeat(64);
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
-    let request = Request { job, digest: &digest, recipient: "press", loss, all_units };
+    let request =
+        Request { job, digest: &digest, recipient: "press", user: "user", loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
 }
 
@@ -72,6 +73,44 @@ fn the_life_of_a_ledger() {
     texts += &run(&workshop, &["ledger", "void", ledger, "dead", "--json"]);
     texts += &run(&workshop, &["ledger", "show", ledger]);
     hidden().bind(|| assert_snapshot!(texts));
+}
+
+/// A job with another `user` expression is refused, unless it says that it names the same people.
+#[test]
+fn jobs_of_one_ledger_tell_users_apart_in_one_way() {
+    let workshop = Workshop::new();
+    let job = |id: &str, user: &str| {
+        let text = JOB.replace("\"test\"", &format!("\"{id}\""));
+        let text = text.replace("user = \"user\"", &format!("user = '{user}'"));
+        workshop.text("job.toml", &text);
+        text
+    };
+    let agreed = |user: &str| format!("[ledger]\nsame_user_as = \"{user}\"");
+    job("test", "\"user\"");
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let text = job("split", "\"user\" || wallet");
+    let mut texts = run(&workshop, &["plan", "job.toml"]);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    workshop.text("job.toml", &text.replace("[ledger]", &agreed("1")));
+    texts += &run(&workshop, &["check", "job.toml"]);
+    let text = job("same", "upper( \"user\" )");
+    workshop.text("job.toml", &text.replace("[ledger]", &agreed("user")));
+    texts += &run(&workshop, &["run", "job.toml"]);
+    assert_snapshot!(texts);
+    let manifest = workshop.path("releases/same/manifest.json");
+    let text = std::fs::read_to_string(manifest).unwrap();
+    assert!(text.contains(r#""user": "upper(\"user\")""#), "{text}");
+    assert!(text.contains(r#""same_user_as": "user""#), "{text}");
+    for (user, code) in [("user", 0), ("me", 1)] {
+        let text =
+            text.replace(r#""same_user_as": "user""#, &format!("\"same_user_as\": \"{user}\""));
+        workshop.text("releases/same/manifest.json", &text);
+        let args = ["verify", "releases/same", "--ledger", "ledger.sqlite"];
+        let output = workshop.discretail(&args);
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&workshop, &output));
+        let found = shown(&workshop, &output).contains("user: user in the ledger, me in");
+        assert_eq!(found, code == 1);
+    }
 }
 
 #[test]
@@ -194,7 +233,7 @@ fn every_edit_of_a_field_is_found() {
         })
         .collect();
     drop(raw);
-    assert_eq!(fields.len(), 10 + 6 * 13);
+    assert_eq!(fields.len(), 10 + 6 * 14);
     for (table, row, column) in &fields {
         let mut first = true;
         for value in edits(column, table, *row) {

@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::common::{JOB, Workshop, shown};
+use crate::crash::events;
 
 /// The job without any bound of its first report, and with one of two of the second.
 fn open() -> String {
@@ -158,4 +159,29 @@ fn bounds_of_an_earlier_release_cost_nothing() {
     std::fs::remove_dir_all(workshop.path("releases/test")).unwrap();
     texts += &run(&workshop, &["run", "next.toml"]);
     assert_snapshot!(texts);
+}
+
+/// Killed between the folder and its entry, with the earlier release gone since: the plan of the
+/// next run cannot take bounds from it, so has another price than the one that was paid.
+#[test]
+fn a_paid_release_is_published_though_the_earlier_one_is_gone() {
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &open());
+    workshop.text("next.toml", &next());
+    for job in ["job.toml", "next.toml"] {
+        assert!(workshop.discretail(&["run", job]).status.success());
+    }
+    let raw = rusqlite::Connection::open(workshop.path("ledger.sqlite")).unwrap();
+    let sql = "SELECT sql FROM sqlite_schema WHERE name = 'entry_no_delete'";
+    let trigger: String = raw.query_row(sql, [], |row| row.get(0)).unwrap();
+    raw.execute_batch(&format!(
+        "DROP TRIGGER entry_no_delete;
+         DELETE FROM entry WHERE job = 'next' AND event = 'published'; {trigger}"
+    ))
+    .unwrap();
+    std::fs::remove_dir_all(workshop.path("releases/test")).unwrap();
+    let output = workshop.discretail(&["run", "next.toml"]);
+    let said = shown(&workshop, &output);
+    assert!(output.status.success() && said.contains("was released before"), "{said}");
+    assert_eq!(events(&workshop.path("ledger.sqlite"), "next"), ["reserved", "spent", "published"]);
 }

@@ -136,6 +136,59 @@ fn verify_shares_no_arithmetic_with_what_it_checks() {
     }
 }
 
+/// What is used of opendp: its measurement, privacy map and conversion. None of its thresholds,
+/// trees, selections or bounded metrics, whose traps `docs/reliability.md` lists.
+const OPENDP: [&str; 8] = [
+    "combinators::ConcentratedMeasure",
+    "core::{Function, Measurement}",
+    "domains::{AtomDomain, VectorDomain}",
+    "error::Error",
+    "error::ErrorVariant",
+    "measurements::make_gaussian",
+    "measures::ZeroConcentratedDivergence",
+    "metrics::L2Distance",
+];
+
+#[test]
+fn the_mechanism_names_only_the_opendp_items_in_use() {
+    let mut named = BTreeSet::new();
+    for (_, text) in sources().iter().filter(|(name, _)| name.starts_with("src/mechanism/")) {
+        for rest in code(text).split("opendp::").skip(1) {
+            named.insert(rest.split([';', ')']).next().unwrap_or_default().to_owned());
+        }
+    }
+    assert_eq!(named, OPENDP.map(str::to_owned).into());
+}
+
+/// A row of `docs/reliability.md` that names a test which is gone would be a claim without one.
+#[test]
+fn tests_that_the_docs_name_are_there() {
+    let mut files: Vec<String> = sources().into_iter().map(|(_, text)| text).collect();
+    for entry in std::fs::read_dir(root().join("tests/it")).expect("reads") {
+        let path = entry.expect("reads").path();
+        if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(read(path));
+        }
+    }
+    let is_there = |name: &str| {
+        let (test, modules) = (name.rsplit("::").next().unwrap_or_default(), name.contains("::"));
+        let declared = |text: &String| {
+            text.contains(&format!("fn {}", test.trim_end_matches('*')))
+                || modules && text.contains(&format!("mod {test};"))
+        };
+        files.iter().any(declared)
+    };
+    let mut count = 0;
+    for row in read("docs/reliability.md").lines().filter(|line| line.starts_with("| ")) {
+        let cell = row.split(" | ").nth(1).unwrap_or_default();
+        for name in cell.split('`').skip(1).step_by(2) {
+            assert!(is_there(name), "docs/reliability.md names the test `{name}`");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
 #[test]
 fn only_the_mechanism_knows_opendp_and_only_the_console_prints() {
     for (name, text) in sources().iter().filter(|(name, _)| !is_test(name)) {

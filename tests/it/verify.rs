@@ -11,6 +11,8 @@ use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, Float64Type, Int32Type, Schema,
 };
+use discretail::ledger::{Ledger, Request};
+use discretail::privacy::{AllUnits, PrivacyLoss};
 use discretail::verify::{Outcome, verify};
 use insta::assert_snapshot;
 use parquet::arrow::ArrowWriter;
@@ -341,7 +343,10 @@ const CLAIMS: [(&str, ManifestChange, &str, &str); 15] = [
     ),
     (
         "no delta for thresholds",
-        |m| m["parameters"]["threshold_delta"] = json!(0.0),
+        |m| {
+            m["parameters"]["threshold_delta"] = json!(0.0);
+            m["parameters"]["threshold_delta_units"] = json!("0");
+        },
         "price",
         "ledger price",
     ),
@@ -632,6 +637,80 @@ BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END";
     assert!(failed["ledger"].contains("job `test` is spent and not published"), "{failed:?}");
 }
 
+/// A release may rest on keys and bounds of releases that were published before it was reserved.
+#[test]
+fn releases_that_came_later_are_no_earlier_ones() {
+    let workshop = Workshop::new();
+    let path = workshop.path("ledger.sqlite");
+    let run = |job: &str| {
+        workshop.text("job.toml", &JOB.replace("\"test\"", &format!("\"{job}\"")));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    };
+    run("before");
+    // Reserved before the release that is checked, and published after it.
+    let (digest, loss) = ("d".repeat(64), PrivacyLoss::default());
+    let (recipient, all_units) = ("partner", AllUnits::default());
+    let request =
+        Request { job: "late", digest: &digest, recipient, user: "user", loss, all_units };
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    ledger.reserve(&request).unwrap();
+    run("test");
+    run("after");
+    ledger.spend("late").unwrap();
+    ledger.publish("late", Path::new("elsewhere"), &"e".repeat(64)).unwrap();
+    let manifest =
+        |job: &str| std::fs::read(workshop.path("releases").join(job).join("manifest.json"));
+    let digest = |job: &str| match manifest(job) {
+        Ok(bytes) => Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => "e".repeat(64),
+    };
+    for (job, is_earlier) in [("before", true), ("late", false), ("after", false), ("none", false)]
+    {
+        for place in ["keys", "bounds"] {
+            let copy = Copy::of(&workshop);
+            let from = json!({ "job": job, "manifest_sha256": digest(job) });
+            copy.manifest(|m| match place {
+                "keys" => m["key_sets"][3]["keys_from"] = json!([from]),
+                _ => m["bounds_from"] = json!([from]),
+            });
+            let failed = copy.failed(Some(&path));
+            let found = failed["ledger"].contains(&format!("job `{job}` had not published"));
+            assert_eq!(found, !is_earlier, "{place} of {job}: {failed:?}");
+        }
+    }
+    // The very release of that job, and no other of its.
+    let copy = Copy::of(&workshop);
+    copy.manifest(|m| {
+        m["bounds_from"] = json!([{ "job": "before", "manifest_sha256": "e".repeat(64) }]);
+    });
+    assert!(copy.failed(Some(&path))["ledger"].contains("job `before` had not published"));
+}
+
+/// δ of 1e-4 a day over 79 days: several numbers of units have the float of their sum.
+#[test]
+fn large_deltas_of_many_periods_are_no_fault() {
+    let workshop = Workshop::new();
+    let job = JOB.replace("unit    = \"user\"", "unit    = \"user-day\"");
+    let job = job.replace("\"1e-6\"", "\"1e-4\"").replace("\"1e-5\"", "\"1e-3\"");
+    let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"region\", \"day\"]]");
+    let job = job.replace("[[\"merchant\"], [", "[[\"merchant\", \"day\"], [");
+    // Beyond 1000 days δ of 1e-3 comes to nothing, so nothing is claimed of them together.
+    for (days, delta) in [(79, "1e-4"), (90, "1e-4"), (1001, "1e-3")] {
+        let last =
+            chrono::NaiveDate::from_ymd_opt(2025, 1, 1).unwrap() + chrono::Days::new(days - 1);
+        let ledger = format!("ledger-{days}.sqlite");
+        let job = job.replace("\"1e-4\"", &format!("\"{delta}\""));
+        let job = job.replace("2025-01-31", &last.to_string()).replace("ledger.sqlite", &ledger);
+        workshop.text("job.toml", &job.replace("\"test\"", &format!("\"days-{days}\"")));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let folder = format!("releases/days-{days}");
+        let output = workshop.discretail(&["verify", &folder, "--ledger", &ledger]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    }
+}
+
 /// Claims about users over all periods, where the unit is within a period.
 #[test]
 fn false_claims_about_all_periods_are_found() {
@@ -643,16 +722,29 @@ fn false_claims_about_all_periods_are_found() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
     let ledger = workshop.path("ledger.sqlite");
     assert_eq!(names(&Copy::of(&workshop).failed(Some(&ledger))), "");
-    let changes: [(&str, ManifestChange); 7] = [
+    let changes: [(&str, ManifestChange); 11] = [
         ("fewer periods", |m| m["privacy_unit"]["composed"]["periods"] = json!(4)),
         ("a smaller price", |m| {
             m["privacy_unit"]["composed"]["mu_squared_units"] =
                 m["parameters"]["mu_squared_units"].clone()
         }),
         ("a smaller epsilon", |m| m["privacy_unit"]["composed"]["epsilon"] = json!(1.0)),
-        ("a smaller delta", |m| m["privacy_unit"]["composed"]["delta"] = json!(1e-6)),
+        ("a smaller delta", |m| {
+            m["privacy_unit"]["composed"]["delta"] = json!(1e-6);
+            m["privacy_unit"]["composed"]["delta_units"] = json!("1000000000000");
+        }),
+        ("a smaller delta to read", |m| m["privacy_unit"]["composed"]["delta"] = json!(1e-6)),
         ("a smaller part for thresholds", |m| {
-            m["privacy_unit"]["composed"]["threshold_delta"] = json!(0.0)
+            m["privacy_unit"]["composed"]["threshold_delta"] = json!(0.0);
+            m["privacy_unit"]["composed"]["threshold_delta_units"] = json!("0");
+        }),
+        ("a ledger of fewer periods", |m| m["privacy_unit"]["in_ledger"]["periods"] = json!(4)),
+        ("a ledger that cost less", |m| {
+            m["privacy_unit"]["in_ledger"]["mu_squared_units"] =
+                m["parameters"]["mu_squared_units"].clone()
+        }),
+        ("a smaller epsilon of the ledger", |m| {
+            m["privacy_unit"]["in_ledger"]["epsilon"] = json!(1.0)
         }),
         ("nothing said", |m| m["privacy_unit"]["composed"] = Value::Null),
         ("cells of several weeks", |m| m["key_sets"][0]["keys"] = json!(["region"])),

@@ -5,6 +5,7 @@ use super::partition::Users;
 use super::record::Record;
 use super::totals::Sums;
 use super::users::{UserLevel, UserLevels};
+use crate::error::Result;
 use crate::plan::{Plan, StatisticPlan};
 
 /// Fits users and adds them up; one for each thread.
@@ -34,8 +35,8 @@ impl<'p> Fitter<'p> {
 }
 
 impl Users for Fitter<'_> {
-    fn add(&mut self, records: &[Record]) {
-        self.users.add(records);
+    fn add(&mut self, records: &[Record]) -> Result<()> {
+        self.users.add(records)
     }
 
     /// Fits the cells of the user at hand into each bound and adds them to the totals.

@@ -159,11 +159,12 @@ impl Local<'_> {
             Ok(())
         };
         let fitters = self.on_all_threads(work, cancelled, || Fitter::new(plan, finder), each)?;
-        let sums = fitters.into_iter().map(Fitter::into_sums).reduce(|mut all, sums| {
-            all.iter_mut().zip(sums).for_each(|(a, b)| a.merge(b));
-            all
-        });
-        Ok(sums.expect("cannot fail because there is at least one thread"))
+        let mut each = fitters.into_iter().map(Fitter::into_sums);
+        let mut all = each.next().expect("cannot fail because there is at least one thread");
+        for sums in each {
+            all.iter_mut().zip(sums).try_for_each(|(a, b)| a.merge(b))?;
+        }
+        Ok(all)
     }
 
     /// Has all threads take one partition after the other; gives what `make` made for each thread.

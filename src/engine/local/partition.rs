@@ -13,7 +13,10 @@ const BUCKET: usize = 32;
 /// What is done with users, one after the other; one for each thread.
 pub(super) trait Users {
     /// Some payments of the user at hand.
-    fn add(&mut self, records: &[Record]);
+    ///
+    /// # Errors
+    /// There are more cells than places for them.
+    fn add(&mut self, records: &[Record]) -> Result<()>;
 
     /// That were all of them.
     fn finish_user(&mut self);
@@ -45,17 +48,14 @@ impl<U: Users> Worker<U> {
         if partition.records <= self.records_max {
             self.sort(partition, store, skip)?;
             for user in self.sorted.chunk_by(|a, b| a.user == b.user) {
-                self.users.add(user);
+                self.users.add(user)?;
                 self.users.finish_user();
             }
             return Ok(());
         }
         if !partition.is_mixed {
             // One user with very many payments: nothing to sort.
-            partition.each_block(store, |records| {
-                self.users.add(records);
-                Ok(())
-            })?;
+            partition.each_block(store, |records| self.users.add(records))?;
             self.users.finish_user();
             return Ok(());
         }

@@ -6,6 +6,7 @@ use super::record::Record;
 use super::totals::Sums;
 use super::users::UserLevels;
 use crate::engine::{ExactSurveys, SurveyTotals};
+use crate::error::Result;
 use crate::plan::{Norms, Plan, SurveyPlan};
 
 /// Counts users by norm; one for each thread.
@@ -52,8 +53,8 @@ impl<'p> Surveyor<'p> {
 }
 
 impl Users for Surveyor<'_> {
-    fn add(&mut self, records: &[Record]) {
-        self.users.add(records);
+    fn add(&mut self, records: &[Record]) -> Result<()> {
+        self.users.add(records)
     }
 
     fn finish_user(&mut self) {

@@ -1,10 +1,13 @@
 //! Running totals of one level: dense where keys are public, found by a map else.
 
+use std::collections::hash_map::Entry;
 use std::hint::black_box;
 
 use super::cells::LevelIndex;
 use super::record::QuickMap;
 use crate::engine::{LevelTotals, clamp_total};
+use crate::error::{Error, Result};
+use crate::findings;
 use crate::plan::LevelPlan;
 
 /// Totals in grid units: `width` numbers a cell, side by side.
@@ -58,16 +61,24 @@ impl Sums {
     }
 
     /// The place of a cell, a new one if it is found for the first time.
-    pub(super) fn place(&mut self, cell: u64) -> u32 {
+    ///
+    /// # Errors
+    /// There are more private cells than places.
+    pub(super) fn place(&mut self, cell: u64) -> Result<u32> {
         let Some(found) = &mut self.found else {
             // Public levels have at most `Plan::CELLS_MAX` cells.
-            return cell as u32;
+            return Ok(cell as u32);
         };
-        *found.places.entry(cell).or_insert_with(|| {
-            found.cells.push((cell, false));
-            self.values.resize(self.values.len() + self.width, 0);
-            found.cells.len() as u32 - 1
-        })
+        match found.places.entry(cell) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(new) => {
+                let place = u32::try_from(found.cells.len())
+                    .map_err(|_| Error::invalid(findings::keys_too_many()))?;
+                found.cells.push((cell, false));
+                self.values.resize(self.values.len() + self.width, 0);
+                Ok(*new.insert(place))
+            }
+        }
     }
 
     /// The number of the cell at a place.
@@ -99,12 +110,15 @@ impl Sums {
     }
 
     /// Adds the totals of another thread.
-    pub(super) fn merge(&mut self, other: Sums) {
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn merge(&mut self, other: Sums) -> Result<()> {
         let width = self.width;
         // To each place of `other` its place here.
         let mut to: Vec<usize> = (0..other.values.len() / width).collect();
         for (from, (cell, kept)) in other.found.into_iter().flat_map(|f| f.cells).enumerate() {
-            let place = self.place(cell);
+            let place = self.place(cell)?;
             to[from] = place as usize;
             if kept {
                 self.keep(place);
@@ -116,6 +130,7 @@ impl Sums {
         for (from, value) in other.carried {
             *self.carried.entry(to[from / width] * width + from % width).or_default() += value;
         }
+        Ok(())
     }
 
     /// Keys in place of numbers.
@@ -177,7 +192,7 @@ mod tests {
         }
         let max = i128::from(i64::MAX);
         assert_eq!(totals(&one), [0, 5 * i128::from(i64::MIN), 5 * max, 0]);
-        one.merge(other);
+        one.merge(other).expect("places");
         assert_eq!(totals(&one), [15, 5 * i128::from(i64::MIN), 10 * max - 35, 0]);
     }
 }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::cells::{CellFinder, LevelIndex};
 use super::record::Record;
 use super::totals::Sums;
+use crate::error::Result;
 use crate::job::StatisticKind;
 use crate::plan::{Plan, Selection};
 
@@ -85,7 +86,10 @@ impl<'p> UserLevels<'p> {
     }
 
     /// Adds some payments of the user at hand to that user's cells.
-    pub(super) fn add(&mut self, records: &[Record]) {
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn add(&mut self, records: &[Record]) -> Result<()> {
         let Scratch { bins, cells } = &mut self.scratch;
         let width = self.levels.len();
         for records in records.chunks(RECORDS_AT_ONCE) {
@@ -99,10 +103,11 @@ impl<'p> UserLevels<'p> {
                     cells.iter().copied().skip(place).step_by(width).zip(bins.iter().copied());
                 level.touch(cells.clone());
                 for (record, (cell, bin)) in records.iter().zip(cells) {
-                    level.add(cell, record.amount, bin);
+                    level.add(cell, record.amount, bin)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Shows each level, with its place, once the cells that do not count are gone; then forgets
@@ -158,12 +163,12 @@ impl UserLevel {
         self.sums.touch(cells.map(|(cell, bin)| (cell, column(bin))));
     }
 
-    fn add(&mut self, cell: u64, amount: i64, bin: usize) {
-        let row = self.row(cell);
+    fn add(&mut self, cell: u64, amount: i64, bin: usize) -> Result<()> {
+        let row = self.row(cell)?;
         let cell = &mut self.cells[row];
         cell.sales += i128::from(amount);
         if amount < 0 {
-            return;
+            return Ok(());
         }
         cell.payments += 1;
         if self.bins > 0 {
@@ -172,20 +177,22 @@ impl UserLevel {
             // What would not fit is beyond every cap.
             *count = count.saturating_add(1);
         }
+        Ok(())
     }
 
     /// Where the user's cell is in `cells`.
-    fn row(&mut self, cell: u64) -> usize {
-        let place = self.sums.place(cell);
+    fn row(&mut self, cell: u64) -> Result<usize> {
+        let place = self.sums.place(cell)?;
         let slot = match self.rows.find(place, &self.cells) {
-            Ok(row) => return row,
+            Ok(row) => return Ok(row),
             Err(slot) => slot,
         };
+        // A user has no more cells than there are places, which are numbers of 32 bits.
         let row = self.cells.len();
         self.cells.push(UserCell { place, slot, row: row as u32, bins: 0, payments: 0, sales: 0 });
         self.rows.put(&mut self.cells);
         self.tickets.resize(self.tickets.len() + self.bins, 0);
-        row
+        Ok(row)
     }
 }
 
@@ -203,7 +210,7 @@ impl Rows {
     }
 
     /// The row of a place in `cells`, or else the slot where it belongs.
-    fn find(&self, place: u32, cells: &[UserCell]) -> Result<usize, u32> {
+    fn find(&self, place: u32, cells: &[UserCell]) -> std::result::Result<usize, u32> {
         let mask = self.slots.len() - 1;
         // Multiplied by 2^32 over the golden ratio, so that neighbours land far apart.
         let hash = u64::from(place.wrapping_mul(0x9E37_79B9));

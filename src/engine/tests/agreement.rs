@@ -7,7 +7,8 @@ use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys};
 use crate::error::Result;
 use crate::fixture::{Market, Row, settled};
-use crate::plan::Plan;
+use crate::job::StatisticKind;
+use crate::plan::{KeyValue, Plan};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -155,6 +156,33 @@ fn no_payments_give_no_cells_but_the_public_ones() {
     assert_eq!(totals.levels[0].sums, vec![vec![0; 3]]);
     assert_eq!(totals.levels[1].sums, vec![Vec::<i64>::new()]);
     assert!(totals == market.reference(&plan));
+}
+
+/// Cells that are always shown have a zero for each number of a histogram, in both engines.
+#[test]
+fn cells_that_are_always_shown_have_all_their_numbers() {
+    let pay = |wallet, amount| Row { user: 1, merchant: 1, minute: 5, amount, wallet };
+    let market = Market::new(&[pay(1, 700), pay(1, 30_000), pay(1, 700)]);
+    let mut plan = market.plan(&["levels = [[\"wallet\"]]\nkeys = \"private\"\n\
+         insights = [\"payments\", \"ticket_histogram\"]\n\
+         bounds = { customers = 1, payments = 9, ticket_histogram = 9 }"
+        .to_owned()]);
+    let text = |wallet: &str| vec![KeyValue::Text(wallet.into())];
+    assert!(plan.levels[0].keep(&["w0", "w1", "w2"].map(text).into()));
+    let totals = market.local(&plan, 2);
+    assert!(totals == market.reference(&plan));
+    assert!(totals == market.spilled(&plan, 2, 3));
+    let level = &totals.levels[0];
+    let keys: Vec<_> = ["w0", "w1", "w2"].map(|w| text(w).into_boxed_slice()).into();
+    assert_eq!(level.keys, keys);
+    for (sums, statistic) in level.sums.iter().zip(&plan.levels[0].statistics) {
+        let cells: Vec<&[i64]> = sums.chunks_exact(statistic.width).collect();
+        assert_eq!(cells.len(), 3, "{}", statistic.kind.name());
+        let counted: i64 = cells[1].iter().sum::<i64>() >> statistic.noise.grid_bits;
+        assert_eq!(counted, if statistic.kind == StatisticKind::Customers { 1 } else { 3 });
+        assert!(cells[0].iter().chain(cells[2]).all(|&number| number == 0));
+    }
+    assert_eq!(plan.levels[0].statistics.last().expect("a histogram").width, 16);
 }
 
 #[test]

@@ -15,26 +15,33 @@ fn check_every_user(rows: &[Row], reports: &[String]) {
     check_every_unit(&market, &market.plan(reports), rows, |row| (row.user, 0));
 }
 
-/// Removes each user in turn: at most one bin of each survey changes, by one, and the sum of spreads
-/// by at most 8 (*Chosen bounds* in `docs/privacy.md`).
-fn check_surveys(rows: &[Row], reports: &[String]) {
-    let market = Market::new(rows);
-    let plan = market.plan(reports);
-    let count = || settled(&market.engine(2, 3), &plan).0.expect("bounds are open");
+/// Removes each unit in turn, or all of a user's at once: of each survey at most one bin for each
+/// unit changes, by one, and the sum of spreads by at most 8 (*Chosen bounds* in
+/// `docs/privacy.md`). In L2 norm that is at most so many times the survey's bound.
+fn check_surveys(
+    (market, plan): (&Market, &Plan),
+    rows: &[Row],
+    removed: fn(&Row) -> (u32, u32),
+    units: i64,
+) {
+    let count = || settled(&market.engine(2, 3), plan).0.expect("bounds are open");
+    market.set_payments(rows);
     let all = count();
-    for user in rows.iter().map(|row| row.user).collect::<BTreeSet<_>>() {
-        let others: Vec<Row> = rows.iter().filter(|row| row.user != user).cloned().collect();
+    for user in rows.iter().map(removed).collect::<BTreeSet<_>>() {
+        let others: Vec<Row> = rows.iter().filter(|row| removed(row) != user).cloned().collect();
         market.set_payments(&others);
         let without = count();
         for ((all, without), plan) in all.surveys.iter().zip(&without.surveys).zip(&plan.surveys) {
-            let pairs = all.histogram.iter().zip(&without.histogram);
-            let change: i64 = pairs.map(|(a, b)| (a - b).abs()).sum();
             let one = 1 << plan.histogram.grid_bits;
-            assert!(change == 0 || change == one, "user {user}");
-            assert!(change as u64 <= plan.histogram.bound.norm());
+            assert_eq!(one as u64, plan.histogram.bound.norm());
+            let pairs = all.histogram.iter().zip(&without.histogram);
+            let changes: Vec<i64> = pairs.map(|(a, b)| a - b).collect();
+            assert!(changes.iter().all(|change| change % one == 0 && *change >= 0));
+            let gone = changes.iter().sum::<i64>() / one;
+            assert!(gone <= units, "user {user:?} was {gone} units");
             if let (Some(a), Some(b), Some(spread)) = (all.spread, without.spread, plan.spread) {
-                let range = if change == 0 { 0..=0 } else { 0..=spread.bound.norm() as i64 };
-                assert!(range.contains(&(a - b)), "user {user} is spread over {}", a - b);
+                let range = 0..=gone * spread.bound.norm() as i64;
+                assert!(range.contains(&(a - b)), "user {user:?} is spread over {}", a - b);
             }
         }
     }
@@ -151,7 +158,9 @@ proptest! {
 
     #[test]
     fn users_are_in_one_bin_of_a_survey(rows in rows(), report in report()) {
-        check_surveys(&rows, &[open(&report)]);
+        let market = Market::new(&rows);
+        let plan = market.plan(&[open(&report)]);
+        check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
     }
 
     #[test]
@@ -161,6 +170,43 @@ proptest! {
         check_every_unit(&market, &plan, &rows, |row| (row.user, month(row)));
         check_composed(&market, &plan, &rows);
     }
+}
+
+proptest! {
+    // As many runs as there are users and months, for each case.
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn users_within_a_month_are_in_one_bin_for_each_month(rows in rows()) {
+        let market = Market::new(&rows);
+        let reports: Vec<String> = monthly().iter().map(|report| open(report)).collect();
+        let plan = market.plan_for("user-month", &reports);
+        prop_assert_eq!(plan.unit_periods(), 4);
+        check_surveys((&market, &plan), &rows, |row| (row.user, month(row)), 1);
+        check_surveys((&market, &plan), &rows, |row| (row.user, 0), 4);
+    }
+}
+
+/// All four months of a user in one bin: the factor P² on a survey's price is needed.
+#[test]
+fn all_months_of_a_user_may_be_in_one_bin() {
+    let pay =
+        |user, day: u32| Row { user, merchant: 1, minute: day * 1440, amount: 700, wallet: 0 };
+    let rows: Vec<Row> =
+        [5, 40, 70, 100].into_iter().flat_map(|day| [pay(0, day), pay(1, day)]).collect();
+    let market = Market::new(&rows);
+    let reports: Vec<String> = monthly().iter().map(|report| open(report)).collect();
+    let plan = market.plan_for("user-month", &reports);
+    let count = || settled(&market.engine(1, 3), &plan).0.expect("bounds are open").surveys;
+    let all = count();
+    market.set_payments(&rows.iter().filter(|row| row.user > 0).cloned().collect::<Vec<_>>());
+    let mut most = 0;
+    for ((all, without), plan) in all.iter().zip(count()).zip(&plan.surveys) {
+        let pairs = all.histogram.iter().zip(&without.histogram);
+        let change: Vec<i64> = pairs.map(|(a, b)| (a - b) >> plan.histogram.grid_bits).collect();
+        most = most.max(change.iter().map(|change| change * change).sum());
+    }
+    assert_eq!(most, 16);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::Reader;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::{
-    CsvDialect, Format, PaymentsSource, Period, SqlExpression, Zoneless, money_places,
+    CsvDialect, Format, PaymentsSource, Period, SqlExpression, TimeKey, Zoneless, money_places,
 };
 use crate::privacy::Decimal;
 
@@ -169,7 +169,7 @@ impl Reader<'_> {
         CsvDialect { separator: separator.unwrap_or(default.separator), quote, header, decimal }
     }
 
-    fn sql(&self, key: &str, text: Placed<String>) -> Option<SqlExpression> {
+    pub(super) fn sql(&self, key: &str, text: Placed<String>) -> Option<SqlExpression> {
         SqlExpression::parse(key, &text.value, text.span).map_err(|f| self.faults.add(f)).ok()
     }
 
@@ -192,6 +192,10 @@ impl Reader<'_> {
         let own = ["user", "merchant", "time", "amount", "currency"];
         for (name, texts) in section.every_entry() {
             if own.contains(&name.value.as_str()) {
+                continue;
+            }
+            if TimeKey::ALL.iter().any(|key| key.name() == name.value) {
+                self.faults.add(findings::column_name_reserved(&name.value).at(name.span));
                 continue;
             }
             let [text] = &texts[..] else {
