@@ -59,6 +59,35 @@ impl Correction {
         self.common.hypot(BETWEEN * (1.0 - 1.0 / self.factor))
     }
 
+    /// No level has less in all than the fit has left of it at another: raises what is below that, as
+    /// with bounds that a job states, of which no survey tells what they take. Levels have public keys.
+    pub(super) fn lift(
+        report: &Report,
+        kind: StatisticKind,
+        levels: &[usize],
+        models: &mut [Vec<Model>],
+    ) {
+        let place = |&level: &usize| Some((level, report.plan.levels[level].position(kind)?));
+        let known: Vec<((usize, usize), Sum)> = levels
+            .iter()
+            .filter_map(place)
+            .map(|at| {
+                let noise = report.statistic(at).noise;
+                let sd = noise.to_natural(noise.sigma as f64);
+                (at, group(&whole(report, at), sd, 1, |_| 0)[0])
+            })
+            .collect();
+        let least = known.iter().map(|(_, (sum, sd))| sum - 3.0 * sd).fold(0.0, f64::max);
+        for ((level, place), (sum, sd)) in known {
+            let own = &mut models[level][place].correction;
+            if sum > 10.0 * sd && sum * own.factor < least {
+                own.factor = (least / sum).min(FACTOR_MAX);
+                // It was cut by more than anybody knows.
+                own.common = own.common.max(UNKNOWN);
+            }
+        }
+    }
+
     /// What the noised value of a cell is multiplied with.
     pub(super) fn factor(&self, cell: usize) -> f64 {
         self.factor * self.margins.get(cell).map_or(1.0, |&factor| factor.into())
@@ -158,6 +187,9 @@ struct Known<'c> {
     /// Relative standard deviation that they have in common.
     doubt: f64,
 }
+
+/// Relative standard deviation of a factor that is only known to be too small.
+const UNKNOWN: f64 = 0.15;
 
 /// The fit is not thought to leave less than a quarter.
 const FACTOR_MAX: f64 = 4.0;

@@ -70,6 +70,12 @@ impl Report<'_> {
                 models[*level][place].correction = Correction::new(self, at, coarse, models);
             }
         }
+        let public: Vec<usize> =
+            self.levels.clone().filter(|&level| self.plan.levels[level].is_public()).collect();
+        for kind in [StatisticKind::Payments, StatisticKind::Sales, StatisticKind::TicketHistogram]
+        {
+            Correction::lift(self, kind, &public, models);
+        }
         let mut owned = vec![false; self.plan.levels.len()];
         // From many cells to few: levels that no finer one has made add up are leaves.
         for (level, coarse) in towers.into_iter().rev() {
