@@ -17,7 +17,7 @@ fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) 
     let noisy = add_noise(plan, market.local(plan, 1), key, 1).expect("draws");
     let draft = Draft::beside(folder).expect("a folder");
     write(plan, &estimate(plan, noisy, 1), None, &draft).expect("writes");
-    draft.publish(false).expect("moves");
+    draft.publish(None).expect("moves");
 }
 
 fn failed(folder: &std::path::Path) -> Vec<&'static str> {

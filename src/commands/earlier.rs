@@ -89,7 +89,11 @@ fn adopt_bounds(
     if released.unit != unit {
         return Err(unusable(&format!("its unit is {}, not {unit}", released.unit)));
     }
-    let days = plan.job.payments.period.days();
+    let period = plan.job.payments.period;
+    if released.first_day >= period.first() {
+        return Err(unusable("its period does not begin before this one"));
+    }
+    let days = period.days();
     // Norms grow with the period; a month may have 28 days or 31.
     if released.days.abs_diff(days) * 4 > days {
         let shown = released.days;
@@ -97,10 +101,12 @@ fn adopt_bounds(
     }
     let from = (previous.job.clone(), digest.clone());
     let bounds = plan.adopt(report, released.surveys, &from);
-    let places = plan.job.payments.money_places();
+    let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
+    let (codes, places) = (codes.join(","), plan.job.payments.money_places());
     let mut values = 0;
     for level in plan.levels.iter_mut().filter(|l| l.report == report && l.is_public()) {
-        let cells = released_values(folder, digest, level, places).map_err(|why| unusable(&why))?;
+        let cells = released_values(folder, digest, level, (&codes, places))
+            .map_err(|why| unusable(&why))?;
         let cells = cells.filter(|cells| !cells.statistics.is_empty());
         values += usize::from(cells.is_some());
         let with = |cells| Earlier { from: from.clone(), cells: Arc::new(cells) };

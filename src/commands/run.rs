@@ -59,6 +59,9 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         None if folder.exists() && !args.force => {
             return Err(Error::invalid(findings::release_exists(&folder)));
         }
+        None if folder.exists() && !release::is_of_job(&folder, &job.id) => {
+            return Err(Error::invalid(findings::release_of_others(&job.id, &folder)));
+        }
         Some(spent) => {
             let _hold = Hold::take(&job.ledger.file, &job.id)?;
             let known = earlier(plan, &terms)?.unwrap_or(spent);
@@ -110,7 +113,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let started = Instant::now();
     release::write(plan, &estimates, in_ledger, &draft)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
-    draft.publish(args.force)?;
+    draft.publish(args.force.then_some(&*job.id))?;
     let folder = folder.canonicalize().unwrap_or(folder);
     publish(&mut ledger, &job, plan.loss, &folder)?;
     Ok(Outcome::Released(folder))

@@ -12,18 +12,20 @@ pub(super) struct Correction {
     factor: f64,
     /// and, unless empty, one for each beside.
     margins: Vec<f32>,
-    /// Relative standard deviation of `factor`, which all cells share.
+    /// Relative standard deviation of `factor`, which all cells share, as far as laws of norms are right;
     common: f64,
+    /// and if they are not.
+    unsure: f64,
 }
 
 impl Default for Correction {
     fn default() -> Self {
-        Correction { factor: 1.0, margins: Vec::new(), common: 0.0 }
+        Correction { factor: 1.0, margins: Vec::new(), common: 0.0, unsure: 0.0 }
     }
 }
 
-/// How much the share that the fit takes differs between cells, against what it takes in all: measured
-/// on made-up and real payments (`docs/benchmarks.md`).
+/// How much the share that the fit takes differs between cells, against what it takes in all: so that
+/// intervals cover on made-up and real payments (`docs/benchmarks.md`).
 const BETWEEN: f64 = 0.17;
 
 /// A sum with the standard deviation of its noise.
@@ -43,9 +45,9 @@ impl Correction {
     ) -> Correction {
         let kind = report.statistic(at).kind;
         let mut own = Correction::default();
-        if let Some((share, sd)) = report.plan.retained(at.0, at.1) {
-            own.factor = (1.0 / share).clamp(1.0, FACTOR_MAX);
-            own.common = sd / share;
+        if let Some(known) = report.plan.retained(at.0, at.1) {
+            own.factor = (1.0 / known.share).clamp(1.0, FACTOR_MAX);
+            (own.common, own.unsure) = (known.likely, known.at_most);
         }
         if kind != StatisticKind::Customers {
             own.rake(report, at, coarse, models);
@@ -53,10 +55,15 @@ impl Correction {
         own
     }
 
-    /// Relative standard deviation of what is right for a cell: that of the factor, and how much the fit
-    /// takes here rather than there.
-    pub(super) fn doubt(&self) -> f64 {
+    /// Relative standard deviation of what is right for a cell, most likely: that of the factor, and how
+    /// much the fit takes here rather than there.
+    pub(super) fn likely(&self) -> f64 {
         self.common.hypot(BETWEEN * (1.0 - 1.0 / self.factor))
+    }
+
+    /// The same if laws of norms are wrong: what intervals must cover.
+    pub(super) fn doubt(&self) -> f64 {
+        self.likely().hypot(self.unsure)
     }
 
     /// No level has less in all than the fit has left of it at another: raises what is below that, as
@@ -71,17 +78,14 @@ impl Correction {
         let known: Vec<((usize, usize), Sum)> = levels
             .iter()
             .filter_map(place)
-            .map(|at| {
-                let noise = report.statistic(at).noise;
-                let sd = noise.to_natural(noise.sigma as f64);
-                (at, group(&whole(report, at), sd, 1, |_| 0)[0])
-            })
+            .map(|at| (at, group(&whole(report, at), noise(report, at), 1, |_| 0)[0]))
             .collect();
         let least = known.iter().map(|(_, (sum, sd))| sum - 3.0 * sd).fold(0.0, f64::max);
+        let least = least * slack(kind);
         for ((level, place), (sum, sd)) in known {
             let own = &mut models[level][place].correction;
             if sum > 10.0 * sd && sum * own.factor < least {
-                own.factor = (least / sum).min(FACTOR_MAX);
+                own.factor = least / sum;
                 // It was cut by more than anybody knows.
                 own.common = own.common.max(UNKNOWN);
             }
@@ -107,12 +111,8 @@ impl Correction {
         models: &[Vec<Model>],
     ) {
         let statistic = report.statistic(at);
-        let noise = |at| {
-            let noise = report.statistic(at).noise;
-            noise.to_natural(noise.sigma as f64)
-        };
         let noisy = whole(report, at);
-        let own = group(&noisy, noise(at), 1, |_| 0)[0];
+        let own = group(&noisy, noise(report, at), 1, |_| 0)[0];
         if own.0 <= 10.0 * own.1 {
             // Mostly noise.
             return;
@@ -125,27 +125,31 @@ impl Correction {
             Some(Known {
                 coarse,
                 values,
-                sd: noise(at) * correction.factor,
+                sd: noise(report, at) * correction.factor,
                 doubt: correction.common,
+                unsure: correction.unsure,
             })
         });
         let known: Vec<Known> = known.collect();
-        // The survey and each coarser level say something of the factor; weighed by inverse variances.
+        // The survey and the coarser level that is known best say something of the factor; weighed by
+        // inverse variances. What several levels say has too much in common.
         let mut variance = match report.plan.retained(at.0, at.1) {
             Some(_) => self.common.powi(2).max(1e-9),
             None => f64::INFINITY,
         };
-        for Known { values, sd, doubt, .. } in &known {
+        let told = known.iter().filter_map(|Known { values, sd, doubt, unsure, .. }| {
             let (sum, noise) = group(values, *sd, 1, |_| 0)[0];
             let theirs = (noise / sum).powi(2) + doubt.powi(2) + (own.1 / own.0).powi(2);
             // A sum cannot be less than what the fit has left of it here; one that is must have been cut by
             // far more than its survey tells.
-            let possible = sum / own.0 > 1.0 - 3.0 * theirs.sqrt();
-            if sum > 0.0 && theirs < 0.04 && possible {
-                let weight = 1.0 / (1.0 + theirs / variance);
-                self.factor += weight * (sum / own.0 - self.factor);
-                variance = 1.0 / (1.0 / variance + 1.0 / theirs);
-            }
+            let possible = sum / own.0 > slack(statistic.kind) - 3.0 * theirs.sqrt();
+            (sum > 0.0 && theirs < 0.04 && possible).then_some((sum / own.0, theirs, *unsure))
+        });
+        if let Some((factor, theirs, unsure)) = told.min_by(|a, b| a.1.total_cmp(&b.1)) {
+            let weight = 1.0 / (1.0 + theirs / variance);
+            self.factor += weight * (factor - self.factor);
+            variance = 1.0 / (1.0 / variance + 1.0 / theirs);
+            self.unsure = (weight * unsure).hypot((1.0 - weight) * self.unsure);
         }
         self.factor = self.factor.clamp(1.0, FACTOR_MAX);
         if variance.is_finite() {
@@ -159,7 +163,7 @@ impl Correction {
                     let count = values_of.iter().max().map_or(0, |&last| last as usize + 1);
                     let theirs = group(values, *sd, count, |cell| values_of[cell] as usize);
                     let corrected = self.apply(noisy.clone());
-                    let ours = group(&corrected, noise(at) * self.factor, count, of_cell);
+                    let ours = group(&corrected, noise(report, at) * self.factor, count, of_cell);
                     self.multiply(&drawn(&ours, &theirs), noisy.len(), of_cell);
                     done.push(key);
                 }
@@ -184,8 +188,9 @@ struct Known<'c> {
     values: Vec<f64>,
     /// Standard deviation of their noise.
     sd: f64,
-    /// Relative standard deviation that they have in common.
+    /// Relative standard deviations that they have in common, likely and beyond that.
     doubt: f64,
+    unsure: f64,
 }
 
 /// Relative standard deviation of a factor that is only known to be too small.
@@ -193,6 +198,19 @@ const UNKNOWN: f64 = 0.15;
 
 /// The fit is not thought to leave less than a quarter.
 const FACTOR_MAX: f64 = 4.0;
+
+/// What of a sum at one level must be there at another: all of what only adds up. Refunds may be cut at
+/// one and not at the other, but they are few.
+fn slack(kind: StatisticKind) -> f64 {
+    if kind == StatisticKind::Sales { 0.9 } else { 1.0 }
+}
+
+/// The standard deviation of the noise of [`whole`].
+fn noise(report: &Report, at: (usize, usize)) -> f64 {
+    let statistic = report.statistic(at);
+    let one = statistic.noise.to_natural(statistic.noise.sigma as f64);
+    one * (statistic.width as f64).sqrt()
+}
 
 /// The noised values of a statistic, all its numbers of a cell together.
 fn whole(report: &Report, at: (usize, usize)) -> Vec<f64> {

@@ -33,8 +33,17 @@ impl Model {
     /// Half the width of the 95 % interval around a noised value of the cell, for an estimate of
     /// `value`, both after the correction and in natural units.
     pub(super) fn half(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
+        Z95 * self.noise(statistic, cell).hypot(self.correction.doubt() * value)
+    }
+
+    /// The likely deviation of the corrected noised value of a cell that has about `value`.
+    fn likely(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
+        self.noise(statistic, cell).hypot(self.correction.likely() * value)
+    }
+
+    fn noise(&self, statistic: &StatisticPlan, cell: usize) -> f64 {
         let noise = statistic.noise.to_natural(statistic.noise.sigma as f64);
-        Z95 * (noise * self.correction.factor(cell)).hypot(self.correction.doubt() * value)
+        noise * self.correction.factor(cell)
     }
 }
 
@@ -205,18 +214,24 @@ impl Report<'_> {
         };
         // What the fit has left of it.
         expected.iter_mut().zip(&panel.cells).for_each(|(a, &cell)| *a /= factor(cell as usize));
-        let posterior = shrink(panel, &ordered, &ordered_sds, &expected, self.threads);
+        // The model knows no values below zero; where refunds prevail it is of these.
+        let sign = if ordered.iter().sum::<f64>() < 0.0 { -1.0 } else { 1.0 };
+        let turned: Vec<f64> = ordered.iter().map(|y| sign * y).collect();
+        let posterior = shrink(panel, &turned, &ordered_sds, &expected, self.threads);
         let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; noisy.len() - count]);
         for (&cell, Posterior { mean, sd }) in panel.cells.iter().zip(posterior) {
             let (place, factor) = (cell as usize, factor(cell as usize));
             if place >= count {
-                earlier[place - count] = mean;
+                earlier[place - count] = sign * mean;
                 continue;
             }
-            let (value, mean) = (noisy[place] * factor, mean * factor);
+            let (value, mean) = (noisy[place] * factor, sign * mean * factor);
             let reach = REACH * model.half(statistic, place, value.max(mean));
             let least = if statistic.kind == StatisticKind::Sales { f64::MIN } else { 0.0 };
             values.means[place] = mean.clamp(value - reach, value + reach).max(least);
+            // Where the model was held back, it is not what says how sure the value is.
+            let held = (values.means[place] - mean).abs() > 0.0;
+            let sd = if held { sds[place] } else { sd };
             values.variances[place] = (sd * factor).powi(2);
         }
         (values, earlier)
@@ -273,14 +288,20 @@ impl Report<'_> {
             }
             let means = model.correction.apply(self.noisy((coarse.level, place), bin));
             let variance =
-                |(cell, &mean): (usize, &f64)| (model.half(statistic, cell, mean) / Z95).powi(2);
+                |(cell, &mean): (usize, &f64)| model.likely(statistic, cell, mean).powi(2);
             Values { variances: means.iter().enumerate().map(variance).collect(), means }
         };
         let targets: Vec<Values> = coarse.iter().map(target).collect();
         let groups: Vec<&Coarse> = coarse.iter().map(|(coarse, _)| *coarse).collect();
-        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.doubt(), signed);
-        let held = groups.iter().rev().find(|coarse| !coarse.owned);
-        let estimates = reconcile::whole(&own.means, parts(kind), held.copied());
+        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.likely(), signed);
+        let held = coarse.iter().rev().find(|(coarse, _)| !coarse.owned);
+        let held = held.map(|&(coarse, place)| {
+            let width = self.statistic((coarse.level, place)).width;
+            let estimates = models[coarse.level][place].estimates.iter();
+            (coarse, estimates.skip(bin).step_by(width).copied().collect::<Vec<i64>>())
+        });
+        let held = held.as_ref().map(|(coarse, estimates)| (*coarse, &estimates[..]));
+        let estimates = reconcile::whole(&own.means, parts(kind), held, signed);
         let owned = coarse.iter().filter(|(coarse, _)| coarse.owned);
         let sums = owned
             .map(|(coarse, place)| {
@@ -298,8 +319,9 @@ impl Report<'_> {
             let estimates = models[at.0][place].estimates.iter();
             estimates.map(|&e| e as f64 / parts(StatisticKind::Payments)).collect()
         });
-        let mut columns: Vec<(usize, usize, Vec<Vec<i64>>)> = Vec::new();
-        for bin in 0..statistic.width {
+        let mut columns: Vec<Filled> = Vec::new();
+        let width = statistic.width;
+        for bin in 0..width {
             let model = &models[at.0][at.1];
             let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
             let noisy = model.correction.apply(self.noisy(at, bin));
@@ -308,15 +330,14 @@ impl Report<'_> {
             let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
             for (place, (level, statistic, estimates)) in all.enumerate() {
                 if columns.len() == place {
-                    columns.push((level, statistic, Vec::new()));
+                    columns.push((level, statistic, vec![0; estimates.len() * width]));
                 }
-                columns[place].2.push(estimates);
+                let numbers = columns[place].2.iter_mut().skip(bin).step_by(width);
+                numbers.zip(estimates).for_each(|(number, estimate)| *number = estimate);
             }
         }
-        for (level, place, bins) in columns {
-            let cells = bins.first().map_or(0, Vec::len);
-            let numbers = |cell: usize| bins.iter().map(move |bin| bin[cell]);
-            models[level][place].estimates = (0..cells).flat_map(numbers).collect();
+        for (level, place, estimates) in columns {
+            models[level][place].estimates = estimates;
         }
     }
 }

@@ -290,6 +290,7 @@ impl Mixture {
             .map(|(l, top)| l.iter().map(|l| (l - top).exp()).collect())
             .collect();
         let mut likely = 0.0;
+        self.weights.fill(1.0 / COMPONENTS as f64);
         for _ in 0..STEPS {
             likely = tops.iter().sum();
             let mut next = vec![SMOOTHING / COMPONENTS as f64; COMPONENTS];

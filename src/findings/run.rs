@@ -61,7 +61,17 @@ pub fn mechanism_failed(cause: &str) -> Finding {
 /// The release folder exists.
 pub fn release_exists(folder: &Path) -> Finding {
     Finding::new("release-exists", format!("{} exists already", folder.display()))
-        .hint("give the job a new id, name another folder with --out, or overwrite with --force")
+        .hint("give the job a new id, or name another folder with --out; --force replaces a release of this very job")
+}
+
+/// What --force would replace is not this job's.
+pub fn release_of_others(job: &str, folder: &Path) -> Finding {
+    let text = format!(
+        "{} is no release of job `{job}`, so --force does not replace it",
+        folder.display()
+    );
+    Finding::new("release-of-others", text)
+        .hint("name another folder with --out, or move what is there away yourself")
 }
 
 /// The release cannot be written.

@@ -25,6 +25,18 @@ pub(super) struct NormLaw {
     doubt: f64,
 }
 
+/// The share of all that users have which the fit leaves, about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retained {
+    /// The share.
+    pub share: f64,
+    /// Its relative standard deviation, as far as the law of norms is right: what as many users do as
+    /// one bin's noise, where the heaviest are thought to be.
+    pub likely: f64,
+    /// And if it is not: what users do that noise hides in bins above the bound, up to four times that.
+    pub at_most: f64,
+}
+
 /// What is known of norms beforehand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
@@ -111,19 +123,23 @@ impl NormLaw {
         (norm / start).max(1.0).powf(power).min(most)
     }
 
-    /// Σ|x| of all users after the fit into a bound, against before; and the standard deviation of that,
-    /// as far as the heaviest users cannot be told from noise.
-    pub(super) fn retained(&self, bound: f64) -> (f64, f64) {
+    /// Σ|x| of all users after the fit into a bound, against before.
+    pub(super) fn retained(&self, bound: f64) -> Retained {
         let size = |norm: f64| norm * self.spread_at(norm);
         let all: f64 = self.points.iter().map(|&(norm, users)| users * size(norm)).sum();
         let left = |&(norm, users): &(f64, f64)| users * size(norm) * (bound / norm).min(1.0);
         let left: f64 = self.points.iter().map(left).sum();
         if all <= 0.0 {
-            return (1.0, 1.0);
+            return Retained { share: 1.0, likely: 1.0, at_most: 1.0 };
         }
-        let heavy = self.quantile(0.95).max(bound);
-        let moved = self.doubt * size(heavy) * (1.0 - bound / heavy) / all;
-        (left / all, (left / all) * moved.min(1.0))
+        let lost = |norm: f64| size(norm) * (1.0 - bound / norm).max(0.0);
+        let likely = self.doubt * lost(self.quantile(0.95)) / all;
+        // A third of the users that one bin hides, as bins are seen together.
+        let most = self.points.last().map_or(0.0, |&(norm, _)| norm);
+        let bins = (1..=4).map(|half_octaves| bound * f64::from(half_octaves).exp2().sqrt());
+        let hidden: f64 = bins.filter(|norm| *norm <= most).map(|norm| lost(norm).powi(2)).sum();
+        let at_most = 0.35 * self.doubt * hidden.sqrt() / all;
+        Retained { share: left / all, likely: likely.min(1.0), at_most: at_most.min(1.0) }
     }
 
     /// The norm that `share` of the users do not exceed.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
+pub use choice::Retained;
 pub use composed::Composed;
 pub use score::Score;
 pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};

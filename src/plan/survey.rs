@@ -4,7 +4,8 @@
 //! payments are spread over cells; both noised and charged (*Chosen bounds* in `docs/privacy.md`).
 
 use super::calibrate::Gaussian;
-use super::{LevelPlan, Plan, Selection, StatisticPlan, choice};
+use super::choice::{self, Retained};
+use super::{LevelPlan, Plan, Selection, StatisticPlan};
 use crate::job::{Bound, Job, Key, StatisticKind};
 use crate::privacy::{MuSquared, NormBound};
 
@@ -178,9 +179,8 @@ impl Plan {
         self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
     }
 
-    /// The share of all that users have which the fit leaves, with its standard deviation: by the
-    /// statistic's survey, if it has one.
-    pub fn retained(&self, level: usize, statistic: usize) -> Option<(f64, f64)> {
+    /// The share of all that users have which the fit leaves: by the statistic's survey, if it has one.
+    pub fn retained(&self, level: usize, statistic: usize) -> Option<Retained> {
         let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
         let mut known = known.filter(|survey| survey.result.is_some());
         let survey = known.find(|s| (s.level, s.statistic) == (level, statistic))?;

@@ -51,6 +51,8 @@ pub fn shown_keys(
 pub struct ReleasedSurveys {
     /// The privacy unit, as manifests have it.
     pub unit: String,
+    /// The first day of its period.
+    pub first_day: NaiveDate,
     /// Days of its period.
     pub days: u32,
     /// One for each statistic of a table whose bound was open.
@@ -69,6 +71,7 @@ pub fn released_surveys(folder: &Path, manifest_digest: &str) -> Result<Released
         let surveys = manifest["surveys"].as_array().map_or(&[][..], Vec::as_slice);
         Some(ReleasedSurveys {
             unit: manifest["privacy_unit"]["unit"].as_str()?.to_owned(),
+            first_day: day("first_day")?,
             days: u32::try_from(days).ok()?,
             surveys: surveys.iter().map(|s| survey(&manifest, s)).collect::<Option<_>>()?,
         })

@@ -52,17 +52,19 @@ impl Draft {
         write().map_err(|e| not_writable(&path, &e))
     }
 
-    /// Moves the draft to its place. With `force`, what stands there is replaced.
+    /// Moves the draft to its place. What stands there is replaced if it is a release of the job
+    /// `replace`, or an empty folder.
     ///
     /// # Errors
-    /// Something stands there and `force` is not given, or the disk refuses.
-    pub fn publish(self, force: bool) -> Result<()> {
+    /// Something else stands there, or the disk refuses.
+    pub fn publish(self, replace: Option<&str>) -> Result<()> {
         let Draft { place, target } = self;
         let failed = |e: std::io::Error| not_writable(&target, &e);
         File::open(place.path()).and_then(|folder| folder.sync_all()).map_err(failed)?;
         // Readers of a release need not be the user who made it.
         open_to_readers(place.path()).map_err(failed)?;
-        let old = if target.exists() && force {
+        let replaced = target.exists() && replace.is_some_and(|job| is_of_job(&target, job));
+        let old = if replaced {
             let parent = parent_of(&target);
             let aside = tempfile::Builder::new().prefix(".discretail-old-").tempdir_in(parent);
             let aside = aside.map_err(failed)?;
@@ -88,6 +90,17 @@ impl Draft {
         File::open(parent_of(&target)).and_then(|parent| parent.sync_all()).map_err(failed)?;
         drop(old);
         Ok(())
+    }
+}
+
+/// Is there a release of this job, or an empty folder?
+pub fn is_of_job(folder: &Path, job: &str) -> bool {
+    let empty = || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    let manifest = std::fs::read(folder.join("manifest.json")).ok();
+    let manifest = manifest.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    match manifest {
+        Some::<serde_json::Value>(manifest) => manifest["job"]["id"] == job,
+        None => empty(),
     }
 }
 

@@ -7,7 +7,7 @@ mod tables;
 mod values;
 
 pub use earlier::{released_surveys, shown_keys};
-pub use folder::{Draft, is_complete, publishable};
+pub use folder::{Draft, is_complete, is_of_job, publishable};
 use folder::{digest_of, digest_of_file};
 use manifest::Manifest;
 pub use manifest::Parameters;

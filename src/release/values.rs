@@ -16,7 +16,8 @@ use crate::job::StatisticKind;
 use crate::plan::{CellKey, EarlierCells, EarlierValues, KeyValue, LevelPlan};
 
 /// The noised values of the table that has a level's keys, with public keys, for the level's own
-/// statistics of one number a cell; `None` if the release has no such table. Money must have `places`.
+/// statistics of one number a cell; `None` if the release has no such table. Money must be in the same
+/// `currencies`, by code, and with as many places.
 ///
 /// # Errors
 /// The release is not the one whose manifest has this digest, or cannot be read; says why.
@@ -24,7 +25,7 @@ pub fn released_values(
     folder: &Path,
     manifest_digest: &str,
     level: &LevelPlan,
-    places: u32,
+    currencies: (&str, u32),
 ) -> Result<Option<EarlierCells>, String> {
     let manifest = manifest(folder, manifest_digest)?;
     let names: Vec<&str> = level.keys.iter().map(|key| key.name()).collect();
@@ -38,7 +39,7 @@ pub fn released_values(
     }
     let kinds = level.statistics.iter().filter(|s| s.width == 1).map(|s| s.kind);
     let kinds: Vec<StatisticKind> = kinds.collect();
-    read(&path, &names, &kinds, places).map(Some).map_err(|why| format!("`{file}`: {why}"))
+    read(&path, &names, &kinds, currencies).map(Some).map_err(|why| format!("`{file}`: {why}"))
 }
 
 /// The file of the table with these keys, in any order, all public.
@@ -59,7 +60,7 @@ fn read(
     path: &Path,
     names: &[&str],
     kinds: &[StatisticKind],
-    places: u32,
+    currencies: (&str, u32),
 ) -> Result<EarlierCells, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
@@ -80,7 +81,8 @@ fn read(
             keys.push(of_row(row)?);
         }
         for &kind in kinds {
-            let of = |suffix: &str| numbers(&batch, &format!("{}{suffix}", kind.name()), places);
+            let of =
+                |suffix: &str| numbers(&batch, &format!("{}{suffix}", kind.name()), currencies);
             if let (Some(x), Some(noised), Some(sd)) = (of(""), of("_unbiased"), of("_sd")) {
                 let known = columns.entry(kind).or_default();
                 known.iter_mut().zip([x, noised, sd]).for_each(|(all, more)| all.extend(more));
@@ -116,12 +118,18 @@ fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {
     })
 }
 
-/// A column of counts, or of money with `places`, in natural units; `None` if it is neither.
-fn numbers(batch: &RecordBatch, name: &str, places: u32) -> Option<Vec<f64>> {
+/// A column of counts, or of money in these currencies and places, in natural units; `None` if it is
+/// neither.
+fn numbers(batch: &RecordBatch, name: &str, (codes, places): (&str, u32)) -> Option<Vec<f64>> {
+    let schema = batch.schema();
+    let field = schema.field_with_name(name).ok()?;
     let column = batch.column_by_name(name)?;
     match column.data_type() {
         DataType::Float64 => Some(column.as_primitive::<Float64Type>().values().to_vec()),
-        DataType::Decimal128(_, scale) if i64::from(*scale) == i64::from(places) => {
+        DataType::Decimal128(_, scale)
+            if i64::from(*scale) == i64::from(places)
+                && field.metadata().get("currency").is_some_and(|own| own == codes) =>
+        {
             let money = column.as_primitive::<Decimal128Type>();
             Some(money.values().iter().map(|&minor| minor as f64).collect())
         }

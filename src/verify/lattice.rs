@@ -24,6 +24,9 @@ const SIGNAL_MIN: f64 = 5.0;
 /// Averages of estimates are shown from this many estimated payments on.
 const PAYMENTS_MIN: f64 = 0.5;
 
+/// Estimates of counts are multiples of one over this.
+const PARTS: f64 = 1024.0;
+
 /// How many values were checked, and how.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -286,7 +289,14 @@ impl<'a> Column<'a> {
         let grid = event.grid_units_per_unit as f64;
         let sd = event.sigma as f64 / grid;
         let (values, sds) = (self.floats("_unbiased"), self.floats("_sd"));
+        let (estimates, lows) = (self.floats(""), self.floats("_low"));
         for (row, place) in self.rows() {
+            let parts = estimates[row] * PARTS;
+            // What is no number is not within its interval.
+            if parts.fract().abs() > 0.0 || parts < 0.0 || lows[row] < 0.0 {
+                let text = format!("`{insight}` is below zero, or no multiple of 1/{PARTS}");
+                faults.add(place, text);
+            }
             let units = values[row] * grid;
             seen.on_grid += 1;
             // Exact: the grid is a power of two. What is no number fails too.

@@ -148,6 +148,13 @@ fn a_folder_is_replaced_by_force_only() {
     let mut texts = run(&workshop, &["run", "job.toml"]);
     assert!(workshop.path("releases/test/precious.txt").exists());
     assert!(!workshop.path("ledger.sqlite").exists(), "charged for nothing");
+    // Neither somebody's files nor another job's release are replaced.
+    texts += &run(&workshop, &["run", "job.toml", "--force"]);
+    workshop.text("releases/test/manifest.json", r#"{"job":{"id":"other"}}"#);
+    texts += &run(&workshop, &["run", "job.toml", "--force"]);
+    assert!(workshop.path("releases/test/precious.txt").exists());
+    assert!(!workshop.path("ledger.sqlite").exists(), "charged for nothing");
+    workshop.text("releases/test/manifest.json", r#"{"job":{"id":"test"}}"#);
     texts += &run(&workshop, &["run", "job.toml", "--force"]);
     assert!(!workshop.path("releases/test/precious.txt").exists());
     assert_snapshot!(texts);

@@ -147,6 +147,7 @@ fn bounds_of_an_earlier_release_cost_nothing() {
     let wrong = [
         ("2025-02-28", "2025-05-28"),
         ("\"test\"", "\"next\""),
+        ("2025-02-01", "2024-12-31"),
         ("[], [\"region\", \"week\"], [\"wallet\"]", "[\"category\"]"),
         ("\"user\"\nepsilon", "\"user-year\"\nepsilon"),
     ];

@@ -453,7 +453,7 @@ const WEEKLY: &str = "market.region-week.parquet";
 type TableChange = fn(RecordBatch) -> RecordBatch;
 
 /// A table, what a forger does to it, and what is found.
-const FORGERIES: [(&str, &str, TableChange, &str); 17] = [
+const FORGERIES: [(&str, &str, TableChange, &str); 18] = [
     ("nothing", WEEKLY, |b| b, ""),
     (
         "off the grid",
@@ -463,6 +463,12 @@ const FORGERIES: [(&str, &str, TableChange, &str); 17] = [
     ),
     ("no number", WEEKLY, |b| with_float(&b, "payments_unbiased", |_| f64::NAN), "on its grid"),
     ("no estimate", WEEKLY, |b| with_float(&b, "payments", |_| f64::NAN), "within its interval"),
+    (
+        "a fraction of a customer",
+        WEEKLY,
+        |b| with_float(&b, "customers", |x| x + 1.0 / 2048.0),
+        "no multiple of 1/1024",
+    ),
     (
         "an estimate above its interval",
         WEEKLY,
