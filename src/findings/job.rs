@@ -93,7 +93,7 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
 
 /// A release whose surveys cannot tell bounds.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
-    Finding::new("previous-unusable", format!("the surveys of job `{job}` cannot be used: {why}"))
+    Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
