@@ -37,7 +37,7 @@ impl Engine for Reference<'_> {
             }
             Ok(())
         };
-        Scan::open(plan)?.run(self.control, vec![sink])?;
+        Scan::open(plan)?.run(self.control, u64::MAX, vec![sink])?;
         // users: level → user → cell → amounts
         let plan = if plan.is_settled() {
             plan.clone()

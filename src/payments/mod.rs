@@ -1,19 +1,23 @@
 //! The payments: the only place that opens records.
 //!
 //! [`Scan::open`] finds the files and checks their columns; [`Scan::run`] reads them with polars'
-//! streaming engine and hands over [`Batch`]es of valid payments. Bad rows go to the
-//! quarantine folder. Nothing here is serialisable, and no message shows a value.
+//! streaming engine, all at once or part by part, and hands over [`Batch`]es of valid payments. Bad
+//! rows go to the quarantine folder. Nothing here is serialisable, and no message shows a value.
 
 mod amount;
 mod batch;
 mod convert;
+mod parts;
+mod progress;
 mod quarantine;
 mod scan;
+mod sinks;
 mod source;
 
 pub use batch::Batch;
+pub use progress::{Progress, ScanControl};
 pub use quarantine::Reason;
-pub use scan::{Progress, Scan, ScanControl};
+pub use scan::Scan;
 
 /// One valid payment or refund.
 #[derive(Clone)]

@@ -1,59 +1,38 @@
 //! Reading: from files to valid payments.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::ScopedJoinHandle;
+use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 
 use polars::prelude::{
-    DataFrame, DataType, Engine, Expr, IntoLazy, LazyFrame, PlanCallback, PolarsError, Schema,
+    DataFrame, DataType, Engine, Expr, IntoLazy, LazyFrame, PlSmallStr, PlanCallback, PolarsError,
+    Schema,
 };
 use polars_plan::utils::expr_to_leaf_column_names;
 
-use super::batch::{Batch, Fault, Rows};
+use super::batch::{Batch, Rows};
 use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
+use super::parts::{PartReader, parts};
+use super::progress::{Meter, ScanControl};
 use super::quarantine::Quarantine;
+use super::sinks::{lock, take_all};
 use super::source::{Files, type_name};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{PaymentsSource, SqlExpression};
 use crate::plan::Plan;
 
-/// How a run can be watched and stopped.
-#[derive(Clone, Copy)]
-pub struct ScanControl<'a> {
-    /// Set to stop soon.
-    pub cancelled: &'a AtomicBool,
-    /// Called now and then from any thread; for the operator's terminal only.
-    pub progress: &'a (dyn Fn(Progress) + Sync),
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Bytes of the files.
-    Read {
-        /// Read so far.
-        bytes: u64,
-        /// All.
-        of: u64,
-    },
-    /// Partitions of the users.
-    Fitted {
-        /// Done so far.
-        partitions: usize,
-        /// All.
-        of: usize,
-    },
-}
-
 /// Payments that are ready to be read: files found, columns checked.
 pub struct Scan<'p> {
     plan: &'p Plan,
     files: Files,
+    /// All columns of all files.
     table: LazyFrame,
+    /// What is wanted of each row.
+    select: Vec<Expr>,
     names: Vec<String>,
+    /// The columns of the files that are needed for it.
+    used: Vec<PlSmallStr>,
 }
 
 impl<'p> Scan<'p> {
@@ -85,14 +64,10 @@ impl<'p> Scan<'p> {
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
-        let table = match &source.filter {
-            Some(filter) => table.filter(filter.expr.clone()),
-            None => table,
-        };
-        let select: Vec<Expr> =
-            expressions.iter().map(|(name, e)| selected(name, e, source)).collect();
+        let select = expressions.iter().map(|(name, e)| selected(name, e, source)).collect();
+        let used = used_columns(source, &expressions);
         let names = expressions.into_iter().map(|(name, _)| name).collect();
-        Ok(Scan { plan, files, table: table.select(select), names })
+        Ok(Scan { plan, files, table, select, names, used })
     }
 
     /// Size of all files together, in bytes.
@@ -105,44 +80,37 @@ impl<'p> Scan<'p> {
         self.files.paths.len()
     }
 
-    /// Reads everything and hands each batch of valid payments to one of `sinks`, each of which
-    /// works on a thread of its own; in no particular order. Bad rows go to quarantine.
+    /// Reads everything in about `memory` bytes and hands each batch of valid payments to one of
+    /// `sinks`, each of which works on a thread of its own; in no particular order. Bad rows go to
+    /// quarantine.
     ///
     /// # Errors
     /// A file that cannot be read to its end or changes meanwhile, too many bad rows, Ctrl-C, or
     /// what a sink returns.
-    pub fn run<S>(self, control: ScanControl, sinks: Vec<S>) -> Result<()>
+    pub fn run<S>(self, control: ScanControl, memory: u64, sinks: Vec<S>) -> Result<()>
     where
         S: FnMut(&Batch) -> Result<()> + Send,
     {
         let job = &self.plan.job;
         let source = &job.payments;
         let mut quarantine = Quarantine::new(&source.quarantine, &job.id, self.names.clone())?;
-        let meter = Meter::new(&self, control);
-        let (sender, receiver) = sync_channel(sinks.len());
-        let callback = PlanCallback::new(move |table: DataFrame| {
-            // The receiver is gone when reading stops early: ask polars to stop too.
-            Ok(sender.send(table).is_err())
-        });
-        let query = self.table.sink_batches(callback, false, None);
-        let query = query.map_err(|cause| unreadable(&cause, source))?;
+        let groups = self.files.row_groups(&self.used);
+        let meter = Meter::new(control, self.bytes(), groups.as_deref());
         let rows = Rows::new(self.plan, &self.names);
-        let good = std::thread::scope(|scope| {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads records")]
-            let reader = scope.spawn(|| query.collect_with_engine(Engine::Streaming).map(drop));
-            let good = take_all(receiver, &rows, &meter, &mut quarantine, sinks);
-            // A reader that failed or panicked must not look like the end of the data.
-            let read = reader.join();
-            let good = good?;
-            match read {
-                Ok(Ok(())) => Ok(good),
-                Ok(Err(cause)) => Err(unreadable(&cause, source)),
-                Err(_) => {
-                    let finding = findings::payments_unreadable("the reader failed");
-                    Err(Error::invalid(finding.at(source.span.clone())))
-                }
+        let parts = groups.and_then(|groups| parts(&groups, memory, sinks.len()));
+        let good = match parts {
+            Some(parts) => {
+                let reader = PartReader::new(&self.files.paths, parts, |path| {
+                    self.files.scan_one(path, &source.csv)
+                });
+                let next = || match reader.next(|table| self.wanted(table))? {
+                    Ok(table) => Some(table.map_err(|cause| unreadable(&cause, source))),
+                    Err(_) => Some(Err(reader_failed(source))),
+                };
+                take_all(next, &rows, &meter, &mut quarantine, sinks)
             }
-        });
+            None => self.stream(&rows, &meter, &mut quarantine, sinks),
+        };
         // Of files that changed the reader may have said anything.
         if let Some(finding) = self.files.changed() {
             return Err(Error::invalid(finding.at(source.span.clone())));
@@ -156,91 +124,51 @@ impl<'p> Scan<'p> {
         }
         Ok(())
     }
-}
 
-/// Spreads the tables over the sinks; returns how many rows were good.
-fn take_all<S>(
-    receiver: Receiver<DataFrame>,
-    rows: &Rows,
-    meter: &Meter,
-    quarantine: &mut Quarantine,
-    sinks: Vec<S>,
-) -> Result<u64>
-where
-    S: FnMut(&Batch) -> Result<()> + Send,
-{
-    let (receiver, quarantine) = (Mutex::new(receiver), Mutex::new(quarantine));
-    let stopped = AtomicBool::new(false);
-    let source = &rows.plan().job.payments;
-    let next = || lock(&receiver).recv().ok();
-    let work = |mut sink: S| -> Result<u64> {
-        let mut good = 0;
-        while let Some(mut table) = next() {
-            if stopped.load(Ordering::Relaxed) {
-                break;
-            }
-            meter.check()?;
-            let height = table.height();
-            let batch =
-                rows.batch(&mut table, |reason, values| lock(&quarantine).add(reason, &values));
-            let batch = batch.map_err(|fault| match fault {
-                Fault::Reader(cause) => unreadable(&cause, source),
-                Fault::Quarantine(error) => error,
-            })?;
-            drop(table);
-            good += batch.len() as u64;
-            sink(&batch)?;
-            meter.advance(height);
-        }
-        Ok(good)
-    };
-    let work = |sink: S| work(sink).inspect_err(|_| stopped.store(true, Ordering::Relaxed));
-    std::thread::scope(|scope| {
-        let work = &work;
-        let workers: Vec<_> =
-            sinks.into_iter().map(|sink| scope.spawn(move || work(sink))).collect();
-        let join = |worker: ScopedJoinHandle<Result<u64>>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    /// Of a table of payments, the rows and columns that the job wants.
+    fn wanted(&self, table: LazyFrame) -> LazyFrame {
+        let table = match &self.plan.job.payments.filter {
+            Some(filter) => table.filter(filter.expr.clone()),
+            None => table,
         };
-        // All are joined before the first error is returned.
-        let results: Vec<Result<u64>> = workers.into_iter().map(join).collect();
-        results.into_iter().sum()
-    })
-}
-
-/// How far the scan is, in bytes of the files.
-///
-/// Parquet files say how many rows they hold, so a row stands for its share of the bytes; rows
-/// that `where` leaves out are counted when the end is reached. Of other files only the end shows.
-struct Meter<'a> {
-    control: ScanControl<'a>,
-    rows: AtomicU64,
-    bytes_per_row: f64,
-    bytes: u64,
-}
-
-impl<'a> Meter<'a> {
-    fn new(scan: &Scan, control: ScanControl<'a>) -> Self {
-        let (bytes, rows) = (scan.bytes(), scan.files.rows());
-        let bytes_per_row = rows.map_or(0.0, |rows| bytes as f64 / rows.max(1) as f64);
-        Meter { control, rows: AtomicU64::new(0), bytes_per_row, bytes }
+        table.select(&self.select)
     }
 
-    fn check(&self) -> Result<()> {
-        let cancelled = self.control.cancelled.load(Ordering::Relaxed);
-        if cancelled { Err(Error::cancelled()) } else { Ok(()) }
+    /// Reads all files by one query on all threads; returns how many rows were good.
+    fn stream<S>(
+        &self,
+        rows: &Rows,
+        meter: &Meter,
+        quarantine: &mut Quarantine,
+        sinks: Vec<S>,
+    ) -> Result<u64>
+    where
+        S: FnMut(&Batch) -> Result<()> + Send,
+    {
+        let source = &self.plan.job.payments;
+        let (sender, receiver) = sync_channel(sinks.len());
+        let callback = PlanCallback::new(move |table: DataFrame| {
+            // The receiver is gone when reading stops early: ask polars to stop too.
+            Ok(sender.send(table).is_err())
+        });
+        let query = self.wanted(self.table.clone()).sink_batches(callback, false, None);
+        let query = query.map_err(|cause| unreadable(&cause, source))?;
+        std::thread::scope(|scope| {
+            #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
+            let reader = scope.spawn(|| query.collect_with_engine(Engine::Streaming).map(drop));
+            let receiver = Mutex::new(receiver);
+            let next = move || lock(&receiver).recv().ok().map(Ok);
+            let good = take_all(next, rows, meter, quarantine, sinks);
+            // A reader that failed or panicked must not look like the end of the data.
+            let read = reader.join();
+            let good = good?;
+            match read {
+                Ok(Ok(())) => Ok(good),
+                Ok(Err(cause)) => Err(unreadable(&cause, source)),
+                Err(_) => Err(reader_failed(source)),
+            }
+        })
     }
-
-    fn advance(&self, rows: usize) {
-        let rows = self.rows.fetch_add(rows as u64, Ordering::Relaxed) + rows as u64;
-        let bytes = (rows as f64 * self.bytes_per_row) as u64;
-        (self.control.progress)(Progress::Read { bytes: bytes.min(self.bytes), of: self.bytes });
-    }
-}
-
-/// A lock that no holder leaves poisoned: their panic ends the run.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The expressions of a record, with the names of their columns.
@@ -323,6 +251,15 @@ fn unmapped_currency(source: &PaymentsSource, schema: &Schema) -> Option<Finding
     Some(findings::currency_not_mapped(column).at(source.amount.span.clone()))
 }
 
+/// The columns of the files that a job needs.
+fn used_columns(
+    source: &PaymentsSource,
+    expressions: &[(String, &SqlExpression)],
+) -> Vec<PlSmallStr> {
+    let all = expressions.iter().map(|(_, e)| *e).chain(&source.filter);
+    all.flat_map(|e| expr_to_leaf_column_names(&e.expr)).collect()
+}
+
 /// The first file whose used columns differ from the first file's.
 fn differing_file(
     files: &Files,
@@ -331,13 +268,7 @@ fn differing_file(
     expressions: &[(String, &SqlExpression)],
 ) -> Option<Finding> {
     let wanted = table.clone().collect_schema().ok()?;
-    let filter = source.filter.iter();
-    let used: Vec<_> = expressions
-        .iter()
-        .map(|(_, e)| *e)
-        .chain(filter)
-        .flat_map(|e| expr_to_leaf_column_names(&e.expr))
-        .collect();
+    let used = used_columns(source, expressions);
     files.paths.iter().skip(1).find_map(|path| {
         let schema = files.scan_one(path, &source.csv).and_then(|mut t| t.collect_schema());
         let schema = match schema {
@@ -383,9 +314,14 @@ fn selected(name: &str, expression: &SqlExpression, source: &PaymentsSource) -> 
 }
 
 /// polars' errors may quote values of records: show their kind only, all with -v.
-fn unreadable(cause: &PolarsError, source: &PaymentsSource) -> Error {
+pub(super) fn unreadable(cause: &PolarsError, source: &PaymentsSource) -> Error {
     tracing::debug!("{cause}");
     Error::invalid(findings::payments_unreadable(&kind_of(cause)).at(source.span.clone()))
+}
+
+/// The reader panicked; polars has no error for some damaged files.
+fn reader_failed(source: &PaymentsSource) -> Error {
+    Error::invalid(findings::payments_unreadable("the reader failed").at(source.span.clone()))
 }
 
 fn kind_of(cause: &PolarsError) -> String {

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use polars::prelude::{
     DataType, HiveOptions, IpcScanOptions, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
-    PolarsResult, ScanArgsParquet, ScanSources, Schema, SchemaRef, UnifiedScanArgs,
+    PlSmallStr, PolarsResult, ScanArgsParquet, ScanSources, Schema, SchemaRef, UnifiedScanArgs,
 };
 
 use crate::findings::{self, Finding};
@@ -19,6 +20,34 @@ pub(super) struct Files {
     /// Size and time of last change of each of `paths`, when they were found.
     states: Vec<State>,
 }
+
+/// A row group of a Parquet file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowGroup {
+    pub(super) rows: u64,
+    /// What the columns that are read take in memory, at most: of every row a text's view or a
+    /// decimal, and the pages that texts stay in.
+    pub(super) bytes: u64,
+}
+
+impl RowGroup {
+    /// `None` if the file says odd numbers.
+    fn new(group: &RowGroupMetaData, columns: &[PlSmallStr]) -> Option<RowGroup> {
+        let rows = u64::try_from(group.num_rows()).ok()?;
+        let read = group.columns().iter().filter(|column| {
+            let path = column.column_path().parts();
+            columns.iter().any(|name| path.first().is_some_and(|part| part == name.as_str()))
+        });
+        let bytes = |column: &ColumnChunkMetaData| {
+            let pages = u64::try_from(column.uncompressed_size()).ok()?;
+            rows.checked_mul(VALUE_BYTES)?.checked_add(pages)
+        };
+        Some(RowGroup { rows, bytes: read.map(bytes).sum::<Option<u64>>()? })
+    }
+}
+
+/// Bytes of a text's view, or of a decimal.
+const VALUE_BYTES: u64 = 16;
 
 /// Size and time of last change.
 type State = (u64, Option<std::time::SystemTime>);
@@ -73,16 +102,17 @@ impl Files {
         Some(findings::file_changed(path))
     }
 
-    /// How many rows the files say they hold; `None` if they do not say.
-    pub(super) fn rows(&self) -> Option<u64> {
+    /// The row groups of each file, with what `columns` take; `None` if the files are not Parquet.
+    pub(super) fn row_groups(&self, columns: &[PlSmallStr]) -> Option<Vec<Vec<RowGroup>>> {
         if self.format != Format::Parquet {
             return None;
         }
-        let rows = |path: &PathBuf| {
+        let file = |path: &PathBuf| {
             let reader = SerializedFileReader::new(std::fs::File::open(path).ok()?).ok()?;
-            u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
+            let groups = reader.metadata().row_groups().iter();
+            groups.map(|group| RowGroup::new(group, columns)).collect()
         };
-        self.paths.iter().map(rows).sum()
+        self.paths.iter().map(file).collect()
     }
 
     /// Are they text?

@@ -17,7 +17,7 @@ use polars::prelude::{
 
 use crate::common::{JOB, Workshop, payments};
 
-/// The totals by both engines, which must agree.
+/// The totals by both engines, which must agree, whether memory is ample or short.
 fn totals_of(workshop: &Workshop, job: &str) -> Result<ExactTotals> {
     let plan = Plan::new(Job::parse(job, workshop.folder.path())?)?;
     let cancelled = AtomicBool::new(false);
@@ -29,10 +29,13 @@ fn totals_of(workshop: &Workshop, job: &str) -> Result<ExactTotals> {
         spill_folder: workshop.folder.path().to_owned(),
         partition_bits: Local::PARTITION_BITS,
     };
-    let (_, totals) = engine.totals(&plan, &mut |_| panic!("bounds are stated"))?;
-    let reference = Reference { control }.totals(&plan, &mut |_| panic!("bounds are stated"))?.1;
-    assert!(totals == reference, "the engines differ");
-    Ok(totals)
+    let in_parts = Local { memory: Local::MEMORY_MIN, ..engine.clone() };
+    let totals =
+        |engine: &dyn Engine| Ok(engine.totals(&plan, &mut |_| panic!("bounds are stated"))?.1);
+    let reference = totals(&Reference { control })?;
+    assert!(totals(&engine)? == reference, "the engines differ");
+    assert!(totals(&in_parts)? == reference, "files are read part by part");
+    Ok(reference)
 }
 
 fn totals(workshop: &Workshop, job: &str) -> ExactTotals {

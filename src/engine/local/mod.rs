@@ -35,6 +35,7 @@ use survey::Surveyor;
 use totals::Sums;
 
 /// The engine for one machine.
+#[derive(Clone)]
 pub struct Local<'a> {
     /// How it can be watched and stopped.
     pub control: ScanControl<'a>,
@@ -67,7 +68,7 @@ impl Engine for Local<'_> {
         let store = Store::new(0, self.partition_bits, &memory, &spill);
 
         let started = Instant::now();
-        self.read(plan, &codes, &store)?;
+        self.read(plan, &codes, &store, reader)?;
         tracing::info!("payments read in {:.1} s", started.elapsed().as_secs_f64());
         // store: 2^partition_bits partitions; all payments of a user in one of them, in any order
         let finder = CellFinder::new(plan, &codes)?;
@@ -120,14 +121,16 @@ impl Local<'_> {
         Ok(self.memory - self.fixed_memory(plan))
     }
 
-    fn read(&self, plan: &Plan, codes: &Codes, store: &Store) -> Result<()> {
+    /// Scatters all payments, read in about `memory` bytes.
+    fn read(&self, plan: &Plan, codes: &Codes, store: &Store, memory: u64) -> Result<()> {
         let mut scatters: Vec<_> = (0..self.threads).map(|_| Scatter::new(store)).collect();
         let sink = |scatter| {
             let mut encoder = Encoder::new(codes);
             let scatter: &mut Scatter = scatter;
             move |batch: &Batch| encoder.encode(batch, |record| scatter.put(record))
         };
-        Scan::open(plan)?.run(self.control, scatters.iter_mut().map(sink).collect())?;
+        let sinks = scatters.iter_mut().map(sink).collect();
+        Scan::open(plan)?.run(self.control, memory, sinks)?;
         scatters.into_iter().try_for_each(Scatter::finish)
     }
 

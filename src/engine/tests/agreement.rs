@@ -61,7 +61,8 @@ proptest! {
     }
 }
 
-/// Partitions too large for memory are split again; one of a single user is never sorted.
+/// Partitions too large for memory are split again; one of a single user is never sorted. The row
+/// group is read in three parts.
 #[test]
 fn a_user_with_most_of_all_payments_is_no_trouble() {
     let pay = |at: u32, user| Row {
