@@ -53,16 +53,25 @@ impl Users for Fitter<'_> {
 
 /// Caps, fits and adds one statistic of the user's cells (Lemma 1 of `docs/privacy.md`).
 fn fit(level: &mut UserLevel, plan: &StatisticPlan, column: usize, capped: &mut Vec<Capped>) {
+    let UserLevel { sums, user, .. } = level;
+    let noise = plan.noise;
+    let size = user.size(plan.kind);
+    if size.is_some_and(|(largest, squares)| noise.bound.keeps(largest, squares, noise.grid_bits)) {
+        // Most users: neither cap nor fit changes anything.
+        user.numbers(plan.kind, |place, bin, value| {
+            sums.add(place, column + bin, (value as i64) << noise.grid_bits);
+        });
+        return;
+    }
     capped.clear();
     let mut squares = 0u128;
-    let noise = plan.noise;
-    level.numbers(plan.kind, |place, bin, value| {
+    user.numbers(plan.kind, |place, bin, value| {
         let value = noise.bound.cap(value, noise.grid_bits);
         squares += u128::from(value.unsigned_abs()).pow(2);
         capped.push(Capped { place, column: (column + bin) as u32, value });
     });
     let fit = noise.bound.fit(squares);
     for number in &*capped {
-        level.sums.add(number.place, number.column as usize, fit.apply(number.value));
+        sums.add(number.place, number.column as usize, fit.apply(number.value));
     }
 }

@@ -100,8 +100,8 @@ impl Local<'_> {
         let totals = plan.levels.iter().map(|level| Sums::bytes(level, cells(level)));
         let keys =
             plan.levels.iter().map(|level| cells(level) * CellSpace::key_bytes(level.keys.len()));
-        // At the end exact totals and noised ones stand side by side.
-        let copies = self.threads.max(2) as u64;
+        // At the end exact totals and noised ones stand side by side, of 64 bits each.
+        let copies = self.threads.max(4) as u64;
         copies * totals.sum::<u64>()
             + keys.sum::<u64>()
             + self.threads as u64 * Scatter::bytes(self.partition_bits)

@@ -66,7 +66,7 @@ impl Users for Surveyor<'_> {
                 }
                 let mut norms = Norms::default();
                 let kind = plan.levels[place].statistics[survey.statistic].kind;
-                level.numbers(kind, |_, _, value| norms.add(survey.capped(value)));
+                level.user.numbers(kind, |_, _, value| norms.add(survey.capped(value)));
                 if let Some(bin) = norms.bin() {
                     counts.users[bin] += 1;
                 }

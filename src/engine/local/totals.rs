@@ -11,12 +11,16 @@ use crate::findings;
 use crate::plan::LevelPlan;
 
 /// Totals in grid units: `width` numbers a cell, side by side.
+///
+/// The numbers have 32 bits, so that a cell's lie in one or two lines of the processor's cache. The
+/// few that outgrow them are carried: a bin of tickets at 2^16 grid units a payment after 32,768
+/// payments, which costs nothing beside adding those up.
 pub(super) struct Sums {
     width: usize,
     /// `None`: a cell's place is its number.
     found: Option<Found>,
-    values: Vec<i64>,
-    /// What no longer fitted 64 bits, by place in `values`.
+    values: Vec<i32>,
+    /// What no longer fitted 32 bits, by place in `values`.
     carried: QuickMap<usize, i128>,
 }
 
@@ -100,11 +104,11 @@ impl Sums {
 
     fn add_at(&mut self, at: usize, value: i64) {
         let sum = &mut self.values[at];
-        match sum.checked_add(value) {
-            Some(both) => *sum = both,
-            None => {
-                *self.carried.entry(at).or_default() += i128::from(*sum);
-                *sum = value;
+        match i64::from(*sum).checked_add(value).map(i32::try_from) {
+            Some(Ok(both)) => *sum = both,
+            _ => {
+                *self.carried.entry(at).or_default() += i128::from(*sum) + i128::from(value);
+                *sum = 0;
             }
         }
     }
@@ -125,7 +129,7 @@ impl Sums {
             }
         }
         for (from, &value) in other.values.iter().enumerate() {
-            self.add_at(to[from / width] * width + from % width, value);
+            self.add_at(to[from / width] * width + from % width, value.into());
         }
         for (from, value) in other.carried {
             *self.carried.entry(to[from / width] * width + from % width).or_default() += value;
@@ -163,7 +167,7 @@ impl Sums {
 
     /// Bytes that a public level of `cells` cells takes for each thread.
     pub(super) fn bytes(level: &LevelPlan, cells: u64) -> u64 {
-        cells * (level.width() * size_of::<i64>()) as u64
+        cells * (level.width() * size_of::<i32>()) as u64
     }
 }
 
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_beyond_64_bits_are_exact() {
+    fn totals_beyond_32_and_64_bits_are_exact() {
         let (mut one, mut other) = (sums(), sums());
         for _ in 0..5 {
             one.add(1, 0, i64::MAX);
@@ -190,9 +194,11 @@ mod tests {
             other.add(1, 0, i64::MAX - 7);
             other.add(0, 0, 3);
         }
-        let max = i128::from(i64::MAX);
-        assert_eq!(totals(&one), [0, 5 * i128::from(i64::MIN), 5 * max, 0]);
+        let small = [i32::MAX, 1, -2, i32::MIN, i32::MIN, 1 << 30, 1 << 30];
+        small.into_iter().for_each(|value| one.add(1, 1, value.into()));
+        let (max, small) = (i128::from(i64::MAX), small.map(i128::from).iter().sum());
+        assert_eq!(totals(&one), [0, 5 * i128::from(i64::MIN), 5 * max, small]);
         one.merge(other).expect("places");
-        assert_eq!(totals(&one), [15, 5 * i128::from(i64::MIN), 10 * max - 35, 0]);
+        assert_eq!(totals(&one), [15, 5 * i128::from(i64::MIN), 10 * max - 35, small]);
     }
 }

@@ -34,15 +34,24 @@ struct Scratch {
 /// One level: the totals so far, and the cells of the user at hand.
 pub(super) struct UserLevel {
     pub(super) sums: Sums,
+    pub(super) user: UserCells,
+    /// The first ticket bin's column in the totals.
+    tickets_at: usize,
+}
+
+/// The cells of the user at hand at one level.
+pub(super) struct UserCells {
     /// Ticket bins of this level's histogram; 0 if it has none.
     bins: usize,
-    /// The first bin's column in the totals.
-    tickets_at: usize,
     cells: Vec<UserCell>,
     /// Finds a place in `cells`; small enough for the processor's first cache.
     rows: Rows,
-    /// `bins` numbers for each of the user's cells, in the order in which they were met.
+    /// `bins` numbers for each of the user's cells, in the order in which they were met. Those that
+    /// [`UserCell::bins`] does not name are left from earlier users.
     tickets: Vec<u32>,
+    /// The largest of the user's numbers of tickets, and the sum of their squares.
+    most_tickets: u32,
+    ticket_squares: u64,
 }
 
 /// One user's cell of one level.
@@ -73,11 +82,8 @@ impl<'p> UserLevels<'p> {
             let columns = histogram.and_then(|at| index.plan.columns().nth(at)).unwrap_or(0..0);
             sums.map(|sums| UserLevel {
                 sums,
-                bins: columns.len(),
+                user: UserCells::new(columns.len()),
                 tickets_at: columns.start,
-                cells: Vec::new(),
-                rows: Rows::new(),
-                tickets: Vec::new(),
             })
         };
         let levels = finder.levels.iter().zip(sums).map(level).collect();
@@ -116,12 +122,11 @@ impl<'p> UserLevels<'p> {
         for (place, index) in self.finder.levels.iter().enumerate() {
             let Some(level) = &mut self.levels[place] else { continue };
             if let Selection::Threshold { cells_max, .. } = index.plan.selection {
-                keep_most_visited(&mut level.cells, cells_max as usize, index, &level.sums);
-                level.cells.iter().for_each(|cell| level.sums.keep(cell.place));
+                level.user.keep_most_visited(cells_max as usize, index, &level.sums);
+                level.user.cells.iter().for_each(|cell| level.sums.keep(cell.place));
             }
             show(place, level);
-            level.cells.clear();
-            level.tickets.clear();
+            level.user.clear();
         }
     }
 
@@ -136,64 +141,137 @@ fn ticket_bin(edges: &[i64], amount: i64) -> usize {
 }
 
 impl UserLevel {
+    /// Asks the memory for what payments in these cells and bins will be added to.
+    fn touch(&self, cells: impl Iterator<Item = (u64, usize)>) {
+        let column = |bin| if self.user.bins > 0 { self.tickets_at + bin } else { 0 };
+        self.sums.touch(cells.map(|(cell, bin)| (cell, column(bin))));
+    }
+
+    fn add(&mut self, cell: u64, amount: i64, bin: usize) -> Result<()> {
+        self.user.add(self.sums.place(cell)?, amount, bin);
+        Ok(())
+    }
+}
+
+impl UserCells {
+    fn new(bins: usize) -> Self {
+        UserCells {
+            bins,
+            cells: Vec::new(),
+            rows: Rows::new(),
+            tickets: Vec::new(),
+            most_tickets: 0,
+            ticket_squares: 0,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.cells.clear();
+        (self.most_tickets, self.ticket_squares) = (0, 0);
+    }
+
     /// Shows the user's numbers of one statistic: the cell's place, the bin, and the value in
     /// counts or minor units. Numbers of a histogram that are zero are left out.
     pub(super) fn numbers(&self, kind: StatisticKind, mut show: impl FnMut(u32, usize, i128)) {
-        for cell in &self.cells {
-            match kind {
-                StatisticKind::Customers => show(cell.place, 0, 1),
-                StatisticKind::Payments => show(cell.place, 0, cell.payments.into()),
-                StatisticKind::Sales => show(cell.place, 0, cell.sales),
-                StatisticKind::TicketHistogram => {
-                    let tickets = &self.tickets[cell.row as usize * self.bins..][..self.bins];
-                    let mut bins = cell.bins;
-                    while bins != 0 {
-                        let bin = bins.trailing_zeros() as usize;
-                        show(cell.place, bin, tickets[bin].into());
-                        bins &= bins - 1;
-                    }
+        match kind {
+            StatisticKind::Customers => self.cells.iter().for_each(|cell| show(cell.place, 0, 1)),
+            StatisticKind::Payments => {
+                self.cells.iter().for_each(|cell| show(cell.place, 0, cell.payments.into()));
+            }
+            StatisticKind::Sales => {
+                self.cells.iter().for_each(|cell| show(cell.place, 0, cell.sales));
+            }
+            StatisticKind::TicketHistogram => {
+                for cell in &self.cells {
+                    self.tickets(cell).for_each(|(bin, count)| show(cell.place, bin, count.into()));
                 }
             }
         }
     }
 
-    /// Asks the memory for what payments in these cells and bins will be added to.
-    fn touch(&self, cells: impl Iterator<Item = (u64, usize)>) {
-        let column = |bin| if self.bins > 0 { self.tickets_at + bin } else { 0 };
-        self.sums.touch(cells.map(|(cell, bin)| (cell, column(bin))));
+    /// The largest of those numbers and the sum of their squares; `None` if they are very large.
+    pub(super) fn size(&self, kind: StatisticKind) -> Option<(u64, u128)> {
+        match kind {
+            StatisticKind::Customers => Some((1, self.cells.len() as u128)),
+            StatisticKind::Payments => size(self.cells.iter().map(|c| c.payments.into())),
+            StatisticKind::Sales => size(self.cells.iter().map(|c| c.sales.unsigned_abs())),
+            StatisticKind::TicketHistogram => {
+                Some((self.most_tickets.into(), self.ticket_squares.into()))
+            }
+        }
     }
 
-    fn add(&mut self, cell: u64, amount: i64, bin: usize) -> Result<()> {
-        let row = self.row(cell)?;
+    /// The bins in which a cell of the user has tickets, and how many.
+    fn tickets(&self, cell: &UserCell) -> impl Iterator<Item = (usize, u32)> {
+        let tickets = &self.tickets[cell.row as usize * self.bins..][..self.bins];
+        let mut bins = cell.bins;
+        std::iter::from_fn(move || {
+            let bin = bins.trailing_zeros() as usize;
+            let count = *tickets.get(bin)?;
+            bins &= bins - 1;
+            Some((bin, count))
+        })
+    }
+
+    /// Adds a payment in the cell at `place`.
+    fn add(&mut self, place: u32, amount: i64, bin: usize) {
+        let row = self.row(place);
         let cell = &mut self.cells[row];
         cell.sales += i128::from(amount);
         if amount < 0 {
-            return Ok(());
+            return;
         }
         cell.payments += 1;
         if self.bins > 0 {
-            cell.bins |= 1 << bin;
             let count = &mut self.tickets[row * self.bins + bin];
+            let before = if cell.bins & 1 << bin == 0 { 0 } else { *count };
+            cell.bins |= 1 << bin;
             // What would not fit is beyond every cap.
-            *count = count.saturating_add(1);
+            *count = before.saturating_add(1);
+            self.most_tickets = self.most_tickets.max(*count);
+            // (n + 1)² is n² + 2n + 1.
+            self.ticket_squares = self.ticket_squares.saturating_add(2 * u64::from(before) + 1);
         }
-        Ok(())
     }
 
     /// Where the user's cell is in `cells`.
-    fn row(&mut self, cell: u64) -> Result<usize> {
-        let place = self.sums.place(cell)?;
+    fn row(&mut self, place: u32) -> usize {
         let slot = match self.rows.find(place, &self.cells) {
-            Ok(row) => return Ok(row),
+            Ok(row) => return row,
             Err(slot) => slot,
         };
         // A user has no more cells than there are places, which are numbers of 32 bits.
         let row = self.cells.len();
         self.cells.push(UserCell { place, slot, row: row as u32, bins: 0, payments: 0, sales: 0 });
         self.rows.put(&mut self.cells);
-        self.tickets.resize(self.tickets.len() + self.bins, 0);
-        Ok(row)
+        if self.tickets.len() < self.cells.len() * self.bins {
+            self.tickets.resize(self.cells.len() * self.bins, 0);
+        }
+        row
     }
+
+    /// Keeps the cells with most payments, of equals the first by key: a rule that looks at nothing
+    /// but this user's own payments.
+    fn keep_most_visited(&mut self, most: usize, index: &LevelIndex, sums: &Sums) {
+        if self.cells.len() <= most {
+            return;
+        }
+        self.cells.sort_by_cached_key(|c| (Reverse(c.payments), index.key(sums.number(c.place))));
+        self.cells.truncate(most);
+        let kept = self.cells.iter().flat_map(|cell| self.tickets(cell));
+        let (largest, squares) = kept.fold((0, 0u64), |(largest, squares), (_, count)| {
+            (count.max(largest), squares.saturating_add(u64::from(count).pow(2)))
+        });
+        (self.most_tickets, self.ticket_squares) = (largest, squares);
+    }
+}
+
+/// The largest of some numbers and the sum of their squares; `None` if one has over 32 bits.
+fn size(mut numbers: impl Iterator<Item = u128>) -> Option<(u64, u128)> {
+    numbers.try_fold((0u64, 0u128), |(largest, squares), number| {
+        let number = u32::try_from(number).ok()?.into();
+        Some((largest.max(number), squares + u128::from(number * number)))
+    })
 }
 
 /// Finds the cells of the user at hand by place: open addressing with linear probes.
@@ -244,14 +322,5 @@ impl Rows {
                 self.slots[slot as usize] = row as u32;
             }
         }
-    }
-}
-
-/// Keeps the cells with most payments, of equals the first by key: a rule that looks at nothing
-/// but this user's own payments.
-fn keep_most_visited(cells: &mut Vec<UserCell>, most: usize, index: &LevelIndex, sums: &Sums) {
-    if cells.len() > most {
-        cells.sort_by_cached_key(|c| (Reverse(c.payments), index.key(sums.number(c.place))));
-        cells.truncate(most);
     }
 }
