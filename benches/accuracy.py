@@ -140,7 +140,7 @@ def our_release(data, folder, grid, purchases, previous):
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    report = f"levels = {json.dumps(levels)}\ninsights = {json.dumps(STATISTICS)}"
+    report = f"levels = {json.dumps(levels)}\ninsights = {json.dumps(STATISTICS)}\nsuppress_above = \"never\""
     months = [("before", "before"), ("month", "job")] if previous else [("month", "job")]
     for month, job in months:
         path = bounds.write_job(name, folder, work, "1", report, month, job, purchases)
@@ -151,10 +151,11 @@ def our_release(data, folder, grid, purchases, previous):
     keys = levels[-1]
     table = pl.read_parquet(work / "job" / f"r.{'-'.join(keys)}.parquet")
     table = grid.join(table.with_columns(pl.col(keys[0]).cast(pl.String)), on=keys, how="left")
-    money = [k for k in table.columns if k.startswith(("sales", "average_ticket")) and "grade" not in k]
+    texts = ("_grade", "_suppressed")
+    money = [k for k in table.columns if k.startswith(("sales", "average_ticket")) and not k.endswith(texts)]
     table = table.sort("c").with_columns(pl.col(money).cast(pl.Float64) * 100)
     return {k: table[k].cast(pl.Float64).to_numpy() for k in table.columns if k.startswith(STATISTICS)
-            and "grade" not in k}
+            and not k.endswith(texts)}
 
 
 def unmodelled(release):

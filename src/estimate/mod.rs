@@ -11,6 +11,7 @@ mod parallel;
 mod ratio;
 mod reconcile;
 mod shrink;
+mod suppress;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
 use model::{Model, models, parts};
+pub use suppress::Reason;
 
 /// The tables to release.
 ///
@@ -49,18 +51,46 @@ pub struct Column {
     pub name: String,
     /// By cell.
     pub values: Values,
+    /// Of each cell why its estimate is not shown; `None`: it is.
+    pub suppressed: Vec<Option<Reason>>,
 }
 
 /// The values of one insight, by cell.
 #[derive(Clone, Debug)]
 pub enum Values {
     /// Numbers of users or payments.
-    Counts(Vec<Estimate<f64>>),
-    /// Money in minor units; `None` where the noise drowns it.
+    Counts(Vec<Estimate<Option<f64>>>),
+    /// Money in minor units.
     Money(Vec<Estimate<Option<i128>>>),
 }
 
-/// An estimate, and the noised value beside it that no model has touched.
+impl Values {
+    /// Number of cells.
+    fn len(&self) -> usize {
+        match self {
+            Values::Counts(values) => values.len(),
+            Values::Money(values) => values.len(),
+        }
+    }
+
+    /// Half the width of a cell's interval against its estimate, if that is shown.
+    fn relative_error(&self, row: usize) -> Option<f64> {
+        match self {
+            Values::Counts(values) => values[row].relative_error(),
+            Values::Money(values) => values[row].relative_error(),
+        }
+    }
+
+    /// Leaves the noised value of a cell alone.
+    fn hide(&mut self, row: usize) {
+        match self {
+            Values::Counts(values) => values[row].interval = Interval::NOTHING,
+            Values::Money(values) => values[row].interval = Interval::NOTHING,
+        }
+    }
+}
+
+/// An estimate, and the noised value beside it that no model has touched; what is not shown is `None`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate<T> {
     /// The estimate, and the ends of its 95 % interval.
@@ -80,6 +110,11 @@ pub struct Interval<T> {
     pub low: T,
     /// Upper end.
     pub high: T,
+}
+
+impl<T> Interval<Option<T>> {
+    /// Of an estimate that is not shown.
+    const NOTHING: Self = Interval { value: None, low: None, high: None };
 }
 
 /// How far an estimate can be trusted, by half the width of its interval against itself.
@@ -109,33 +144,37 @@ impl Grade {
         }
     }
 
-    fn of(interval: Interval<f64>) -> Grade {
-        let relative = (interval.high - interval.low) / 2.0 / interval.value.abs();
-        match relative {
-            r if r <= 0.05 => Grade::A,
-            r if r <= 0.15 => Grade::B,
-            r if r <= 0.5 => Grade::C,
+    fn of(relative_error: Option<f64>) -> Grade {
+        match relative_error {
+            Some(r) if r <= 0.05 => Grade::A,
+            Some(r) if r <= 0.15 => Grade::B,
+            Some(r) if r <= 0.5 => Grade::C,
             _ => Grade::D,
         }
     }
 }
 
-impl Estimate<f64> {
+impl Estimate<Option<f64>> {
     /// Its grade.
     pub fn grade(&self) -> Grade {
-        Grade::of(self.interval)
+        Grade::of(self.relative_error())
+    }
+
+    fn relative_error(&self) -> Option<f64> {
+        let Interval { value, low, high } = self.interval;
+        Some((high? - low?) / 2.0 / value?.abs())
     }
 }
 
 impl Estimate<Option<i128>> {
     /// Its grade.
     pub fn grade(&self) -> Grade {
+        Grade::of(self.relative_error())
+    }
+
+    fn relative_error(&self) -> Option<f64> {
         let Interval { value, low, high } = self.interval;
-        let float = |money: i128| money as f64;
-        match (value.map(float), low.map(float), high.map(float)) {
-            (Some(value), Some(low), Some(high)) => Grade::of(Interval { value, low, high }),
-            _ => Grade::D,
-        }
+        Some((high? as f64 - low? as f64) / 2.0 / (value? as f64).abs())
     }
 }
 
@@ -203,8 +242,10 @@ impl View<'_> {
         let column = |kind: StatisticKind| self.numbers(kind, 0, rows);
         let mut columns = Vec::new();
         for &insight in &self.level.insights {
-            let mut add =
-                |name: String, values: Values| columns.push(Column { insight, name, values });
+            let mut add = |name: String, values: Values| {
+                let suppressed = vec![None; values.len()];
+                columns.push(Column { insight, name, values, suppressed });
+            };
             let name = insight.name().to_owned();
             match insight {
                 Insight::Customers => add(name, column(StatisticKind::Customers).counts()),
@@ -222,6 +263,7 @@ impl View<'_> {
                 }
             }
         }
+        columns.iter_mut().for_each(|column| suppress::by_error(column, self.level.suppress_above));
         Table { keys: rows.iter().map(|&row| self.noisy.keys[row].clone()).collect(), columns }
     }
 
@@ -277,8 +319,9 @@ impl Numbers<'_> {
         let sd = self.noise();
         let estimate = |row: usize| {
             let Interval { value, low, high } = self.interval(row);
-            let interval = Interval { value, low: low.max(0.0), high };
-            Estimate { interval, unbiased: self.unbiased(row), sd }
+            let (value, low, high) = (Some(value), Some(low.max(0.0)), Some(high));
+            let interval = Interval { value, low, high };
+            Estimate { interval, unbiased: Some(self.unbiased(row)), sd: Some(sd) }
         };
         Values::Counts((0..self.rows.len()).map(estimate).collect())
     }

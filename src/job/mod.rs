@@ -5,6 +5,7 @@
 //! documented in `docs/job.md`.
 
 mod calendar;
+mod percent;
 mod raw;
 mod read;
 mod registry;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use calendar::{Clock, Period, TimeKey};
 pub use iso_currency::Currency;
+pub use percent::Percent;
 pub use registry::Registry;
 pub use sql::SqlExpression;
 pub use unit::PrivacyUnit;
@@ -197,6 +199,8 @@ pub struct Report {
     pub selection: PartitionSelection,
     /// What to show.
     pub insights: Vec<Insight>,
+    /// Estimates are shown if half their interval is at most this share of them; `None`: always.
+    pub suppress_above: Option<Percent>,
     /// Earlier jobs whose keys are shown again, whatever their noised values; of private keys.
     pub keys_from: Vec<EarlierJob>,
     /// The earlier job whose surveys tell the bounds that this one leaves open.

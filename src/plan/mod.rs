@@ -23,7 +23,9 @@ pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::{Bound, Insight, Job, Key, Level, PartitionSelection, Report, StatisticKind};
+use crate::job::{
+    Bound, Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind,
+};
 use crate::privacy::{Delta, MuSquared, PrivacyLoss, largest_loss};
 
 /// Everything that is decided before any payment is read.
@@ -54,6 +56,8 @@ pub struct LevelPlan {
     pub keys: Vec<Key>,
     /// What is shown.
     pub insights: Vec<Insight>,
+    /// Estimates with a larger relative error are not shown.
+    pub suppress_above: Option<Percent>,
     /// The cells and how payments find theirs.
     pub cells: CellSpace,
     /// Whether all cells are shown or only those that pass a threshold.
@@ -249,6 +253,7 @@ impl Plan {
                 file: file_name(report, level),
                 keys: level.keys.clone(),
                 insights: report.insights.clone(),
+                suppress_above: report.suppress_above,
                 selection: selection(report, &statistics, level_delta),
                 cells,
                 statistics,
@@ -373,8 +378,9 @@ fn file_name(report: &Report, level: &Level) -> String {
 }
 
 /// What the names of an insight's columns in tables end in: the estimate, the ends of its interval, its
-/// grade, the noised value and the standard deviation of its noise.
-pub const VALUE_SUFFIXES: [&str; 6] = ["", "_low", "_high", "_grade", "_unbiased", "_sd"];
+/// grade, why it is not shown, the noised value and the standard deviation of its noise.
+pub const VALUE_SUFFIXES: [&str; 7] =
+    ["", "_low", "_high", "_grade", "_suppressed", "_unbiased", "_sd"];
 
 /// A level whose file or columns another one has already.
 fn name_clashes(

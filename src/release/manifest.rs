@@ -46,6 +46,9 @@ pub(super) struct Manifest {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bounds_from: Vec<BoundFromEntry>,
     key_sets: Vec<KeySetEntry>,
+    /// Which estimates are not shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suppression: Vec<SuppressionEntry>,
     composition: &'static str,
     post_processing: &'static str,
     unprotected_quantities: Vec<&'static str>,
@@ -209,6 +212,13 @@ struct EstimatesFromEntry {
     manifest_sha256: String,
 }
 
+/// Estimates of a table are shown if half their interval is at most this share of them.
+#[derive(Clone, Debug, Serialize)]
+struct SuppressionEntry {
+    file: String,
+    relative_error_max: f64,
+}
+
 /// One survey with what it said.
 #[derive(Clone, Debug, Serialize)]
 struct SurveyEntry {
@@ -289,9 +299,10 @@ impl Manifest {
             estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
             bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
             key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
+            suppression: plan.levels.iter().filter_map(suppression).collect(),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
             post_processing: "estimates by empirical Bayes and a Kalman filter, levels that add up, ratios, \
-                95 % intervals, grades, rounding of money",
+                95 % intervals, grades, suppression, rounding of money",
             unprotected_quantities: Vec::new(),
             files: Vec::new(),
         })
@@ -408,6 +419,11 @@ fn bound_from(plan: &Plan, bound: &Adopted) -> BoundFromEntry {
 fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
     let (job, manifest_sha256) = level.earlier.as_ref()?.from.clone();
     Some(EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 })
+}
+
+fn suppression(level: &LevelPlan) -> Option<SuppressionEntry> {
+    let relative_error_max = level.suppress_above?.value();
+    Some(SuppressionEntry { file: format!("{}.parquet", level.file), relative_error_max })
 }
 
 fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {

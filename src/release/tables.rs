@@ -15,12 +15,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::WriterProperties;
 
-use crate::estimate::{Column, Estimate, Grade, Table, Values};
+use crate::estimate::{Column, Estimate, Grade, Reason, Table, Values};
 use crate::job::{Insight, Key, TimeKey};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, VALUE_SUFFIXES};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
-const SCHEMA_VERSION: &str = "2";
+const SCHEMA_VERSION: &str = "3";
 
 /// Rows of one row group: few enough to be held while all their columns are written.
 const ROW_GROUP: usize = 1 << 17;
@@ -98,19 +98,21 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
     })
 }
 
-/// An insight's columns: the estimate, the ends of its interval, its grade; then the noised value and
-/// the standard deviation of its noise.
+/// An insight's columns: the estimate, the ends of its interval, its grade, why it is not shown; then the
+/// noised value and the standard deviation of its noise.
 fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
-    let arrays: [ArrayRef; 6] = match &column.values {
+    let hidden = reasons(&column.suppressed);
+    let arrays: [ArrayRef; 7] = match &column.values {
         Values::Counts(values) => {
-            let floats = |pick: fn(&Estimate<f64>) -> f64| -> ArrayRef {
-                Arc::new(Float64Array::from_iter_values(values.iter().map(pick)))
+            let floats = |pick: fn(&Estimate<Count>) -> Count| -> ArrayRef {
+                Arc::new(Float64Array::from_iter(values.iter().map(pick)))
             };
             [
                 floats(|e| e.interval.value),
                 floats(|e| e.interval.low),
                 floats(|e| e.interval.high),
-                grades(values.iter().map(Estimate::<f64>::grade)),
+                grades(values.iter().map(Estimate::<Count>::grade)),
+                hidden,
                 floats(|e| e.unbiased),
                 floats(|e| e.sd),
             ]
@@ -126,6 +128,7 @@ fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>,
                 money(|e| e.interval.low)?,
                 money(|e| e.interval.high)?,
                 grades(values.iter().map(Estimate::<Money>::grade)),
+                hidden,
                 money(|e| e.unbiased)?,
                 money(|e| e.sd)?,
             ]
@@ -133,7 +136,11 @@ fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>,
     };
     let field = |(suffix, array): (&str, ArrayRef)| {
         let (name, data_type) = (format!("{}{suffix}", column.name), array.data_type().clone());
-        let nullable = column.insight == Insight::AverageTicket && suffix != "_grade";
+        let nullable = match suffix {
+            "_grade" => false,
+            "_unbiased" | "_sd" => column.insight == Insight::AverageTicket,
+            _ => true,
+        };
         let money = matches!(data_type, DataType::Decimal128(..));
         let field = Field::new(name, data_type, nullable);
         let field = if money { with_currency(field, plan) } else { field };
@@ -142,6 +149,7 @@ fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>,
     Ok(VALUE_SUFFIXES.into_iter().zip(arrays).map(field).collect())
 }
 
+type Count = Option<f64>;
 type Money = Option<i128>;
 
 fn with_currency(field: Field, plan: &Plan) -> Field {
@@ -154,5 +162,14 @@ fn grades(grades: impl Iterator<Item = Grade>) -> ArrayRef {
     let codes: Int32Array = grades.map(|grade| grade as i32).collect::<Vec<i32>>().into();
     let names = StringArray::from_iter_values(Grade::ALL.map(Grade::name));
     let why = "cannot fail because grades are places in the list of all";
+    Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::new(names)).expect(why))
+}
+
+/// Why estimates are not shown, null where they are; a dictionary that holds all reasons.
+fn reasons(reasons: &[Option<Reason>]) -> ArrayRef {
+    let codes: Int32Array =
+        reasons.iter().map(|reason| reason.map(|reason| reason as i32)).collect();
+    let names = StringArray::from_iter_values(Reason::ALL.map(Reason::name));
+    let why = "cannot fail because reasons are places in the list of all";
     Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::new(names)).expect(why))
 }

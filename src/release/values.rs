@@ -92,8 +92,9 @@ fn read(
     let count = keys.len();
     let whole = columns.into_iter().filter(|(_, [x, ..])| x.len() == count && count > 0);
     let statistics = whole.map(|(kind, [x, noised, sd])| {
-        // Estimates have put back what the fit took.
-        let (sum, raw): (f64, f64) = (x.iter().sum(), noised.iter().sum());
+        // Estimates have put back what the fit took; those that are not shown tell nothing.
+        let shown = x.iter().zip(&noised).filter(|(x, _)| !x.is_nan());
+        let (sum, raw) = shown.fold((0.0, 0.0), |(sum, raw), (x, noised)| (sum + x, raw + noised));
         let factor = if raw > 0.0 { (sum / raw).clamp(1.0, 4.0) } else { 1.0 };
         let values = noised.into_iter().map(|value| value * factor).collect();
         (kind, EarlierValues { values, sd: sd[0] * factor })
@@ -118,20 +119,23 @@ fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {
     })
 }
 
-/// A column of counts, or of money in these currencies and places, in natural units; `None` if it is
-/// neither.
+/// A column of counts, or of money in these currencies and places, in natural units, with NaN where it
+/// shows nothing; `None` if it is neither.
 fn numbers(batch: &RecordBatch, name: &str, (codes, places): (&str, u32)) -> Option<Vec<f64>> {
     let schema = batch.schema();
     let field = schema.field_with_name(name).ok()?;
     let column = batch.column_by_name(name)?;
     match column.data_type() {
-        DataType::Float64 => Some(column.as_primitive::<Float64Type>().values().to_vec()),
+        DataType::Float64 => {
+            let counts = column.as_primitive::<Float64Type>();
+            Some(counts.iter().map(|count| count.unwrap_or(f64::NAN)).collect())
+        }
         DataType::Decimal128(_, scale)
             if i64::from(*scale) == i64::from(places)
                 && field.metadata().get("currency").is_some_and(|own| own == codes) =>
         {
             let money = column.as_primitive::<Decimal128Type>();
-            Some(money.values().iter().map(|&minor| minor as f64).collect())
+            Some(money.iter().map(|minor| minor.map_or(f64::NAN, |m| m as f64)).collect())
         }
         _ => None,
     }

@@ -24,6 +24,9 @@ const SIGNAL_MIN: f64 = 5.0;
 /// Averages of estimates are shown from this many estimated payments on.
 const PAYMENTS_MIN: f64 = 0.5;
 
+/// Why an estimate may not be shown.
+const REASONS: [&str; 1] = ["error"];
+
 /// Estimates of counts are multiples of one over this.
 const PARTS: f64 = 1024.0;
 
@@ -85,7 +88,7 @@ pub(super) fn faults(
         let values = schema.fields().iter().skip(set.keys.len()).step_by(SUFFIXES.len());
         for insight in values.map(|field| field.name().as_str()) {
             let column = Column { batch: &batch, insight, first: row };
-            column.check_estimates(&mut faults);
+            column.check_estimates(manifest.relative_error_max(name), &mut faults);
             match insight_of(insight) {
                 "average_ticket" => column.check_ratio(name, manifest, &mut faults),
                 "sales" => column.check_money(manifest.event(name, "sales"), seen, &mut faults),
@@ -239,6 +242,11 @@ impl<'a> Column<'a> {
         self.array(suffix).as_primitive::<Float64Type>().values()
     }
 
+    /// Counts; `None` if null.
+    fn counts(&self, suffix: &str) -> Vec<Option<f64>> {
+        self.array(suffix).as_primitive::<Float64Type>().iter().collect()
+    }
+
     /// Minor units; `None` if null.
     fn money(&self, suffix: &str) -> Vec<Option<i128>> {
         self.array(suffix).as_primitive::<Decimal128Type>().iter().collect()
@@ -248,19 +256,29 @@ impl<'a> Column<'a> {
         (0..self.batch.num_rows()).zip(self.first..)
     }
 
-    /// Is each estimate within its interval, and graded by it?
-    fn check_estimates(&self, faults: &mut Faults) {
+    /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error that
+    /// the manifest states, and else a reason?
+    fn check_estimates(&self, relative_error_max: Option<f64>, faults: &mut Faults) {
         let insight = self.insight;
         let [values, lows, highs] = ["", "_low", "_high"].map(|suffix| {
             let array = self.array(suffix);
             match array.data_type() {
-                DataType::Float64 => self.floats(suffix).iter().map(|&x| Some(x)).collect(),
+                DataType::Float64 => self.counts(suffix),
                 _ => self.money(suffix).iter().map(|m| m.map(|m| m as f64)).collect::<Vec<_>>(),
             }
         });
         let grades = self.array("_grade").as_dictionary::<Int32Type>();
         let names = grades.values().as_string::<i32>();
+        let reasons = self.array("_suppressed").as_dictionary::<Int32Type>();
+        let reason_names = reasons.values().as_string::<i32>();
         for (row, place) in self.rows() {
+            let reason = reasons.keys().is_valid(row).then(|| reasons.keys().value(row) as usize);
+            if reason.is_some() == values[row].is_some() {
+                faults.add(place, format!("`{insight}` and a reason to hide it, or neither"));
+            }
+            if reason.is_some_and(|code| !REASONS.contains(&reason_names.value(code))) {
+                faults.add(place, format!("`{insight}` is hidden for a reason that is unknown"));
+            }
             let grade = match (values[row], lows[row], highs[row]) {
                 (Some(value), Some(low), Some(high)) => {
                     // What is no number fails too.
@@ -268,6 +286,12 @@ impl<'a> Column<'a> {
                         faults.add(place, format!("`{insight}` is not within its interval"));
                     }
                     let relative = (high - low) / 2.0 / value.abs();
+                    let limit = relative_error_max.map(|limit| limit * (1.0 + CLOSE));
+                    // What is no number fails too.
+                    if !limit.is_none_or(|limit| relative <= limit) {
+                        let text = "is shown with a larger error than the manifest says";
+                        faults.add(place, format!("`{insight}` {text}"));
+                    }
                     let limits = [(0.05, "A"), (0.15, "B"), (0.5, "C")];
                     limits.iter().find(|(limit, _)| relative <= *limit).map_or("D", |grade| grade.1)
                 }
@@ -289,11 +313,12 @@ impl<'a> Column<'a> {
         let grid = event.grid_units_per_unit as f64;
         let sd = event.sigma as f64 / grid;
         let (values, sds) = (self.floats("_unbiased"), self.floats("_sd"));
-        let (estimates, lows) = (self.floats(""), self.floats("_low"));
+        let (estimates, lows) = (self.counts(""), self.counts("_low"));
         for (row, place) in self.rows() {
-            let parts = estimates[row] * PARTS;
+            let parts = estimates[row].unwrap_or_default() * PARTS;
+            let low = lows[row].unwrap_or_default();
             // What is no number is not within its interval.
-            if parts.fract().abs() > 0.0 || parts < 0.0 || lows[row] < 0.0 {
+            if parts.fract().abs() > 0.0 || parts < 0.0 || low < 0.0 {
                 let text = format!("`{insight}` is below zero, or no multiple of 1/{PARTS}");
                 faults.add(place, text);
             }
@@ -335,7 +360,7 @@ impl<'a> Column<'a> {
         let event = manifest.event(name, "payments").filter(|_| shown("payments"));
         let payments = event.map(|event| {
             let noise = event.sigma as f64 / event.grid_units_per_unit as f64;
-            (noise, other("payments").floats(""), other("payments").floats("_unbiased"))
+            (noise, other("payments").counts(""), other("payments").floats("_unbiased"))
         });
         let sales =
             shown("sales").then(|| (other("sales").money(""), other("sales").money("_unbiased")));
@@ -343,9 +368,10 @@ impl<'a> Column<'a> {
             if unbiased[row].is_none() != sds[row].is_none() {
                 faults.add(place, "`average_ticket` lacks a part of its noised value".to_owned());
             }
-            let Some((noise, payments, noisy)) = payments else { continue };
+            let Some((noise, payments, noisy)) = &payments else { continue };
+            let drowned = payments[row].is_some_and(|payments| payments < PAYMENTS_MIN);
             if (noisy[row] < SIGNAL_MIN * noise) != unbiased[row].is_none()
-                || (payments[row] < PAYMENTS_MIN) != values[row].is_none()
+                || drowned && values[row].is_some()
             {
                 let text =
                     "`average_ticket` is shown where noise drowns it, or not where it does not";
@@ -354,10 +380,12 @@ impl<'a> Column<'a> {
             let Some((sales, noisy_sales)) = &sales else { continue };
             let pairs = [
                 (values[row], sales[row], payments[row]),
-                (unbiased[row], noisy_sales[row], noisy[row]),
+                (unbiased[row], noisy_sales[row], Some(noisy[row])),
             ];
             for (ratio, sales, payments) in pairs {
-                let Some((ratio, sales)) = ratio.zip(sales) else { continue };
+                let Some(((ratio, sales), payments)) = ratio.zip(sales).zip(payments) else {
+                    continue;
+                };
                 // Both may be rounded to whole minor units.
                 let room = 0.5 + 0.5 / payments + CLOSE * (ratio as f64).abs();
                 let off = (ratio as f64 - sales as f64 / payments).abs();

@@ -27,6 +27,9 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) bounds_from: Vec<EarlierJob>,
     pub(super) key_sets: Vec<KeySet>,
+    /// Which estimates are not shown.
+    #[serde(default)]
+    pub(super) suppression: Vec<Suppression>,
     pub(super) unprotected_quantities: Vec<String>,
     pub(super) files: Vec<File>,
     /// All of it, for footers.
@@ -139,6 +142,13 @@ pub(super) struct KeySet {
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,
+}
+
+/// Estimates of a table are shown up to this relative error.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Suppression {
+    pub(super) file: String,
+    pub(super) relative_error_max: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -284,6 +294,12 @@ impl Manifest {
     /// The mechanism of one statistic of a table.
     pub(super) fn event(&self, file: &str, statistic: &str) -> Option<&Event> {
         self.events(file).find(|event| event.statistic == statistic)
+    }
+
+    /// Up to which relative error a table shows its estimates; `None`: up to any.
+    pub(super) fn relative_error_max(&self, file: &str) -> Option<f64> {
+        let own = self.suppression.iter().find(|entry| entry.file == file);
+        own.map(|entry| entry.relative_error_max)
     }
 
     /// The keys of one table.

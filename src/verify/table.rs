@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::manifest::Manifest;
 
 /// Version of the tables' schema that this program knows.
-const SCHEMA_VERSION: &str = "2";
+const SCHEMA_VERSION: &str = "3";
 
 /// What the names of an insight's columns end in.
-pub(super) const SUFFIXES: [&str; 6] = ["", "_low", "_high", "_grade", "_unbiased", "_sd"];
+pub(super) const SUFFIXES: [&str; 7] =
+    ["", "_low", "_high", "_grade", "_suppressed", "_unbiased", "_sd"];
 
 /// Each insight with the statistics it is computed from, in the order of columns.
 pub(super) const INSIGHTS: [(&str, &[&str]); 5] = [
@@ -127,7 +128,7 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
         }
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
         if names != SUFFIXES.map(|suffix| format!("{first}{suffix}")) {
-            fault(format!("`{first}` lacks its interval, grade or noised value"));
+            fault(format!("`{first}` lacks its interval, grade, reasons or noised value"));
             continue;
         }
         for why in columns.iter().filter_map(|field| value_fault(insight, field)) {
@@ -158,9 +159,12 @@ fn text() -> DataType {
 }
 
 fn value_fault(insight: &str, field: &Field) -> Option<String> {
-    if field.name().ends_with("_grade") {
-        let wrong = field.data_type() != &text() || field.is_nullable();
-        return wrong.then(|| format!("`{}` is no column of grades", field.name()));
+    for (suffix, nullable, what) in [("_grade", false, "grades"), ("_suppressed", true, "reasons")]
+    {
+        if field.name().ends_with(suffix) {
+            let wrong = field.data_type() != &text() || field.is_nullable() != nullable;
+            return wrong.then(|| format!("`{}` is no column of {what}", field.name()));
+        }
     }
     let money = matches!(insight, "sales" | "average_ticket");
     let (name, found) = (field.name(), field.data_type());
@@ -169,7 +173,9 @@ fn value_fault(insight: &str, field: &Field) -> Option<String> {
         DataType::Float64 => !money,
         _ => false,
     };
-    if field.is_nullable() != (insight == "average_ticket") {
+    // What no model has touched is always there, but for averages.
+    let noised = name.ends_with("_unbiased") || name.ends_with("_sd");
+    if field.is_nullable() != (!noised || insight == "average_ticket") {
         return Some(format!("`{name}` may be null where it must not, or the other way"));
     }
     (!right).then(|| format!("`{name}` is {found}, or has no currency"))

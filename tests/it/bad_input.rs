@@ -113,7 +113,8 @@ fn sections_may_be_missing() {
 fn reports_are_checked_without_payments() {
     assert_snapshot!(faults(
         "version = 1\njob = \"a\"\nrecipient = \"b\"\n[[report]]\nname = \"r\"\n\
-         levels = [[\"region\"]]\nkeys = \"public\"\ninsights = [\"custmers\"]\nbound = 1\n"
+         levels = [[\"region\"]]\nkeys = \"public\"\ninsights = [\"custmers\"]\nbound = 1\n\
+         suppress_above = \"half\"\n"
     ));
 }
 

@@ -403,8 +403,8 @@ fn replaced(batch: &RecordBatch, column: &str, array: ArrayRef) -> RecordBatch {
 
 fn with_float(batch: &RecordBatch, column: &str, change: fn(f64) -> f64) -> RecordBatch {
     let values = batch.column_by_name(column).unwrap().as_primitive::<Float64Type>();
-    let mut values: Vec<f64> = values.values().to_vec();
-    values[0] = change(values[0]);
+    let mut values: Vec<Option<f64>> = values.iter().collect();
+    values[0] = values[0].map(change);
     replaced(batch, column, Arc::new(Float64Array::from(values)))
 }
 
@@ -525,7 +525,7 @@ const FORGERIES: [(&str, &str, TableChange, &str); 18] = [
             let at = b.schema().index_of("customers").unwrap();
             let mut fields: Vec<Field> =
                 b.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
-            fields[at] = Field::new("customers", DataType::Int64, false);
+            fields[at] = Field::new("customers", DataType::Int64, true);
             let mut columns = b.columns().to_vec();
             columns[at] = arrow::compute::cast(&columns[at], &DataType::Int64).unwrap();
             RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
@@ -553,6 +553,7 @@ fn values_that_no_mechanism_makes_are_found() {
     // So little noise that averages are shown: 600 payments against a standard deviation of 47.
     let workshop = Workshop::new();
     let job = JOB.replace("epsilon = \"1\"", "epsilon = \"4\"");
+    let job = job.replace("keys     = \"public\"", "keys = \"public\"\nsuppress_above = \"never\"");
     workshop.text("job.toml", &job.replace("epsilon_max = \"4\"", "epsilon_max = \"8\""));
     let output = workshop.discretail(&["run", "job.toml"]);
     assert!(output.status.success(), "{}", shown(&workshop, &output));
@@ -566,6 +567,53 @@ fn values_that_no_mechanism_makes_are_found() {
             let texts: Vec<&String> = failed.values().collect();
             assert_eq!(texts.len(), 1, "{name}: {failed:?}");
             assert!(texts[0].contains(wanted), "{name}: {failed:?}");
+        }
+    }
+}
+
+/// Reasons for all rows.
+fn reasons(rows: usize, reason: Option<&str>) -> ArrayRef {
+    Arc::new((0..rows).map(|_| reason).collect::<DictionaryArray<Int32Type>>())
+}
+
+/// Estimates are there or a reason why not, and their errors are what the manifest allows.
+#[test]
+fn suppression_is_what_the_manifest_says() {
+    let workshop = Workshop::new();
+    // Twenty customers a cell, against noise of hundreds: nothing is shown by day.
+    let levels = "levels   = [[\"wallet\", \"day\"]]";
+    let job = JOB.replace("levels   = [[], [\"region\", \"week\"], [\"wallet\"]]", levels);
+    let job = job.replace("epsilon = \"1\"", "epsilon = \"0.01\"");
+    let shown_all =
+        job.replace("keys     = \"public\"", "keys = \"public\"\nsuppress_above = \"never\"");
+    let daily = "market.wallet-day.parquet";
+    for (job, change, wanted) in [
+        (&job, None, ""),
+        (&shown_all, None, ""),
+        (&job, Some(None), "`customers` and a reason to hide it, or neither"),
+        (&job, Some(Some("taste")), "`customers` is hidden for a reason that is unknown"),
+        (&shown_all, Some(Some("error")), "`customers` and a reason to hide it, or neither"),
+    ] {
+        let id = format!("test-{}-{change:?}", job.contains("never")).replace(['(', ')', '"'], "");
+        workshop.text("job.toml", &job.replace("\"test\"", &format!("\"{id}\"")));
+        let output = workshop.discretail(&["run", "job.toml", "--out", "releases/test", "--force"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let copy = Copy::of(&workshop);
+        std::fs::remove_dir_all(workshop.path("releases/test")).unwrap();
+        if let Some(reason) = change {
+            let put = |b: RecordBatch| {
+                replaced(&b, "customers_suppressed", reasons(b.num_rows(), reason))
+            };
+            copy.table(daily, put);
+        }
+        let failed = copy.failed(None);
+        assert_eq!(failed.is_empty(), wanted.is_empty(), "{failed:?}");
+        assert!(wanted.is_empty() || failed["lattice"].contains(wanted), "{failed:?}");
+        if job.contains("never") && change.is_none() {
+            let limit = json!([{ "file": daily, "relative_error_max": 0.1 }]);
+            copy.manifest(|manifest| manifest["suppression"] = limit);
+            let wanted = "`customers` is shown with a larger error than the manifest says";
+            assert!(copy.failed(None)["lattice"].contains(wanted));
         }
     }
 }
@@ -596,7 +644,7 @@ fn a_private_key_below_its_threshold_is_found() {
             let columns = batch.schema().fields().iter().map(|f| one(f)).collect();
             return RecordBatch::try_new(batch.schema(), columns).unwrap();
         }
-        with_float(&batch, "customers", |_| 100.0)
+        with_float(&batch, "customers_unbiased", |_| 100.0)
     });
     let failed = copy.failed(None);
     assert!(

@@ -10,13 +10,16 @@ use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::split::{WEIGHT_UNIT, default_weights};
 use crate::job::{
-    Bound, EarlierJob, Format, Insight, Key, Level, PartitionSelection, Registry, Report,
+    Bound, EarlierJob, Format, Insight, Key, Level, PartitionSelection, Percent, Registry, Report,
     StatisticKind, TimeKey, money_places,
 };
 use crate::privacy::Decimal;
 
 /// The most cells of one user that count at a level with private keys, unless the job says else.
 const CELLS_MAX_DEFAULT: u32 = 256;
+
+/// The relative error above which estimates are not shown, unless the job says else.
+const SUPPRESS_ABOVE: &str = "50%";
 
 /// Where the table of merchants is and which columns it has.
 struct RegistryPlace {
@@ -139,6 +142,7 @@ impl Reader<'_> {
         let keys_from = self.keys_from(section, selection);
         let previous = section.text("previous");
         let previous = previous.map(|job| EarlierJob { job: job.value, span: job.span });
+        let suppress_above = self.suppress_above(section);
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
         let count = lists.as_ref().map_or(0, Vec::len);
@@ -180,7 +184,22 @@ impl Reader<'_> {
             let weights = default_weights(&keys);
             levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
         }
-        Some(Report { name: name?, levels, selection, insights, keys_from, previous })
+        let name = name?;
+        Some(Report { name, levels, selection, insights, suppress_above, keys_from, previous })
+    }
+
+    /// The relative error above which estimates are not shown.
+    fn suppress_above(&self, section: &Section) -> Option<Percent> {
+        let text = section.text("suppress_above");
+        let written = text.as_ref().map_or(SUPPRESS_ABOVE, |text| &text.value);
+        let limit = Percent::parse(written);
+        if let (None, Some(text)) = (limit, text.filter(|text| text.value != "never")) {
+            let shown = format!("\"{}\"", text.value);
+            let rule = format!("{}, or \"never\"", Percent::RULE);
+            let finding = findings::value_out_of_range("suppress_above", &shown, &rule);
+            self.faults.add(finding.at(text.span));
+        }
+        limit
     }
 
     fn keys_from(
