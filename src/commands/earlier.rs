@@ -25,7 +25,8 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
     for level in &mut plan.levels {
-        let report = plan.job.reports.iter().find(|report| report.name == level.report);
+        // Reports that share a level name the same jobs.
+        let report = plan.job.reports.iter().find(|report| level.is_of(&report.name));
         for from in report.map_or(&[][..], |report| &report.keys_from) {
             // Once for all levels.
             if let Err(finding) = keep_level(level, from, &ledger)
@@ -104,7 +105,7 @@ fn adopt_bounds(
     let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
     let (codes, places) = (codes.join(","), plan.job.payments.money_places());
     let mut values = 0;
-    for level in plan.levels.iter_mut().filter(|l| l.report == report && l.is_public()) {
+    for level in plan.levels.iter_mut().filter(|l| l.is_of(report) && l.is_public()) {
         let cells = released_values(folder, digest, level, (&codes, places))
             .map_err(|why| unusable(&why))?;
         let cells = cells.filter(|cells| !cells.statistics.is_empty());

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::findings;
 use crate::job::{Insight, StatisticKind};
 use crate::ledger::{Ledger, Terms};
-use crate::plan::{Composed, LevelPlan, Plan, Selection, StatisticPlan, budget_of};
+use crate::plan::{Adopted, Composed, LevelPlan, Plan, Selection, StatisticPlan, budget_of};
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
@@ -117,7 +117,8 @@ fn survey_line(plan: &Plan) -> Option<String> {
 /// Where bounds come from that earlier releases have told.
 fn adopted_lines(plan: &Plan) -> Vec<String> {
     let jobs = plan.adopted.iter().map(|bound| &bound.from.0);
-    let reports = plan.adopted.iter().map(|bound| &plan.levels[bound.survey.level].report);
+    let level = |bound: &Adopted| &plan.levels[bound.survey.level];
+    let reports = plan.adopted.iter().map(|bound| &level(bound).tables[0].report);
     let pairs: BTreeSet<(&String, &String)> = jobs.zip(reports).collect();
     let line = |(job, report)| {
         format!(
@@ -146,6 +147,9 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
             shown(statistic.noise.bound.cell_cap()),
             shown(statistic.noise.sigma),
         ));
+    }
+    for table in &level.tables[1..] {
+        lines.push(format!("{:<34} shown in {} too, at no further price", "", table.file));
     }
     if let Selection::Threshold { score, cells_max, .. } = &level.selection {
         let open = (0..level.statistics.len()).any(|row| plan.is_open(place, row));
@@ -223,7 +227,11 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
 fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> String {
     let mut statistics = Vec::new();
     for (place, level) in plan.levels.iter().enumerate() {
-        let insights: Vec<&str> = level.insights.iter().copied().map(Insight::name).collect();
+        let insights: BTreeSet<Insight> =
+            level.tables.iter().flat_map(|table| &table.insights).copied().collect();
+        let insights: Vec<&str> = insights.into_iter().map(Insight::name).collect();
+        let also: Vec<String> =
+            level.tables[1..].iter().map(|table| format!("{}.parquet", table.file)).collect();
         for (row, statistic) in level.statistics.iter().enumerate() {
             let known = |grid: u64| {
                 let natural = statistic.noise.to_natural(grid as f64);
@@ -231,6 +239,7 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
             };
             statistics.push(serde_json::json!({
                 "file": format!("{}.parquet", level.file),
+                "also_in": also,
                 "insights": insights,
                 "cells": match level.selection {
                     Selection::Public => level.cells.count(&plan.job).map(|n| n.to_string()),

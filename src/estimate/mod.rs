@@ -17,7 +17,7 @@ mod tests;
 
 use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{NoisyLevel, NoisyTotals};
-use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use model::{Model, models, parts};
 pub use suppress::Reason;
 
@@ -196,17 +196,18 @@ impl Estimates<'_> {
         self.totals.is_private()
     }
 
-    /// The table of one level of the plan, slice after slice; at least one, which may be empty.
-    pub fn slices(&self, level: usize) -> impl Iterator<Item = Table> {
+    /// A table of one level of the plan, slice after slice; at least one, which may be empty.
+    pub fn slices(&self, level: usize, table: usize) -> impl Iterator<Item = Table> {
         let view = View {
             plan: self.plan,
             level: &self.plan.levels[level],
+            shown: &self.plan.levels[level].tables[table],
             noisy: &self.totals.levels[level],
             models: &self.models[level],
         };
         // Rows in the order of keys, and of nothing else.
         let mut order: Vec<usize> = (0..view.noisy.keys.len()).collect();
-        order.sort_by(|&a, &b| view.noisy.keys[a].cmp(&view.noisy.keys[b]));
+        order.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
         (0..order.len().max(1)).step_by(SLICE).map(move |start| {
             let end = order.len().min(start + SLICE);
             view.table(&order[start..end])
@@ -219,6 +220,7 @@ impl Estimates<'_> {
 struct View<'e> {
     plan: &'e Plan,
     level: &'e LevelPlan,
+    shown: &'e TablePlan,
     noisy: &'e NoisyLevel,
     models: &'e [Model],
 }
@@ -237,11 +239,16 @@ struct Numbers<'e> {
 }
 
 impl View<'_> {
+    /// The key of a row in the order of the table's columns.
+    fn parts(&self, row: usize) -> impl Iterator<Item = &KeyValue> {
+        self.shown.places.iter().map(move |&place| &self.noisy.keys[row][place])
+    }
+
     /// The table of some rows.
     fn table(&self, rows: &[usize]) -> Table {
         let column = |kind: StatisticKind| self.numbers(kind, 0, rows);
         let mut columns = Vec::new();
-        for &insight in &self.level.insights {
+        for &insight in &self.shown.insights {
             let mut add = |name: String, values: Values| {
                 let suppressed = vec![None; values.len()];
                 columns.push(Column { insight, name, values, suppressed });
@@ -263,8 +270,9 @@ impl View<'_> {
                 }
             }
         }
-        columns.iter_mut().for_each(|column| suppress::by_error(column, self.level.suppress_above));
-        Table { keys: rows.iter().map(|&row| self.noisy.keys[row].clone()).collect(), columns }
+        columns.iter_mut().for_each(|column| suppress::by_error(column, self.shown.suppress_above));
+        let key = |&row: &usize| self.parts(row).cloned().collect();
+        Table { keys: rows.iter().map(key).collect(), columns }
     }
 
     fn numbers<'e>(&'e self, kind: StatisticKind, bin: usize, rows: &'e [usize]) -> Numbers<'e> {

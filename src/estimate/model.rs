@@ -51,22 +51,19 @@ impl Model {
 pub(super) fn models(plan: &Plan, totals: &NoisyTotals, threads: usize) -> Vec<Vec<Model>> {
     let mut models: Vec<Vec<Model>> =
         plan.levels.iter().map(|level| vec![Model::default(); level.statistics.len()]).collect();
-    let mut start = 0;
-    for levels in plan.levels.chunk_by(|a, b| a.report == b.report) {
-        let report = Report { plan, totals, threads, levels: start..start + levels.len() };
-        report.fill(&mut models);
-        start += levels.len();
+    for levels in plan.groups() {
+        Report { plan, totals, threads, levels }.fill(&mut models);
     }
     models
 }
 
-/// One report: levels that may add up.
+/// One report, or several that share levels: levels that may add up.
 pub(super) struct Report<'p> {
     pub(super) plan: &'p Plan,
     totals: &'p NoisyTotals,
     threads: usize,
     /// Places of its levels in the plan.
-    levels: std::ops::Range<usize>,
+    levels: Vec<usize>,
 }
 
 impl Report<'_> {
@@ -79,8 +76,12 @@ impl Report<'_> {
                 models[*level][place].correction = Correction::new(self, at, coarse, models);
             }
         }
-        let public: Vec<usize> =
-            self.levels.clone().filter(|&level| self.plan.levels[level].is_public()).collect();
+        let public: Vec<usize> = self
+            .levels
+            .iter()
+            .copied()
+            .filter(|&level| self.plan.levels[level].is_public())
+            .collect();
         for kind in [StatisticKind::Payments, StatisticKind::Sales, StatisticKind::TicketHistogram]
         {
             Correction::lift(self, kind, &public, models);
@@ -106,7 +107,7 @@ impl Report<'_> {
 
     /// Each level with the coarser ones that it splits, both from few cells to many.
     fn towers(&self) -> Vec<(usize, Vec<Coarse>)> {
-        let mut order: Vec<usize> = self.levels.clone().collect();
+        let mut order = self.levels.clone();
         order.sort_by_key(|&level| self.totals.levels[level].keys.len());
         let within = |fine: usize, level: usize| {
             let (fine, coarse) = (&self.plan.levels[fine], &self.plan.levels[level]);

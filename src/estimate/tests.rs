@@ -38,7 +38,7 @@ fn estimates<'p>(market: &Market, plan: &'p Plan, threads: usize) -> Estimates<'
 }
 
 fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
-    estimates.slices(level).collect()
+    estimates.slices(level, 0).collect()
 }
 
 /// The estimates of one column by cell, in parts that are whole numbers.
@@ -157,6 +157,7 @@ fn errors(market: &Market, plan: &Plan) -> (f64, f64) {
     let view = View {
         plan,
         level: &plan.levels[0],
+        shown: &plan.levels[0].tables[0],
         noisy: &estimates.totals.levels[0],
         models: &estimates.models[0],
     };

@@ -8,6 +8,7 @@ mod cells;
 mod choice;
 mod composed;
 mod score;
+mod shared;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +20,13 @@ pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
 pub use composed::Composed;
 pub use score::Score;
+pub use shared::TablePlan;
+use shared::{Asked, asked};
 pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::{
-    Bound, Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind,
-};
+use crate::job::{Bound, Insight, Job, Key, Level, PartitionSelection, Report, StatisticKind};
 use crate::privacy::{Delta, MuSquared, PrivacyLoss, largest_loss};
 
 /// Everything that is decided before any payment is read.
@@ -45,19 +46,15 @@ pub struct Plan {
     pub columns: Vec<String>,
 }
 
-/// One level of one report.
+/// One level, of one report or of several that ask for the same.
 #[derive(Clone, Debug)]
 pub struct LevelPlan {
-    /// Name of the report.
-    pub report: String,
-    /// File name of the table, without ending.
+    /// File name of its first table, without ending: the level's name.
     pub file: String,
-    /// The keys, in the order of columns.
+    /// The keys, in the order of the first table's columns.
     pub keys: Vec<Key>,
-    /// What is shown.
-    pub insights: Vec<Insight>,
-    /// Estimates with a larger relative error are not shown.
-    pub suppress_above: Option<Percent>,
+    /// What is shown, report by report; at least one.
+    pub tables: Vec<TablePlan>,
     /// The cells and how payments find theirs.
     pub cells: CellSpace,
     /// Whether all cells are shown or only those that pass a threshold.
@@ -144,6 +141,11 @@ impl LevelPlan {
         }
     }
 
+    /// Does this report show it?
+    pub fn is_of(&self, report: &str) -> bool {
+        self.tables.iter().any(|table| table.report == report)
+    }
+
     /// Are all its keys public, and all shown?
     pub fn is_public(&self) -> bool {
         self.selection == Selection::Public
@@ -208,9 +210,8 @@ impl Plan {
     /// would have the same name.
     pub fn new(job: Job) -> Result<Plan> {
         let mut findings = Vec::new();
-        let private = |r: &Report| matches!(r.selection, PartitionSelection::Private { .. });
-        let private_levels: usize =
-            job.reports.iter().filter(|r| private(r)).map(|r| r.levels.len()).sum();
+        let all = asked(&job);
+        let private_levels = all.iter().filter(|asked| asked.is_private()).count();
         let level_delta = match private_levels as u64 {
             0 => Delta::ZERO,
             n => Delta::from_units(job.privacy.delta.threshold_share().units() / n),
@@ -218,8 +219,10 @@ impl Plan {
         let threshold_delta = Delta::from_units(level_delta.units() * private_levels as u64);
 
         let total = largest_loss(job.privacy.epsilon, job.privacy.delta, threshold_delta);
-        let weight: u64 = statistics_of(&job).map(|(level, _)| u64::from(level.weight)).sum();
-        let count = statistics_of(&job).count();
+        let statistics = |asked: &Asked| asked.level.bounds.len();
+        let weight_of = |asked: &Asked| u64::from(asked.level.weight) * statistics(asked) as u64;
+        let weight: u64 = all.iter().map(weight_of).sum();
+        let count = all.iter().map(statistics).sum();
         let share = |level: &Level| {
             // Below 2⁷⁰ · 2²⁴.
             let units = total?.units() * u128::from(level.weight) / u128::from(weight);
@@ -228,8 +231,11 @@ impl Plan {
         let no_threshold = private_levels > 0 && level_delta == Delta::ZERO;
         let (mut levels, mut files, mut too_small) = (Vec::new(), BTreeSet::new(), no_threshold);
         let mut surveys = Vec::new();
-        for (report, level) in pairs(&job) {
-            findings.extend(name_clashes(report, level, &mut files));
+        for Asked { level, tables } in &all {
+            for &(report, level) in tables {
+                findings.extend(name_clashes(report, level, &mut files));
+            }
+            let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
             findings.extend(customers_of_several_periods(&job, level));
             let public = report.selection == PartitionSelection::Public;
@@ -249,11 +255,9 @@ impl Plan {
             };
             surveys.extend(asked);
             levels.push(LevelPlan {
-                report: report.name.clone(),
                 file: file_name(report, level),
                 keys: level.keys.clone(),
-                insights: report.insights.clone(),
-                suppress_above: report.suppress_above,
+                tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
                 cells,
                 statistics,
@@ -351,14 +355,6 @@ fn customers_of_several_periods(job: &Job, level: &Level) -> Option<findings::Fi
     let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
     let finding = || findings::unit_across_periods(&level.name(), unit.name());
     (counted && spans).then(|| finding().at(level.span.clone()))
-}
-
-fn pairs(job: &Job) -> impl Iterator<Item = (&Report, &Level)> {
-    job.reports.iter().flat_map(|report| report.levels.iter().map(move |level| (report, level)))
-}
-
-fn statistics_of(job: &Job) -> impl Iterator<Item = (&Level, StatisticKind)> {
-    pairs(job).flat_map(|(_, level)| kinds_of(level).map(move |kind| (level, kind)))
 }
 
 fn kinds_of(level: &Level) -> impl Iterator<Item = StatisticKind> {

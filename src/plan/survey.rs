@@ -213,9 +213,10 @@ impl Plan {
         order.sort_by_key(|level| std::cmp::Reverse(cells(level)));
         for (at, &place) in order.iter().enumerate() {
             let surveys: Vec<&SurveyPlan> = surveys.iter().filter(|s| s.level == place).collect();
-            let finer = order[..at].iter().map(|&finer| &self.levels[finer]);
+            let finer = order[..at].iter().filter(|&&finer| self.together(finer, place));
+            let finer = finer.map(|&finer| &self.levels[finer]);
             let level = &self.levels[place];
-            let finer = finer.filter(|f| f.report == level.report && f.splits(level, &self.job));
+            let finer = finer.filter(|f| f.splits(level, &self.job));
             let least: Vec<(StatisticKind, f64)> = finer
                 .flat_map(|finer| &finer.statistics)
                 .map(|s| (s.kind, s.noise.to_natural(s.noise.bound.norm() as f64)))
@@ -237,11 +238,12 @@ impl Plan {
             let level = &mut self.levels[survey.level];
             let mut keys: Vec<&str> = level.keys.iter().map(Key::name).collect();
             keys.sort_unstable();
+            let wanted = level.is_of(report);
             let statistic = &mut level.statistics[survey.statistic];
             let same = |known: &&ReleasedSurvey| {
                 known.keys == keys && known.statistic == statistic.kind.name()
             };
-            let known = released.iter().find(same).filter(|_| level.report == report);
+            let known = released.iter().find(same).filter(|_| wanted);
             let own = survey.mu_squared();
             if known.is_none_or(|known| !survey.take(known)) {
                 asked.push(survey);

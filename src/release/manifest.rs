@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
 use crate::plan::{
-    Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan,
+    Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan, TablePlan,
 };
 use crate::privacy::{Delta, MuSquared, epsilon_held};
 
@@ -246,6 +246,9 @@ struct KeySetEntry {
     keys: Vec<String>,
     selection: &'static str,
     origin: String,
+    /// The table with the same cells whose mechanisms made these values too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values_of: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
 }
@@ -298,8 +301,8 @@ impl Manifest {
             surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
             estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
             bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
-            key_sets: plan.levels.iter().map(|level| key_set(plan, level)).collect(),
-            suppression: plan.levels.iter().filter_map(suppression).collect(),
+            key_sets: plan.levels.iter().flat_map(|level| key_sets(plan, level)).collect(),
+            suppression: plan.levels.iter().flat_map(suppressions).collect(),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
             post_processing: "estimates by empirical Bayes and a Kalman filter, levels that add up, ratios, \
                 95 % intervals, grades, suppression, rounding of money",
@@ -421,12 +424,24 @@ fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
     Some(EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 })
 }
 
-fn suppression(level: &LevelPlan) -> Option<SuppressionEntry> {
-    let relative_error_max = level.suppress_above?.value();
-    Some(SuppressionEntry { file: format!("{}.parquet", level.file), relative_error_max })
+fn suppressions(level: &LevelPlan) -> impl Iterator<Item = SuppressionEntry> {
+    level.tables.iter().filter_map(|table| {
+        let relative_error_max = table.suppress_above?.value();
+        Some(SuppressionEntry { file: format!("{}.parquet", table.file), relative_error_max })
+    })
 }
 
-fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {
+/// Of each table of a level; its mechanisms stand under the first one's name.
+fn key_sets(plan: &Plan, level: &LevelPlan) -> impl Iterator<Item = KeySetEntry> {
+    let values_of = |place: usize| (place > 0).then(|| format!("{}.parquet", level.file));
+    let tables = level.tables.iter().enumerate();
+    tables.map(move |(place, table)| KeySetEntry {
+        values_of: values_of(place),
+        ..key_set(plan, level, table)
+    })
+}
+
+fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
     let public = level.selection == Selection::Public;
     let registry = plan.job.registry.as_ref().map(|registry| registry.file.as_str());
     let origin = if public {
@@ -440,10 +455,11 @@ fn key_set(plan: &Plan, level: &LevelPlan) -> KeySetEntry {
         manifest_sha256: digest.clone(),
     };
     KeySetEntry {
-        file: format!("{}.parquet", level.file),
-        keys: level.keys.iter().map(|key| key.name().to_owned()).collect(),
+        file: format!("{}.parquet", table.file),
+        keys: table.keys.iter().map(|key| key.name().to_owned()).collect(),
         selection: if public { "public" } else { "private" },
         origin,
+        values_of: None,
         keys_from: level.keys_from.iter().map(entry).collect(),
     }
 }

@@ -33,11 +33,13 @@ pub fn write(
 ) -> Result<()> {
     let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
     for (place, level) in plan.levels.iter().enumerate() {
-        let name = format!("{}.parquet", level.file);
-        let footer = manifest.guarantee();
-        let slices = estimates.slices(place);
-        draft.write(&name, |file| tables::write(plan, level, slices, &footer, file))?;
-        manifest.add_file(&name, digest_of_file(&draft.path(&name))?);
+        for (shown, table) in level.tables.iter().enumerate() {
+            let name = format!("{}.parquet", table.file);
+            let footer = manifest.guarantee();
+            let slices = estimates.slices(place, shown);
+            draft.write(&name, |file| tables::write(plan, table, slices, &footer, file))?;
+            manifest.add_file(&name, digest_of_file(&draft.path(&name))?);
+        }
     }
     draft.write("manifest.json", |file| manifest.write(file))
 }

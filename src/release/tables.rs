@@ -17,7 +17,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::estimate::{Column, Estimate, Grade, Reason, Table, Values};
 use crate::job::{Insight, Key, TimeKey};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, VALUE_SUFFIXES};
+use crate::plan::{CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
 const SCHEMA_VERSION: &str = "3";
@@ -31,12 +31,12 @@ const MONEY_PRECISION: u8 = 27;
 /// Writes one table, slice after slice; `guarantee` goes into the footer.
 pub(super) fn write(
     plan: &Plan,
-    level: &LevelPlan,
+    shown: &TablePlan,
     mut slices: impl Iterator<Item = Table>,
     guarantee: &str,
     file: impl Write + Send,
 ) -> std::io::Result<()> {
-    let batch = |table: &Table| batch(plan, level, table).map_err(std::io::Error::other);
+    let batch = |table: &Table| batch(plan, shown, table).map_err(std::io::Error::other);
     let first = slices.next().expect("cannot fail because an empty table is a slice too");
     let first = batch(&first)?;
     let footer = [("discretail.schema", SCHEMA_VERSION), ("discretail.guarantee", guarantee)];
@@ -58,9 +58,9 @@ pub(super) fn write(
     Ok(())
 }
 
-fn batch(plan: &Plan, level: &LevelPlan, table: &Table) -> Result<RecordBatch, ArrowError> {
+fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
-    for (place, key) in level.keys.iter().enumerate() {
+    for (place, key) in shown.keys.iter().enumerate() {
         let array = key_column(key, &table.keys, place)?;
         columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
     }

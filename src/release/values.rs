@@ -15,7 +15,7 @@ use super::earlier::manifest;
 use crate::job::StatisticKind;
 use crate::plan::{CellKey, EarlierCells, EarlierValues, KeyValue, LevelPlan};
 
-/// The noised values of the table that has a level's keys, with public keys, for the level's own
+/// The noised values of the tables that have a level's keys, with public keys, for the level's own
 /// statistics of one number a cell; `None` if the release has no such table. Money must be in the same
 /// `currencies`, by code, and with as many places.
 ///
@@ -29,21 +29,35 @@ pub fn released_values(
 ) -> Result<Option<EarlierCells>, String> {
     let manifest = manifest(folder, manifest_digest)?;
     let names: Vec<&str> = level.keys.iter().map(|key| key.name()).collect();
-    let Some(file) = table_of(&manifest, &names) else { return Ok(None) };
-    let path = folder.join(&file);
-    let entries = manifest["files"].as_array();
-    let entry = entries.and_then(|all| all.iter().find(|entry| entry["name"] == *file));
-    let digest = digest_of_file(&path).ok();
-    if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
-        return Err(format!("`{file}` is not what was released"));
-    }
     let kinds = level.statistics.iter().filter(|s| s.width == 1).map(|s| s.kind);
     let kinds: Vec<StatisticKind> = kinds.collect();
-    read(&path, &names, &kinds, currencies).map(Some).map_err(|why| format!("`{file}`: {why}"))
+    let mut found: Option<EarlierCells> = None;
+    for file in tables_of(&manifest, &names) {
+        let path = folder.join(&file);
+        let entries = manifest["files"].as_array();
+        let entry = entries.and_then(|all| all.iter().find(|entry| entry["name"] == *file));
+        let digest = digest_of_file(&path).ok();
+        if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
+            return Err(format!("`{file}` is not what was released"));
+        }
+        let cells = read(&path, &names, &kinds, currencies);
+        let cells = cells.map_err(|why| format!("`{file}`: {why}"))?;
+        match &mut found {
+            None => found = Some(cells),
+            // Another report's view of the same cells.
+            Some(known) if known.keys == cells.keys => {
+                for (kind, values) in cells.statistics {
+                    known.statistics.entry(kind).or_insert(values);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(found)
 }
 
-/// The file of the table with these keys, in any order, all public.
-fn table_of(manifest: &Value, names: &[&str]) -> Option<String> {
+/// The files of the tables with these keys, in any order, all public.
+fn tables_of(manifest: &Value, names: &[&str]) -> Vec<String> {
     let mut wanted = names.to_vec();
     wanted.sort_unstable();
     let same = |set: &&Value| {
@@ -52,8 +66,8 @@ fn table_of(manifest: &Value, names: &[&str]) -> Option<String> {
         keys.sort_unstable();
         keys == wanted && set["selection"] == "public"
     };
-    let set = manifest["key_sets"].as_array()?.iter().find(same)?;
-    set["file"].as_str().map(str::to_owned)
+    let sets = manifest["key_sets"].as_array().map_or(&[][..], Vec::as_slice);
+    sets.iter().filter(same).filter_map(|set| Some(set["file"].as_str()?.to_owned())).collect()
 }
 
 fn read(
@@ -90,16 +104,20 @@ fn read(
         }
     }
     let count = keys.len();
+    // Rows stand in the order of the table's keys, which may be another than this level's.
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
     let whole = columns.into_iter().filter(|(_, [x, ..])| x.len() == count && count > 0);
     let statistics = whole.map(|(kind, [x, noised, sd])| {
         // Estimates have put back what the fit took; those that are not shown tell nothing.
         let shown = x.iter().zip(&noised).filter(|(x, _)| !x.is_nan());
         let (sum, raw) = shown.fold((0.0, 0.0), |(sum, raw), (x, noised)| (sum + x, raw + noised));
         let factor = if raw > 0.0 { (sum / raw).clamp(1.0, 4.0) } else { 1.0 };
-        let values = noised.into_iter().map(|value| value * factor).collect();
+        let values = order.iter().map(|&row| noised[row] * factor).collect();
         (kind, EarlierValues { values, sd: sd[0] * factor })
     });
-    Ok(EarlierCells { statistics: statistics.collect(), keys })
+    let statistics = statistics.collect();
+    Ok(EarlierCells { keys: order.iter().map(|&row| keys[row].clone()).collect(), statistics })
 }
 
 fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32T
 use chrono::{Datelike, Days, NaiveDate};
 
 use super::manifest::{Event, Manifest};
+use super::shared::Shared;
 use super::table::{SUFFIXES, Table, insight_of};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
@@ -36,11 +37,12 @@ pub(super) struct Seen {
     rows: u64,
     on_grid: u64,
     rounded: u64,
+    shared: Shared,
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Seen { rows, on_grid, rounded } = self;
+        let Seen { rows, on_grid, rounded, .. } = self;
         write!(
             f,
             "{rows} rows in order; {on_grid} noised values on their grid, estimates in their intervals"
@@ -54,17 +56,17 @@ impl fmt::Display for Seen {
 
 /// A value of a key; those of one column are of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum KeyCell {
+pub(super) enum KeyCell {
     Text(String),
     Number(i64),
 }
 
 /// Faults by what they are about, each with the first row that has it (0: the whole table).
 #[derive(Default)]
-struct Faults(BTreeMap<String, u64>);
+pub(super) struct Faults(BTreeMap<String, u64>);
 
 impl Faults {
-    fn add(&mut self, row: u64, text: String) {
+    pub(super) fn add(&mut self, row: u64, text: String) {
         self.0.entry(text).or_insert(row);
     }
 }
@@ -84,6 +86,7 @@ pub(super) fn faults(
             Err(cause) => return vec![format!("`{name}` cannot be read: {cause}")],
         };
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
+        seen.shared.add(name, &batch, manifest);
         let schema = batch.schema();
         let values = schema.fields().iter().skip(set.keys.len()).step_by(SUFFIXES.len());
         for insight in values.map(|field| field.name().as_str()) {
@@ -104,6 +107,7 @@ pub(super) fn faults(
         row += batch.num_rows() as u64;
         seen.rows += batch.num_rows() as u64;
     }
+    seen.shared.compare(name, manifest, &mut faults);
     let public = set.selection == "public";
     if row == 1 && public {
         faults.add(0, "it has no rows, though its keys are public".to_owned());
@@ -145,7 +149,7 @@ fn check_keys(
     }
 }
 
-fn key_cell(column: &dyn Array, row: usize) -> KeyCell {
+pub(super) fn key_cell(column: &dyn Array, row: usize) -> KeyCell {
     match column.data_type() {
         DataType::Date32 => KeyCell::Number(column.as_primitive::<Date32Type>().value(row).into()),
         DataType::UInt8 => KeyCell::Number(column.as_primitive::<UInt8Type>().value(row).into()),

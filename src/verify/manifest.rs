@@ -139,6 +139,8 @@ pub(super) struct KeySet {
     pub(super) file: String,
     pub(super) keys: Vec<String>,
     pub(super) selection: String,
+    /// The table with the same cells under whose name the mechanisms of these values stand.
+    pub(super) values_of: Option<String>,
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,
@@ -236,7 +238,32 @@ impl Manifest {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
         }
         faults.extend(self.survey_faults());
+        faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
         faults
+    }
+
+    /// A table that shows values of another one has its cells, and no mechanism under its own name.
+    fn sharing_fault(&self, set: &KeySet) -> Option<String> {
+        let (file, other) = (&set.file, set.values_of.as_ref()?);
+        let Some(source) = self.key_set(other).filter(|source| source.values_of.is_none()) else {
+            return Some(format!("`{file}` shows values of `{other}`, which has none of its own"));
+        };
+        let keys = |set: &KeySet| set.keys.iter().cloned().collect::<BTreeSet<_>>();
+        let jobs = |set: &KeySet| {
+            let digest = |from: &EarlierJob| from.manifest_sha256.clone();
+            set.keys_from.iter().map(digest).collect::<BTreeSet<_>>()
+        };
+        let same = source.selection == set.selection
+            && keys(source) == keys(set)
+            && source.keys.len() == set.keys.len()
+            && jobs(source) == jobs(set);
+        if !same {
+            return Some(format!("`{file}` shows values of `{other}`, whose cells are others"));
+        }
+        let own = self.mechanisms.iter().map(|event| &event.file);
+        let mut own = own.chain(self.surveys.iter().map(|survey| &survey.file));
+        own.any(|name| name == file)
+            .then(|| format!("`{file}` shows values of `{other}`, but has mechanisms of its own"))
     }
 
     /// Surveys are of the statistics that charge more than their price, once each, and count users
@@ -286,9 +313,15 @@ impl Manifest {
         faults
     }
 
-    /// The mechanisms of one table.
-    pub(super) fn events(&self, file: &str) -> impl Iterator<Item = &Event> {
-        self.mechanisms.iter().filter(move |event| event.file == file)
+    /// The mechanisms of one table, whose values another one may show first.
+    pub(super) fn events(&self, file: &str) -> impl Iterator<Item = &Event> + use<'_> {
+        let source = self.source(file).to_owned();
+        self.mechanisms.iter().filter(move |event| event.file == source)
+    }
+
+    /// The table under whose name the mechanisms of a table stand.
+    pub(super) fn source<'m>(&'m self, file: &'m str) -> &'m str {
+        self.key_set(file).and_then(|set| set.values_of.as_deref()).unwrap_or(file)
     }
 
     /// The mechanism of one statistic of a table.

@@ -10,6 +10,7 @@ mod files;
 mod lattice;
 mod manifest;
 mod price;
+mod shared;
 mod table;
 
 use std::path::Path;

@@ -199,6 +199,8 @@ fn survey_faults(survey: &Survey, lost_variance: u128) -> Vec<String> {
 /// One event of each level with private keys; all have the same threshold.
 fn private_levels(manifest: &Manifest) -> impl Iterator<Item = &Event> {
     let private = manifest.key_sets.iter().filter(|set| set.selection != "public");
+    // Tables that show the same values choose their keys once.
+    let private = private.filter(|set| set.values_of.is_none());
     private.filter_map(|set| manifest.events(&set.file).next())
 }
 

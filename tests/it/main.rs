@@ -9,6 +9,7 @@ mod crash;
 mod engine;
 mod faults;
 mod ledger;
+mod shared;
 mod sources;
 mod sticky;
 mod surveys;

@@ -38,12 +38,12 @@ fn released() -> Workshop {
 }
 
 /// A copy of a release, to be altered.
-struct Copy {
+pub(crate) struct Copy {
     folder: TempDir,
 }
 
 impl Copy {
-    fn of(workshop: &Workshop) -> Copy {
+    pub(crate) fn of(workshop: &Workshop) -> Copy {
         let copy = Copy { folder: TempDir::new().unwrap() };
         for entry in std::fs::read_dir(workshop.path("releases/test")).unwrap() {
             let entry = entry.unwrap();
@@ -52,7 +52,7 @@ impl Copy {
         copy
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -61,7 +61,7 @@ impl Copy {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    fn manifest(&self, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn manifest(&self, change: impl FnOnce(&mut Value)) {
         let bytes = std::fs::read(self.path("manifest.json")).unwrap();
         let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
         change(&mut manifest);
@@ -69,7 +69,7 @@ impl Copy {
     }
 
     /// Changes a table's rows, and its digest in the manifest.
-    fn table(&self, name: &str, change: impl FnOnce(RecordBatch) -> RecordBatch) {
+    pub(crate) fn table(&self, name: &str, change: impl FnOnce(RecordBatch) -> RecordBatch) {
         let file = std::fs::File::open(self.path(name)).unwrap();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
         let footer = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
@@ -100,7 +100,7 @@ impl Copy {
     }
 
     /// The names of the checks that fail, with their texts.
-    fn failed(&self, ledger: Option<&Path>) -> BTreeMap<&'static str, String> {
+    pub(crate) fn failed(&self, ledger: Option<&Path>) -> BTreeMap<&'static str, String> {
         let verification = verify(self.folder.path(), ledger).unwrap();
         let failed = verification.checks.into_iter().filter_map(|check| match check.outcome {
             Outcome::Failed(faults) => Some((check.name, faults.join("; "))),
@@ -110,7 +110,7 @@ impl Copy {
     }
 }
 
-fn names(failed: &BTreeMap<&'static str, String>) -> String {
+pub(crate) fn names(failed: &BTreeMap<&'static str, String>) -> String {
     failed.keys().copied().collect::<Vec<_>>().join(" ")
 }
 
@@ -401,7 +401,7 @@ fn replaced(batch: &RecordBatch, column: &str, array: ArrayRef) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).unwrap()
 }
 
-fn with_float(batch: &RecordBatch, column: &str, change: fn(f64) -> f64) -> RecordBatch {
+pub(crate) fn with_float(batch: &RecordBatch, column: &str, change: fn(f64) -> f64) -> RecordBatch {
     let values = batch.column_by_name(column).unwrap().as_primitive::<Float64Type>();
     let mut values: Vec<Option<f64>> = values.iter().collect();
     values[0] = values[0].map(change);

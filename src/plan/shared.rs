@@ -1,0 +1,160 @@
+//! Levels that several reports ask for: each is measured once, and shown by all of them.
+
+use std::collections::BTreeSet;
+
+use super::{Plan, file_name};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
+
+/// A table that shows a level, for one report.
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    /// Name of the report.
+    pub report: String,
+    /// File name, without ending.
+    pub file: String,
+    /// The keys, in the order of columns.
+    pub keys: Vec<Key>,
+    /// Of each key, its place among the level's.
+    pub places: Vec<usize>,
+    /// What is shown.
+    pub insights: Vec<Insight>,
+    /// Estimates with a larger relative error are not shown.
+    pub suppress_above: Option<Percent>,
+}
+
+impl TablePlan {
+    /// The table of a report's level, of which `keys` are measured.
+    pub(super) fn new((report, level): (&Report, &Level), keys: &[Key]) -> TablePlan {
+        let place = |key: &Key| keys.iter().position(|own| own == key);
+        let why = "cannot fail because levels that are measured together have the same keys";
+        TablePlan {
+            report: report.name.clone(),
+            file: file_name(report, level),
+            keys: level.keys.clone(),
+            places: level.keys.iter().map(|key| place(key).expect(why)).collect(),
+            insights: report.insights.clone(),
+            suppress_above: report.suppress_above,
+        }
+    }
+}
+
+/// A level as it is measured, with the reports that ask for it; at least one.
+pub(super) struct Asked<'j> {
+    pub(super) level: Level,
+    pub(super) tables: Vec<(&'j Report, &'j Level)>,
+}
+
+impl<'j> Asked<'j> {
+    pub(super) fn is_private(&self) -> bool {
+        matches!(self.tables[0].0.selection, PartitionSelection::Private { .. })
+    }
+
+    /// Is that level the same as this one: the same keys in any order, found in the same way, no other
+    /// bounds, and with help of the same earlier jobs?
+    fn is_as(&self, report: &Report, level: &Level) -> bool {
+        let own = self.tables[0].0;
+        let keys = |level: &Level| level.keys.iter().cloned().collect::<BTreeSet<_>>();
+        let jobs = |report: &Report| {
+            let name = |job: &crate::job::EarlierJob| job.job.clone();
+            let keys_from: BTreeSet<String> = report.keys_from.iter().map(name).collect();
+            (keys_from, report.previous.as_ref().map(name))
+        };
+        let mut bounds = level.bounds.iter();
+        own.name != report.name
+            && own.selection == report.selection
+            && keys(&self.level) == keys(level)
+            && jobs(own) == jobs(report)
+            && bounds.all(|(kind, bound)| self.level.bounds.get(kind).is_none_or(|b| b == bound))
+    }
+
+    fn add(&mut self, report: &'j Report, level: &'j Level) {
+        self.level.bounds.extend(&level.bounds);
+        self.level.weight = self.level.weight.max(level.weight);
+        self.tables.push((report, level));
+    }
+}
+
+/// The levels of all reports, in the order of the job, each once.
+pub(super) fn asked(job: &Job) -> Vec<Asked<'_>> {
+    let mut all: Vec<Asked> = Vec::new();
+    for report in &job.reports {
+        for level in &report.levels {
+            match all.iter_mut().find(|asked| asked.is_as(report, level)) {
+                Some(known) => known.add(report, level),
+                None => all.push(Asked { level: level.clone(), tables: vec![(report, level)] }),
+            }
+        }
+    }
+    all
+}
+
+impl Plan {
+    /// Places of levels whose estimates are made together: those of one report, and of reports that
+    /// share a level.
+    pub fn groups(&self) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for level in 0..self.levels.len() {
+            let meets = |group: &Vec<usize>| group.iter().any(|&other| self.together(other, level));
+            let (met, rest): (Vec<_>, Vec<_>) = groups.into_iter().partition(meets);
+            let mut joined: Vec<usize> = met.into_iter().flatten().collect();
+            joined.push(level);
+            joined.sort_unstable();
+            groups = rest;
+            groups.push(joined);
+        }
+        groups
+    }
+
+    /// Does a report show both levels?
+    pub(super) fn together(&self, one: usize, other: usize) -> bool {
+        self.levels[one].tables.iter().any(|table| self.levels[other].is_of(&table.report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+    use crate::job::StatisticKind;
+
+    fn report(levels: &str, insights: &str, more: &str) -> String {
+        format!("levels = {levels}\nkeys = \"public\"\ninsights = [{insights}]\n{more}")
+    }
+
+    #[test]
+    fn a_level_of_two_reports_is_measured_and_priced_once() {
+        let market = Market::new(&[]);
+        let both = r#""customers", "payments""#;
+        let first = report(r#"[[], ["region", "week"]]"#, r#""customers""#, "");
+        let second = report(r#"[["week", "region"], ["wallet"]]"#, both, "");
+        let plan = market.plan(&[first.clone(), second]);
+        let names: Vec<&str> = plan.levels.iter().map(|level| &*level.file).collect();
+        assert_eq!(names, ["r0.all", "r0.region-week", "r1.wallet"]);
+        let shared = &plan.levels[1];
+        let kinds: Vec<StatisticKind> = shared.statistics.iter().map(|s| s.kind).collect();
+        assert_eq!(kinds, [StatisticKind::Customers, StatisticKind::Payments]);
+        let tables: Vec<(&str, &[usize])> =
+            shared.tables.iter().map(|table| (&*table.file, &*table.places)).collect();
+        assert_eq!(tables, [("r0.region-week", &[0, 1][..]), ("r1.week-region", &[1, 0])]);
+        // The job's budget goes to five statistics, not to six: three reports' noise is that of one.
+        assert_eq!(plan.mechanisms().count(), plan.surveys.len() * 2 - 2 + 5);
+        let three = market.plan(&[first.clone(), first.clone(), first.clone()]);
+        let noise = |plan: &crate::plan::Plan| plan.levels[1].statistics[0].charge;
+        assert_eq!(noise(&three), noise(&market.plan(&[first])));
+        assert_eq!(plan.groups(), [[0, 1, 2]]);
+    }
+
+    #[test]
+    fn other_bounds_keys_or_selections_are_measured_apart() {
+        let market = Market::new(&[]);
+        let open = || report(r#"[["region"]]"#, r#""customers""#, "");
+        let bound = report(r#"[["region"]]"#, r#""customers""#, "bounds = { customers = 3 }");
+        let private = open().replace("public", "private");
+        for other in [bound, private, open().replace("region", "wallet")] {
+            let plan = market.plan(&[open(), other]);
+            assert_eq!((plan.levels.len(), plan.groups().len()), (2, 2));
+        }
+        // A third report may share with the first over the head of the second.
+        let plan = market.plan(&[open(), open().replace("region", "wallet"), open()]);
+        assert_eq!((plan.levels.len(), plan.groups()), (2, vec![vec![0], vec![1]]));
+    }
+}
