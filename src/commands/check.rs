@@ -1,11 +1,13 @@
 //! `discretail check JOB`
 
+use super::earlier::use_earlier;
 use super::{Failure, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
 
 pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
-    let (plan, _) = read_plan(&args.job)?;
+    let (mut plan, source) = read_plan(&args.job)?;
+    use_earlier(&mut plan).map_err(|error| Failure::in_job(error, &args.job, source))?;
     let statistics: usize = plan.levels.iter().map(|level| level.statistics.len()).sum();
     if args.json {
         let summary = serde_json::json!({

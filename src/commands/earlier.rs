@@ -4,26 +4,35 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::revision::revised;
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
-use crate::job::{EarlierJob, Key};
+use crate::job::{EarlierJob, Key, Report as JobReport};
 use crate::ledger::{EntryState, Report};
 use crate::plan::{Earlier, LevelPlan, Plan};
 use crate::release::{released_surveys, released_values, shown_keys};
 
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
-/// bounds that are open from the surveys of the job that their report names.
+/// bounds that are open from the surveys of the job that their report names; and checks the job that
+/// it revises.
 ///
 /// # Errors
 /// Invalid: a job is not published in the plan's ledger, its release is not as it was, or has no
 /// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is broken or cannot be read.
 pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
     let reports = &plan.job.reports;
-    if reports.iter().all(|report| report.keys_from.is_empty() && report.previous.is_none()) {
+    let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_none();
+    if reports.iter().all(none) && plan.job.revises.is_none() {
         return Ok(());
     }
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
+    if let Some(revises) = plan.job.revises.clone() {
+        match revised(&plan.job, &revises, &ledger) {
+            Ok(release) => plan.revises = Some(release),
+            Err(finding) => faults.push(finding.at(revises.span)),
+        }
+    }
     for level in &mut plan.levels {
         // Reports that share a level name the same jobs.
         let report = plan.job.reports.iter().find(|report| level.is_of(&report.name));
@@ -67,10 +76,13 @@ fn keep_level(
     Ok(())
 }
 
-const NOT_PUBLISHED: &str = "it is not published in the job's ledger";
+pub(super) const NOT_PUBLISHED: &str = "it is not published in the job's ledger";
 
 /// The folder of an earlier release and the digest of its manifest.
-fn published<'l>(from: &EarlierJob, ledger: &'l Report) -> Option<(&'l PathBuf, &'l String)> {
+pub(super) fn published<'l>(
+    from: &EarlierJob,
+    ledger: &'l Report,
+) -> Option<(&'l PathBuf, &'l String)> {
     let job = ledger.job(&from.job).filter(|job| job.state == EntryState::Published)?;
     Some((job.folder.as_ref()?, job.release_digest.as_ref()?))
 }

@@ -1,5 +1,6 @@
 //! `discretail ledger init | show | verify | void`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use crate::ledger::{
 };
 use crate::plan::{Composed, budget_of};
 use crate::privacy::{Delta, Epsilon, PrivacyBudget, PrivacyLoss};
+use crate::release::{Standing, standing};
 
 pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure> {
     let done = match command {
@@ -118,16 +120,39 @@ fn as_text(file: &Path, report: &Report) -> String {
         lines.push("no jobs yet".to_owned());
         return lines.join("\n");
     }
-    let mut jobs = vec![row(&["job", "recipient", "state", "mu^2", "delta", "release"])];
+    let standings = standings(report);
+    let mut jobs = vec![row(&["job", "recipient", "state", "status", "mu^2", "delta", "release"])];
     for job in &report.jobs {
         let mu_squared = of_mu_squared(job.loss.mu_squared, Round::Up);
         let delta = of_delta(job.loss.threshold_delta);
         let folder = job.folder.as_ref().map(|folder| folder.display().to_string());
         let folder = folder.unwrap_or_default();
-        jobs.push(row(&[&job.id, &job.recipient, job.state.name(), &mu_squared, &delta, &folder]));
+        let status = status_of(job, &standings);
+        let (recipient, state) = (&job.recipient, job.state.name());
+        jobs.push(row(&[&job.id, recipient, state, &status, &mu_squared, &delta, &folder]));
     }
-    lines.extend(aligned(&jobs, 3));
+    lines.extend(aligned(&jobs, 4));
     lines.join("\n")
+}
+
+/// What the manifests of published releases say of them, as far as they are where they were put.
+fn standings<'l>(report: &'l Report) -> BTreeMap<&'l str, Standing> {
+    let standing_of = |job: &'l JobEntry| {
+        let known = standing(job.folder.as_ref()?, job.release_digest.as_ref()?)?;
+        Some((&*job.id, known))
+    };
+    report.jobs.iter().filter_map(standing_of).collect()
+}
+
+/// Provisional or final, and which job has revised it since; nothing of what is not published or not
+/// where it was put.
+fn status_of(job: &JobEntry, standings: &BTreeMap<&str, Standing>) -> String {
+    let revised = |(_, later): &(&&str, &Standing)| later.revises.as_deref() == Some(&job.id);
+    match (standings.iter().find(revised), standings.get(&*job.id)) {
+        (Some((by, _)), _) => format!("revised by {by}"),
+        (None, Some(known)) => known.status.clone(),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 /// What the jobs come to for all payments of a user, where the unit is within a period.
@@ -196,7 +221,15 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
             value
         })
         .collect();
-    let jobs: Vec<Value> = report.jobs.iter().map(job_json).collect();
+    let standings = standings(report);
+    let with_status = |job: &JobEntry| {
+        let mut value = job_json(job);
+        let known = standings.get(&*job.id);
+        value["status"] = json!(known.map(|known| &known.status));
+        value["revises"] = json!(known.and_then(|known| known.revises.as_ref()));
+        value
+    };
+    let jobs: Vec<Value> = report.jobs.iter().map(with_status).collect();
     json!({
         "status": status,
         "ledger": file.display().to_string(),

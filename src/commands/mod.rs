@@ -6,6 +6,7 @@ mod ledger;
 mod memory;
 mod plan;
 mod reader;
+mod revision;
 mod run;
 mod sample;
 mod verify;

@@ -97,6 +97,12 @@ pub fn previous_unusable(job: &str, why: &str) -> Finding {
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
+/// A release that this job cannot take the place of.
+pub fn revises_unusable(job: &str, why: &str) -> Finding {
+    Finding::new("revises-unusable", format!("the release of job `{job}` cannot be revised: {why}"))
+        .hint("name the newest published release of the same ledger, period and recipient, or leave `revises` out")
+}
+
 /// A column with the name of a time key.
 pub fn column_name_reserved(name: &str) -> Finding {
     let message = format!("`{name}` in `columns` has the name of a part of the payment's time");

@@ -33,6 +33,10 @@ pub struct Job {
     pub id: String,
     /// Who gets the release.
     pub recipient: String,
+    /// Whether payments may still be missing.
+    pub status: ReleaseStatus,
+    /// The earlier job over the same period whose release this one takes the place of.
+    pub revises: Option<EarlierJob>,
     /// The folder in which the release folder is made.
     pub releases: PathBuf,
     /// Where the payments are and how to read them.
@@ -55,6 +59,25 @@ impl Job {
     /// The expression by which all jobs of the ledger agree to tell users apart, in normal form.
     pub fn user(&self) -> &str {
         self.ledger.same_user_as.as_deref().unwrap_or(&self.payments.user.normal)
+    }
+}
+
+/// What a release's author says of its payments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseStatus {
+    /// Some payments, or corrections of them, are expected to come in late.
+    Provisional,
+    /// All are there.
+    Final,
+}
+
+impl ReleaseStatus {
+    /// The name in job files and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReleaseStatus::Provisional => "provisional",
+            ReleaseStatus::Final => "final",
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::payments::Facts;
 use super::raw::{Faults, Placed, Section};
-use super::{Job, LedgerTerms, Privacy, PrivacyUnit};
+use super::{EarlierJob, Job, LedgerTerms, Privacy, PrivacyUnit, ReleaseStatus};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::privacy::{Delta, Epsilon, UnitError};
@@ -71,6 +71,9 @@ impl Reader<'_> {
         self.version(root);
         let id = self.name(root, "job", "job = \"market-2025-q1\"");
         let recipient = self.name(root, "recipient", "recipient = \"partner-bank\"");
+        let status = self.status(root);
+        let revises = root.text("revises");
+        let revises = revises.map(|job| EarlierJob { job: job.value, span: job.span });
         let releases = root.text("releases").map_or("releases".to_owned(), |p| p.value);
 
         let section = root.section("payments", "[payments]");
@@ -98,6 +101,8 @@ impl Reader<'_> {
         Some(Job {
             id: id?,
             recipient: recipient?,
+            status: status?,
+            revises,
             releases: self.folder.join(releases),
             payments: payments?.source?,
             registry,
@@ -107,6 +112,18 @@ impl Reader<'_> {
             reports: reports?,
             digest,
         })
+    }
+
+    fn status(&self, root: &Section) -> Option<ReleaseStatus> {
+        let Some(text) = root.text("status") else { return Some(ReleaseStatus::Final) };
+        let all = [ReleaseStatus::Provisional, ReleaseStatus::Final];
+        let status = all.into_iter().find(|status| status.name() == text.value);
+        if status.is_none() {
+            let shown = format!("\"{}\"", text.value);
+            let rule = "\"provisional\" or \"final\"";
+            self.faults.add(findings::value_out_of_range("status", &shown, rule).at(text.span));
+        }
+        status
     }
 
     fn version(&self, root: &Section) {

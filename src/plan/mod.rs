@@ -40,6 +40,8 @@ pub struct Plan {
     pub surveys: Vec<SurveyPlan>,
     /// Bounds that earlier releases have told.
     pub adopted: Vec<Adopted>,
+    /// The job whose release this one takes the place of, and the digest of its manifest.
+    pub revises: Option<(String, String)>,
     /// What the job costs; the same before and after its surveys.
     pub loss: PrivacyLoss,
     /// Names of the payments' columns that some level uses as a key, in the order of records.
@@ -275,7 +277,8 @@ impl Plan {
         }
         let loss = PrivacyLoss { mu_squared: MuSquared::default(), threshold_delta };
         let (columns, adopted) = (columns_of(&levels), Vec::new());
-        let mut plan = Plan { job, levels, surveys, adopted, loss, columns };
+        let revises = None;
+        let mut plan = Plan { job, levels, surveys, adopted, revises, loss, columns };
         plan.loss.mu_squared = plan.charged();
         Ok(plan)
     }

@@ -64,6 +64,17 @@ struct JobEntry {
     first_day: String,
     last_day: String,
     timezone: String,
+    /// `provisional` or `final`.
+    status: &'static str,
+    /// The release over the same period that this one takes the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revises: Option<RevisedEntry>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct RevisedEntry {
+    job: String,
+    manifest_sha256: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -285,6 +296,11 @@ impl Manifest {
                 first_day: job.payments.period.first().to_string(),
                 last_day: job.payments.period.last().to_string(),
                 timezone: job.payments.zone.name().to_owned(),
+                status: job.status.name(),
+                revises: plan
+                    .revises
+                    .clone()
+                    .map(|(job, manifest_sha256)| RevisedEntry { job, manifest_sha256 }),
             },
             variant: "Gaussian differential privacy (mu), converted to (epsilon, delta)",
             privacy_unit: UnitEntry {
@@ -324,6 +340,7 @@ impl Manifest {
             "tool": self.tool,
             "job": self.job.id,
             "job_digest": self.job.digest,
+            "status": self.job.status,
             "variant": self.variant,
             "privacy_unit": self.privacy_unit,
             "epsilon": self.parameters.epsilon,

@@ -3,6 +3,7 @@
 mod earlier;
 mod folder;
 mod manifest;
+mod status;
 mod tables;
 mod values;
 
@@ -12,6 +13,7 @@ use folder::{digest_of, digest_of_file};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
+pub use status::{Standing, standing};
 pub use values::released_values;
 
 use crate::error::Result;

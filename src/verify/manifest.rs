@@ -48,6 +48,9 @@ pub(super) struct Job {
     pub(super) population: String,
     pub(super) first_day: Day,
     pub(super) last_day: Day,
+    pub(super) status: String,
+    /// The release that this one takes the place of.
+    pub(super) revises: Option<EarlierJob>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -181,6 +184,13 @@ impl Manifest {
         if self.manifest_version != 1 {
             let version = self.manifest_version;
             faults.push(format!("manifest version {version}; this program knows 1"));
+        }
+        if !["provisional", "final"].contains(&self.job.status.as_str()) {
+            faults
+                .push(format!("its status `{}` is neither provisional nor final", self.job.status));
+        }
+        if self.job.revises.as_ref().is_some_and(|revised| revised.job == self.job.id) {
+            faults.push("it says that it revises itself".to_owned());
         }
         if let Some(why) = self.whole.get("not_private") {
             faults.push(format!("it is marked as not private: {why}"));

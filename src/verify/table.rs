@@ -74,7 +74,9 @@ pub(super) fn footer_faults(name: &str, table: &Table, manifest: &Manifest) -> V
         fault("`discretail.guarantee` is missing or no JSON".to_owned());
         return faults;
     };
-    for key in ["tool", "job", "job_digest", "variant", "privacy_unit", "epsilon", "delta"] {
+    for key in
+        ["tool", "job", "job_digest", "status", "variant", "privacy_unit", "epsilon", "delta"]
+    {
         if !guarantee.contains_key(key) {
             fault(format!("the guarantee lacks `{key}`"));
         }
@@ -83,6 +85,7 @@ pub(super) fn footer_faults(name: &str, table: &Table, manifest: &Manifest) -> V
         let place = match key.as_str() {
             "job" => "/job/id".to_owned(),
             "job_digest" => "/job/digest".to_owned(),
+            "status" => "/job/status".to_owned(),
             "tool" | "variant" | "privacy_unit" => format!("/{key}"),
             // Every number of the price.
             _ => format!("/parameters/{key}"),

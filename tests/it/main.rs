@@ -9,6 +9,7 @@ mod crash;
 mod engine;
 mod faults;
 mod ledger;
+mod revisions;
 mod shared;
 mod sources;
 mod sticky;
