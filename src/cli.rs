@@ -55,6 +55,13 @@ pub enum Command {
     /// Computes the price anew from the manifest, apart from the code that made it. Needs neither
     /// payments nor job file. `docs/verify.md` says what each check shows.
     Verify(VerifyArgs),
+    /// Look for faults in a job or a release, and write down what was found.
+    ///
+    /// Runs a job on synthetic twins of its payments, with and without single users, and computes its
+    /// price again; of a release checks the folder. Never opens the job's payments, and charges nothing.
+    /// Writes audit.parquet and audit.html. Exit 1 if a claim is refuted. `docs/audit.md` says what each
+    /// check can show.
+    Audit(AuditArgs),
     /// Make, show or check a ledger, or give back what a dead run reserved.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -96,6 +103,35 @@ impl LedgerCommand {
             LedgerCommand::Void(args) => args.json,
         }
     }
+}
+
+/// Arguments of `audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// A job file (TOML), or the folder of a release.
+    pub target: PathBuf,
+    /// What is exact only, in seconds: the default. Prices, the job's sense, replays, bounds.
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// With more users, and with what takes many draws of noise: minutes.
+    #[arg(long)]
+    pub full: bool,
+    /// How many users there are, if that is public knowledge: delta is held against it.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub users: Option<u64>,
+    /// The ledger that a release was charged to; that of a job is in the job.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// Folder for the evidence [default: the release's folder, or that which a job's would be, with
+    /// `.audit` at its end].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads [default: all cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `verify`.

@@ -12,8 +12,9 @@
 //!
 //! The modules are the stations of a run, in this order; each uses only those before it:
 //! [`privacy`], [`job`], [`plan`], [`payments`], [`engine`], [`mechanism`], [`estimate`],
-//! [`release`], [`ledger`], [`verify`], [`commands`]. `ARCHITECTURE.md` has the invariants.
+//! [`release`], [`ledger`], [`verify`], [`audit`], [`commands`]. `ARCHITECTURE.md` has the invariants.
 
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod console;

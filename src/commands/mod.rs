@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod audit;
 mod check;
 mod earlier;
 mod ledger;
@@ -53,6 +54,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Plan(args) => (args.json, plan::plan(args)),
         Command::Run(args) => (args.json, run::run(args)),
         Command::Verify(args) => (args.json, verify::verify(args)),
+        Command::Audit(args) => (args.json, audit::audit(args)),
         Command::Ledger(command) => (command.json(), ledger::ledger(command)),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };

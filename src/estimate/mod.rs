@@ -16,7 +16,7 @@ mod suppress;
 mod tests;
 
 use crate::job::{Insight, StatisticKind};
-use crate::mechanism::{NoisyLevel, NoisyTotals};
+use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use model::{Model, models, parts};
 pub use suppress::Reason;
@@ -188,6 +188,22 @@ const SLICE: usize = 1 << 16;
 pub fn estimate(plan: &Plan, totals: NoisyTotals, threads: usize) -> Estimates<'_> {
     let models = models(plan, &totals, threads);
     Estimates { plan, totals, models }
+}
+
+/// Estimates from totals with known noise: another type, which no release takes.
+#[derive(Debug)]
+pub struct KnownEstimates<'p>(Estimates<'p>);
+
+impl<'p> KnownEstimates<'p> {
+    /// As [`estimate`] does it.
+    pub fn new(plan: &'p Plan, totals: &KnownTotals, threads: usize) -> Self {
+        KnownEstimates(estimate(plan, totals.marked(), threads))
+    }
+
+    /// Marked as not private.
+    pub(crate) fn marked(&self) -> &Estimates<'p> {
+        &self.0
+    }
 }
 
 impl Estimates<'_> {

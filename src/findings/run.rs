@@ -126,3 +126,27 @@ pub fn release_not_verified(folder: &Path, failed: &[&str]) -> Finding {
     )
     .hint("do not use it; take the copy that was published, or ask who made it")
 }
+
+/// The evidence of an audit, or its twins, cannot be written.
+pub fn audit_not_writable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new("audit-not-writable", format!("cannot write {}: {cause}", path.display())).hint(
+        "check permissions and free space; twins are in the temporary folder, which TMPDIR names",
+    )
+}
+
+/// What is to be audited is neither a job nor a release.
+pub fn audit_target_unknown(path: &Path) -> Finding {
+    let text = format!("{} is neither a job file nor the folder of a release", path.display());
+    Finding::new("audit-target-unknown", text)
+        .hint("name a job file (TOML), or a folder that `run` has printed")
+}
+
+/// An audit found a fault.
+pub fn audit_refuted(subject: &str, claims: usize) -> Finding {
+    let text = match claims {
+        1 => format!("the audit of {subject} refutes a claim"),
+        n => format!("the audit of {subject} refutes {n} claims"),
+    };
+    Finding::new("audit-refuted", text)
+        .hint("the rows that say `refuted` tell which; do not release before they are mended")
+}

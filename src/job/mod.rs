@@ -11,6 +11,7 @@ mod read;
 mod registry;
 mod split;
 mod sql;
+mod twin;
 mod unit;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,8 @@ use crate::plan::{CellKey, KeyValue};
 /// The secret from which all noise of one run is derived; serves one run, as
 /// [`add_noise`](super::add_noise) takes it by value.
 ///
-/// A key of the tests, which makes the noise known, cannot be made outside of them:
+/// A key that makes the noise known cannot be made outside of this module and the tests. The audit's
+/// [`KnownKey`](super::KnownKey) is of another type, and so is what it makes:
 ///
 /// ```
 /// let key = discretail::mechanism::RunKey::from_system().expect("random bits");
@@ -37,7 +38,12 @@ impl RunKey {
         Ok(key)
     }
 
-    /// A known key: the same noise each time, so no privacy.
+    /// The key of [`KnownKey`](super::KnownKey): the same noise each time, so no privacy.
+    pub(super) fn known(bytes: [u8; 32]) -> RunKey {
+        RunKey { bytes, frozen: true }
+    }
+
+    /// The same for tests of what becomes of it.
     #[cfg(test)]
     pub(crate) fn frozen(bytes: [u8; 32]) -> RunKey {
         RunKey { bytes, frozen: true }

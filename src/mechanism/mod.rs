@@ -3,6 +3,7 @@
 
 mod gaussian;
 mod keys;
+mod known;
 mod sampler;
 mod survey;
 #[cfg(test)]
@@ -18,12 +19,13 @@ use std::sync::Mutex;
 
 pub use gaussian::opendp_epsilon;
 pub use keys::RunKey;
+pub use known::{Call, KnownKey, KnownTotals, add_known_noise, noise_surveys_known};
 pub use survey::noise_surveys;
 
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::plan::{CellKey, Plan, Score, Selection, StatisticPlan};
+use crate::plan::{CellKey, LevelPlan, Plan, Score, Selection, StatisticPlan};
 use keys::StatisticKey;
 
 /// Noised statistics: released, so anything may be computed from them.
@@ -66,11 +68,24 @@ pub fn add_noise(
     key: RunKey,
     threads: usize,
 ) -> Result<NoisyTotals> {
+    let frozen = key.is_frozen();
+    let (levels, _) = noise_all(plan, totals, &key, threads)?;
+    Ok(NoisyTotals { levels: shown(plan, levels), frozen })
+}
+
+/// Adds noise to all totals, before private keys are selected; says which measurements did so.
+fn noise_all(
+    plan: &Plan,
+    totals: ExactTotals,
+    key: &RunKey,
+    threads: usize,
+) -> Result<(Vec<NoisyLevel>, Vec<Call>)> {
     if !plan.is_settled() || !fit(plan, &totals) {
         return Err(failed("the totals are none of this plan"));
     }
     // Noised values go to columns of their own, so that no exact one is left where a chunk fails.
     let mut columns: Vec<Vec<Column>> = Vec::new();
+    let mut calls = Vec::new();
     for (level, totals) in plan.levels.iter().zip(&totals.levels) {
         let column = |statistic: &StatisticPlan| Column {
             key: key.statistic(&level.file, statistic.kind.name()),
@@ -78,7 +93,15 @@ pub fn add_noise(
             width: statistic.width,
             noisy: vec![0; totals.keys.len() * statistic.width],
         };
-        columns.push(level.statistics.iter().map(column).collect());
+        let own: Vec<Column> = level.statistics.iter().map(column).collect();
+        calls.extend(own.iter().zip(&level.statistics).map(|(column, statistic)| Call {
+            file: level.file.clone(),
+            statistic: statistic.kind.name(),
+            sigma: column.sigma,
+            sensitivity: statistic.noise.bound.sensitivity().grid_units(),
+            public_cells: (level.selection == Selection::Public).then_some(totals.keys.len()),
+        }));
+        columns.push(own);
     }
     let mut chunks = Vec::new();
     for (columns, totals) in columns.iter_mut().zip(&totals.levels) {
@@ -97,19 +120,22 @@ pub fn add_noise(
         }
     }
     noise_chunks(chunks, threads).map_err(|cause| failed(&cause))?;
-
-    let frozen = key.is_frozen();
     let values = columns.into_iter().map(|columns| columns.into_iter().map(|c| c.noisy).collect());
-    let levels = totals.levels.into_iter().zip(values).zip(&plan.levels).map(
-        |((LevelTotals { keys, .. }, values), level)| match &level.selection {
-            Selection::Public => NoisyLevel { keys, values },
-            Selection::Threshold { score, .. } => {
-                let widths: Vec<usize> = level.statistics.iter().map(|s| s.width).collect();
-                select(keys, values, &widths, score, &level.always)
-            }
-        },
-    );
-    Ok(NoisyTotals { levels: levels.collect(), frozen })
+    let levels = totals.levels.into_iter().zip(values);
+    let levels = levels.map(|(LevelTotals { keys, .. }, values)| NoisyLevel { keys, values });
+    Ok((levels.collect(), calls))
+}
+
+/// Of noised values of all cells those that are shown.
+fn shown(plan: &Plan, levels: Vec<NoisyLevel>) -> Vec<NoisyLevel> {
+    let one = |(noisy, level): (NoisyLevel, &LevelPlan)| match &level.selection {
+        Selection::Public => noisy,
+        Selection::Threshold { score, .. } => {
+            let widths: Vec<usize> = level.statistics.iter().map(|s| s.width).collect();
+            select(noisy.keys, noisy.values, &widths, score, &level.always)
+        }
+    };
+    levels.into_iter().zip(&plan.levels).map(one).collect()
 }
 
 fn failed(cause: &str) -> Error {

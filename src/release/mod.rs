@@ -16,8 +16,12 @@ pub use manifest::Parameters;
 pub use status::{Standing, standing};
 pub use values::released_values;
 
-use crate::error::Result;
-use crate::estimate::Estimates;
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::estimate::{Estimates, KnownEstimates};
+use crate::findings;
 use crate::plan::{Composed, Plan};
 
 /// Writes the tables and the manifest into a draft; nothing is visible at the release's folder
@@ -33,15 +37,50 @@ pub fn write(
     in_ledger: Option<Composed>,
     draft: &Draft,
 ) -> Result<()> {
+    write_files(plan, estimates, in_ledger, |name, content| {
+        draft.write(name, |file| content(file))?;
+        digest_of_file(&draft.path(name))
+    })
+}
+
+/// What writes one file.
+type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
+
+/// Has `put` write each file and give its digest; the manifest comes last.
+fn write_files(
+    plan: &Plan,
+    estimates: &Estimates,
+    in_ledger: Option<Composed>,
+    mut put: impl FnMut(&str, Content) -> Result<String>,
+) -> Result<()> {
     let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
     for (place, level) in plan.levels.iter().enumerate() {
         for (shown, table) in level.tables.iter().enumerate() {
             let name = format!("{}.parquet", table.file);
             let footer = manifest.guarantee();
-            let slices = estimates.slices(place, shown);
-            draft.write(&name, |file| tables::write(plan, table, slices, &footer, file))?;
-            manifest.add_file(&name, digest_of_file(&draft.path(&name))?);
+            let slices = || estimates.slices(place, shown);
+            let digest = put(&name, &|file| tables::write(plan, table, slices(), &footer, file))?;
+            manifest.add_file(&name, digest);
         }
     }
-    draft.write("manifest.json", |file| manifest.write(file))
+    put("manifest.json", &|file| manifest.write(file)).map(drop)
+}
+
+/// The files of a release as bytes in memory, from estimates whose noise is known: each of them is
+/// marked as not private, and none reaches a disk here.
+///
+/// # Errors
+/// Environment: opendp refuses to price the plan, or a table cannot be encoded.
+pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    write_files(plan, estimates.marked(), None, |name, content| {
+        let mut bytes = Vec::new();
+        content(&mut bytes).map_err(|e| {
+            Error::environment(findings::release_not_writable(Path::new("memory"), &e))
+        })?;
+        let digest = digest_of(&bytes);
+        files.push((name.to_owned(), bytes));
+        Ok(digest)
+    })?;
+    Ok(files)
 }

@@ -9,6 +9,7 @@ mod market;
 mod merchants;
 mod random;
 mod rhythm;
+mod twin;
 mod users;
 mod visits;
 mod writer;
@@ -17,6 +18,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+pub use twin::{Visit, visits};
 use visits::World;
 use writer::{Staging, failed};
 

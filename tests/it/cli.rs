@@ -37,6 +37,7 @@ fn help_of_the_program_and_of_each_verb() {
         "plan",
         "run",
         "verify",
+        "audit",
         "ledger",
         "ledger init",
         "ledger show",

@@ -93,7 +93,7 @@ fn every_dependency_has_a_reason() {
 }
 
 /// The stations of a run; each uses only those before it.
-const STATIONS: [&str; 13] = [
+const STATIONS: [&str; 14] = [
     "findings",
     "error",
     "privacy",
@@ -106,6 +106,7 @@ const STATIONS: [&str; 13] = [
     "release",
     "ledger",
     "verify",
+    "audit",
     "commands",
 ];
 
@@ -117,7 +118,10 @@ fn stations_use_only_earlier_ones() {
         for used in code(&text).split("crate::").skip(1) {
             let used = used.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
             let place = STATIONS.iter().position(|&s| s == used);
+            // The audit makes twins.
+            let twins = station == "audit" && used == "sample";
             let outside = ["cli", "console", "sample"].contains(&used) && station != "commands";
+            let outside = outside && !twins;
             let later = place.is_some_and(|place| place > own);
             assert!(!later && !outside, "{name} uses `crate::{used}`, a later station");
         }
@@ -132,6 +136,31 @@ fn verify_shares_no_arithmetic_with_what_it_checks() {
             let used = used.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
             let allowed = ["error", "findings", "ledger"].contains(&used);
             assert!(allowed, "{name} uses `crate::{used}`");
+        }
+    }
+}
+
+/// Known noise is for the audit alone, whatever types would let through.
+#[test]
+fn known_noise_is_named_by_the_audit_only() {
+    let homes = ["src/mechanism/", "src/estimate/mod.rs", "src/release/mod.rs", "src/audit/"];
+    for (name, text) in sources() {
+        let known = ["KnownKey", "KnownTotals", "KnownEstimates", "add_known_noise", ".marked()"]
+            .into_iter()
+            .find(|word| code(&text).contains(word));
+        let home = homes.iter().any(|home| name.starts_with(home));
+        assert!(known.is_none() || home, "{name} names {known:?}");
+    }
+    assert!(code(&read("src/audit/subject.rs")).contains("KnownKey"));
+}
+
+/// Nothing opens a job's payments in an audit: the plan that its engines get is a twin's.
+#[test]
+fn the_audit_reads_payments_of_twins_only() {
+    for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("src/audit/")) {
+        for word in ["Scan::", "LazyFrame", "scan_parquet", "payments.patterns"] {
+            let tests = is_test(name);
+            assert!(tests || !code(text).contains(word), "{name} has {word}");
         }
     }
 }

@@ -1,0 +1,179 @@
+//! The audit: evidence on a job or a release that can be shown to somebody else.
+//!
+//! It tries to refute what the job claims, on synthetic twins of its payments; the job's own are never
+//! opened. `docs/audit.md` says what each check can show, and what none can.
+
+mod adversaries;
+mod bounding;
+mod checklist;
+mod curve;
+mod folder;
+mod html;
+mod lint;
+mod pack;
+mod replay;
+mod row;
+mod subject;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_sensitivity;
+mod twin;
+
+use std::path::Path;
+
+pub use pack::write;
+pub use row::{Row, Verdict};
+
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::ledger::Report;
+use crate::plan::Plan;
+use crate::privacy::PrivacyBudget;
+use replay::Stage;
+use subject::{Program, Replay, Subject};
+use twin::Twin;
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What is exact: seconds.
+    Quick,
+    /// With more users, and with what takes many draws of noise: minutes.
+    Full,
+}
+
+/// How far a user moved a statistic, against its bound: for pictures.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The statistic.
+    pub what: String,
+    /// The user.
+    pub why: String,
+    /// Norm over bound.
+    pub share: f64,
+}
+
+/// What a job claims.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// ε.
+    pub epsilon: f64,
+    /// δ.
+    pub delta: f64,
+    /// μ of all noise together.
+    pub mu: f64,
+    /// The part of δ that thresholds use.
+    pub threshold_delta: f64,
+}
+
+impl Claim {
+    fn of(plan: &Plan) -> Claim {
+        let privacy = plan.job.privacy;
+        Claim {
+            epsilon: privacy.epsilon.value(),
+            delta: privacy.delta.value(),
+            mu: plan.loss.mu_squared.mu_up().value(),
+            threshold_delta: plan.loss.threshold_delta.value(),
+        }
+    }
+
+    /// The most true alarms of any attack with so many false ones.
+    pub(crate) fn ceiling(self, alarms: f64) -> f64 {
+        (curve::power_gdp(self.mu, alarms) + self.threshold_delta).min(curve::power(
+            self.epsilon,
+            self.delta,
+            alarms,
+        ))
+    }
+}
+
+/// The evidence on one job or release.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// What was audited: `job NAME` or `release FOLDER`.
+    pub subject: String,
+    /// What a job claims.
+    pub claim: Option<Claim>,
+    /// In the order of `docs/audit.md`.
+    pub rows: Vec<Row>,
+    /// For pictures.
+    pub points: Vec<Point>,
+}
+
+impl Evidence {
+    /// Was nothing refuted?
+    pub fn held(&self) -> bool {
+        self.rows.iter().all(|row| row.verdict != Verdict::Refuted)
+    }
+}
+
+/// What is known of a job besides its plan.
+pub struct Facts<'a> {
+    /// How many users there are, if that is public.
+    pub users: Option<u64>,
+    /// The job's ledger, if it is there.
+    pub ledger: Option<&'a Report>,
+    /// What the ledger's jobs may cost together.
+    pub budget: PrivacyBudget,
+    /// Threads to use.
+    pub threads: usize,
+}
+
+/// Audits a job by its plan.
+///
+/// # Errors
+/// No temporary folder can be made or written, or the engine fails on a twin.
+pub fn audit_job(plan: &Plan, facts: &Facts, depth: Depth) -> Result<Evidence> {
+    let program = Program { threads: facts.threads };
+    let mut rows = lint::rows(plan, facts.users, facts.ledger, facts.budget);
+    let (tried, points) = try_out(&program, plan, depth)?;
+    rows.splice(0..0, tried.iter().filter(|row| row.check == "static").cloned());
+    rows.extend(tried.into_iter().filter(|row| row.check != "static"));
+    rows.extend(checklist::rows(plan));
+    Ok(Evidence {
+        subject: format!("job {}", plan.job.id),
+        claim: Some(Claim::of(plan)),
+        rows,
+        points,
+    })
+}
+
+/// What is tried on twins.
+fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>, Vec<Point>)> {
+    let twin = Twin::new(plan)?;
+    let stage = Stage::new(subject, &twin, depth)?;
+    let mut rows = static_rows(subject, &twin, &stage.all)?;
+    let (replays, mut points) = replay::rows(subject, &twin, &stage, depth)?;
+    let (bounding, more) = bounding::rows(subject, &twin, &stage, depth)?;
+    rows.extend(replays);
+    rows.extend(bounding);
+    points.extend(more);
+    Ok((rows, points))
+}
+
+/// The release of a replay, checked by `verify` as if it were one.
+fn static_rows(subject: &dyn Subject, twin: &Twin, all: &Replay) -> Result<Vec<Row>> {
+    let files = subject.files(&all.plan, &all.totals)?;
+    let folder = twin.folder().join("replay");
+    let failed = |e: std::io::Error| Error::environment(findings::audit_not_writable(&folder, &e));
+    std::fs::create_dir(&folder).map_err(failed)?;
+    for (name, bytes) in &files {
+        let mut file = std::fs::File::create(folder.join(name)).map_err(failed)?;
+        std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    }
+    folder::replay_rows(&folder)
+}
+
+/// Audits a release by its folder, and by its ledger if that is given.
+///
+/// # Errors
+/// Environment: the folder or the ledger cannot be read.
+pub fn audit_release(release: &Path, ledger: Option<&Path>) -> Result<Evidence> {
+    Ok(Evidence {
+        subject: format!("release {}", release.display()),
+        claim: None,
+        rows: folder::rows(release, ledger)?,
+        points: Vec::new(),
+    })
+}

@@ -1,0 +1,104 @@
+//! What is audited: the functions of a run, in the order of a run. The tests put programs with
+//! planted faults in its place (`tests_sensitivity.rs`).
+
+use std::sync::atomic::AtomicBool;
+
+use super::twin::Twin;
+use crate::engine::local::Local;
+use crate::engine::{Engine, ExactSurveys, ExactTotals, Settle};
+use crate::error::Result;
+use crate::estimate::KnownEstimates;
+use crate::mechanism::{KnownKey, KnownTotals, add_known_noise, noise_surveys_known};
+use crate::payments::ScanControl;
+use crate::plan::{Plan, Survey};
+use crate::release::render;
+
+/// The stations of a run that touch sensitive values, and what is made of them.
+pub(crate) trait Subject {
+    /// Payments to exact totals.
+    fn totals(&self, twin: &Twin, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)>;
+
+    /// Noise for what surveys count.
+    fn surveys(&self, plan: &Plan, exact: ExactSurveys, key: &KnownKey) -> Result<Vec<Survey>> {
+        noise_surveys_known(plan, exact, key)
+    }
+
+    /// Bounds from surveys.
+    fn settle(&self, plan: &Plan, surveys: &[Survey], _exact: &ExactSurveys) -> Plan {
+        plan.clone().settle(surveys.to_vec())
+    }
+
+    /// Noise for totals, from a known key.
+    fn known(&self, plan: &Plan, totals: ExactTotals, key: &KnownKey) -> Result<KnownTotals> {
+        add_known_noise(plan, totals, key, self.threads())
+    }
+
+    /// The files of a release.
+    fn files(&self, plan: &Plan, totals: &KnownTotals) -> Result<Vec<(String, Vec<u8>)>> {
+        render(plan, &KnownEstimates::new(plan, totals, self.threads()))
+    }
+
+    /// Threads to use.
+    fn threads(&self) -> usize;
+}
+
+/// The program itself.
+pub(crate) struct Program {
+    pub(crate) threads: usize,
+}
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Program {
+    /// The engine of a run, for a twin.
+    pub(crate) fn engine(&self, twin: &Twin, plan: &Plan) -> Local<'static> {
+        let engine = Local {
+            control: ScanControl { cancelled: &NEVER, progress: &|_| {} },
+            threads: self.threads,
+            memory: 0,
+            spill_folder: twin.folder().to_owned(),
+            // Twins are small.
+            partition_bits: 2,
+        };
+        let least = engine.memory_least(plan);
+        Local { memory: (2 * least).max(Local::MEMORY_MIN), ..engine }
+    }
+}
+
+impl Subject for Program {
+    fn totals(&self, twin: &Twin, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
+        self.engine(twin, plan).totals(plan, settle)
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+/// A run on a twin whose noise is known.
+pub(crate) struct Replay {
+    /// With all bounds.
+    pub(crate) plan: Plan,
+    pub(crate) surveys: Vec<Survey>,
+    pub(crate) totals: KnownTotals,
+}
+
+/// The key of all replays.
+pub(crate) fn key() -> KnownKey {
+    KnownKey::new([0xA5; 32])
+}
+
+/// Runs the twin's payments through the subject, as `run` does; with the bounds of `settled`, where
+/// given, whatever the surveys say.
+pub(crate) fn replay(subject: &dyn Subject, twin: &Twin, settled: Option<&Plan>) -> Result<Replay> {
+    let (open, key) = (twin.plan(), key());
+    let mut surveys = Vec::new();
+    let (plan, exact) = subject.totals(twin, open, &mut |exact| {
+        let noised = subject.surveys(open, exact.clone(), &key)?;
+        let own = subject.settle(open, &noised, &exact);
+        surveys = noised;
+        Ok(settled.cloned().unwrap_or(own))
+    })?;
+    let totals = subject.known(&plan, exact, &key)?;
+    Ok(Replay { plan, surveys, totals })
+}

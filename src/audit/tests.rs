@@ -1,0 +1,88 @@
+//! Audits of the program as it is: nothing is refuted, whatever the job.
+
+use super::*;
+use crate::fixture::Market;
+use crate::plan::budget_of;
+
+/// Reports with stated bounds, and private keys of which `cells_max` of a user count.
+pub(super) fn reports(cells_max: u32) -> Vec<String> {
+    let rest = "insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
+                bounds = { customers = 3, payments = 8, sales = \"90.00\", ticket_histogram = 6 }";
+    let public =
+        "levels = [[], [\"region\", \"week\"], [\"merchant\", \"wallet\"]]\nkeys = \"public\"";
+    let private = "levels = [[\"merchant\"], [\"wallet\", \"day\"]]\nkeys = \"private\"";
+    vec![format!("{public}\n{rest}"), format!("{private}\ncells_max = {cells_max}\n{rest}")]
+}
+
+/// Jobs of all kinds: bounds stated and open, keys public and private, units within periods.
+pub(super) fn plans() -> Vec<(&'static str, Plan)> {
+    let market = Market::new(&[]);
+    let reports = reports(4);
+    let open: Vec<String> = reports
+        .iter()
+        .map(|report| {
+            report.lines().filter(|l| !l.starts_with("bounds")).collect::<Vec<_>>().join("\n")
+        })
+        .collect();
+    let monthly = "levels = [[\"month\"], [\"merchant\", \"day\"]]\nkeys = \"public\"";
+    let monthly =
+        format!("{monthly}\n{}", &reports[0][reports[0].find("insights").expect("has")..]);
+    vec![
+        ("stated", market.plan(&reports)),
+        ("open", market.plan(&open)),
+        ("monthly", market.plan_for("user-month", &[monthly])),
+    ]
+}
+
+/// All that is tried on twins, refuted rows only.
+pub(super) fn refuted(subject: &dyn Subject, plan: &Plan) -> Vec<Row> {
+    let (rows, _) = try_out(subject, plan, Depth::Quick).expect("the twins are good");
+    rows.into_iter().filter(|row| row.verdict == Verdict::Refuted).collect()
+}
+
+#[test]
+fn nothing_is_refuted_of_the_program_as_it_is() {
+    for (name, plan) in plans() {
+        let (rows, points) = try_out(&Program { threads: 2 }, &plan, Depth::Quick).expect("tries");
+        for row in &rows {
+            assert_ne!(row.verdict, Verdict::Refuted, "{name}: {row:?}");
+        }
+        assert!(rows.len() >= 12, "{}", rows.len());
+        // Some come close to the bound, or nothing would have been tried.
+        let near = points.iter().filter(|point| point.share > 0.999).count();
+        assert!(near > 50, "{name}: {near} of {}", points.len());
+    }
+}
+
+/// Lint finds what is wrong with a job, and leaves others alone.
+#[test]
+fn lint_finds_what_a_job_should_not_ask_for() {
+    let plan_of = |unit: &str, epsilon: &str, bound: &str| {
+        let market = Market::new(&[]);
+        let report = format!(
+            "levels = [[\"month\"]]\nkeys = \"public\"\ninsights = [\"sales\"]\n\
+             bounds = {{ sales = \"{bound}\" }}"
+        );
+        let mut plan = market.plan_for(unit, &[report]);
+        plan.job.privacy.epsilon = crate::privacy::Epsilon::parse(epsilon).expect("valid");
+        plan
+    };
+    let refuted = |plan: &Plan, users| -> Vec<String> {
+        let budget = budget_of(&plan.job.ledger).expect("enough");
+        let rows = lint::rows(plan, users, None, budget).into_iter();
+        rows.filter(|row| row.verdict == Verdict::Refuted).map(|row| row.figure).collect()
+    };
+    assert_eq!(refuted(&plan_of("user", "1", "90.00"), Some(9_000)), [""; 0]);
+    insta::assert_snapshot!(
+        [
+            refuted(&plan_of("user", "1", "90.00"), Some(2_000_000)),
+            refuted(&plan_of("user", "12", "90.00"), None),
+            refuted(&plan_of("user", "1", "93.27"), None),
+        ]
+        .concat()
+        .join("\n")
+    );
+    // All days of a user together, of which each has ε = 4.
+    let days = refuted(&plan_of("user-day", "4", "90.00"), None);
+    assert!(days.iter().all(|text| text.contains("units of user-day")), "{days:?}");
+}

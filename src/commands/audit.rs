@@ -1,0 +1,114 @@
+//! `discretail audit JOB|RELEASE`
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::earlier::use_earlier;
+use super::plan::terms_of;
+use super::{Failure, read_plan, reader, threads};
+use crate::audit::{Depth, Evidence, Facts, Row, Verdict, audit_job, audit_release, write};
+use crate::cli::AuditArgs;
+use crate::console::{self, Progress};
+use crate::error::Error;
+use crate::findings;
+use crate::ledger::Report;
+
+/// The table of rows is the result, also when a claim is refuted.
+pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
+    let (evidence, folder) = match (args.target.is_file(), args.target.is_dir()) {
+        (true, _) => job(args)?,
+        (_, true) => release(args)?,
+        _ => return Err(Error::invalid(findings::audit_target_unknown(&args.target)).into()),
+    };
+    let folder = args.out.clone().unwrap_or(folder);
+    write(&evidence, &folder)?;
+    console::result(&match args.json {
+        true => as_json(&evidence, &folder).to_string(),
+        false => as_text(&evidence),
+    });
+    console::note(&format!("evidence in {}", folder.display()));
+    if evidence.held() {
+        return Ok(());
+    }
+    let refuted = evidence.rows.iter().filter(|row| row.verdict == Verdict::Refuted).count();
+    let error = Error::refused(findings::audit_refuted(&evidence.subject, refuted));
+    Err(Failure { told: true, ..error.into() })
+}
+
+fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
+    reader::limit(args.threads)?;
+    let (mut plan, source) = read_plan(&args.target)?;
+    let fail = |error| Failure::in_job(error, &args.target, source.clone());
+    use_earlier(&mut plan).map_err(fail)?;
+    let terms = terms_of(&plan).map_err(fail)?;
+    let ledger = &plan.job.ledger.file;
+    let ledger = if ledger.exists() { Some(Report::read(ledger).map_err(fail)?) } else { None };
+    let facts = Facts {
+        users: args.users,
+        ledger: ledger.as_ref(),
+        budget: terms.budget,
+        threads: threads(args.threads.map(usize::from)),
+    };
+    let depth = if args.full { Depth::Full } else { Depth::Quick };
+    let spinner = Progress::spinner("auditing on synthetic twins".to_owned());
+    let evidence = audit_job(&plan, &facts, depth).map_err(fail)?;
+    drop(spinner);
+    Ok((evidence, plan.job.releases.join(format!("{}.audit", plan.job.id))))
+}
+
+fn release(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
+    let evidence = audit_release(&args.target, args.ledger.as_deref())?;
+    let folder = args.target.canonicalize().unwrap_or_else(|_| args.target.clone());
+    let mut name = folder.into_os_string();
+    name.push(".audit");
+    Ok((evidence, PathBuf::from(name)))
+}
+
+fn as_text(evidence: &Evidence) -> String {
+    let mut lines = vec![evidence.subject.clone()];
+    let (asked, tried): (Vec<&Row>, Vec<&Row>) =
+        evidence.rows.iter().partition(|row| row.check == "checklist");
+    for Row { check, what, verdict, figure, confidence, .. } in tried {
+        let at = match verdict {
+            Verdict::NotApplicable => String::new(),
+            _ if *confidence < 1.0 => format!(" at confidence {confidence}"),
+            _ => String::new(),
+        };
+        lines.push(format!("{check:<13}  {:<14}  {what}{at}", verdict.name()));
+        if !figure.is_empty() {
+            lines.push(format!("{:<13}  {:<14}  = {figure}", "", ""));
+        }
+    }
+    if !asked.is_empty() {
+        let count = asked.len();
+        lines.push(format!("checklist      for people      {count} questions are in the evidence"));
+    }
+    let refuted = evidence.rows.iter().filter(|row| row.verdict == Verdict::Refuted).count();
+    lines.push(match refuted {
+        0 => "nothing is refuted".to_owned(),
+        1 => "1 claim is refuted".to_owned(),
+        n => format!("{n} claims are refuted"),
+    });
+    lines.join("\n")
+}
+
+fn as_json(evidence: &Evidence, folder: &Path) -> Value {
+    let row = |row: &Row| {
+        json!({
+            "check": row.check,
+            "what": row.what,
+            "method": row.method,
+            "verdict": row.verdict.name(),
+            "figure": row.figure,
+            "confidence": row.confidence,
+            "reference": row.reference,
+        })
+    };
+    json!({
+        "status": if evidence.held() { "not-refuted" } else { "refuted" },
+        "subject": evidence.subject,
+        "folder": folder.display().to_string(),
+        "rows": evidence.rows.iter().map(row).collect::<Vec<Value>>(),
+    })
+}
