@@ -8,7 +8,7 @@ use crate::cli::JobArgs;
 use crate::console;
 use crate::error::Error;
 use crate::findings;
-use crate::job::{Insight, StatisticKind};
+use crate::job::{Insight, Unit};
 use crate::ledger::{Ledger, Terms};
 use crate::plan::{Adopted, Composed, LevelPlan, Plan, Selection, StatisticPlan, budget_of};
 use crate::privacy::{MuSquared, PrivacyBudget};
@@ -215,12 +215,12 @@ fn currencies(plan: &Plan) -> String {
 /// A number of grid units as a reader thinks of it.
 fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
     let value = statistic.noise.to_natural(grid as f64);
-    match statistic.kind {
-        StatisticKind::Sales => {
+    match statistic.kind.facts().unit {
+        Unit::Money => {
             let places = plan.job.payments.money_places();
             format!("{:.*}", places as usize, value / 10f64.powi(places as i32))
         }
-        _ => format!("{value:.2}"),
+        Unit::Count => format!("{value:.2}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The obvious engine: maps of maps, for tests. Slow, and as plain as the definition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate, Weekday};
@@ -17,8 +17,16 @@ pub struct Reference<'a> {
     pub control: ScanControl<'a>,
 }
 
-/// One user's amounts by cell.
-type UserCells = BTreeMap<CellKey, Vec<i64>>;
+/// One payment or refund of a user.
+#[derive(Clone, Copy)]
+struct Paid {
+    /// From the first day of the period on.
+    day: u32,
+    amount: i64,
+}
+
+/// One user's payments by cell.
+type UserCells = BTreeMap<CellKey, Vec<Paid>>;
 
 /// By the privacy unit: its period, and the user.
 type Users = BTreeMap<(u32, String), UserCells>;
@@ -32,13 +40,14 @@ impl Engine for Reference<'_> {
                 for (users, level) in users.iter_mut().zip(&plan.levels) {
                     let unit = unit_of_day[payment.hour as usize / 24];
                     let cells = users.entry((unit, payment.user.to_owned())).or_default();
-                    cells.entry(key_of(plan, level, &payment)).or_default().push(payment.amount);
+                    let paid = Paid { day: payment.hour / 24, amount: payment.amount };
+                    cells.entry(key_of(plan, level, &payment)).or_default().push(paid);
                 }
             }
             Ok(())
         };
         Scan::open(plan)?.run(self.control, u64::MAX, vec![sink])?;
-        // users: level → user → cell → amounts
+        // users: level → user → cell → payments
         let plan = if plan.is_settled() {
             plan.clone()
         } else {
@@ -59,7 +68,7 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
     let (mut counts, mut spreads) = (vec![0; SurveyPlan::BINS], 0);
     for cells in users.values() {
         let cells = kept(level, cells.clone());
-        let numbers = cells.iter().flat_map(|(_, amounts)| numbers(&plan.job, kind, amounts));
+        let numbers = cells.iter().flat_map(|(_, paid)| numbers(&plan.job, kind, paid));
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
         let squares: u128 = numbers.iter().map(|x| x * x).sum();
         if squares == 0 {
@@ -141,12 +150,12 @@ fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
 }
 
 /// The cells of a user that count: with private keys those with most payments.
-fn kept(level: &LevelPlan, cells: UserCells) -> Vec<(CellKey, Vec<i64>)> {
-    let mut cells: Vec<(CellKey, Vec<i64>)> = cells.into_iter().collect();
+fn kept(level: &LevelPlan, cells: UserCells) -> Vec<(CellKey, Vec<Paid>)> {
+    let mut cells: Vec<(CellKey, Vec<Paid>)> = cells.into_iter().collect();
     if let Selection::Threshold { cells_max, .. } = level.selection {
         // Stable, so equals stay in the order of keys.
-        cells.sort_by_key(|(_, amounts)| {
-            std::cmp::Reverse(amounts.iter().filter(|&&amount| amount >= 0).count())
+        cells.sort_by_key(|(_, paid)| {
+            std::cmp::Reverse(paid.iter().filter(|paid| paid.amount >= 0).count())
         });
         cells.truncate(cells_max as usize);
     }
@@ -167,13 +176,13 @@ fn root_up(x: u128) -> u128 {
 
 /// Definition of the fit: cap each number, then shrink all of them until the norm is in bound.
 /// For each cell its `width` numbers.
-fn fitted(job: &Job, cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -> Vec<Vec<i64>> {
+fn fitted(job: &Job, cells: &[(CellKey, Vec<Paid>)], statistic: &StatisticPlan) -> Vec<Vec<i64>> {
     let cap = i128::from(statistic.noise.bound.cell_cap());
     let norm = i128::from(statistic.noise.bound.norm());
     let capped = |number: i128| (number * (1 << statistic.noise.grid_bits)).clamp(-cap, cap);
     let values: Vec<Vec<i128>> = cells
         .iter()
-        .map(|(_, amounts)| numbers(job, statistic.kind, amounts).into_iter().map(capped).collect())
+        .map(|(_, paid)| numbers(job, statistic.kind, paid).into_iter().map(capped).collect())
         .collect();
     let squares: i128 = values.iter().flatten().map(|v| v * v).sum();
     let root = root_up(squares as u128) as i128;
@@ -182,18 +191,31 @@ fn fitted(job: &Job, cells: &[(CellKey, Vec<i64>)], statistic: &StatisticPlan) -
     values.into_iter().map(|cell| cell.into_iter().map(|v| shrink(v) as i64).collect()).collect()
 }
 
-/// What one user's amounts in one cell count for, before the cap.
-fn numbers(job: &Job, kind: StatisticKind, amounts: &[i64]) -> Vec<i128> {
-    let payments = || amounts.iter().filter(|&&amount| amount >= 0);
+/// What one user's payments in one cell count for, before the cap.
+fn numbers(job: &Job, kind: StatisticKind, paid: &[Paid]) -> Vec<i128> {
+    let payments = || paid.iter().map(|paid| paid.amount).filter(|&amount| amount >= 0);
+    let sum = |amounts: &mut dyn Iterator<Item = i64>| vec![amounts.map(i128::from).sum()];
+    let visits = || paid.iter().map(|paid| paid.day).collect::<BTreeSet<u32>>().len();
     match kind {
         StatisticKind::Customers => vec![1],
         StatisticKind::Payments => vec![payments().count() as i128],
-        StatisticKind::Sales => vec![amounts.iter().map(|&amount| i128::from(amount)).sum()],
+        StatisticKind::Sales => sum(&mut paid.iter().map(|paid| paid.amount)),
+        StatisticKind::Gross => sum(&mut payments()),
+        StatisticKind::Refunds => {
+            sum(&mut paid.iter().map(|paid| -paid.amount).filter(|&amount| amount > 0))
+        }
+        StatisticKind::Visits => vec![visits() as i128],
+        StatisticKind::VisitClasses => match visits() {
+            1 => vec![1, 0, 0, 0],
+            2 => vec![0, 1, 0, 0],
+            3 | 4 => vec![0, 0, 1, 0],
+            _ => vec![0, 0, 0, 1],
+        },
         StatisticKind::TicketHistogram => {
             let edges = &job.payments.ticket_edges;
             let mut bins = vec![0; edges.len() + 1];
             for amount in payments() {
-                bins[edges.iter().filter(|&edge| edge <= amount).count()] += 1;
+                bins[edges.iter().filter(|&&edge| edge <= amount).count()] += 1;
             }
             bins
         }

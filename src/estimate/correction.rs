@@ -49,7 +49,7 @@ impl Correction {
             own.factor = (1.0 / known.share).clamp(1.0, FACTOR_MAX);
             (own.common, own.unsure) = (known.likely, known.at_most);
         }
-        if kind != StatisticKind::Customers {
+        if kind.facts().adds_up {
             own.rake(report, at, coarse, models);
         }
         own
@@ -202,7 +202,7 @@ const FACTOR_MAX: f64 = 4.0;
 /// What of a sum at one level must be there at another: all of what only adds up. Refunds may be cut at
 /// one and not at the other, but they are few.
 fn slack(kind: StatisticKind) -> f64 {
-    if kind == StatisticKind::Sales { 0.9 } else { 1.0 }
+    if kind.facts().signed { 0.9 } else { 1.0 }
 }
 
 /// The standard deviation of the noise of [`whole`].

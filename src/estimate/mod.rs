@@ -8,14 +8,17 @@ mod correction;
 mod model;
 mod panel;
 mod parallel;
+mod rates;
 mod ratio;
 mod reconcile;
 mod shrink;
 mod suppress;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_insights;
 
-use crate::job::{Insight, StatisticKind};
+use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use model::{Model, models, parts};
@@ -58,7 +61,7 @@ pub struct Column {
 /// The values of one insight, by cell.
 #[derive(Clone, Debug)]
 pub enum Values {
-    /// Numbers of users or payments.
+    /// Numbers of users, payments or days, and ratios of such.
     Counts(Vec<Estimate<Option<f64>>>),
     /// Money in minor units.
     Money(Vec<Estimate<Option<i128>>>),
@@ -262,33 +265,42 @@ impl View<'_> {
 
     /// The table of some rows.
     fn table(&self, rows: &[usize]) -> Table {
-        let column = |kind: StatisticKind| self.numbers(kind, 0, rows);
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
-            let mut add = |name: String, values: Values| {
-                let suppressed = vec![None; values.len()];
-                columns.push(Column { insight, name, values, suppressed });
+            let parts = part_names(self.plan, insight);
+            let values = self.values(insight, parts.len().max(1), rows);
+            let name = |part: usize| match parts.get(part) {
+                Some(part) => format!("{}_{part}", insight.name()),
+                None => insight.name().to_owned(),
             };
-            let name = insight.name().to_owned();
-            match insight {
-                Insight::Customers => add(name, column(StatisticKind::Customers).counts()),
-                Insight::Payments => add(name, column(StatisticKind::Payments).counts()),
-                Insight::Sales => add(name, column(StatisticKind::Sales).money()),
-                Insight::AverageTicket => {
-                    let (sales, payments) = (StatisticKind::Sales, StatisticKind::Payments);
-                    add(name, ratio::average_ticket(&column(sales), &column(payments)));
-                }
-                Insight::TicketHistogram => {
-                    for (bin, from) in bin_names(self.plan).enumerate() {
-                        let values = self.numbers(StatisticKind::TicketHistogram, bin, rows);
-                        add(format!("{name}_{from}"), values.counts());
-                    }
-                }
-            }
+            let column = |(part, values): (usize, Values)| {
+                let suppressed = vec![None; values.len()];
+                Column { insight, name: name(part), values, suppressed }
+            };
+            columns.extend(values.into_iter().enumerate().map(column));
         }
         columns.iter_mut().for_each(|column| suppress::by_error(column, self.shown.suppress_above));
         let key = |&row: &usize| self.parts(row).cloned().collect();
         Table { keys: rows.iter().map(key).collect(), columns }
+    }
+
+    /// The values of an insight of some rows, for each of its `parts`.
+    fn values(&self, insight: Insight, parts: usize, rows: &[usize]) -> Vec<Values> {
+        let column = |kind: StatisticKind| self.numbers(kind, 0, rows);
+        match *insight.statistics() {
+            [top, bottom] => {
+                let ratios = ratio::ratio(&column(top), &column(bottom));
+                let money = top.is_money() && !bottom.is_money();
+                vec![if money { ratio::money(ratios) } else { Values::Counts(ratios) }]
+            }
+            [kind, ..] if insight == Insight::RepeatRate => {
+                let classes = (0..VISIT_CLASSES.len()).map(|bin| self.numbers(kind, bin, rows));
+                vec![Values::Counts(ratio::repeat_rate(&classes.collect::<Vec<_>>()))]
+            }
+            [kind, ..] if kind.is_money() => vec![column(kind).money()],
+            [kind, ..] => (0..parts).map(|bin| self.numbers(kind, bin, rows).counts()).collect(),
+            [] => Vec::new(),
+        }
     }
 
     fn numbers<'e>(&'e self, kind: StatisticKind, bin: usize, rows: &'e [usize]) -> Numbers<'e> {
@@ -365,6 +377,15 @@ impl Numbers<'_> {
             Estimate { interval, unbiased, sd }
         };
         Values::Money((0..self.rows.len()).map(estimate).collect())
+    }
+}
+
+/// The ends of the names of an insight's columns, if it has several.
+fn part_names(plan: &Plan, insight: Insight) -> Vec<String> {
+    match insight {
+        Insight::TicketHistogram => bin_names(plan).collect(),
+        Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        _ => Vec::new(),
     }
 }
 

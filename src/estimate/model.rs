@@ -1,14 +1,15 @@
 //! Estimates of all statistics of a report: what the fit took is put back, values are drawn towards
 //! what cells like them have, and levels are made to add up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::correction::Correction;
 use super::panel::Panel;
+use super::rates::{self, Halves, Rate};
 use super::reconcile::{self, Coarse, Values};
 use super::shrink::{Posterior, shrink};
 use super::{Z95, bins};
-use crate::job::StatisticKind;
+use crate::job::{Expected, StatisticKind};
 use crate::mechanism::NoisyTotals;
 use crate::plan::{CellKey, Plan, StatisticPlan};
 
@@ -21,12 +22,14 @@ pub(super) struct Model {
     pub(super) sds: Vec<f32>,
     /// What noised values are multiplied with to make good for what the fit takes.
     pub(super) correction: Correction,
+    /// Of visit classes, the share of customers that came twice or more.
+    pub(super) rates: Vec<Rate>,
 }
 
 /// Estimates of counts are multiples of 1/1024, so that sums of floats are exact; money is in whole
 /// minor units.
 pub(super) fn parts(kind: StatisticKind) -> f64 {
-    if kind == StatisticKind::Sales { 1.0 } else { 1024.0 }
+    if kind.is_money() { 1.0 } else { 1024.0 }
 }
 
 impl Model {
@@ -82,8 +85,7 @@ impl Report<'_> {
             .copied()
             .filter(|&level| self.plan.levels[level].is_public())
             .collect();
-        for kind in [StatisticKind::Payments, StatisticKind::Sales, StatisticKind::TicketHistogram]
-        {
+        for kind in StatisticKind::ALL.into_iter().filter(|kind| kind.facts().adds_up) {
             Correction::lift(self, kind, &public, models);
         }
         let mut owned = vec![false; self.plan.levels.len()];
@@ -131,25 +133,33 @@ impl Report<'_> {
         models: &mut [Vec<Model>],
     ) {
         let statistics = &self.plan.levels[level].statistics;
-        if !is_leaf && statistics.iter().all(|s| s.kind != StatisticKind::Customers) {
+        if !is_leaf && statistics.iter().all(|s| s.kind.facts().adds_up) {
             return;
         }
         let panel = panel();
-        let mut known: Option<Vec<f64>> = None;
+        let mut known: BTreeMap<StatisticKind, Vec<f64>> = BTreeMap::new();
         for (place, statistic) in statistics.iter().enumerate() {
-            let at = (level, place);
-            match statistic.kind {
-                StatisticKind::Customers => {
-                    let (own, earlier) = self.modelled(&panel, at, None, models);
-                    known = Some([self.settle(at, &[], own, models), earlier].concat());
+            let (at, facts) = ((level, place), statistic.kind.facts());
+            let coarse = match (facts.adds_up, is_leaf) {
+                (true, false) => continue,
+                (true, true) => coarse,
+                (false, _) => &[],
+            };
+            let from = match facts.expected {
+                Expected::Season => &[][..],
+                Expected::Per(kinds) => kinds,
+                Expected::Share(whole) => {
+                    self.shares(at, whole, coarse, models);
+                    if statistic.kind == StatisticKind::VisitClasses {
+                        models[level][place].rates = self.repeat_rates(&panel, at, models);
+                    }
+                    continue;
                 }
-                _ if !is_leaf => {}
-                StatisticKind::TicketHistogram => self.histogram(at, coarse, models),
-                _ => {
-                    let (own, earlier) = self.modelled(&panel, at, known.as_deref(), models);
-                    known = Some([self.settle(at, coarse, own, models), earlier].concat());
-                }
-            }
+            };
+            let from = from.iter().find_map(|kind| known.get(kind));
+            let (own, earlier) = self.modelled(&panel, at, from.map(Vec::as_slice), models);
+            let own = self.settle(at, coarse, own, models);
+            known.insert(statistic.kind, [own, earlier].concat());
         }
     }
 
@@ -228,7 +238,7 @@ impl Report<'_> {
             }
             let (value, mean) = (noisy[place] * factor, sign * mean * factor);
             let reach = REACH * model.half(statistic, place, value.max(mean));
-            let least = if statistic.kind == StatisticKind::Sales { f64::MIN } else { 0.0 };
+            let least = if statistic.kind.facts().signed { f64::MIN } else { 0.0 };
             values.means[place] = mean.clamp(value - reach, value + reach).max(least);
             // Where the model was held back, it is not what says how sure the value is.
             let held = (values.means[place] - mean).abs() > 0.0;
@@ -248,7 +258,7 @@ impl Report<'_> {
         models: &mut [Vec<Model>],
     ) -> Vec<f64> {
         let statistic = self.statistic(at);
-        let signed = statistic.kind == StatisticKind::Sales;
+        let signed = statistic.kind.facts().signed;
         let (estimates, sums) = self.reconciled(at, 0, coarse, &mut own, signed, models);
         models[at.0][at.1].sds = own.variances.iter().map(|v| v.sqrt() as f32).collect();
         let known = estimates.iter().map(|&e| e as f64 / parts(statistic.kind)).collect();
@@ -313,12 +323,41 @@ impl Report<'_> {
         (estimates, sums)
     }
 
-    fn histogram(&self, at: (usize, usize), coarse: &[Coarse], models: &mut [Vec<Model>]) {
+    /// Of visit classes, the shares of customers that came twice or more.
+    fn repeat_rates(&self, panel: &Panel, at: (usize, usize), models: &[Vec<Model>]) -> Vec<Rate> {
+        let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
+        let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
+        let noise = statistic.noise.to_natural(statistic.noise.sigma as f64).powi(2);
+        let halves = |cell: usize| Halves {
+            part: classes[1..].iter().map(|class| class[cell]).sum(),
+            rest: classes[0][cell],
+            part_variance: noise * (statistic.width - 1) as f64,
+            rest_variance: noise,
+        };
+        let cells: Vec<Halves> = (0..classes[0].len()).map(halves).collect();
+        // What the fit has left of the customers that are estimated.
+        let size = |(cell, classes): (usize, &[i64])| {
+            let whole = classes.iter().sum::<i64>() as f64 / parts(statistic.kind);
+            whole / model.correction.factor(cell)
+        };
+        let sizes: Vec<f64> =
+            model.estimates.chunks_exact(statistic.width).enumerate().map(size).collect();
+        rates::drawn(panel, &cells, &sizes)
+    }
+
+    /// The estimates of all numbers of a statistic, each of which is a share of `whole`.
+    fn shares(
+        &self,
+        at: (usize, usize),
+        whole: StatisticKind,
+        coarse: &[Coarse],
+        models: &mut [Vec<Model>],
+    ) {
         let statistic = *self.statistic(at);
-        let payments = self.plan.levels[at.0].position(StatisticKind::Payments);
-        let payments: Option<Vec<f64>> = payments.map(|place| {
+        let place = self.plan.levels[at.0].position(whole);
+        let whole: Option<Vec<f64>> = place.map(|place| {
             let estimates = models[at.0][place].estimates.iter();
-            estimates.map(|&e| e as f64 / parts(StatisticKind::Payments)).collect()
+            estimates.map(|&e| e as f64 / parts(whole)).collect()
         });
         let mut columns: Vec<Filled> = Vec::new();
         let width = statistic.width;
@@ -326,7 +365,7 @@ impl Report<'_> {
             let model = &models[at.0][at.1];
             let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
             let noisy = model.correction.apply(self.noisy(at, bin));
-            let mut own = bins::drawn(&noisy, payments.as_deref(), half);
+            let mut own = bins::drawn(&noisy, whole.as_deref(), half);
             let (estimates, sums) = self.reconciled(at, bin, coarse, &mut own, false, models);
             let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
             for (place, (level, statistic, estimates)) in all.enumerate() {

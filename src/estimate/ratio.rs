@@ -1,4 +1,4 @@
-//! Ratios of two statistics.
+//! Ratios of two statistics, and shares of one.
 
 use super::{Estimate, Interval, Numbers, Values, Z95};
 
@@ -6,43 +6,100 @@ use super::{Estimate, Interval, Numbers, Values, Z95};
 /// noise.
 const SIGNAL_MIN: f64 = 5.0;
 
-/// Sales per payment, in minor units: the ratio of the estimates, `None` where no payments are
-/// estimated. The interval is Fieller's where the noised number of payments is at least five standard
-/// deviations of its noise, else that of the estimates. Beside it the ratio of noised values, with its
-/// standard deviation, where payments are that strong.
-pub(super) fn average_ticket(sales: &Numbers, payments: &Numbers) -> Values {
-    let (sales_sd, payments_sd) = (sales.noise(), payments.noise());
-    let doubt = sales.model.correction.doubt().hypot(payments.model.correction.doubt());
+/// A ratio is estimated where its denominator is estimated to be this much, in counts or minor units.
+const LEAST: f64 = 0.5;
+
+/// A ratio by cell, in natural units; `None` where there is nothing to divide by.
+pub(super) type Ratios = Vec<Estimate<Option<f64>>>;
+
+/// What one statistic is for each unit of another: the ratio of the estimates, `None` where nothing to
+/// divide by is estimated. The interval is Fieller's where the noised denominator is at least five
+/// standard deviations of its noise, else that of the estimates. Beside it the ratio of noised values,
+/// with its standard deviation, where the denominator is that strong.
+pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
+    let noise = (top.noise(), bottom.noise());
+    let doubt = top.model.correction.doubt().hypot(bottom.model.correction.doubt());
+    let signed = top.statistic.kind.facts().signed;
     let ratio = |row: usize| {
-        let (noisy_sales, noisy_payments) = (sales.unbiased(row), payments.unbiased(row));
-        let correction = sales.factor(row) / payments.factor(row);
-        let (top, bottom) = (sales.sds[row], payments.sds[row]);
-        let raw = fieller((noisy_sales, sales_sd), (noisy_payments, payments_sd));
+        let noisy = (top.unbiased(row), bottom.unbiased(row));
+        let correction = top.factor(row) / bottom.factor(row);
+        let sds = (top.sds[row], bottom.sds[row]);
+        let raw = fieller((noisy.0, noise.0), (noisy.1, noise.1), 0.0);
         let raw =
             raw.map(|(interval, sd)| (scaled(interval, correction, doubt), interval.value, sd));
-        let (sales, payments) = (sales.estimate(row), payments.estimate(row));
-        let estimate = (payments >= 0.5).then(|| {
-            let value = sales / payments;
-            let relative = (top / sales.abs().max(1.0)).hypot(bottom / payments);
+        let (top, bottom) = (top.estimate(row), bottom.estimate(row));
+        let estimate = (bottom >= LEAST).then(|| {
+            let value = top / bottom;
+            let relative = (sds.0 / top.abs().max(1.0)).hypot(sds.1 / bottom);
             let half = Z95 * value.abs() * relative.min(2.0);
             let Interval { low, high, .. } = match &raw {
                 Some((interval, _, _)) => *interval,
                 None => Interval { value, low: value - half, high: value + half },
             };
+            let low = if signed { low } else { low.max(0.0) };
             Interval { value, low: low.min(value), high: high.max(value) }
         });
         let (unbiased, sd) = raw.map(|(_, value, sd)| (value, sd)).unzip();
-        Estimate {
-            interval: Interval {
-                value: estimate.map(|i| i.value.round() as i128),
-                low: estimate.map(|i| i.low.floor() as i128),
-                high: estimate.map(|i| i.high.ceil() as i128),
-            },
-            unbiased: unbiased.map(|value| value.round() as i128),
-            sd: sd.map(|sd| sd.ceil() as i128),
-        }
+        shown(estimate, unbiased, sd)
     };
-    Values::Money((0..sales.rows.len()).map(ratio).collect())
+    (0..top.rows.len()).map(ratio).collect()
+}
+
+/// Share of customers that came twice or more: of all but the first class in all classes.
+///
+/// The estimate is drawn towards that of cells alike; the interval is Fieller's where the noised number
+/// of customers is at least five standard deviations of its noise, else that of the estimate.
+pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
+    let Some((once, more)) = classes.split_first() else { return Vec::new() };
+    let (one, many) = (once.noise().powi(2), once.noise().powi(2) * more.len() as f64);
+    let rate = |row: usize| {
+        let part: f64 = more.iter().map(|class| class.unbiased(row)).sum();
+        let whole = part + once.unbiased(row);
+        let raw = fieller((part, many.sqrt()), (whole, (one + many).sqrt()), many);
+        let estimated: f64 = classes.iter().map(|class| class.estimate(row)).sum();
+        let own = once.model.rates.get(once.rows[row]);
+        let estimate = own.filter(|_| estimated >= LEAST).map(|rate| {
+            let Interval { low, high, .. } = match &raw {
+                Some((interval, _)) => *interval,
+                None => {
+                    let half = Z95 * rate.sd;
+                    Interval { value: rate.mean, low: rate.mean - half, high: rate.mean + half }
+                }
+            };
+            let value = rate.mean;
+            Interval { value, low: low.clamp(0.0, value), high: high.clamp(value, 1.0) }
+        });
+        let (unbiased, sd) = raw.map(|(interval, sd)| (interval.value, sd)).unzip();
+        shown(estimate, unbiased, sd)
+    };
+    (0..once.rows.len()).map(rate).collect()
+}
+
+fn shown(
+    estimate: Option<Interval<f64>>,
+    unbiased: Option<f64>,
+    sd: Option<f64>,
+) -> Estimate<Option<f64>> {
+    let interval = Interval {
+        value: estimate.map(|i| i.value),
+        low: estimate.map(|i| i.low),
+        high: estimate.map(|i| i.high),
+    };
+    Estimate { interval, unbiased, sd }
+}
+
+/// As money: rounded to minor units, intervals outward.
+pub(super) fn money(ratios: Ratios) -> Values {
+    let money = |e: Estimate<Option<f64>>| Estimate {
+        interval: Interval {
+            value: e.interval.value.map(|x| x.round() as i128),
+            low: e.interval.low.map(|x| x.floor() as i128),
+            high: e.interval.high.map(|x| x.ceil() as i128),
+        },
+        unbiased: e.unbiased.map(|x| x.round() as i128),
+        sd: e.sd.map(|x| x.ceil() as i128),
+    };
+    Values::Money(ratios.into_iter().map(money).collect())
 }
 
 /// An interval times a factor that is only known to a relative deviation of `doubt`.
@@ -53,22 +110,27 @@ fn scaled(interval: Interval<f64>, factor: f64, doubt: f64) -> Interval<f64> {
     Interval { value, low: value - wider(interval.low), high: value + wider(interval.high) }
 }
 
-/// Fieller 1954 for independent normal errors, from values and their standard deviations; and the
-/// ratio's own standard deviation, by the delta method.
+/// Fieller 1954 for normal errors, from values with their standard deviations and covariance: all
+/// ratios r for which top − r·bottom may be nothing. And the ratio's own standard deviation, by the
+/// delta method.
 fn fieller(
     (top, top_sd): (f64, f64),
     (bottom, bottom_sd): (f64, f64),
+    covariance: f64,
 ) -> Option<(Interval<f64>, f64)> {
     if bottom < SIGNAL_MIN * bottom_sd {
         return None;
     }
     let ratio = top / bottom;
-    // At most (1.96/5)², so the interval is bounded.
-    let g = (Z95 * bottom_sd / bottom).powi(2);
-    let centre = ratio / (1.0 - g);
-    let spread = (top_sd.powi(2) * (1.0 - g) + (ratio * bottom_sd).powi(2)).sqrt();
-    let half = Z95 / (bottom * (1.0 - g)) * spread;
-    let sd = top_sd.hypot(ratio * bottom_sd) / bottom;
+    // (top − r·bottom)² ≤ 1.96² (v − 2rc + r²w), a quadratic in r. Its leading part is above zero,
+    // as (1.96/5)² is below one, so the interval is bounded.
+    let z = Z95.powi(2);
+    let square = bottom.powi(2) - z * bottom_sd.powi(2);
+    let centre = (top * bottom - z * covariance) / square;
+    let end = (top.powi(2) - z * top_sd.powi(2)) / square;
+    let half = (centre.powi(2) - end).max(0.0).sqrt();
+    let variance = top_sd.powi(2) - 2.0 * ratio * covariance + (ratio * bottom_sd).powi(2);
+    let sd = variance.max(0.0).sqrt() / bottom;
     Some((Interval { value: ratio, low: centre - half, high: centre + half }, sd))
 }
 
@@ -79,23 +141,35 @@ mod tests {
     #[test]
     fn ratio_without_noise_in_the_denominator_is_a_scaled_interval() {
         let (interval, sd) =
-            fieller((10_000.0, 100.0), (50.0, 1e-9)).expect("a strong denominator");
+            fieller((10_000.0, 100.0), (50.0, 1e-9), 0.0).expect("a strong denominator");
         let Interval { value, low, high } = interval;
         assert_eq!([value, low, high, sd].map(|x| x.round() as i64), [200, 196, 204, 2]);
     }
 
     #[test]
     fn ratio_is_hidden_where_the_denominator_is_noise() {
-        assert_eq!(fieller((10_000.0, 100.0), (4.9, 1.0)), None);
-        assert_eq!(fieller((10_000.0, 100.0), (-50.0, 1.0)), None);
-        assert!(fieller((10_000.0, 100.0), (5.0, 1.0)).is_some());
+        assert_eq!(fieller((10_000.0, 100.0), (4.9, 1.0), 0.0), None);
+        assert_eq!(fieller((10_000.0, 100.0), (-50.0, 1.0), 0.0), None);
+        assert!(fieller((10_000.0, 100.0), (5.0, 1.0), 0.0).is_some());
     }
 
     #[test]
     fn noise_in_the_denominator_widens_the_interval() {
-        let (sharp, _) = fieller((10_000.0, 100.0), (50.0, 0.1)).expect("shown");
-        let (blurred, _) = fieller((10_000.0, 100.0), (50.0, 8.0)).expect("shown");
+        let (sharp, _) = fieller((10_000.0, 100.0), (50.0, 0.1), 0.0).expect("shown");
+        let (blurred, _) = fieller((10_000.0, 100.0), (50.0, 8.0), 0.0).expect("shown");
         assert!(blurred.high - blurred.low > 2.0 * (sharp.high - sharp.low));
+    }
+
+    /// All of the denominator's noise is in the numerator: a share of 1 is one without doubt, and one
+    /// of 3/4 has the deviation of (1/4)·3σ against (3/4)·σ.
+    #[test]
+    fn noise_that_both_have_cancels_out() {
+        let (interval, sd) = fieller((80.0, 2.0), (80.0, 2.0), 4.0).expect("shown");
+        assert!((interval.low - 1.0).abs() < 1e-9 && (interval.high - 1.0).abs() < 1e-9);
+        assert!(sd < 1e-9);
+        let (_, sd) = fieller((60.0, 3f64.sqrt()), (80.0, 2.0), 3.0).expect("shown");
+        let known = (3.0 * 0.25f64.powi(2) + 0.75f64.powi(2)).sqrt() / 80.0;
+        assert!((sd - known).abs() < 1e-12, "{sd} {known}");
     }
 
     #[test]

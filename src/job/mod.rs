@@ -5,12 +5,14 @@
 //! documented in `docs/job.md`.
 
 mod calendar;
+mod insight;
 mod percent;
 mod raw;
 mod read;
 mod registry;
 mod split;
 mod sql;
+mod statistic;
 mod twin;
 mod unit;
 
@@ -19,10 +21,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use calendar::{Clock, Period, TimeKey};
+pub use insight::Insight;
 pub use iso_currency::Currency;
 pub use percent::Percent;
 pub use registry::Registry;
 pub use sql::SqlExpression;
+pub use statistic::{Expected, StatisticKind, Unit, VISIT_CLASSES, Width, visit_class};
 pub use unit::PrivacyUnit;
 
 use crate::privacy::{Delta, Epsilon};
@@ -306,87 +310,6 @@ impl Key {
             Key::MerchantAttribute(name) | Key::Column(name) => name,
             Key::Time(time) => time.name(),
             Key::Currency => "currency",
-        }
-    }
-}
-
-/// What a reader sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Insight {
-    /// Distinct users.
-    Customers,
-    /// Payments, refunds excluded.
-    Payments,
-    /// Sum of amounts, net of refunds.
-    Sales,
-    /// Sales per payment.
-    AverageTicket,
-    /// Payments by size.
-    TicketHistogram,
-}
-
-impl Insight {
-    /// All insights, in the order of columns.
-    pub const ALL: [Insight; 5] = [
-        Insight::Customers,
-        Insight::Payments,
-        Insight::Sales,
-        Insight::AverageTicket,
-        Insight::TicketHistogram,
-    ];
-
-    /// The name in job files and Parquet columns.
-    pub fn name(self) -> &'static str {
-        match self {
-            Insight::Customers => "customers",
-            Insight::Payments => "payments",
-            Insight::Sales => "sales",
-            Insight::AverageTicket => "average_ticket",
-            Insight::TicketHistogram => "ticket_histogram",
-        }
-    }
-
-    /// The statistics it is computed from.
-    pub fn statistics(self) -> &'static [StatisticKind] {
-        match self {
-            Insight::Customers => &[StatisticKind::Customers],
-            Insight::Payments => &[StatisticKind::Payments],
-            Insight::Sales => &[StatisticKind::Sales],
-            Insight::AverageTicket => &[StatisticKind::Payments, StatisticKind::Sales],
-            Insight::TicketHistogram => &[StatisticKind::TicketHistogram],
-        }
-    }
-}
-
-/// A noised sum over cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StatisticKind {
-    /// 1 for each user with a payment or refund in the cell.
-    Customers,
-    /// Number of payments of at least zero.
-    Payments,
-    /// Sum of amounts in minor units, refunds negative.
-    Sales,
-    /// Number of payments of at least zero in each bin of size: one number a bin.
-    TicketHistogram,
-}
-
-impl StatisticKind {
-    /// All statistics, in the order of columns.
-    pub const ALL: [StatisticKind; 4] = [
-        StatisticKind::Customers,
-        StatisticKind::Payments,
-        StatisticKind::Sales,
-        StatisticKind::TicketHistogram,
-    ];
-
-    /// The name in job files and manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            StatisticKind::Customers => "customers",
-            StatisticKind::Payments => "payments",
-            StatisticKind::Sales => "sales",
-            StatisticKind::TicketHistogram => "ticket_histogram",
         }
     }
 }

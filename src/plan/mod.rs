@@ -26,7 +26,7 @@ pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::{Bound, Insight, Job, Key, Level, PartitionSelection, Report, StatisticKind};
+use crate::job::{Bound, Job, Key, Level, PartitionSelection, Report, StatisticKind, Width};
 use crate::privacy::{Delta, MuSquared, PrivacyLoss, largest_loss};
 
 /// Everything that is decided before any payment is read.
@@ -165,6 +165,12 @@ impl LevelPlan {
         public.then(|| self.cells.within(&coarse.cells, job)).flatten()
     }
 
+    /// Does it count visits?
+    pub fn counts_visits(&self) -> bool {
+        let visits = [StatisticKind::Visits, StatisticKind::VisitClasses];
+        self.statistics.iter().any(|s| visits.contains(&s.kind))
+    }
+
     /// The place of a statistic in `statistics`.
     pub fn position(&self, kind: StatisticKind) -> Option<usize> {
         self.statistics.iter().position(|s| s.kind == kind)
@@ -299,6 +305,11 @@ impl Plan {
         statistics.chain(surveys)
     }
 
+    /// Does some level count visits?
+    pub fn counts_visits(&self) -> bool {
+        self.levels.iter().any(LevelPlan::counts_visits)
+    }
+
     /// The most privacy units of one user: periods of the unit among the job's days.
     pub fn unit_periods(&self) -> u32 {
         unit_periods(&self.job)
@@ -314,7 +325,7 @@ fn statistic(
 ) -> Option<StatisticPlan> {
     let norm = bound.norm_milli.unwrap_or(1000);
     let cap = bound.cell_cap_milli.map_or(norm, |cap| cap.min(norm));
-    let noise = Gaussian::new(kind == StatisticKind::Sales, (norm, cap), share)?;
+    let noise = Gaussian::new(kind.is_money(), (norm, cap), share)?;
     let charge = bound.norm_milli.map_or(share, |_| noise.mu_squared);
     Some(StatisticPlan { kind, width, noise, charge })
 }
@@ -341,9 +352,9 @@ fn planned(
     Some((statistics, surveys))
 }
 
-/// The bound; at a level of a single cell a user is one customer.
+/// The bound; at a level of a single cell a user is one customer, in one class.
 fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
-    let one = (kind == StatisticKind::Customers && one_cell).then_some(1000);
+    let one = (kind.facts().one_hot && one_cell).then_some(1000);
     Bound { norm_milli: stated.norm_milli.or(one), ..stated }
 }
 
@@ -354,7 +365,7 @@ fn unit_periods(job: &Job) -> u32 {
 /// Customers of cells that span periods of the privacy unit would be units, not users.
 fn customers_of_several_periods(job: &Job, level: &Level) -> Option<findings::Finding> {
     let unit = job.privacy.unit;
-    let counted = kinds_of(level).any(|kind| kind == StatisticKind::Customers);
+    let counted = kinds_of(level).any(|kind| kind.facts().one_hot);
     let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
     let finding = || findings::unit_across_periods(&level.name(), unit.name());
     (counted && spans).then(|| finding().at(level.span.clone()))
@@ -365,9 +376,9 @@ fn kinds_of(level: &Level) -> impl Iterator<Item = StatisticKind> {
 }
 
 fn width_of(job: &Job, kind: StatisticKind) -> usize {
-    match kind {
-        StatisticKind::TicketHistogram => job.payments.ticket_edges.len() + 1,
-        _ => 1,
+    match kind.facts().width {
+        Width::Fixed(width) => width,
+        Width::TicketBins => job.payments.ticket_edges.len() + 1,
     }
 }
 
@@ -391,8 +402,7 @@ fn name_clashes(
     let clash = level.keys.iter().find(|key| {
         report.insights.iter().any(|insight| {
             let rest = key.name().strip_prefix(insight.name());
-            let histogram = *insight == Insight::TicketHistogram;
-            rest.is_some_and(|rest| histogram || VALUE_SUFFIXES.contains(&rest))
+            rest.is_some_and(|rest| insight.has_parts() || VALUE_SUFFIXES.contains(&rest))
         })
     });
     if let Some(key) = clash {

@@ -80,23 +80,17 @@ impl Score {
 /// Quarters of a typical user's value in a cell against the norm bound, where customers have 4.
 ///
 /// Bounds hold nearly all of the heavy users' norms, so a typical user is farther below them the
-/// more the statistic is skewed. The weights are best where this is right, and valid anyway. Bins
-/// of a histogram say again what payments say.
+/// more the statistic is skewed. The weights are best where this is right, and valid anyway.
 fn part(kind: StatisticKind) -> u64 {
-    match kind {
-        StatisticKind::Customers => 4,
-        StatisticKind::Payments => 3,
-        StatisticKind::Sales => 2,
-        StatisticKind::TicketHistogram => 0,
-    }
+    kind.facts().score_part
 }
 
 /// The most that one user adds to one cell, in grid units.
 fn most(statistic: &StatisticPlan) -> u64 {
     let cap = statistic.noise.bound.cell_cap();
-    match statistic.kind {
-        StatisticKind::Customers => cap.min(1 << statistic.noise.grid_bits),
-        _ => cap,
+    match statistic.kind.facts().one_hot {
+        true => cap.min(1 << statistic.noise.grid_bits),
+        false => cap,
     }
 }
 

@@ -18,7 +18,8 @@ pub struct SurveyPlan {
     pub statistic: usize,
     /// Users by norm: each is in one bin of [`SurveyPlan::BINS`], or in none.
     pub histogram: Gaussian,
-    /// Σ over users of their [`Norms::spread`]; `None` for customers, whose spread is their norm.
+    /// Σ over users of their [`Norms::spread`]; `None` for what is one-hot, whose
+    /// spread is its norm.
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
@@ -120,13 +121,12 @@ impl SurveyPlan {
         bound: Bound,
         share: MuSquared,
     ) -> Option<SurveyPlan> {
-        let customers = kind == StatisticKind::Customers;
+        let one_hot = kind.facts().one_hot;
         // The histogram needs more than the single number beside it.
-        let fifth = MuSquared::from_units(if customers { 0 } else { share.units() / 5 });
+        let fifth = MuSquared::from_units(if one_hot { 0 } else { share.units() / 5 });
         let histogram = Gaussian::new(false, (1000, 1000), share.checked_sub(fifth)?)?;
         let most = Self::SPREAD_MAX * 1000;
-        let spread =
-            if customers { None } else { Some(Gaussian::new(false, (most, most), fifth)?) };
+        let spread = if one_hot { None } else { Some(Gaussian::new(false, (most, most), fifth)?) };
         let cell_cap_milli = bound.cell_cap_milli;
         Some(SurveyPlan { level, statistic, histogram, spread, cell_cap_milli, result: None })
     }
@@ -279,8 +279,7 @@ fn choose_bounds(
         let norms = norms_of(statistic.kind, survey, most);
         let z = 1.0 / statistic.charge.mu_up().value();
         // Customers of larger cells are fewer.
-        let adds_up =
-            |kind: &StatisticKind| *kind == statistic.kind && *kind != StatisticKind::Customers;
+        let adds_up = |kind: &StatisticKind| *kind == statistic.kind && kind.facts().adds_up;
         let least = least.iter().filter(|(kind, _)| adds_up(kind)).map(|&(_, norm)| norm);
         let norm = choice::norm_bound(&norms, z, cells).max(least.fold(0.0, f64::max)).min(most);
         level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
@@ -297,7 +296,7 @@ fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::Norm
     let spread = survey.spread.zip(result.spread);
     let spread = spread.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
     let sd = natural(histogram, histogram.sigma as i64);
-    let counts = kind != StatisticKind::Sales;
+    let counts = !kind.is_money();
     // Norms of about 4 cells or payments, or of some hundred major units.
     let peak = if counts { 4.0 } else { 28.0 };
     choice::NormLaw::new(&bins, sd, spread, choice::Expected { peak, most, counts })
@@ -320,20 +319,18 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
 
 /// The most that a norm can be, by public facts.
 fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
-    match (kind, &level.selection) {
-        (StatisticKind::Customers, Selection::Public) => {
+    match (kind.facts().one_hot, &level.selection) {
+        (true, Selection::Public) => {
             level.cells.count(job).map_or(f64::MAX, |cells| (cells as f64).sqrt())
         }
-        (StatisticKind::Customers, Selection::Threshold { cells_max, .. }) => {
-            f64::from(*cells_max).sqrt()
-        }
+        (true, Selection::Threshold { cells_max, .. }) => f64::from(*cells_max).sqrt(),
         _ => f64::MAX,
     }
 }
 
 /// The statistic's mechanism with a norm bound in units; smaller if that would leave the grid.
 fn with_norm(survey: &SurveyPlan, statistic: &StatisticPlan, norm: f64) -> Gaussian {
-    let money = statistic.kind == StatisticKind::Sales;
+    let money = statistic.kind.is_money();
     // Between 1 and 2^40 units.
     let mut milli = (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64;
     loop {

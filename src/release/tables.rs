@@ -16,7 +16,7 @@ use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::WriterProperties;
 
 use crate::estimate::{Column, Estimate, Grade, Reason, Table, Values};
-use crate::job::{Insight, Key, TimeKey};
+use crate::job::{Key, TimeKey};
 use crate::plan::{CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
@@ -138,7 +138,7 @@ fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>,
         let (name, data_type) = (format!("{}{suffix}", column.name), array.data_type().clone());
         let nullable = match suffix {
             "_grade" => false,
-            "_unbiased" | "_sd" => column.insight == Insight::AverageTicket,
+            "_unbiased" | "_sd" => column.insight.is_ratio(),
             _ => true,
         };
         let money = matches!(data_type, DataType::Decimal128(..));

@@ -14,16 +14,17 @@ use chrono::{Datelike, Days, NaiveDate};
 
 use super::manifest::{Event, Manifest};
 use super::shared::Shared;
-use super::table::{SUFFIXES, Table, insight_of};
+use super::table::{Form, SUFFIXES, Table, VISIT_CLASSES, known};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
 const CLOSE: f64 = 1e-9;
 
-/// Averages of noised values are shown only where payments are this many standard deviations of their noise.
+/// Ratios of noised values are shown only where what they are divided by is this many standard
+/// deviations of its noise.
 const SIGNAL_MIN: f64 = 5.0;
 
-/// Averages of estimates are shown from this many estimated payments on.
-const PAYMENTS_MIN: f64 = 0.5;
+/// Ratios of estimates are shown where what they are divided by is at least this.
+const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
 const REASONS: [&str; 1] = ["error"];
@@ -92,12 +93,22 @@ pub(super) fn faults(
         for insight in values.map(|field| field.name().as_str()) {
             let column = Column { batch: &batch, insight, first: row };
             column.check_estimates(manifest.relative_error_max(name), &mut faults);
-            match insight_of(insight) {
-                "average_ticket" => column.check_ratio(name, manifest, &mut faults),
-                "sales" => column.check_money(manifest.event(name, "sales"), seen, &mut faults),
-                statistic => {
-                    let event = manifest.event(name, statistic);
-                    column.check_counts(event, seen, &mut faults);
+            let Some((_, needs, form)) = known(insight) else { continue };
+            let event = |place: usize| manifest.event(name, needs.get(place)?);
+            match form {
+                Form::Count | Form::Counts => column.check_counts(event(0), seen, &mut faults),
+                Form::Money => column.check_money(event(0), seen, &mut faults),
+                Form::MoneyPer | Form::Per => {
+                    let top = column.part(&needs[..1], event(0));
+                    if let Some(bottom) = column.part(&needs[1..], event(1)) {
+                        column.check_ratio((top, bottom), false, &mut faults);
+                    }
+                }
+                Form::Share => {
+                    let top = column.part(&VISIT_CLASSES[1..], event(0));
+                    if let Some(bottom) = column.part(&VISIT_CLASSES, event(0)) {
+                        column.check_ratio((top, bottom), true, &mut faults);
+                    }
                 }
             }
         }
@@ -264,13 +275,7 @@ impl<'a> Column<'a> {
     /// the manifest states, and else a reason?
     fn check_estimates(&self, relative_error_max: Option<f64>, faults: &mut Faults) {
         let insight = self.insight;
-        let [values, lows, highs] = ["", "_low", "_high"].map(|suffix| {
-            let array = self.array(suffix);
-            match array.data_type() {
-                DataType::Float64 => self.counts(suffix),
-                _ => self.money(suffix).iter().map(|m| m.map(|m| m as f64)).collect::<Vec<_>>(),
-            }
-        });
+        let [values, lows, highs] = ["", "_low", "_high"].map(|suffix| self.numbers(suffix));
         let grades = self.array("_grade").as_dictionary::<Int32Type>();
         let names = grades.values().as_string::<i32>();
         let reasons = self.array("_suppressed").as_dictionary::<Int32Type>();
@@ -340,63 +345,112 @@ impl<'a> Column<'a> {
 
     fn check_money(&self, event: Option<&Event>, seen: &mut Seen, faults: &mut Faults) {
         let Some(event) = event else { return };
+        let insight = self.insight;
         let sd = event.sigma as f64 / event.grid_units_per_unit as f64;
         let exact = event.grid_units_per_unit == 1;
         let (values, sds) = (self.money("_unbiased"), self.money("_sd"));
         for (row, place) in self.rows() {
             let (Some(_), Some(shown)) = (values[row], sds[row]) else {
-                faults.add(place, "`sales` is null".to_owned());
+                faults.add(place, format!("`{insight}` is null"));
                 continue;
             };
             *if exact { &mut seen.on_grid } else { &mut seen.rounded } += 1;
             // Rounded up to minor units.
             if !((-CLOSE * sd..=1.0 + CLOSE * sd).contains(&(shown as f64 - sd))) {
-                faults.add(place, "`sales_sd` is not that of its noise".to_owned());
+                faults.add(place, format!("`{insight}_sd` is not that of its noise"));
             }
         }
     }
 
-    /// `average_ticket` against the payments and sales of the same row, where they are shown.
-    fn check_ratio(&self, name: &str, manifest: &Manifest, faults: &mut Faults) {
-        let (values, unbiased, sds) = (self.money(""), self.money("_unbiased"), self.money("_sd"));
-        let other = |insight| Column { insight, ..*self };
-        let shown = |insight: &str| self.batch.column_by_name(insight).is_some();
-        let event = manifest.event(name, "payments").filter(|_| shown("payments"));
-        let payments = event.map(|event| {
-            let noise = event.sigma as f64 / event.grid_units_per_unit as f64;
-            (noise, other("payments").counts(""), other("payments").floats("_unbiased"))
-        });
-        let sales =
-            shown("sales").then(|| (other("sales").money(""), other("sales").money("_unbiased")));
+    /// A ratio against what is divided and by what, where they are shown in the same row.
+    ///
+    /// It is there if and only if there is something to divide by. Estimates of shares are none of
+    /// other columns, so of them only the noised value is computed again.
+    fn check_ratio(
+        &self,
+        (top, bottom): (Option<Part>, Part),
+        is_share: bool,
+        faults: &mut Faults,
+    ) {
+        let insight = self.insight;
+        let [values, unbiased, sds] = ["", "_unbiased", "_sd"].map(|suffix| self.numbers(suffix));
+        let money = matches!(self.array("").data_type(), DataType::Decimal128(..));
         for (row, place) in self.rows() {
             if unbiased[row].is_none() != sds[row].is_none() {
-                faults.add(place, "`average_ticket` lacks a part of its noised value".to_owned());
+                faults.add(place, format!("`{insight}` lacks a part of its noised value"));
             }
-            let Some((noise, payments, noisy)) = &payments else { continue };
-            let drowned = payments[row].is_some_and(|payments| payments < PAYMENTS_MIN);
-            if (noisy[row] < SIGNAL_MIN * noise) != unbiased[row].is_none()
-                || drowned && values[row].is_some()
+            let (whole, noisy_whole) = (bottom.values[row], bottom.unbiased[row]);
+            let limit = SIGNAL_MIN * bottom.noise;
+            let Some(noisy_whole) = noisy_whole else { continue };
+            let near = (noisy_whole - limit).abs() <= bottom.room + CLOSE * limit;
+            let nothing = whole.is_some_and(|whole| whole < LEAST);
+            if ((noisy_whole < limit) != unbiased[row].is_none() && !near)
+                || nothing && values[row].is_some()
             {
                 let text =
-                    "`average_ticket` is shown where noise drowns it, or not where it does not";
-                faults.add(place, text.to_owned());
+                    format!("`{insight}` is shown where noise drowns it, or not where it does not");
+                faults.add(place, text);
             }
-            let Some((sales, noisy_sales)) = &sales else { continue };
+            let Some(top) = &top else { continue };
             let pairs = [
-                (values[row], sales[row], payments[row]),
-                (unbiased[row], noisy_sales[row], Some(noisy[row])),
+                (values[row].filter(|_| !is_share), top.values[row], whole),
+                (unbiased[row], top.unbiased[row], Some(noisy_whole)),
             ];
-            for (ratio, sales, payments) in pairs {
-                let Some(((ratio, sales), payments)) = ratio.zip(sales).zip(payments) else {
-                    continue;
-                };
-                // Both may be rounded to whole minor units.
-                let room = 0.5 + 0.5 / payments + CLOSE * (ratio as f64).abs();
-                let off = (ratio as f64 - sales as f64 / payments).abs();
-                if off > room || off.is_nan() {
-                    faults.add(place, "`average_ticket` is not sales per payment".to_owned());
+            for (ratio, part, whole) in pairs {
+                let Some(((ratio, part), whole)) = ratio.zip(part).zip(whole) else { continue };
+                // All may be rounded to whole minor units.
+                let room = if money { 0.5 } else { 0.0 };
+                let room = room + (top.room + ratio.abs() * bottom.room) / whole;
+                let off = (ratio - part / whole).abs();
+                if off > room + CLOSE * ratio.abs().max(CLOSE) || off.is_nan() {
+                    faults.add(place, format!("`{insight}` is not the ratio that it should be"));
                 }
             }
         }
     }
+
+    /// Numbers in natural units; `None` if null.
+    fn numbers(&self, suffix: &str) -> Vec<Option<f64>> {
+        let array = self.array(suffix);
+        match array.data_type() {
+            DataType::Float64 => self.counts(suffix),
+            _ => self.money(suffix).iter().map(|m| m.map(|m| m as f64)).collect(),
+        }
+    }
+
+    /// The sum of some insights of the same rows, whose statistic is noised by `event`; `None` unless
+    /// all are shown.
+    fn part(&self, insights: &[&str], event: Option<&Event>) -> Option<Part> {
+        let event = event?;
+        let one = event.sigma as f64 / event.grid_units_per_unit as f64;
+        let mut part = Part {
+            values: vec![Some(0.0); self.batch.num_rows()],
+            unbiased: vec![Some(0.0); self.batch.num_rows()],
+            noise: one * (insights.len() as f64).sqrt(),
+            room: 0.0,
+        };
+        for &insight in insights {
+            self.batch.column_by_name(insight)?;
+            let column = Column { insight, ..*self };
+            if matches!(column.array("").data_type(), DataType::Decimal128(..)) {
+                part.room += 0.5;
+            }
+            for (sums, suffix) in [(&mut part.values, ""), (&mut part.unbiased, "_unbiased")] {
+                let numbers = sums.iter_mut().zip(column.numbers(suffix));
+                numbers.for_each(|(sum, number)| *sum = sum.zip(number).map(|(a, b)| a + b));
+            }
+        }
+        Some(part)
+    }
+}
+
+/// What a ratio is made of.
+struct Part {
+    /// `None` where one of them is not shown.
+    values: Vec<Option<f64>>,
+    unbiased: Vec<Option<f64>>,
+    /// Standard deviation of the noise of `unbiased`.
+    noise: f64,
+    /// By how much they may be rounded.
+    room: f64,
 }

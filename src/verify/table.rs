@@ -16,19 +16,63 @@ const SCHEMA_VERSION: &str = "3";
 pub(super) const SUFFIXES: [&str; 7] =
     ["", "_low", "_high", "_grade", "_suppressed", "_unbiased", "_sd"];
 
+/// What the values of an insight are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Numbers of users, payments or days.
+    Count,
+    /// One such number in each of several columns.
+    Counts,
+    Money,
+    /// Of its first statistic for each unit of the second: money,
+    MoneyPer,
+    /// or a plain number.
+    Per,
+    /// All numbers of its statistic but the first, of all of them.
+    Share,
+}
+
+impl Form {
+    /// Can a noised value be null, as there is nothing to divide by?
+    fn is_ratio(self) -> bool {
+        matches!(self, Form::MoneyPer | Form::Per | Form::Share)
+    }
+}
+
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str]); 5] = [
-    ("customers", &["customers"]),
-    ("payments", &["payments"]),
-    ("sales", &["sales"]),
-    ("average_ticket", &["payments", "sales"]),
-    ("ticket_histogram", &["ticket_histogram"]),
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 13] = [
+    ("customers", &["customers"], Form::Count),
+    ("payments", &["payments"], Form::Count),
+    ("gross", &["gross"], Form::Money),
+    ("refunds", &["refunds"], Form::Money),
+    ("refund_rate", &["refunds", "gross"], Form::Per),
+    ("sales", &["sales"], Form::Money),
+    ("average_ticket", &["sales", "payments"], Form::MoneyPer),
+    ("spend_per_customer", &["sales", "customers"], Form::MoneyPer),
+    ("visits", &["visits"], Form::Count),
+    ("visits_per_customer", &["visits", "customers"], Form::Per),
+    ("visit_classes", &["visit_classes"], Form::Counts),
+    ("repeat_rate", &["visit_classes"], Form::Share),
+    ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
 
-/// The insight that a column of values belongs to: its own name, or that of the bin's histogram.
+/// The columns of visit classes, in their order.
+pub(super) const VISIT_CLASSES: [&str; 4] =
+    ["visit_classes_1", "visit_classes_2", "visit_classes_3_4", "visit_classes_5_up"];
+
+/// The insight that a column of values belongs to: its own name, or that of which it is a part.
 pub(super) fn insight_of(column: &str) -> &str {
     let bin = column.strip_prefix("ticket_histogram").filter(|rest| rest.starts_with("_from_"));
-    if bin.is_some() { "ticket_histogram" } else { column }
+    match column {
+        _ if bin.is_some() => "ticket_histogram",
+        _ if VISIT_CLASSES.contains(&column) => "visit_classes",
+        _ => column,
+    }
+}
+
+/// What is known of the insight that a column of values belongs to.
+pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static str], Form)> {
+    INSIGHTS.into_iter().find(|(insight, ..)| *insight == insight_of(column))
 }
 
 /// A table that can be read.
@@ -117,12 +161,13 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
     let mut last = None;
     for columns in values.chunks(SUFFIXES.len()) {
         let first = columns[0].name();
-        let at = INSIGHTS.iter().position(|(insight, _)| *insight == insight_of(first));
-        // Bins of one histogram stand next to each other.
-        let at = at.filter(|_| *first != "ticket_histogram");
-        let next = at.filter(|&at| Some(at) > last || insight_of(first) != first);
+        let at = INSIGHTS.iter().position(|(insight, ..)| *insight == insight_of(first));
+        // Parts of one insight stand next to each other.
+        let is_part = insight_of(first) != first;
+        let at = at.filter(|&at| (INSIGHTS[at].2 == Form::Counts) == is_part);
+        let next = at.filter(|&at| Some(at) > last || (is_part && Some(at) == last));
         last = next.or(last);
-        let Some((insight, needs)) = next.map(|at| INSIGHTS[at]) else {
+        let Some((insight, needs, form)) = next.map(|at| INSIGHTS[at]) else {
             fault(format!("the column `{first}` is unknown or out of order"));
             break;
         };
@@ -134,7 +179,7 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             fault(format!("`{first}` lacks its interval, grade, reasons or noised value"));
             continue;
         }
-        for why in columns.iter().filter_map(|field| value_fault(insight, field)) {
+        for why in columns.iter().filter_map(|field| value_fault(form, field)) {
             fault(why);
         }
     }
@@ -161,7 +206,7 @@ fn text() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-fn value_fault(insight: &str, field: &Field) -> Option<String> {
+fn value_fault(form: Form, field: &Field) -> Option<String> {
     for (suffix, nullable, what) in [("_grade", false, "grades"), ("_suppressed", true, "reasons")]
     {
         if field.name().ends_with(suffix) {
@@ -169,7 +214,7 @@ fn value_fault(insight: &str, field: &Field) -> Option<String> {
             return wrong.then(|| format!("`{}` is no column of {what}", field.name()));
         }
     }
-    let money = matches!(insight, "sales" | "average_ticket");
+    let money = matches!(form, Form::Money | Form::MoneyPer);
     let (name, found) = (field.name(), field.data_type());
     let right = match found {
         DataType::Decimal128(27, 0..=4) => money && field.metadata().contains_key("currency"),
@@ -178,7 +223,7 @@ fn value_fault(insight: &str, field: &Field) -> Option<String> {
     };
     // What no model has touched is always there, but for averages.
     let noised = name.ends_with("_unbiased") || name.ends_with("_sd");
-    if field.is_nullable() != (!noised || insight == "average_ticket") {
+    if field.is_nullable() != (!noised || form.is_ratio()) {
         return Some(format!("`{name}` may be null where it must not, or the other way"));
     }
     (!right).then(|| format!("`{name}` is {found}, or has no currency"))
@@ -186,7 +231,7 @@ fn value_fault(insight: &str, field: &Field) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::INSIGHTS;
+    use super::{Form, INSIGHTS, VISIT_CLASSES};
     use crate::job::{Insight, StatisticKind};
 
     /// Written down twice on purpose; this keeps the two from drifting apart.
@@ -197,6 +242,16 @@ mod tests {
                 insight.statistics().iter().copied().map(StatisticKind::name).collect();
             (insight.name(), needs)
         });
-        assert_eq!(INSIGHTS.map(|(name, needs)| (name, needs.to_vec())), jobs);
+        assert_eq!(INSIGHTS.map(|(name, needs, _)| (name, needs.to_vec())), jobs);
+        for (insight, (_, _, form)) in Insight::ALL.into_iter().zip(INSIGHTS) {
+            assert_eq!(insight.is_ratio(), form.is_ratio(), "{insight:?}");
+            assert_eq!(insight.has_parts(), form == Form::Counts, "{insight:?}");
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_jobs() {
+        let names = crate::job::VISIT_CLASSES.map(|(_, name)| format!("visit_classes_{name}"));
+        assert_eq!(VISIT_CLASSES.map(str::to_owned), names);
     }
 }

@@ -9,6 +9,7 @@ mod common;
 mod crash;
 mod engine;
 mod faults;
+mod insights;
 mod ledger;
 mod revisions;
 mod shared;

@@ -493,7 +493,7 @@ const FORGERIES: [(&str, &str, TableChange, &str); 18] = [
         "a dearer average",
         "market.all.parquet",
         |b| with_money(&b, "average_ticket", 3),
-        "`average_ticket` is not sales per payment",
+        "`average_ticket` is not the ratio that it should be",
     ),
     ("a row twice", WEEKLY, |b| rows(&b, &[0, 0, 1, 2]), "out of order, or there twice"),
     ("other order", WEEKLY, |b| rows(&b, &[1, 0, 2, 3]), "out of order, or there twice"),

@@ -88,6 +88,11 @@ impl<'p> CellFinder<'p> {
         Ok(finder)
     }
 
+    /// The day of a record; see [`Slots::day`](super::record::Slots::day).
+    pub(super) fn day(&self, record: &Record) -> usize {
+        self.codes.slots.day(record)
+    }
+
     /// Appends the numbers of a record's cells, at one level after the other.
     pub(super) fn cells(&self, record: &Record, cells: &mut Vec<u64>) {
         let count = self.levels.len();

@@ -49,9 +49,12 @@ impl Slots {
     fn new(plan: &Plan) -> Self {
         let hours = plan.job.payments.period.days() as usize * 24;
         let (mut known, mut first) = (HashMap::new(), Vec::new());
+        // Visits are counted by the day, whatever levels tell apart.
+        let day = |hour: usize| if plan.counts_visits() { hour as u32 / 24 } else { 0 };
         let of_hour = (0..hours)
             .map(|hour| {
                 let groups = plan.levels.iter().map(|level| level.cells.times.group_of[hour]);
+                let groups = groups.chain(std::iter::once(day(hour)));
                 *known.entry(groups.collect::<Vec<u32>>()).or_insert_with(|| {
                     first.push(hour);
                     first.len() as u32 - 1
@@ -66,6 +69,11 @@ impl Slots {
     pub(super) fn split(&self, record: &Record) -> (usize, usize) {
         let slot = record.slot_and_rest & ((1 << self.bits) - 1);
         (slot as usize, (record.slot_and_rest >> self.bits) as usize)
+    }
+
+    /// The day of a record, from the period's first; right only where some level counts visits.
+    pub(super) fn day(&self, record: &Record) -> usize {
+        self.hours[self.split(record).0] / 24
     }
 
     /// The other way; `None` if there are more combinations than fit.

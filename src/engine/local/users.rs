@@ -6,8 +6,8 @@ use super::cells::{CellFinder, LevelIndex};
 use super::record::Record;
 use super::totals::Sums;
 use crate::error::Result;
-use crate::job::StatisticKind;
-use crate::plan::{Plan, Selection};
+use crate::job::{StatisticKind, visit_class};
+use crate::plan::{LevelPlan, Plan, Selection};
 
 /// So many that the memory can be asked for all their totals at once, and few enough for the
 /// processor's first cache.
@@ -17,6 +17,8 @@ const RECORDS_AT_ONCE: usize = 64;
 pub(super) struct UserLevels<'p> {
     finder: &'p CellFinder<'p>,
     edges: &'p [i64],
+    /// Does some level count visits?
+    visits: bool,
     /// `None`: not looked at.
     levels: Vec<Option<UserLevel>>,
     /// Kept between users, so that no user costs an allocation.
@@ -27,6 +29,8 @@ pub(super) struct UserLevels<'p> {
 struct Scratch {
     /// The ticket bin of each of some records; of a refund the first, where it does not count.
     bins: Vec<usize>,
+    /// Their days, where some level counts visits.
+    days: Vec<usize>,
     /// The numbers of their cells, at one level after the other.
     cells: Vec<u64>,
 }
@@ -52,6 +56,12 @@ pub(super) struct UserCells {
     /// The largest of the user's numbers of tickets, and the sum of their squares.
     most_tickets: u32,
     ticket_squares: u64,
+    /// Of each of the user's cells the sum of refunds, above zero; `None` if not asked for.
+    refunds: Option<Vec<i128>>,
+    /// 64 days in each word of `days`, `words` for each of the user's cells; 0 if days are not asked
+    /// for.
+    words: usize,
+    days: Vec<u64>,
 }
 
 /// One user's cell of one level.
@@ -82,13 +92,14 @@ impl<'p> UserLevels<'p> {
             let columns = histogram.and_then(|at| index.plan.columns().nth(at)).unwrap_or(0..0);
             sums.map(|sums| UserLevel {
                 sums,
-                user: UserCells::new(columns.len()),
+                user: UserCells::new(plan, index.plan, columns.len()),
                 tickets_at: columns.start,
             })
         };
         let levels = finder.levels.iter().zip(sums).map(level).collect();
         let edges = &plan.job.payments.ticket_edges;
-        UserLevels { finder, edges, levels, scratch: Scratch::default() }
+        let visits = plan.counts_visits();
+        UserLevels { finder, edges, visits, levels, scratch: Scratch::default() }
     }
 
     /// Adds some payments of the user at hand to that user's cells.
@@ -96,11 +107,15 @@ impl<'p> UserLevels<'p> {
     /// # Errors
     /// As [`Sums::place`].
     pub(super) fn add(&mut self, records: &[Record]) -> Result<()> {
-        let Scratch { bins, cells } = &mut self.scratch;
+        let Scratch { bins, days, cells } = &mut self.scratch;
         let width = self.levels.len();
         for records in records.chunks(RECORDS_AT_ONCE) {
             bins.clear();
             bins.extend(records.iter().map(|record| ticket_bin(self.edges, record.amount)));
+            days.clear();
+            if self.visits {
+                days.extend(records.iter().map(|record| self.finder.day(record)));
+            }
             cells.clear();
             records.iter().for_each(|record| self.finder.cells(record, cells));
             for (place, level) in self.levels.iter_mut().enumerate() {
@@ -108,8 +123,9 @@ impl<'p> UserLevels<'p> {
                 let cells =
                     cells.iter().copied().skip(place).step_by(width).zip(bins.iter().copied());
                 level.touch(cells.clone());
-                for (record, (cell, bin)) in records.iter().zip(cells) {
-                    level.add(cell, record.amount, bin)?;
+                for (at, (record, (cell, bin))) in records.iter().zip(cells).enumerate() {
+                    let day = days.get(at).copied().unwrap_or(0);
+                    level.add(cell, Paid { amount: record.amount, bin, day })?;
                 }
             }
         }
@@ -147,16 +163,33 @@ impl UserLevel {
         self.sums.touch(cells.map(|(cell, bin)| (cell, column(bin))));
     }
 
-    fn add(&mut self, cell: u64, amount: i64, bin: usize) -> Result<()> {
-        self.user.add(self.sums.place(cell)?, amount, bin);
+    fn add(&mut self, cell: u64, paid: Paid) -> Result<()> {
+        self.user.add(self.sums.place(cell)?, paid);
         Ok(())
     }
 }
 
+/// One payment or refund, as far as cells look at it.
+#[derive(Clone, Copy)]
+struct Paid {
+    amount: i64,
+    /// Its ticket bin.
+    bin: usize,
+    /// From the period's first day on.
+    day: usize,
+}
+
 impl UserCells {
-    fn new(bins: usize) -> Self {
+    /// With `bins` ticket bins.
+    fn new(plan: &Plan, level: &LevelPlan, bins: usize) -> Self {
+        let money = [StatisticKind::Gross, StatisticKind::Refunds];
+        let refunds = money.iter().any(|&kind| level.position(kind).is_some());
+        let days = plan.job.payments.period.days() as usize;
         UserCells {
             bins,
+            refunds: refunds.then(Vec::new),
+            words: if level.counts_visits() { days.div_ceil(64) } else { 0 },
+            days: Vec::new(),
             cells: Vec::new(),
             rows: Rows::new(),
             tickets: Vec::new(),
@@ -167,6 +200,8 @@ impl UserCells {
 
     fn clear(&mut self) {
         self.cells.clear();
+        self.refunds.iter_mut().for_each(Vec::clear);
+        self.days.clear();
         (self.most_tickets, self.ticket_squares) = (0, 0);
     }
 
@@ -181,6 +216,20 @@ impl UserCells {
             StatisticKind::Sales => {
                 self.cells.iter().for_each(|cell| show(cell.place, 0, cell.sales));
             }
+            StatisticKind::Gross => {
+                let gross = |cell: &UserCell| cell.sales + self.refunds(cell);
+                self.cells.iter().for_each(|cell| show(cell.place, 0, gross(cell)));
+            }
+            StatisticKind::Refunds => {
+                self.cells.iter().for_each(|cell| show(cell.place, 0, self.refunds(cell)));
+            }
+            StatisticKind::Visits => {
+                self.cells.iter().for_each(|cell| show(cell.place, 0, self.visits(cell).into()));
+            }
+            StatisticKind::VisitClasses => {
+                let class = |cell: &UserCell| visit_class(self.visits(cell));
+                self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));
+            }
             StatisticKind::TicketHistogram => {
                 for cell in &self.cells {
                     self.tickets(cell).for_each(|(bin, count)| show(cell.place, bin, count.into()));
@@ -192,13 +241,32 @@ impl UserCells {
     /// The largest of those numbers and the sum of their squares; `None` if they are very large.
     pub(super) fn size(&self, kind: StatisticKind) -> Option<(u64, u128)> {
         match kind {
-            StatisticKind::Customers => Some((1, self.cells.len() as u128)),
+            StatisticKind::Customers | StatisticKind::VisitClasses => {
+                Some((1, self.cells.len() as u128))
+            }
+            StatisticKind::Gross => {
+                size(self.cells.iter().map(|c| (c.sales + self.refunds(c)).unsigned_abs()))
+            }
+            StatisticKind::Refunds => {
+                size(self.cells.iter().map(|c| self.refunds(c).unsigned_abs()))
+            }
+            StatisticKind::Visits => size(self.cells.iter().map(|c| self.visits(c).into())),
             StatisticKind::Payments => size(self.cells.iter().map(|c| c.payments.into())),
             StatisticKind::Sales => size(self.cells.iter().map(|c| c.sales.unsigned_abs())),
             StatisticKind::TicketHistogram => {
                 Some((self.most_tickets.into(), self.ticket_squares.into()))
             }
         }
+    }
+
+    fn refunds(&self, cell: &UserCell) -> i128 {
+        self.refunds.as_ref().map_or(0, |refunds| refunds[cell.row as usize])
+    }
+
+    /// On how many days the user was in a cell.
+    fn visits(&self, cell: &UserCell) -> u32 {
+        let days = &self.days[cell.row as usize * self.words..][..self.words];
+        days.iter().map(|word| word.count_ones()).sum()
     }
 
     /// The bins in which a cell of the user has tickets, and how many.
@@ -214,11 +282,17 @@ impl UserCells {
     }
 
     /// Adds a payment in the cell at `place`.
-    fn add(&mut self, place: u32, amount: i64, bin: usize) {
+    fn add(&mut self, place: u32, Paid { amount, bin, day }: Paid) {
         let row = self.row(place);
         let cell = &mut self.cells[row];
         cell.sales += i128::from(amount);
+        if self.words > 0 {
+            self.days[row * self.words + day / 64] |= 1 << (day % 64);
+        }
         if amount < 0 {
+            if let Some(refunds) = &mut self.refunds {
+                refunds[row] -= i128::from(amount);
+            }
             return;
         }
         cell.payments += 1;
@@ -244,6 +318,10 @@ impl UserCells {
         let row = self.cells.len();
         self.cells.push(UserCell { place, slot, row: row as u32, bins: 0, payments: 0, sales: 0 });
         self.rows.put(&mut self.cells);
+        if let Some(refunds) = &mut self.refunds {
+            refunds.push(0);
+        }
+        self.days.resize(self.cells.len() * self.words, 0);
         if self.tickets.len() < self.cells.len() * self.bins {
             self.tickets.resize(self.cells.len() * self.bins, 0);
         }

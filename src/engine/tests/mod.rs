@@ -36,6 +36,10 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(row(), 0..200)
 }
 
+/// Insights that need every statistic.
+const ALL: &str = "[\"customers\", \"payments\", \"sales\", \"ticket_histogram\", \"gross\", \
+                   \"refunds\", \"visits\", \"visit_classes\"]";
+
 /// A report of one to three levels with any keys, selection, bounds and caps.
 fn report() -> impl Strategy<Value = String> {
     let keys = prop::sample::subsequence(
@@ -59,16 +63,18 @@ fn report() -> impl Strategy<Value = String> {
         |(levels, private, cells_max, (customers, payments, sales), capped)| {
             let keys = if private { "private" } else { "public" };
             let caps = if capped {
-                format!("cell_caps = {{ payments = 1, sales = \"{}.5\" }}", sales / 2 + 1)
+                let money = sales / 2 + 1;
+                format!("cell_caps = {{ payments = 1, sales = \"{money}.5\", gross = {money} }}")
             } else {
                 String::new()
             };
             let sales = sales + 2;
             format!(
                 "levels = {levels:?}\nkeys = \"{keys}\"\ncells_max = {cells_max}\n\
-                 insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
-                 {caps}\nbounds = {{ customers = {customers}.25, payments = {payments}, \
-                 sales = \"{sales}.01\", ticket_histogram = {payments} }}",
+                 insights = {ALL}\n{caps}\nbounds = {{ customers = {customers}.25, \
+                 payments = {payments}, sales = \"{sales}.01\", ticket_histogram = {payments}, \
+                 gross = \"{sales}\", refunds = \"{customers}.05\", visits = {payments}, \
+                 visit_classes = {customers} }}",
             )
         },
     )
@@ -82,8 +88,10 @@ fn open(report: &str) -> String {
 
 /// Reports for the unit `user-month`: levels within a month, private ones too, and others.
 fn monthly() -> Vec<String> {
-    let all = "insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n\
-               bounds = { customers = 2, payments = 5, sales = \"90.00\", ticket_histogram = 4 }\n";
+    let all = &format!(
+        "insights = {ALL}\nbounds = {{ customers = 2, payments = 5, sales = \"90.00\", \
+         ticket_histogram = 4, gross = 70, refunds = 30, visits = 3, visit_classes = 2 }}\n"
+    );
     let levels = "levels = [[\"month\"], [\"merchant\", \"day\"], [\"wallet\", \"month\"]]";
     vec![
         format!("{all}{levels}\nkeys = \"public\""),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{monthly, open, report, rows};
+use super::{ALL, monthly, open, report, rows};
 use crate::engine::ExactTotals;
 use crate::fixture::{DAYS, Market, Row, settled};
 use crate::plan::{CellKey, Plan, Selection};
@@ -230,8 +230,9 @@ fn adversarial_users_are_within_the_bound() {
     rows.extend((0..10).map(|m| pay(6, m, 600, 10_000)));
     rows.push(Row { wallet: 2, ..pay(7, 8, 119 * 1440, 500) });
     let bounds = "bounds = { customers = 2, payments = 5, sales = \"100.00\", \
-                  ticket_histogram = 4 }\n\
-                  insights = [\"customers\", \"payments\", \"sales\", \"ticket_histogram\"]\n";
+                  ticket_histogram = 4, gross = \"100.00\", refunds = 70, visits = 4, \
+                  visit_classes = 2 }\n";
+    let bounds = format!("{bounds}insights = {ALL}\n");
     let levels = "levels = [[], [\"merchant\"], [\"merchant\", \"day\", \"hour\"], [\"wallet\"]]\n";
     check_every_user(
         &rows,

@@ -11,7 +11,7 @@ use crate::job::raw::{Placed, Section};
 use crate::job::split::{WEIGHT_UNIT, default_weights};
 use crate::job::{
     Bound, EarlierJob, Format, Insight, Key, Level, PartitionSelection, Percent, Registry, Report,
-    StatisticKind, TimeKey, money_places,
+    StatisticKind, TimeKey, Unit, money_places,
 };
 use crate::privacy::Decimal;
 
@@ -416,9 +416,9 @@ impl Reader<'_> {
         levels: usize,
         money_places: u32,
     ) -> Option<Vec<Stated>> {
-        let (scale, limit, rule) = match kind {
-            StatisticKind::Sales => (money_places + 3, 10u64.pow(15), SALES_RULE),
-            _ => (3, 10u64.pow(12), COUNT_RULE),
+        let (scale, limit, rule) = match kind.facts().unit {
+            Unit::Money => (money_places + 3, 10u64.pow(15), MONEY_RULE),
+            Unit::Count => (3, 10u64.pow(12), COUNT_RULE),
         };
         let read = |text: &Placed<String>| {
             let milli = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(scale));
@@ -445,7 +445,7 @@ impl Reader<'_> {
 }
 
 const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
-const SALES_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
+const MONEY_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
 
 fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
     texts.first().map_or(0..0, |text| text.span.clone())

@@ -1,0 +1,96 @@
+//! The examples of `docs/insights.md` are computed by what it says.
+
+use std::collections::BTreeMap;
+
+use crate::engine::{ExactTotals, LevelTotals};
+use crate::fixture::{Market, Row};
+use crate::job::Insight;
+use crate::plan::{LevelPlan, Plan};
+
+const PAGE: &str = include_str!("../../docs/insights.md");
+
+/// The payments of the page's table.
+fn rows() -> Vec<Row> {
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [user, day, amount] = fields[..] else { return None };
+        let (day, amount) = (day.parse::<u32>().ok()?, amount.parse::<f64>().ok()?);
+        let user = ["Ann", "Ben", "Eve"].iter().position(|name| *name == user)? as u32;
+        let amount = (amount * 100.0).round() as i64;
+        Some(Row { user, merchant: 0, minute: day * 1440 + 600, amount, wallet: 0 })
+    };
+    PAGE.lines().filter_map(row).collect()
+}
+
+/// By heading, what the page says of the insight, and the numbers that stand in bold letters.
+fn sections() -> BTreeMap<&'static str, (&'static str, Vec<f64>)> {
+    let section = |text: &'static str| {
+        let (name, text) = text.split_once("`\n").expect("a heading");
+        let bold = text.rsplit("**").nth(1).unwrap_or_default();
+        let numbers = bold.split(", ").map(|n| n.parse().expect("a number"));
+        (name, (text, numbers.collect()))
+    };
+    PAGE.split("## `").skip(1).map(section).collect()
+}
+
+/// One number of a statistic of the only cell of a level, in counts or major units.
+fn number(level: &LevelPlan, totals: &LevelTotals, place: usize, part: usize) -> f64 {
+    let statistic = &level.statistics[place];
+    let natural = statistic.noise.to_natural(totals.sums[place][part] as f64);
+    if statistic.kind.is_money() { natural / 100.0 } else { natural }
+}
+
+/// The values of an insight by its formula.
+fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
+    let (level, totals) = (&plan.levels[0], &totals.levels[0]);
+    let place = |kind| level.position(kind).expect("planned");
+    match *insight.statistics() {
+        [top, bottom] => {
+            vec![number(level, totals, place(top), 0) / number(level, totals, place(bottom), 0)]
+        }
+        [kind] => {
+            let width = level.statistics[place(kind)].width;
+            let parts = (0..width).map(|part| number(level, totals, place(kind), part));
+            let parts: Vec<f64> = parts.collect();
+            match insight {
+                Insight::RepeatRate => {
+                    vec![parts[1..].iter().sum::<f64>() / parts.iter().sum::<f64>()]
+                }
+                _ => parts,
+            }
+        }
+        _ => panic!("no formula for {}", insight.name()),
+    }
+}
+
+#[test]
+fn examples_are_right() {
+    let rows = rows();
+    assert_eq!(rows.len(), 6);
+    let names: Vec<String> =
+        Insight::ALL.iter().map(|insight| format!("\"{}\"", insight.name())).collect();
+    let bounds = "bounds = { customers = 9, payments = 99, sales = 999, gross = 999, refunds = 99, \
+                  visits = 99, visit_classes = 9, ticket_histogram = 99 }";
+    let market = Market::new(&rows);
+    let plan = market.plan(&[format!(
+        "levels = [[]]\nkeys = \"public\"\ninsights = [{}]\n{bounds}",
+        names.join(", ")
+    )]);
+    let totals = market.reference(&plan);
+    let sections = sections();
+    for insight in Insight::ALL {
+        let name = insight.name();
+        let (text, shown) = sections.get(name).unwrap_or_else(|| panic!("no section on {name}"));
+        for kind in insight.statistics() {
+            assert!(text.contains(&format!("`{}`", kind.name())), "{name}: its statistics");
+        }
+        let own = values(insight, &plan, &totals);
+        assert!(!shown.is_empty(), "{name} has no example");
+        for (own, shown) in own.iter().zip(shown) {
+            assert!(
+                (own - shown).abs() < 0.0051_f64.min(own.abs() * 0.001 + 1e-9),
+                "{name}: {own}"
+            );
+        }
+    }
+}

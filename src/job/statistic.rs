@@ -1,0 +1,197 @@
+//! Statistics: noised sums over cells, and all that other stations ask about their kinds.
+
+/// A noised sum over cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StatisticKind {
+    /// 1 for each user with a payment or refund in the cell.
+    Customers,
+    /// Number of payments of at least zero.
+    Payments,
+    /// Sum of amounts in minor units, refunds negative.
+    Sales,
+    /// Number of payments of at least zero in each bin of size: one number a bin.
+    TicketHistogram,
+    /// Sum of amounts of at least zero, in minor units.
+    Gross,
+    /// Sum of refunds, in minor units above zero.
+    Refunds,
+    /// Number of days with a payment or refund.
+    Visits,
+    /// 1 for each user, in the class of their number of visits: one number a class.
+    VisitClasses,
+}
+
+/// What the numbers of a statistic are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Users, payments or days.
+    Count,
+    /// The smallest minor unit of the job's currencies.
+    Money,
+}
+
+/// How many numbers a cell has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// Always as many.
+    Fixed(usize),
+    /// One for each bin of the job's `ticket_edges`.
+    TicketBins,
+}
+
+/// What the model expects of a cell, of the same time and series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// What all series together have then.
+    Season,
+    /// So much for each unit of the first of these that the level has; a season if it has none.
+    Per(&'static [StatisticKind]),
+    /// Of each number, a share of this one.
+    Share(StatisticKind),
+}
+
+/// All that other stations ask about a kind of statistic.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The name in job files and manifests.
+    pub name: &'static str,
+    /// What its numbers are.
+    pub unit: Unit,
+    /// How many numbers a cell has.
+    pub width: Width,
+    /// Can a user's number be below zero?
+    pub signed: bool,
+    /// Has each user in each of their cells the number 1 once, and 0 else?
+    pub one_hot: bool,
+    /// Is a user's number in a coarser cell the sum of those in the finer cells of which it is made?
+    pub adds_up: bool,
+    /// What the model expects of a cell.
+    pub expected: Expected,
+    /// Quarters of a typical user's value in a cell against the norm bound, where customers have 4; 0
+    /// keeps the statistic out of the score of private keys. Only statistics of one number a cell
+    /// can have more.
+    pub score_part: u64,
+}
+
+impl StatisticKind {
+    /// All statistics, in the order in which a level has them: those that others are expected from
+    /// come first.
+    pub const ALL: [StatisticKind; 8] = [
+        StatisticKind::Customers,
+        StatisticKind::Payments,
+        StatisticKind::Sales,
+        StatisticKind::TicketHistogram,
+        StatisticKind::Gross,
+        StatisticKind::Refunds,
+        StatisticKind::Visits,
+        StatisticKind::VisitClasses,
+    ];
+
+    /// What is to be known of it.
+    pub const fn facts(self) -> Facts {
+        use StatisticKind::{Customers, Gross, Payments, TicketHistogram};
+        /// A count that adds up.
+        const PLAIN: Facts = Facts {
+            name: "",
+            unit: Unit::Count,
+            width: Width::Fixed(1),
+            signed: false,
+            one_hot: false,
+            adds_up: true,
+            expected: Expected::Season,
+            score_part: 0,
+        };
+        /// Who comes twice is one user of the coarser cell.
+        const USERS: Facts = Facts { one_hot: true, adds_up: false, ..PLAIN };
+        const MONEY: Facts = Facts { unit: Unit::Money, ..PLAIN };
+        match self {
+            Customers => Facts { name: "customers", score_part: 4, ..USERS },
+            Payments => Facts {
+                name: "payments",
+                expected: Expected::Per(&[Customers]),
+                score_part: 3,
+                ..PLAIN
+            },
+            StatisticKind::Sales => Facts {
+                name: "sales",
+                signed: true,
+                expected: Expected::Per(&[Payments, Customers]),
+                score_part: 2,
+                ..MONEY
+            },
+            // Bins say again what payments say, so they have no part in the score.
+            TicketHistogram => Facts {
+                name: "ticket_histogram",
+                width: Width::TicketBins,
+                expected: Expected::Share(Payments),
+                ..PLAIN
+            },
+            Gross => {
+                Facts { name: "gross", expected: Expected::Per(&[Payments, Customers]), ..MONEY }
+            }
+            StatisticKind::Refunds => Facts {
+                name: "refunds",
+                expected: Expected::Per(&[Gross, Payments, Customers]),
+                ..MONEY
+            },
+            // A day at two merchants is one day of their region.
+            StatisticKind::Visits => Facts {
+                name: "visits",
+                adds_up: false,
+                expected: Expected::Per(&[Customers]),
+                ..PLAIN
+            },
+            StatisticKind::VisitClasses => Facts {
+                name: "visit_classes",
+                width: Width::Fixed(VISIT_CLASSES.len()),
+                expected: Expected::Share(Customers),
+                ..USERS
+            },
+        }
+    }
+
+    /// The name in job files and manifests.
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// Is it money?
+    pub fn is_money(self) -> bool {
+        self.facts().unit == Unit::Money
+    }
+}
+
+/// The least number of visits of each class, with the end of its column's name.
+pub const VISIT_CLASSES: [(u32, &str); 4] = [(1, "1"), (2, "2"), (3, "3_4"), (5, "5_up")];
+
+/// The class of a number of visits, which is at least 1.
+pub fn visit_class(visits: u32) -> usize {
+    VISIT_CLASSES.iter().filter(|(least, _)| *least <= visits).count().saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_expected_from_is_known_before() {
+        for (place, kind) in StatisticKind::ALL.into_iter().enumerate() {
+            let facts = kind.facts();
+            let before = match facts.expected {
+                Expected::Season => &[][..],
+                Expected::Per(kinds) => kinds,
+                Expected::Share(of) => &[of],
+            };
+            assert!(before.iter().all(|b| StatisticKind::ALL[..place].contains(b)), "{kind:?}");
+            assert!(facts.score_part == 0 || facts.width == Width::Fixed(1), "{kind:?}");
+            assert!(!(facts.one_hot && (facts.adds_up || facts.signed)), "{kind:?}");
+        }
+        assert!(StatisticKind::ALL.is_sorted(), "levels keep them in the order of the type");
+    }
+
+    #[test]
+    fn classes_are_of_1_2_3_to_4_and_from_5_visits() {
+        let classes = [1, 2, 3, 4, 5, 6, 366].map(visit_class);
+        assert_eq!(classes, [0, 1, 2, 2, 3, 3, 3]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Every insight, from the job to a table that is verified.
+
+use std::fs::File;
+
+use arrow::datatypes::DataType;
+use insta::assert_snapshot;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::common::{JOB, Workshop, shown};
+
+/// The first report with these insights and bounds that the run chooses.
+fn job(insights: &str) -> String {
+    let job = JOB
+        .replace("bounds   = { customers = \"3\", payments = \"10\", sales = \"500.00\" }\n", "")
+        .replace("bounds    = { customers = \"2\", sales = \"300\" }\n", "");
+    let insights = format!("insights = [{insights}]");
+    job.replace(
+        "insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\"]",
+        &insights,
+    )
+    .replace("insights  = [\"customers\", \"sales\"]", &insights)
+}
+
+/// Names and types of the columns of a table.
+fn columns(workshop: &Workshop, table: &str) -> String {
+    let file = File::open(workshop.path(&format!("releases/test/{table}"))).unwrap();
+    let schema = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().schema().clone();
+    let line = |(name, kind, null): (&str, &DataType, bool)| {
+        format!("{name}: {kind}{}\n", if null { ", nullable" } else { "" })
+    };
+    let fields = schema.fields().iter().filter(|field| {
+        !["_low", "_high", "_grade", "_suppressed", "_unbiased", "_sd"]
+            .iter()
+            .any(|end| field.name().ends_with(end))
+    });
+    fields.map(|field| line((field.name(), field.data_type(), field.is_nullable()))).collect()
+}
+
+const ALL: &str = "\"customers\", \"payments\", \"gross\", \"refunds\", \"refund_rate\", \"sales\", \
+                   \"average_ticket\", \"spend_per_customer\", \"visits\", \"visits_per_customer\", \
+                   \"visit_classes\", \"repeat_rate\", \"ticket_histogram\"";
+
+#[test]
+fn all_insights_are_released_and_verified() {
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &job(ALL));
+    let run = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));
+    let verified = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+    assert_snapshot!(columns(&workshop, "market.region-week.parquet"));
+}
+
+#[test]
+fn ratios_alone_are_released_and_verified() {
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &job("\"refund_rate\", \"repeat_rate\", \"visits_per_customer\""));
+    let run = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));
+    let verified = workshop.discretail(&["verify", "releases/test"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+    assert_snapshot!(columns(&workshop, "found.merchant.parquet"));
+}
