@@ -45,6 +45,36 @@ impl Market {
         market
     }
 
+    /// A market whose table of merchants has more columns: their kind, of which R0 has 4 of a, R1 1 of
+    /// a and 2 of b, R2 2 of a and 1 of b; and their name.
+    pub(crate) fn with_kinds() -> Self {
+        let market = Market::new(&[]);
+        let ids: Vec<String> = (0..10).map(|m| format!("M{m}")).collect();
+        let regions: Vec<String> = (0..10).map(|m| format!("R{}", m % 3)).collect();
+        let kinds = ["a", "a", "b", "a", "b", "a", "a", "b", "a", "a"];
+        let names = ids.clone();
+        let mut table =
+            df!("merchant_id" => ids, "region" => regions, "kind" => kinds, "name" => names)
+                .expect("a table");
+        write(&market.folder.path().join("merchants.parquet"), &mut table);
+        market
+    }
+
+    /// Plans a job with a line in its section `[merchants]`.
+    pub(crate) fn try_plan(
+        &self,
+        merchants: &str,
+        reports: &[String],
+    ) -> crate::error::Result<Plan> {
+        let line = format!("files = [\"merchants.parquet\"]\n{merchants}");
+        let mut text = JOB.replace("files = [\"merchants.parquet\"]", &line);
+        for (place, report) in reports.iter().enumerate() {
+            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
+            text.write_str(&name).expect("writes to a string");
+        }
+        Job::parse(&text, self.folder.path()).and_then(Plan::new)
+    }
+
     pub(crate) fn set_payments(&self, rows: &[Row]) {
         // 1 January 2025 in Berlin, in universal time.
         let start = 1_735_686_000i64;

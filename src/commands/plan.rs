@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::findings;
 use crate::job::{Insight, Unit};
 use crate::ledger::{Ledger, Terms};
-use crate::plan::{Adopted, Composed, LevelPlan, Plan, Selection, StatisticPlan, budget_of};
+use crate::plan::{
+    Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, budget_of,
+};
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
@@ -94,6 +96,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.push(String::new());
     lines.extend(survey_line(plan));
     lines.extend(adopted_lines(plan));
+    lines.extend(merchants_line(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
@@ -112,6 +115,15 @@ fn survey_line(plan: &Plan) -> Option<String> {
             percent(MuSquared::from_units(units), plan.loss.mu_squared)
         )
     })
+}
+
+/// What is promised to merchants.
+fn merchants_line(plan: &Plan) -> Option<String> {
+    let MerchantProtection { least, sets, small, besides } = plan.merchants?;
+    Some(format!(
+        "Cells of fewer than {least} registered merchants are hidden: {small} of {sets} groups of merchants, \
+         and {besides} more whose differences would tell."
+    ))
 }
 
 /// Where bounds come from that earlier releases have told.
@@ -272,6 +284,11 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
         "fits": fits,
+        "merchants": plan.merchants.map(|merchants| serde_json::json!({
+            "min_per_cell": merchants.least,
+            "groups": merchants.sets,
+            "hidden": merchants.small + merchants.besides,
+        })),
         "statistics": statistics,
     })
     .to_string()

@@ -84,6 +84,15 @@ impl Values {
         }
     }
 
+    /// Leaves nothing of a cell.
+    fn hide_all(&mut self, row: usize) {
+        self.hide(row);
+        match self {
+            Values::Counts(values) => (values[row].unbiased, values[row].sd) = (None, None),
+            Values::Money(values) => (values[row].unbiased, values[row].sd) = (None, None),
+        }
+    }
+
     /// Leaves the noised value of a cell alone.
     fn hide(&mut self, row: usize) {
         match self {
@@ -226,6 +235,10 @@ impl Estimates<'_> {
         };
         // Rows in the order of keys, and of nothing else.
         let mut order: Vec<usize> = (0..view.noisy.keys.len()).collect();
+        // That a private key is shown tells of its payments.
+        if !view.level.is_public() {
+            order.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
+        }
         order.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
         (0..order.len().max(1)).step_by(SLICE).map(move |start| {
             let end = order.len().min(start + SLICE);
@@ -279,7 +292,11 @@ impl View<'_> {
             };
             columns.extend(values.into_iter().enumerate().map(column));
         }
-        columns.iter_mut().for_each(|column| suppress::by_error(column, self.shown.suppress_above));
+        let hidden = |row: usize| self.level.is_hidden(&self.noisy.keys[rows[row]]);
+        for column in &mut columns {
+            suppress::by_merchants(column, hidden);
+            suppress::by_error(column, self.shown.suppress_above);
+        }
         let key = |&row: &usize| self.parts(row).cloned().collect();
         Table { keys: rows.iter().map(key).collect(), columns }
     }

@@ -1,6 +1,7 @@
-//! Which estimates are not shown: those whose interval is too wide.
+//! Which estimates are not shown: those whose interval is too wide, and those of too few merchants.
 //!
-//! Looks at estimates alone, so it is post-processing. Levels add up before anything is left out.
+//! Looks at estimates and public facts alone, so it is post-processing. Levels add up before anything is
+//! left out.
 
 use super::Column;
 use crate::job::Percent;
@@ -11,16 +12,19 @@ pub enum Reason {
     /// Half its interval is more of it than the report's `suppress_above`, or there is nothing to
     /// estimate it from.
     Error,
+    /// It would tell of too few merchants, alone or with other cells.
+    Merchants,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 1] = [Reason::Error];
+    pub const ALL: [Reason; 2] = [Reason::Error, Reason::Merchants];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Error => "error",
+            Reason::Merchants => "merchants",
         }
     }
 }
@@ -32,6 +36,16 @@ pub(super) fn by_error(column: &mut Column, limit: Option<Percent>) {
         if suppressed.is_none() && !column.values.relative_error(row).is_some_and(shown) {
             column.values.hide(row);
             *suppressed = Some(Reason::Error);
+        }
+    }
+}
+
+/// Hides cells that tell of too few merchants, with their noised values.
+pub(super) fn by_merchants(column: &mut Column, hidden: impl Fn(usize) -> bool) {
+    for (row, suppressed) in column.suppressed.iter_mut().enumerate() {
+        if hidden(row) {
+            column.values.hide_all(row);
+            *suppressed = Some(Reason::Merchants);
         }
     }
 }

@@ -97,6 +97,35 @@ pub fn previous_unusable(job: &str, why: &str) -> Finding {
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
+/// A level that names merchants, in a job that promises not to tell of so few.
+pub fn merchants_named(level: &str, least: u32) -> Finding {
+    let message =
+        format!("level {level} shows single merchants, but `min_per_cell` is {least} merchants");
+    Finding::new("merchants-named", message)
+        .hint("put levels with the key `merchant` in a job for those who may see them, or set `min_per_cell = 1`")
+}
+
+/// A level of which nothing may be shown.
+pub fn merchants_too_few(level: &str, least: u32) -> Finding {
+    let message = format!(
+        "level {level} would show nothing: each of its cells, or a difference with another one, tells of \
+         fewer than {least} merchants"
+    );
+    Finding::new("merchants-too-few", message).hint(
+        "use coarser keys, or fewer levels whose differences tell; where single merchants may be seen, \
+         `min_per_cell = 1` in [merchants]",
+    )
+}
+
+/// Too many small groups of merchants to look at all differences.
+pub fn merchants_unclear(least: u32) -> Finding {
+    let message = format!(
+        "so many groups of fewer than {least} merchants that not all differences can be looked at"
+    );
+    Finding::new("merchants-unclear", message)
+        .hint("lower `min_per_cell` to 3, or use coarser keys")
+}
+
 /// A release that this job cannot take the place of.
 pub fn revises_unusable(job: &str, why: &str) -> Finding {
     Finding::new("revises-unusable", format!("the release of job `{job}` cannot be revised: {why}"))

@@ -1,6 +1,7 @@
 //! The public table of merchants.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use polars::prelude::{
@@ -20,6 +21,10 @@ pub struct Registry {
     pub ids: Vec<String>,
     /// Values by attribute, in the order of `ids`; only attributes that levels use.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// Registered merchants that a cell has at least, as far as the job says.
+    pub min_per_cell: Option<(u32, Range<usize>)>,
+    /// Place of `files` in the job file.
+    pub span: Range<usize>,
     /// Names of all columns but the id, for messages.
     pub columns: Vec<String>,
 }
@@ -84,7 +89,8 @@ impl Registry {
                 .ok_or_else(|| invalid(&format!("has an empty `{name}`")))?;
             values.insert(name.clone(), column);
         }
-        Ok(Registry { file: shown.to_owned(), ids, attributes: values, columns })
+        let (file, attributes) = (shown.to_owned(), values);
+        Ok(Registry { file, ids, attributes, columns, min_per_cell: None, span: 0..0 })
     }
 }
 

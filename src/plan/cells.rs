@@ -175,6 +175,13 @@ impl CellSpace {
             && self.rest.iter().all(|name| public_values(job, name).is_some())
     }
 
+    /// The group of merchants in which a cell lies.
+    pub(super) fn merchant_group(&self, key: &[KeyValue]) -> Option<usize> {
+        let parts = self.layout.iter().zip(key).filter(|((part, _), _)| *part == Part::Merchant);
+        let values: Vec<KeyValue> = parts.map(|(_, value)| value.clone()).collect();
+        self.merchants.as_ref()?.groups.binary_search(&values).ok()
+    }
+
     /// What a key of so many parts takes, in bytes.
     pub fn key_bytes(parts: usize) -> u64 {
         // The allocator needs some for itself.

@@ -7,8 +7,10 @@ mod calibrate;
 mod cells;
 mod choice;
 mod composed;
+mod merchants;
 mod score;
 mod shared;
+mod span;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +21,8 @@ pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
 pub use composed::Composed;
+pub use merchants::MerchantProtection;
+use merchants::protect;
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked};
@@ -40,6 +44,8 @@ pub struct Plan {
     pub surveys: Vec<SurveyPlan>,
     /// Bounds that earlier releases have told.
     pub adopted: Vec<Adopted>,
+    /// What its merchants are promised; `None`: nothing.
+    pub merchants: Option<MerchantProtection>,
     /// The job whose release this one takes the place of, and the digest of its manifest.
     pub revises: Option<(String, String)>,
     /// What the job costs; the same before and after its surveys.
@@ -68,6 +74,9 @@ pub struct LevelPlan {
     pub always: Vec<CellKey>,
     /// The earlier jobs, each with the digest of its release's manifest.
     pub keys_from: Vec<(String, String)>,
+    /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
+    /// are.
+    pub hidden: Vec<bool>,
     /// What an earlier release said of the same cells, for estimates to go by.
     pub earlier: Option<Earlier>,
 }
@@ -271,6 +280,7 @@ impl Plan {
                 statistics,
                 always: Vec::new(),
                 keys_from: Vec::new(),
+                hidden: Vec::new(),
                 earlier: None,
             });
         }
@@ -278,13 +288,14 @@ impl Plan {
             let (epsilon, delta) = (job.privacy.epsilon, job.privacy.delta);
             findings.push(findings::budget_too_small(&epsilon, &delta, count));
         }
+        let merchants = protect(&job, &mut levels, &mut findings);
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
         let loss = PrivacyLoss { mu_squared: MuSquared::default(), threshold_delta };
         let (columns, adopted) = (columns_of(&levels), Vec::new());
         let revises = None;
-        let mut plan = Plan { job, levels, surveys, adopted, revises, loss, columns };
+        let mut plan = Plan { job, levels, surveys, adopted, merchants, revises, loss, columns };
         plan.loss.mu_squared = plan.charged();
         Ok(plan)
     }

@@ -20,6 +20,8 @@ pub struct TablePlan {
     pub insights: Vec<Insight>,
     /// Estimates with a larger relative error are not shown.
     pub suppress_above: Option<Percent>,
+    /// Are noised values of some cells hidden too, as they tell of too few merchants?
+    pub may_hide: bool,
 }
 
 impl TablePlan {
@@ -34,6 +36,7 @@ impl TablePlan {
             places: level.keys.iter().map(|key| place(key).expect(why)).collect(),
             insights: report.insights.clone(),
             suppress_above: report.suppress_above,
+            may_hide: false,
         }
     }
 }

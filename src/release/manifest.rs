@@ -7,6 +7,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::merchants::MerchantsEntry;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
@@ -49,6 +50,9 @@ pub(super) struct Manifest {
     /// Which estimates are not shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suppression: Vec<SuppressionEntry>,
+    /// What the release tells of merchants; not there if nothing is promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchant_protection: Option<MerchantsEntry>,
     composition: &'static str,
     post_processing: &'static str,
     unprotected_quantities: Vec<&'static str>,
@@ -319,6 +323,7 @@ impl Manifest {
             bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
             key_sets: plan.levels.iter().flat_map(|level| key_sets(plan, level)).collect(),
             suppression: plan.levels.iter().flat_map(suppressions).collect(),
+            merchant_protection: MerchantsEntry::new(plan),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
             post_processing: "estimates by empirical Bayes and a Kalman filter, levels that add up, ratios, \
                 95 % intervals, grades, suppression, rounding of money",

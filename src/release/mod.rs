@@ -3,6 +3,7 @@
 mod earlier;
 mod folder;
 mod manifest;
+mod merchants;
 mod status;
 mod tables;
 mod values;

@@ -65,7 +65,7 @@ fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, A
         columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
     }
     for column in &table.columns {
-        columns.extend(value_columns(plan, column)?);
+        columns.extend(value_columns(plan, shown, column)?);
     }
     let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
@@ -100,7 +100,11 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
 
 /// An insight's columns: the estimate, the ends of its interval, its grade, why it is not shown; then the
 /// noised value and the standard deviation of its noise.
-fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
+fn value_columns(
+    plan: &Plan,
+    shown: &TablePlan,
+    column: &Column,
+) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
     let hidden = reasons(&column.suppressed);
     let arrays: [ArrayRef; 7] = match &column.values {
         Values::Counts(values) => {
@@ -138,7 +142,7 @@ fn value_columns(plan: &Plan, column: &Column) -> Result<Vec<(Field, ArrayRef)>,
         let (name, data_type) = (format!("{}{suffix}", column.name), array.data_type().clone());
         let nullable = match suffix {
             "_grade" => false,
-            "_unbiased" | "_sd" => column.insight.is_ratio(),
+            "_unbiased" | "_sd" => shown.may_hide || column.insight.is_ratio(),
             _ => true,
         };
         let money = matches!(data_type, DataType::Decimal128(..));

@@ -107,14 +107,20 @@ fn read(
     // Rows stand in the order of the table's keys, which may be another than this level's.
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
-    let whole = columns.into_iter().filter(|(_, [x, ..])| x.len() == count && count > 0);
+    columns.retain(|_, [x, ..]| x.len() == count);
+    // Cells of too few merchants have no noised values.
+    order.retain(|&row| columns.values().all(|[_, noised, _]| !noised[row].is_nan()));
+    let Some(&first) = order.first() else {
+        return Ok(EarlierCells { keys: Vec::new(), statistics: BTreeMap::new() });
+    };
+    let whole = columns.into_iter();
     let statistics = whole.map(|(kind, [x, noised, sd])| {
         // Estimates have put back what the fit took; those that are not shown tell nothing.
         let shown = x.iter().zip(&noised).filter(|(x, _)| !x.is_nan());
         let (sum, raw) = shown.fold((0.0, 0.0), |(sum, raw), (x, noised)| (sum + x, raw + noised));
         let factor = if raw > 0.0 { (sum / raw).clamp(1.0, 4.0) } else { 1.0 };
         let values = order.iter().map(|&row| noised[row] * factor).collect();
-        (kind, EarlierValues { values, sd: sd[0] * factor })
+        (kind, EarlierValues { values, sd: sd[first] * factor })
     });
     let statistics = statistics.collect();
     Ok(EarlierCells { keys: order.iter().map(|&row| keys[row].clone()).collect(), statistics })

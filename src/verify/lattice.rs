@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32T
 use chrono::{Datelike, Days, NaiveDate};
 
 use super::manifest::{Event, Manifest};
+use super::merchants;
 use super::shared::Shared;
 use super::table::{Form, SUFFIXES, Table, VISIT_CLASSES, known};
 
@@ -27,7 +28,7 @@ const SIGNAL_MIN: f64 = 5.0;
 const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
-const REASONS: [&str; 1] = ["error"];
+const REASONS: [&str; 2] = ["error", "merchants"];
 
 /// Estimates of counts are multiples of one over this.
 const PARTS: f64 = 1024.0;
@@ -88,10 +89,12 @@ pub(super) fn faults(
         };
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
         seen.shared.add(name, &batch, manifest);
+        let rows = batch.num_rows() as u64;
+        let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
         let schema = batch.schema();
         let values = schema.fields().iter().skip(set.keys.len()).step_by(SUFFIXES.len());
         for insight in values.map(|field| field.name().as_str()) {
-            let column = Column { batch: &batch, insight, first: row };
+            let column = Column { batch: &batch, insight, places: &places };
             column.check_estimates(manifest.relative_error_max(name), &mut faults);
             let Some((_, needs, form)) = known(insight) else { continue };
             let event = |place: usize| manifest.event(name, needs.get(place)?);
@@ -115,8 +118,8 @@ pub(super) fn faults(
         if set.keys_from.is_empty() {
             check_score(name, &batch, manifest, row, &mut faults);
         }
-        row += batch.num_rows() as u64;
-        seen.rows += batch.num_rows() as u64;
+        row += rows;
+        seen.rows += rows;
     }
     seen.shared.compare(name, manifest, &mut faults);
     let public = set.selection == "public";
@@ -243,8 +246,8 @@ fn check_score(
 struct Column<'a> {
     batch: &'a RecordBatch,
     insight: &'a str,
-    /// The number of the batch's first row.
-    first: u64,
+    /// The numbers of the batch's rows in the table.
+    places: &'a [u64],
 }
 
 impl<'a> Column<'a> {
@@ -267,8 +270,8 @@ impl<'a> Column<'a> {
         self.array(suffix).as_primitive::<Decimal128Type>().iter().collect()
     }
 
-    fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<> {
-        (0..self.batch.num_rows()).zip(self.first..)
+    fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<'a> {
+        self.places.iter().copied().enumerate()
     }
 
     /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error that

@@ -27,6 +27,8 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) bounds_from: Vec<EarlierJob>,
     pub(super) key_sets: Vec<KeySet>,
+    /// What the release promises its merchants.
+    pub(super) merchant_protection: Option<Merchants>,
     /// Which estimates are not shown.
     #[serde(default)]
     pub(super) suppression: Vec<Suppression>,
@@ -156,6 +158,21 @@ pub(super) struct Suppression {
     pub(super) relative_error_max: f64,
 }
 
+/// The least number of registered merchants, and the cells that are hidden for it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Merchants {
+    pub(super) min_per_cell: u32,
+    pub(super) hidden: Vec<Hidden>,
+}
+
+/// The cells of a table that are hidden: some of its keys, and values of them.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Hidden {
+    pub(super) file: String,
+    pub(super) keys: Vec<String>,
+    pub(super) values: BTreeSet<Vec<String>>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct EarlierJob {
     pub(super) job: String,
@@ -185,13 +202,7 @@ impl Manifest {
             let version = self.manifest_version;
             faults.push(format!("manifest version {version}; this program knows 1"));
         }
-        if !["provisional", "final"].contains(&self.job.status.as_str()) {
-            faults
-                .push(format!("its status `{}` is neither provisional nor final", self.job.status));
-        }
-        if self.job.revises.as_ref().is_some_and(|revised| revised.job == self.job.id) {
-            faults.push("it says that it revises itself".to_owned());
-        }
+        faults.extend(self.status_faults());
         if let Some(why) = self.whole.get("not_private") {
             faults.push(format!("it is marked as not private: {why}"));
         }
@@ -248,7 +259,21 @@ impl Manifest {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
         }
         faults.extend(self.survey_faults());
+        faults.extend(super::merchants::manifest_faults(self));
         faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
+        faults
+    }
+
+    /// What the release says of its payments.
+    fn status_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if !["provisional", "final"].contains(&self.job.status.as_str()) {
+            faults
+                .push(format!("its status `{}` is neither provisional nor final", self.job.status));
+        }
+        if self.job.revises.as_ref().is_some_and(|revised| revised.job == self.job.id) {
+            faults.push("it says that it revises itself".to_owned());
+        }
         faults
     }
 

@@ -9,6 +9,7 @@ mod composed;
 mod files;
 mod lattice;
 mod manifest;
+mod merchants;
 mod price;
 mod shared;
 mod table;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
 
 use super::files::digest;
@@ -63,6 +63,7 @@ fn value(batch: &RecordBatch, name: &str, row: usize) -> String {
     let column = batch.column_by_name(name);
     let column = column.expect("cannot fail because the schema has the field");
     match column.data_type() {
+        _ if column.is_null(row) => "hidden".to_owned(),
         DataType::Float64 => {
             let bits = column.as_primitive::<Float64Type>().value(row).to_bits();
             format!("{bits:x}")

@@ -158,6 +158,7 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             _ => fault(format!("column {} is not the key `{key}`", place + 1)),
         }
     }
+    let hides = set.selection == "public" && manifest.hidden(name).is_some();
     let mut last = None;
     for columns in values.chunks(SUFFIXES.len()) {
         let first = columns[0].name();
@@ -179,7 +180,7 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             fault(format!("`{first}` lacks its interval, grade, reasons or noised value"));
             continue;
         }
-        for why in columns.iter().filter_map(|field| value_fault(form, field)) {
+        for why in columns.iter().filter_map(|field| value_fault(form, hides, field)) {
             fault(why);
         }
     }
@@ -206,7 +207,7 @@ fn text() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-fn value_fault(form: Form, field: &Field) -> Option<String> {
+fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
     for (suffix, nullable, what) in [("_grade", false, "grades"), ("_suppressed", true, "reasons")]
     {
         if field.name().ends_with(suffix) {
@@ -221,9 +222,9 @@ fn value_fault(form: Form, field: &Field) -> Option<String> {
         DataType::Float64 => !money,
         _ => false,
     };
-    // What no model has touched is always there, but for averages.
+    // What no model has touched is always there, but for averages and cells of few merchants.
     let noised = name.ends_with("_unbiased") || name.ends_with("_sd");
-    if field.is_nullable() != (!noised || form.is_ratio()) {
+    if field.is_nullable() != (!noised || hides || form.is_ratio()) {
         return Some(format!("`{name}` may be null where it must not, or the other way"));
     }
     (!right).then(|| format!("`{name}` is {found}, or has no currency"))

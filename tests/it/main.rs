@@ -11,6 +11,7 @@ mod engine;
 mod faults;
 mod insights;
 mod ledger;
+mod merchants;
 mod revisions;
 mod shared;
 mod sources;

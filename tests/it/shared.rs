@@ -52,7 +52,7 @@ fn released() -> Workshop {
 }
 
 /// A table of the release.
-fn table(workshop: &Workshop, name: &str) -> RecordBatch {
+pub(crate) fn table(workshop: &Workshop, name: &str) -> RecordBatch {
     let file = std::fs::File::open(workshop.path(&format!("releases/test/{name}"))).unwrap();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let schema = builder.schema().clone();

@@ -394,7 +394,7 @@ fn false_claims_are_found() {
 }
 
 /// A column with one value changed.
-fn replaced(batch: &RecordBatch, column: &str, array: ArrayRef) -> RecordBatch {
+pub(crate) fn replaced(batch: &RecordBatch, column: &str, array: ArrayRef) -> RecordBatch {
     let at = batch.schema().index_of(column).unwrap();
     let mut columns = batch.columns().to_vec();
     columns[at] = array;

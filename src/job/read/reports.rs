@@ -21,6 +21,9 @@ const CELLS_MAX_DEFAULT: u32 = 256;
 /// The relative error above which estimates are not shown, unless the job says else.
 const SUPPRESS_ABOVE: &str = "50%";
 
+/// The most that `min_per_cell` can be: what more merchants together could tell is not looked at.
+const MIN_PER_CELL_MAX: u32 = 5;
+
 /// Where the table of merchants is and which columns it has.
 struct RegistryPlace {
     path: PathBuf,
@@ -29,6 +32,7 @@ struct RegistryPlace {
     format: Format,
     id: String,
     columns: Vec<String>,
+    min_per_cell: Option<(u32, Range<usize>)>,
 }
 
 /// A bound or cap in thousandths of a unit, with its text; `None`: not stated.
@@ -87,6 +91,10 @@ impl Reader<'_> {
         let files = section.require("files", "files = \"merchants.parquet\"", files);
         let id = section.text("id").map_or("merchant_id".to_owned(), |id| id.value);
         let format = section.text("format").and_then(|f| self.format(f));
+        let min_per_cell = section.decimal("min_per_cell").and_then(|text| {
+            let least = self.whole("min_per_cell", &text, 1, MIN_PER_CELL_MAX)?;
+            Some((least, text.span))
+        });
         section.finish();
         if !facts.has_merchant {
             let example = "columns.merchant = \"merchant_id\"";
@@ -109,7 +117,7 @@ impl Reader<'_> {
         match Registry::columns(&path, &file.value, format, &id) {
             Ok(columns) => {
                 let (shown, span) = (file.value.clone(), file.span.clone());
-                Some(RegistryPlace { path, shown, span, format, id, columns })
+                Some(RegistryPlace { path, shown, span, format, id, columns, min_per_cell })
             }
             Err(finding) => {
                 self.faults.add(finding.at(file.span.clone()));
@@ -127,10 +135,11 @@ impl Reader<'_> {
             })
             .collect();
         let attributes: Vec<String> = attributes.into_iter().collect();
-        let RegistryPlace { path, shown, span, format, id, columns } = place;
+        let RegistryPlace { path, shown, span, format, id, columns, min_per_cell } = place;
         Registry::read(&path, &shown, format, &id, columns, &attributes)
-            .map_err(|finding| self.faults.add(finding.at(span)))
+            .map_err(|finding| self.faults.add(finding.at(span.clone())))
             .ok()
+            .map(|registry| Registry { min_per_cell, span, ..registry })
     }
 
     fn report(&self, section: &Section, names: &Names, lenient: bool) -> Option<Report> {

@@ -1,0 +1,222 @@
+//! The second promise: what a release tells of few merchants. Stated in `docs/merchants.md`.
+//!
+//! Decided from the job and the public table of merchants, before any payment is read; so it says
+//! nothing about users, and no merchant's payments can change it.
+
+use std::collections::BTreeMap;
+
+use super::span::Sums;
+use super::{KeyValue, LevelPlan};
+use crate::findings::{self, Finding};
+use crate::job::{Job, Key};
+
+/// Registered merchants that a cell has at least, unless the job says else or names merchants.
+const LEAST_DEFAULT: u32 = 3;
+
+/// What a job promises its merchants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MerchantProtection {
+    /// Whatever is told, alone or together, is about so many registered merchants or more.
+    pub least: u32,
+    /// Different sets of merchants that cells of the job stand for.
+    pub sets: usize,
+    /// Those of them with too few merchants.
+    pub small: usize,
+    /// Those that are hidden besides, as differences would tell of too few.
+    pub besides: usize,
+}
+
+/// The least number of merchants; 1: no promise.
+fn least(job: &Job) -> u32 {
+    let Some(registry) = &job.registry else { return 1 };
+    let named =
+        job.reports.iter().flat_map(|report| &report.levels).any(|level| names(&level.keys));
+    registry.min_per_cell.as_ref().map_or(if named { 1 } else { LEAST_DEFAULT }, |stated| stated.0)
+}
+
+fn names(keys: &[Key]) -> bool {
+    keys.contains(&Key::Merchant)
+}
+
+/// Marks the groups of merchants whose cells are hidden, at each level; says what cannot be. `None`: no
+/// promise is made.
+pub(super) fn protect(
+    job: &Job,
+    levels: &mut [LevelPlan],
+    findings: &mut Vec<Finding>,
+) -> Option<MerchantProtection> {
+    let least = least(job);
+    let registry = job.registry.as_ref().filter(|_| least > 1)?;
+    let place = |level: &LevelPlan| registry_span(job, &level.keys);
+    let named = levels.iter().filter(|level| names(&level.keys));
+    let before = findings.len();
+    findings
+        .extend(named.map(|level| findings::merchants_named(&level.file, least).at(place(level))));
+    if findings.len() > before {
+        return None;
+    }
+    let (sets, of_level) = sets(levels);
+    let sums = Sums::new(&sets, registry.ids.len());
+    let small: Vec<bool> = (0..sets.len()).map(|set| sums.size(set) < least).collect();
+    let mut known: Vec<bool> = small.iter().map(|small| !small).collect();
+    if !sums.can_be_searched(&known, least - 1) {
+        findings.push(findings::merchants_unclear(least).at(registry.span.clone()));
+        return None;
+    }
+    while let Some(combination) = sums.breach(&known, least - 1) {
+        // The one that tells least; of equals the last, which is of the finer level.
+        let hide = combination.into_iter().rev().min_by_key(|&set| sums.size(set));
+        known[hide.expect("cannot fail because a combination has sets")] = false;
+    }
+    for (level, sets) in levels.iter_mut().zip(of_level) {
+        level.hidden = sets.iter().map(|&set| !known[set]).collect();
+        if !level.hidden.contains(&false) {
+            let finding = findings::merchants_too_few(&level.file, least);
+            findings.push(finding.at(registry_span(job, &level.keys)));
+        }
+        if !level.hidden.contains(&true) {
+            level.hidden.clear();
+        }
+        // Of private keys, the cells themselves are left out.
+        let may_hide = level.is_public() && !level.hidden.is_empty();
+        level.tables.iter_mut().for_each(|table| table.may_hide = may_hide);
+    }
+    let count = |of: &[bool]| of.iter().filter(|&&is| is).count();
+    let hidden = sets.len() - count(&known);
+    let small = count(&small);
+    Some(MerchantProtection { least, sets: sets.len(), small, besides: hidden - small })
+}
+
+/// The place of a level with these keys in the job file.
+fn registry_span(job: &Job, keys: &[Key]) -> std::ops::Range<usize> {
+    let mut levels = job.reports.iter().flat_map(|report| &report.levels);
+    levels.find(|level| level.keys == keys).map_or(0..0, |level| level.span.clone())
+}
+
+/// The different sets of merchants that cells stand for, coarse levels first, and for each level those
+/// of its groups.
+fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, Vec<Vec<usize>>) {
+    let groups_of = |level: &LevelPlan| level.cells.merchants.clone().into_iter().next();
+    let count = |&level: &usize| groups_of(&levels[level]).map_or(0, |g| g.groups.len());
+    let mut order: Vec<usize> = (0..levels.len()).collect();
+    order.sort_by_key(count);
+    let (mut known, mut all) = (BTreeMap::new(), Vec::new());
+    let mut of_level = vec![Vec::new(); levels.len()];
+    for level in order {
+        let Some(grouping) = groups_of(&levels[level]) else { continue };
+        let mut members = vec![Vec::new(); grouping.groups.len()];
+        for (merchant, &group) in (0..).zip(&grouping.group_of) {
+            members[group as usize].push(merchant);
+        }
+        for set in members {
+            let place = *known.entry(set.clone()).or_insert_with(|| {
+                all.push(set);
+                all.len() - 1
+            });
+            of_level[level].push(place);
+        }
+    }
+    (all, of_level)
+}
+
+impl LevelPlan {
+    /// Is the cell with this key hidden, as it tells of too few merchants?
+    pub fn is_hidden(&self, key: &[KeyValue]) -> bool {
+        let group = || self.cells.merchant_group(key);
+        !self.hidden.is_empty() && group().is_none_or(|group| self.hidden[group])
+    }
+
+    /// Names of the keys that tell merchants apart, and their values at hidden cells.
+    pub fn hidden_groups(&self) -> (Vec<&str>, Vec<&[KeyValue]>) {
+        let of_merchants = |key: &&Key| matches!(key, Key::Merchant | Key::MerchantAttribute(_));
+        let names = self.keys.iter().filter(of_merchants).map(Key::name).collect();
+        let groups = self.cells.merchants.iter().flat_map(|grouping| &grouping.groups);
+        let hidden = groups.zip(&self.hidden).filter(|(_, hidden)| **hidden);
+        (names, hidden.map(|(group, _)| &group[..]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Market;
+    use crate::plan::Plan;
+
+    /// Hidden cells of each level, with ten merchants in regions and kinds of these sizes:
+    /// R0: a 4; R1: a 1, b 2; R2: a 2, b 1.
+    fn hidden(levels: &str, merchants: &str) -> String {
+        let text = format!("levels = {levels}\nkeys = \"public\"\ninsights = [\"payments\"]");
+        match Market::with_kinds().try_plan(merchants, &[text]) {
+            Ok(plan) => shown(&plan),
+            Err(error) => error.findings().iter().map(|f| f.message().to_owned() + "\n").collect(),
+        }
+    }
+
+    fn shown(plan: &Plan) -> String {
+        let text = |value: &KeyValue| match value {
+            KeyValue::Text(text) => text.to_string(),
+            _ => "?".to_owned(),
+        };
+        let level = |level: &LevelPlan| {
+            let (_, groups) = level.hidden_groups();
+            let groups: Vec<String> = groups
+                .iter()
+                .map(|group| group.iter().map(text).collect::<Vec<_>>().join("/"))
+                .collect();
+            format!("{}: {}\n", level.file, groups.join(" "))
+        };
+        plan.levels.iter().map(level).collect()
+    }
+
+    #[test]
+    fn cells_of_few_merchants_are_hidden() {
+        // Of R0 all are of one kind, which is shown as the region is.
+        let levels = r#"[["region", "kind", "week"]]"#;
+        let cells = hidden(levels, "");
+        assert_eq!(cells, "r0.region-kind-week: R1/a R1/b R2/a R2/b\n");
+        assert_eq!(hidden(levels, "min_per_cell = 2"), "r0.region-kind-week: R1/a R2/b\n");
+        assert_eq!(hidden(levels, "min_per_cell = 1"), "r0.region-kind-week: \n");
+        assert_eq!(hidden(r#"[["kind"], []]"#, ""), "r0.kind: \nr0.all: \n");
+    }
+
+    #[test]
+    fn a_cell_that_differences_would_tell_hides_another() {
+        // Without R1/b, R1 less R1/a would be R1/b: of two merchants, both are hidden.
+        let levels = r#"[["region"], ["region", "kind"]]"#;
+        assert_eq!(
+            hidden(levels, "min_per_cell = 2"),
+            "r0.region: \nr0.region-kind: R1/a R1/b R2/a R2/b\n"
+        );
+        // Kind a less R0/a is R1/a and R2/a: three merchants.
+        let levels = r#"[["kind"], ["region", "kind"]]"#;
+        assert_eq!(hidden(levels, ""), "r0.kind: \nr0.region-kind: R1/a R1/b R2/a R2/b\n");
+        // With at least four, kind a less R0/a tells of three: nothing is left of the finer level.
+        let four = hidden(r#"[["kind"], ["region", "kind"]]"#, "min_per_cell = 4");
+        assert!(four.contains("level r0.region-kind would show nothing"), "{four}");
+    }
+
+    #[test]
+    fn other_reports_and_times_are_minded() {
+        let market = Market::with_kinds();
+        let report = |levels: &str| {
+            format!("levels = {levels}\nkeys = \"public\"\ninsights = [\"payments\"]")
+        };
+        let both = [report(r#"[["region", "week"]]"#), report(r#"[["region", "kind", "month"]]"#)];
+        let plan = market.try_plan("min_per_cell = 2", &both).expect("a plan");
+        assert_eq!(shown(&plan), "r0.region-week: \nr1.region-kind-month: R1/a R1/b R2/a R2/b\n");
+        assert_eq!(
+            plan.merchants,
+            Some(MerchantProtection { least: 2, sets: 7, small: 2, besides: 2 })
+        );
+    }
+
+    #[test]
+    fn levels_that_name_merchants_make_no_promise_unless_asked() {
+        let levels = r#"[["merchant"], ["region", "kind"]]"#;
+        assert_eq!(hidden(levels, ""), "r0.merchant: \nr0.region-kind: \n");
+        let refused = hidden(levels, "min_per_cell = 3");
+        assert!(refused.contains("level r0.merchant shows single merchants"), "{refused}");
+        let refused = hidden(r#"[["region", "kind", "name"]]"#, "");
+        assert!(refused.contains("level r0.region-kind-name"), "{refused}");
+    }
+}

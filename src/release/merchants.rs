@@ -1,0 +1,47 @@
+//! What the manifest says of merchants: the second promise, and the cells that are hidden for it.
+
+use serde::Serialize;
+
+use crate::plan::{KeyValue, LevelPlan, Plan};
+
+/// The second promise (`docs/merchants.md`): public facts, of which no payment decides.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct MerchantsEntry {
+    /// Whatever is told, alone or together, is about so many registered merchants or more.
+    min_per_cell: u32,
+    hidden: Vec<HiddenEntry>,
+}
+
+/// The cells of a table that are hidden, by its keys that tell merchants apart.
+#[derive(Clone, Debug, Serialize)]
+struct HiddenEntry {
+    file: String,
+    keys: Vec<String>,
+    values: Vec<Vec<String>>,
+}
+
+impl MerchantsEntry {
+    /// `None`: nothing is promised.
+    pub(super) fn new(plan: &Plan) -> Option<MerchantsEntry> {
+        let min_per_cell = plan.merchants?.least;
+        let hidden = plan.levels.iter().flat_map(hidden_cells).collect();
+        Some(MerchantsEntry { min_per_cell, hidden })
+    }
+}
+
+fn hidden_cells(level: &LevelPlan) -> impl Iterator<Item = HiddenEntry> {
+    let (keys, groups) = level.hidden_groups();
+    let text = |value: &KeyValue| match value {
+        KeyValue::Text(text) => text.to_string(),
+        other => format!("{other:?}"),
+    };
+    let texts = |group: &&[KeyValue]| group.iter().map(text).collect();
+    let values: Vec<Vec<String>> = groups.iter().map(texts).collect();
+    let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
+    let tables = level.tables.iter().filter(|_| !level.hidden.is_empty()).cloned();
+    tables.map(move |table| HiddenEntry {
+        file: format!("{}.parquet", table.file),
+        keys: keys.clone(),
+        values: values.clone(),
+    })
+}

@@ -1,0 +1,119 @@
+//! Cells that are hidden because they would tell of too few merchants: is nothing shown of them, and is
+//! no other cell hidden for that?
+//!
+//! How many merchants a cell has says the public table of merchants, which no release holds; so the cells
+//! are taken from the manifest.
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int32Type;
+
+use super::lattice::{Faults, KeyCell, key_cell};
+use super::manifest::{Hidden, Manifest};
+
+impl Manifest {
+    /// The cells of a table that are hidden, if there are any.
+    pub(super) fn hidden(&self, file: &str) -> Option<&Hidden> {
+        self.merchant_protection.iter().flat_map(|m| &m.hidden).find(|hidden| hidden.file == file)
+    }
+}
+
+/// What the manifest says of hidden cells that cannot be.
+pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
+    let Some(merchants) = &manifest.merchant_protection else { return Vec::new() };
+    let mut faults = Vec::new();
+    if merchants.min_per_cell < 2 {
+        faults.push("it protects merchants, but cells of one may be shown".to_owned());
+    }
+    for hidden in &merchants.hidden {
+        let file = &hidden.file;
+        let known = |key: &String| manifest.key_set(file).is_some_and(|set| set.keys.contains(key));
+        let whole = |values: &Vec<String>| values.len() == hidden.keys.len();
+        if !hidden.keys.iter().all(known) || !hidden.values.iter().all(whole) {
+            faults.push(format!("the hidden cells of `{file}` are not told by its keys"));
+        }
+        let source = manifest.source(file);
+        if manifest.hidden(source).map(|other| &other.values) != Some(&hidden.values) {
+            faults
+                .push(format!("`{file}` hides other cells than `{source}`, whose values it shows"));
+        }
+    }
+    for set in manifest.key_sets.iter().filter(|set| manifest.hidden(&set.file).is_none()) {
+        if manifest.hidden(manifest.source(&set.file)).is_some() {
+            faults.push(format!("`{}` shows what another table hides", set.file));
+        }
+    }
+    faults
+}
+
+/// The rows of a batch that are not hidden, with their numbers in the table, of which the first is
+/// `first`. Finds faults of the others.
+pub(super) fn shown(
+    name: &str,
+    batch: RecordBatch,
+    manifest: &Manifest,
+    first: u64,
+    faults: &mut Faults,
+) -> (RecordBatch, Vec<u64>) {
+    let hidden = manifest.hidden(name);
+    let public = manifest.key_set(name).is_some_and(|set| set.selection == "public");
+    let keys = manifest.key_set(name).map_or(0, |set| set.keys.len());
+    let mut shown = Vec::with_capacity(batch.num_rows());
+    for (row, place) in (0..batch.num_rows()).zip(first..) {
+        let is_hidden =
+            hidden.is_some_and(|hidden| hidden.values.contains(&cell(&batch, hidden, row)));
+        shown.push(!is_hidden);
+        if is_hidden && !public {
+            let text = "is of few merchants, of which not even the key may be shown";
+            faults.add(place, format!("the row {text}"));
+        }
+        if is_hidden && (keys..batch.num_columns()).any(|column| tells(&batch, column, row)) {
+            faults.add(place, "it shows something of too few merchants".to_owned());
+        }
+        if !is_hidden
+            && (keys..batch.num_columns()).any(|column| for_merchants(&batch, column, row))
+        {
+            let text = "it is hidden for its merchants, which the manifest does not say";
+            faults.add(place, text.to_owned());
+        }
+    }
+    let places =
+        (first..).zip(&shown).filter(|(_, shown)| **shown).map(|(place, _)| place).collect();
+    let shown = BooleanArray::from(shown);
+    let why = "cannot fail because there is one answer for each row";
+    (filter_record_batch(&batch, &shown).expect(why), places)
+}
+
+/// The texts of a row's keys that tell merchants apart.
+fn cell(batch: &RecordBatch, hidden: &Hidden, row: usize) -> Vec<String> {
+    let text = |key: &String| match key_cell(batch.column_by_name(key)?, row) {
+        KeyCell::Text(text) => Some(text),
+        KeyCell::Number(_) => None,
+    };
+    hidden.keys.iter().filter_map(text).collect()
+}
+
+/// Is there anything but the worst grade and the reason in this place?
+fn tells(batch: &RecordBatch, column: usize, row: usize) -> bool {
+    let (schema, array) = (batch.schema(), batch.column(column));
+    let name = schema.field(column).name();
+    if name.ends_with("_grade") {
+        return text(array, row) != Some("D");
+    }
+    if name.ends_with("_suppressed") {
+        return text(array, row) != Some("merchants");
+    }
+    array.is_valid(row)
+}
+
+fn for_merchants(batch: &RecordBatch, column: usize, row: usize) -> bool {
+    let schema = batch.schema();
+    let reason = schema.field(column).name().ends_with("_suppressed");
+    reason && text(batch.column(column), row) == Some("merchants")
+}
+
+fn text(array: &dyn Array, row: usize) -> Option<&str> {
+    let texts = array.as_dictionary::<Int32Type>();
+    let values = texts.values().as_string::<i32>();
+    texts.is_valid(row).then(|| values.value(texts.keys().value(row) as usize))
+}
