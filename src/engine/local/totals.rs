@@ -98,19 +98,24 @@ impl Sums {
     }
 
     /// Adds to number `column` of the cell at `place`.
+    #[inline]
     pub(super) fn add(&mut self, place: u32, column: usize, value: i64) {
         self.add_at(place as usize * self.width + column, value);
     }
 
+    #[inline]
     fn add_at(&mut self, at: usize, value: i64) {
         let sum = &mut self.values[at];
         match i64::from(*sum).checked_add(value).map(i32::try_from) {
             Some(Ok(both)) => *sum = both,
-            _ => {
-                *self.carried.entry(at).or_default() += i128::from(*sum) + i128::from(value);
-                *sum = 0;
-            }
+            _ => self.carry(at, value),
         }
+    }
+
+    #[cold]
+    fn carry(&mut self, at: usize, value: i64) {
+        let sum = std::mem::take(&mut self.values[at]);
+        *self.carried.entry(at).or_default() += i128::from(sum) + i128::from(value);
     }
 
     /// Adds the totals of another thread.

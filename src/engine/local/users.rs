@@ -207,6 +207,7 @@ impl UserCells {
 
     /// Shows the user's numbers of one statistic: the cell's place, the bin, and the value in
     /// counts or minor units. Numbers of a histogram that are zero are left out.
+    #[inline]
     pub(super) fn numbers(&self, kind: StatisticKind, mut show: impl FnMut(u32, usize, i128)) {
         match kind {
             StatisticKind::Customers => self.cells.iter().for_each(|cell| show(cell.place, 0, 1)),
