@@ -14,7 +14,7 @@ use crate::console::{self, Progress};
 use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
-use crate::estimate::estimate;
+use crate::estimate::{self, estimate};
 use crate::findings;
 use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
@@ -71,6 +71,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     used?;
     let plan = &*plan;
+    enough_memory(args, plan)?;
     let scan = Scan::open(plan)?;
     let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
     drop(scan);
@@ -194,15 +195,28 @@ fn exact_totals(
     control: ScanControl,
     mut settle: impl FnMut(ExactSurveys) -> Result<Plan>,
 ) -> Result<(Plan, ExactTotals)> {
-    let memory = args.memory.unwrap_or_else(memory::half_of_what_is_free);
     let engine = Local {
         control,
         threads: threads(args.threads.map(usize::from)),
-        memory: memory.max(Local::MEMORY_MIN),
+        memory: memory_of(args),
         spill_folder: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         partition_bits: Local::PARTITION_BITS,
     };
     engine.totals(plan, &mut settle)
+}
+
+/// Do the estimates fit? What the engine needs it checks itself.
+fn enough_memory(args: &RunArgs, plan: &Plan) -> Result<()> {
+    let (limit, least) = (memory_of(args), estimate::memory_least(plan));
+    if limit < least {
+        return Err(Error::invalid(findings::memory_too_small(limit, least)));
+    }
+    Ok(())
+}
+
+/// Bytes of memory that the run may take.
+fn memory_of(args: &RunArgs) -> u64 {
+    args.memory.unwrap_or_else(memory::half_of_what_is_free).max(Local::MEMORY_MIN)
 }
 
 fn request(plan: &Plan) -> Request<'_> {

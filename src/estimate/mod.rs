@@ -12,6 +12,7 @@ mod rates;
 mod ratio;
 mod reconcile;
 mod shrink;
+mod size;
 mod suppress;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use model::{Model, models, parts};
+pub use size::memory_least;
 pub use suppress::Reason;
 
 /// The tables to release.
@@ -193,8 +195,8 @@ impl Estimate<Option<i128>> {
 /// Two-sided 95 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// Rows of one slice.
-const SLICE: usize = 1 << 16;
+/// Rows of one slice: few, as what is said of a value takes many times its own size.
+const SLICE: usize = 1 << 13;
 
 /// Estimates every insight of a plan. What comes out does not depend on `threads`.
 pub fn estimate(plan: &Plan, totals: NoisyTotals, threads: usize) -> Estimates<'_> {

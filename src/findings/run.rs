@@ -23,7 +23,7 @@ pub fn randomness_missing(cause: &dyn Display) -> Finding {
 pub fn memory_too_small(limit: u64, least: u64) -> Finding {
     Finding::new(
         "memory-too-small",
-        format!("{} MiB of memory are too little for the totals of this job", limit >> 20),
+        format!("{} MiB of memory are too little for the tables of this job", limit >> 20),
     )
     .hint(format!("allow --memory {}MiB, use fewer --threads, or drop a level", (least >> 20) + 1))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use insta::assert_snapshot;
 
-use crate::common::{Workshop, command, shown};
+use crate::common::{JOB, Workshop, command, shown};
 use crate::crash::{events, job, open_job, start, workshop};
 use crate::faults::{signal, wait_until};
 
@@ -82,6 +82,21 @@ fn sizes_and_threads_are_checked() {
     }
     assert_snapshot!(texts);
     nothing_happened(&workshop, "test");
+}
+
+/// Two million public cells: their totals fit, what estimates are made of does not.
+#[test]
+fn tables_that_do_not_fit_are_told_before_anything_is_reserved() {
+    let workshop = Workshop::new();
+    let wallets: Vec<String> = (0..3000).map(|wallet| format!("\"w{wallet}\"")).collect();
+    let start = JOB.split_once("[[report]]").unwrap().0;
+    let job = start.replace(r#""alipay", "apple_pay", "card""#, &wallets.join(", "))
+        + "[[report]]\nname = \"hours\"\nlevels = [[\"wallet\", \"day\", \"hour\"]]\nkeys = \"public\"\n\
+           insights = [\"customers\"]\nbounds = { customers = 9 }\n";
+    workshop.text("job.toml", &job);
+    let output = workshop.discretail(&[&["run", "job.toml"][..], &LITTLE].concat());
+    assert_snapshot!(shown(&workshop, &output));
+    assert!(!workshop.path(LEDGER).exists());
 }
 
 #[test]
