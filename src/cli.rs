@@ -62,6 +62,11 @@ pub enum Command {
     /// Writes audit.parquet and audit.html. Exit 1 if a claim is refuted. `docs/audit.md` says what each
     /// check can show.
     Audit(AuditArgs),
+    /// Make the page of a release anew: `report.html`, one file that needs no network.
+    ///
+    /// `run` puts it into the release. It is a function of tables and manifest, which are checked
+    /// against their digests first.
+    Report(ReportArgs),
     /// Make, show or check a ledger, or give back what a dead run reserved.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -142,6 +147,19 @@ pub struct VerifyArgs {
     /// The ledger that was charged; without it a manifest that was replaced does not show.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// The folder of the release.
+    pub release: PathBuf,
+    /// Where to write the page; a file that is there is replaced.
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,

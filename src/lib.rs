@@ -12,7 +12,7 @@
 //!
 //! The modules are the stations of a run, in this order; each uses only those before it:
 //! [`privacy`], [`job`], [`plan`], [`payments`], [`engine`], [`mechanism`], [`estimate`],
-//! [`release`], [`ledger`], [`verify`], [`audit`], [`commands`]. `ARCHITECTURE.md` has the invariants.
+//! [`release`], [`report`], [`ledger`], [`verify`], [`audit`], [`commands`]. `ARCHITECTURE.md` has the invariants.
 
 pub mod audit;
 pub mod cli;
@@ -31,6 +31,7 @@ pub mod payments;
 pub mod plan;
 pub mod privacy;
 pub mod release;
+pub mod report;
 pub mod sample;
 #[cfg(test)]
 mod tests_frozen;

@@ -7,6 +7,7 @@ mod ledger;
 mod memory;
 mod plan;
 mod reader;
+mod report;
 mod revision;
 mod run;
 mod sample;
@@ -55,6 +56,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
         Command::Run(args) => (args.json, run::run(args)),
         Command::Verify(args) => (args.json, verify::verify(args)),
         Command::Audit(args) => (args.json, audit::audit(args)),
+        Command::Report(args) => (args.json, report::report(args)),
         Command::Ledger(command) => (command.json(), ledger::ledger(command)),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };

@@ -23,6 +23,7 @@ use crate::payments::{Scan, ScanControl};
 use crate::plan::{Composed, Plan};
 use crate::privacy::PrivacyLoss;
 use crate::release::{self, Draft};
+use crate::report;
 
 /// What became of a run.
 enum Outcome {
@@ -112,7 +113,9 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let estimates = estimate(plan, noisy, threads(args.threads.map(usize::from)));
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    release::write(plan, &estimates, in_ledger, &draft)?;
+    let tables = release::write(plan, &estimates, in_ledger, &draft)?;
+    let page = report::page(tables.folder(), &tables.manifest())?;
+    tables.seal(report::FILE, &page)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force.then_some(&*job.id))?;
     let folder = folder.canonicalize().unwrap_or(folder);

@@ -118,6 +118,15 @@ pub fn release_not_there(folder: &Path) -> Finding {
         .hint("give the folder that `run` printed")
 }
 
+/// A table or the manifest of a release that cannot be read.
+pub fn release_not_readable(folder: &Path, why: &str) -> Finding {
+    Finding::new(
+        "release-not-readable",
+        format!("the release `{}` cannot be read: {why}", folder.display()),
+    )
+    .hint("`discretail verify` says what is wrong with it; take the copy that was published")
+}
+
 /// A release that is not what it claims to be.
 pub fn release_not_verified(folder: &Path, failed: &[&str]) -> Finding {
     Finding::new(

@@ -34,6 +34,23 @@ fn tail_down(x: f64) -> f64 {
     if tail > 1e-290 { tail } else { 0.0 }
 }
 
+/// An upper bound on how often a guess whether a user is in the data is right, of a release that is
+/// μ-GDP but for thresholds' `delta`, where a coin would be right half of the time: Φ(μ/2) + δ/2
+/// (`docs/privacy.md`, *From μ to ε and δ*).
+///
+/// ```
+/// use discretail::privacy::right_guess_up;
+///
+/// // Φ(1/2) = 0.69146.
+/// assert!((right_guess_up(1.0, 0.0) - 0.691_462_461_3).abs() < 1e-10);
+/// assert!(right_guess_up(0.0, 0.0) >= 0.5);
+/// ```
+pub fn right_guess_up(mu: f64, delta: f64) -> f64 {
+    // One minus a tail that is rounded down; the last term covers the roundings of this sum, and the
+    // 2⁻¹⁴⁹ of Lemma 3.
+    (1.0 - tail_down(mu / 2.0) + delta / 2.0 + 4.0 * f64::EPSILON).min(1.0)
+}
+
 /// An upper bound on δ at `epsilon` ≥ 0 for a μ-GDP mechanism:
 /// Q(ε/μ − μ/2) − e^ε Q(ε/μ + μ/2), with the normal tail Q.
 ///

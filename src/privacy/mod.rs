@@ -12,7 +12,7 @@ mod units;
 
 pub use bound::{Fit, NormBound};
 pub use decimal::{Decimal, DecimalError};
-pub use gdp::{delta_of, epsilon_held, epsilon_of, largest_loss, tail_quantile};
+pub use gdp::{delta_of, epsilon_held, epsilon_of, largest_loss, right_guess_up, tail_quantile};
 pub use units::{
     AllUnits, Delta, Epsilon, Mu, MuSquared, PrivacyBudget, PrivacyLoss, Rho, Sensitivity,
     UnitError,

@@ -32,6 +32,10 @@ impl Draft {
         Ok(Draft { place: place.map_err(|e| failed(&e))?, target: target.to_owned() })
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        self.place.path()
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
@@ -62,7 +66,7 @@ impl Draft {
         let failed = |e: std::io::Error| not_writable(&target, &e);
         File::open(place.path()).and_then(|folder| folder.sync_all()).map_err(failed)?;
         // Readers of a release need not be the user who made it.
-        open_to_readers(place.path()).map_err(failed)?;
+        open_to_readers(place.path(), 0o755).map_err(failed)?;
         let replaced = target.exists() && replace.is_some_and(|job| is_of_job(&target, job));
         let old = if replaced {
             let parent = parent_of(&target);
@@ -104,9 +108,9 @@ pub fn is_of_job(folder: &Path, job: &str) -> bool {
     }
 }
 
-fn open_to_readers(folder: &Path) -> std::io::Result<()> {
+fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 fn parent_of(target: &Path) -> PathBuf {
@@ -145,6 +149,51 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
         Ok(hex(hasher))
     };
     digest().map_err(|e| not_writable(path, &e))
+}
+
+/// The manifest of the release in `folder`, all of whose tables are those that it names.
+///
+/// # Errors
+/// Environment: there is no release, or a table is another one.
+pub fn read(folder: &Path) -> Result<serde_json::Value> {
+    if !folder.is_dir() {
+        return Err(Error::environment(findings::release_not_there(folder)));
+    }
+    let unreadable = |why: &str| Error::environment(findings::release_not_readable(folder, why));
+    let bytes = std::fs::read(folder.join("manifest.json"));
+    let bytes = bytes.map_err(|e| unreadable(&format!("manifest.json: {e}")))?;
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| unreadable(&format!("manifest.json: {e}")))?;
+    let files = manifest["files"].as_array();
+    let files = files.ok_or_else(|| unreadable("its manifest names no files"))?;
+    for file in files {
+        let name = file["name"].as_str().unwrap_or_default();
+        let plain = !name.is_empty() && !name.contains('/');
+        let is_table = name.ends_with(".parquet");
+        let digest = digest_of_file(&folder.join(name)).ok();
+        if !plain || (is_table && digest.as_deref() != file["sha256"].as_str()) {
+            return Err(unreadable(&format!("`{name}` is not what was released")));
+        }
+    }
+    Ok(manifest)
+}
+
+/// Writes a page that was made of a release, whole or not at all.
+///
+/// # Errors
+/// Environment: the place cannot be written.
+pub fn write_page(path: &Path, page: &str) -> Result<()> {
+    let write = || {
+        let parent = parent_of(path);
+        // Else the message would name a file that nobody asked for.
+        std::fs::metadata(&parent)?;
+        let mut file = tempfile::Builder::new().prefix(".discretail-").tempfile_in(parent)?;
+        file.write_all(page.as_bytes())?;
+        file.as_file().sync_all()?;
+        open_to_readers(file.path(), 0o644)?;
+        file.persist(path).map_err(|e| e.error)
+    };
+    write().map(drop).map_err(|e| not_writable(path, &e))
 }
 
 /// Does `folder` hold the whole release of this job: its manifest, with this job and

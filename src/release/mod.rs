@@ -9,7 +9,7 @@ mod tables;
 mod values;
 
 pub use earlier::{released_surveys, shown_keys};
-pub use folder::{Draft, is_complete, is_of_job, publishable};
+pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
 use manifest::Manifest;
 pub use manifest::Parameters;
@@ -20,41 +20,44 @@ pub use values::released_values;
 use std::io::Write;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::error::{Error, Result};
 use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
 use crate::plan::{Composed, Plan};
 
-/// Writes the tables and the manifest into a draft; nothing is visible at the release's folder
-/// until [`Draft::publish`]. Estimates that are not private are marked so in every file.
+/// Writes the tables into a draft; nothing is visible at the release's folder until
+/// [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in every file.
 /// `in_ledger` is what the ledger's jobs come to for all payments of a user, where units are within
 /// periods.
 ///
 /// # Errors
 /// The disk is full or not writable.
-pub fn write(
+pub fn write<'d>(
     plan: &Plan,
     estimates: &Estimates,
     in_ledger: Option<Composed>,
-    draft: &Draft,
-) -> Result<()> {
-    write_files(plan, estimates, in_ledger, |name, content| {
+    draft: &'d Draft,
+) -> Result<Unsealed<'d>> {
+    let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
+    write_tables(plan, estimates, &mut manifest, |name, content| {
         draft.write(name, |file| content(file))?;
         digest_of_file(&draft.path(name))
-    })
+    })?;
+    Ok(Unsealed { manifest, draft })
 }
 
 /// What writes one file.
 type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
 
-/// Has `put` write each file and give its digest; the manifest comes last.
-fn write_files(
+/// Has `put` write each table and give its digest, for the manifest.
+fn write_tables(
     plan: &Plan,
     estimates: &Estimates,
-    in_ledger: Option<Composed>,
+    manifest: &mut Manifest,
     mut put: impl FnMut(&str, Content) -> Result<String>,
 ) -> Result<()> {
-    let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
     for (place, level) in plan.levels.iter().enumerate() {
         for (shown, table) in level.tables.iter().enumerate() {
             let name = format!("{}.parquet", table.file);
@@ -64,24 +67,59 @@ fn write_files(
             manifest.add_file(&name, digest);
         }
     }
-    put("manifest.json", &|file| manifest.write(file)).map(drop)
+    Ok(())
 }
 
-/// The files of a release as bytes in memory, from estimates whose noise is known: each of them is
-/// marked as not private, and none reaches a disk here.
+/// The tables and the manifest of a release as bytes in memory, from estimates whose noise is known:
+/// each of them is marked as not private, and none reaches a disk here.
 ///
 /// # Errors
 /// Environment: opendp refuses to price the plan, or a table cannot be encoded.
 pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Vec<u8>)>> {
+    let failed =
+        |e| Error::environment(findings::release_not_writable(Path::new("memory"), &e));
     let mut files = Vec::new();
-    write_files(plan, estimates.marked(), None, |name, content| {
+    let mut manifest = Manifest::new(plan, None, estimates.marked().is_private())?;
+    write_tables(plan, estimates.marked(), &mut manifest, |name, content| {
         let mut bytes = Vec::new();
-        content(&mut bytes).map_err(|e| {
-            Error::environment(findings::release_not_writable(Path::new("memory"), &e))
-        })?;
+        content(&mut bytes).map_err(failed)?;
         let digest = digest_of(&bytes);
         files.push((name.to_owned(), bytes));
         Ok(digest)
     })?;
+    let mut bytes = Vec::new();
+    manifest.write(&mut bytes).map_err(failed)?;
+    files.push(("manifest.json".to_owned(), bytes));
     Ok(files)
+}
+
+/// A release whose tables are written and whose manifest is not.
+pub struct Unsealed<'d> {
+    manifest: Manifest,
+    draft: &'d Draft,
+}
+
+impl Unsealed<'_> {
+    /// Where the tables are.
+    pub fn folder(&self) -> &Path {
+        self.draft.folder()
+    }
+
+    /// The manifest as it stands, as who reads it later will have it: by way of its text, as
+    /// numbers that are read may differ in their last digit from those that were written.
+    pub fn manifest(&self) -> Value {
+        let text = serde_json::to_vec(&self.manifest);
+        let text = text.expect("cannot fail because all its keys are texts");
+        serde_json::from_slice(&text).expect("cannot fail because it was just written")
+    }
+
+    /// Adds a page that was made of tables and manifest, and writes the manifest.
+    ///
+    /// # Errors
+    /// The disk is full or not writable.
+    pub fn seal(mut self, page_name: &str, page: &str) -> Result<()> {
+        self.draft.write(page_name, |file| file.write_all(page.as_bytes()))?;
+        self.manifest.add_file(page_name, digest_of(page.as_bytes()));
+        self.draft.write("manifest.json", |file| self.manifest.write(file))
+    }
 }

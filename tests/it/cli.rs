@@ -38,6 +38,7 @@ fn help_of_the_program_and_of_each_verb() {
         "run",
         "verify",
         "audit",
+        "report",
         "ledger",
         "ledger init",
         "ledger show",

@@ -12,6 +12,7 @@ mod faults;
 mod insights;
 mod ledger;
 mod merchants;
+mod report;
 mod revisions;
 mod shared;
 mod sources;

@@ -104,6 +104,7 @@ const STATIONS: [&str; 14] = [
     "mechanism",
     "estimate",
     "release",
+    "report",
     "ledger",
     "verify",
     "audit",

@@ -1,0 +1,281 @@
+// Options for the chart library. Each estimate is drawn with its interval.
+
+const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const palette = () => ({
+  ink: css('--ink'), soft: css('--soft'), line: css('--line'), card: css('--card'),
+  low: css('--heat-low'), high: css('--heat-high'), none: css('--none'),
+  series: [1, 2, 3, 4, 5].map(number => css(`--series-${number}`)),
+});
+
+const HATCH = { symbol: 'rect', dashArrayX: [1, 0], dashArrayY: [1.5, 4], rotation: -Math.PI / 4 };
+
+function base(colors) {
+  return {
+    animation: false,
+    textStyle: { fontFamily: css('--font'), color: colors.ink },
+    tooltip: {
+      confine: true, backgroundColor: colors.card, borderColor: colors.line,
+      textStyle: { color: colors.ink, fontSize: 13 }, extraCssText: 'max-width:26rem;white-space:normal',
+    },
+  };
+}
+
+function valueAxis(insight, colors, more = {}) {
+  const fromZero = ['count', 'money', 'share', 'parts', 'ratio'].includes(insight.kind);
+  return {
+    type: 'value', scale: !fromZero, inverse: insight.kind === 'rank',
+    axisLabel: { color: colors.soft, formatter: value => shown(value, insight, true), hideOverlap: true },
+    splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4, ...more,
+  };
+}
+
+function nameAxis(names, colors, more = {}) {
+  return {
+    type: 'category', data: names, axisTick: { show: false }, axisLine: { lineStyle: { color: colors.line } },
+    axisLabel: { color: colors.ink, ...more.axisLabel }, ...more.axis,
+  };
+}
+
+const tip = (title, cell, insight) => `<b>${escaped(title)}</b><br>${escaped(sentence(cell, insight))}`;
+
+/** Bars with intervals: `bars` are `{ name, cell, faded }`. Lying, or standing for things in an order. */
+function barChart(bars, insight, colors, { standing = false } = {}) {
+  const color = colors.series[0];
+  const data = bars.map(({ cell, faded }) => ({
+    value: cell.x,
+    itemStyle: { color, opacity: faded ? 0.3 : 0.85, decal: cell.grade === 'D' ? HATCH : { symbol: 'none' } },
+  }));
+  const lines = {
+    type: 'custom', z: 5, silent: true,
+    data: bars.map(({ cell }, at) => [at, cell.low ?? 0, cell.high ?? 0]),
+    renderItem: (params, api) => interval(bars[params.dataIndex], insight, colors, api, standing),
+    encode: standing ? { x: 0, y: [1, 2] } : { x: [1, 2], y: 0 },
+  };
+  const names = bars.map(bar => bar.name);
+  const values = valueAxis(insight, colors);
+  const axis = standing
+    ? nameAxis(names, colors, { axisLabel: { rotate: names.length > 12 ? 45 : 0, hideOverlap: true } })
+    : nameAxis(names, colors, { axis: { inverse: true }, axisLabel: { width: 120, overflow: 'truncate' } });
+  const rounded = standing ? [3, 3, 0, 0] : [0, 3, 3, 0];
+  return {
+    ...base(colors),
+    grid: { left: standing ? 8 : 16, right: standing ? 12 : 78, top: 12, bottom: 8, containLabel: true },
+    tooltip: {
+      ...base(colors).tooltip, trigger: 'axis', axisPointer: { type: 'shadow' },
+      formatter: ([{ dataIndex }]) => tip(bars[dataIndex].name, bars[dataIndex].cell, insight),
+    },
+    xAxis: standing ? axis : values,
+    yAxis: standing ? values : axis,
+    series: [{ type: 'bar', data, barMaxWidth: standing ? 48 : 18, itemStyle: { borderRadius: rounded } }, lines],
+  };
+}
+
+/** The line from the low to the high end of a bar's interval; beside lying bars their value. */
+function interval({ cell }, insight, colors, api, standing) {
+  const at = api.value(0);
+  const point = value => api.coord(standing ? [at, value] : [value, at]);
+  const words = { fill: colors.soft, fontSize: 11.5, fontFamily: css('--font'), textVerticalAlign: 'middle' };
+  if (cell.x === null) {
+    const [x, y] = point(0);
+    const text = cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
+    const style = { ...words, text: standing ? '×' : text, x: standing ? x - 3 : x + 6, y: standing ? y - 8 : y };
+    return { type: 'text', style };
+  }
+  const [[x1, y1], [x2, y2]] = [point(cell.low), point(cell.high)];
+  const stroke = { stroke: colors.ink, lineWidth: 1.4, opacity: 0.75 };
+  const cap = 4;
+  const line = (a, b, c, d) => ({ type: 'line', shape: { x1: a, y1: b, x2: c, y2: d }, style: stroke });
+  const children = standing
+    ? [line(x1, y1, x2, y2), line(x1 - cap, y1, x1 + cap, y1), line(x2 - cap, y2, x2 + cap, y2)]
+    : [line(x1, y1, x2, y2), line(x1, y1 - cap, x1, y1 + cap), line(x2, y2 - cap, x2, y2 + cap)];
+  if (!standing) {
+    const text = `${shown(cell.x, insight, true)} ${margin(cell, insight)}`;
+    children.push({ type: 'text', style: { ...words, text, x: Math.max(x1, x2) + 7, y: y1 } });
+  }
+  return { type: 'group', children };
+}
+
+const PANEL = { height: 150, gap: 40, least: 150, most: 4, top: 4 };
+
+/** How many panels stand side by side. */
+const panelsAcross = (count, width) => Math.max(1, Math.min(count, Math.floor(width / PANEL.least), PANEL.most));
+const panelsHeight = (count, width) => (count === 1 ? 300
+  : Math.ceil(count / panelsAcross(count, width)) * (PANEL.height + PANEL.gap) + 8);
+
+/** Lines with bands, each in a panel of its own with the same scale, so that no band hides another: `lines` are
+ *  `{ name, cells }`, a cell or `null` for each of `times`. */
+function trendChart(lines, times, insight, colors, width) {
+  const alone = lines.length === 1;
+  const across = panelsAcross(lines.length, width);
+  const share = 100 / across;
+  const ends = lines.flatMap(({ cells }) => cells.flatMap(cell => (cell?.x == null ? [] : [cell.low, cell.high])));
+  const left = Math.max(...ends.map(end => shown(end, insight, true).length), 2) * 7 + 14;
+  const place = at => ({ left: `${(at % across) * share}%`, top: PANEL.top + Math.floor(at / across) * (PANEL.height + PANEL.gap) });
+  const grids = lines.map((line, at) => ({
+    left: alone ? 8 : `${(at % across) * share + (left / width) * 100}%`, width: alone ? 'auto'
+      : `${share - ((left + 18) / width) * 100}%`, right: alone ? 16 : 'auto', containLabel: alone,
+    top: alone ? 16 : place(at).top + 26, height: alone ? 'auto' : PANEL.height - 26, bottom: alone ? 8 : 'auto',
+  }));
+  const scale = alone ? {} : sharedScale(ends);
+  const formatter = ({ seriesIndex, dataIndex: at }) => {
+    const { name, cells } = lines[Math.floor(seriesIndex / PANEL_SERIES)];
+    const head = `${alone ? '' : `${name}, `}${times[at].name}${times[at].part ? ' (part of it)' : ''}`;
+    return cells[at] ? tip(head, cells[at], insight) : escaped(`${head}: no row`);
+  };
+  const names = times.map(time => time.name);
+  return {
+    ...base(colors),
+    title: alone ? [] : lines.map(({ name }, at) => ({
+      text: name, ...place(at), padding: 0,
+      textStyle: { fontSize: 12.5, fontWeight: 600, color: colors.ink, width: width / across - 12, overflow: 'truncate' },
+    })),
+    grid: grids,
+    tooltip: { ...base(colors).tooltip, trigger: 'item', formatter },
+    xAxis: grids.map((grid, gridIndex) => nameAxis(names, colors, {
+      axis: { gridIndex }, axisLabel: { color: colors.soft, hideOverlap: true, fontSize: alone ? 12 : 11 },
+    })),
+    yAxis: grids.map((grid, gridIndex) => valueAxis(insight, colors, {
+      gridIndex, ...scale, splitNumber: alone ? 4 : 3,
+      axisLabel: { color: colors.soft, fontSize: alone ? 12 : 11, formatter: value => shown(value, insight, true) },
+    })),
+    series: lines.flatMap((line, at) => panel(line, at, times, colors)),
+  };
+}
+
+/** Round ends of an axis that holds zero and all these values. */
+function sharedScale(values) {
+  const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const rough = (most - least || 1) / 3;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find(times => times * power >= rough);
+  return { min: Math.floor(least / step) * step, max: Math.ceil(most / step) * step, interval: step };
+}
+
+const PANEL_SERIES = 4;
+
+/** The series of one panel: foot and height of its band, its line, and crosses for what is not shown. */
+function panel({ name, cells }, at, times, colors) {
+  const [color] = colors.series;
+  const axes = { xAxisIndex: at, yAxisIndex: at };
+  const band = (data, areaStyle) => ({
+    type: 'line', data, ...axes, stack: `band ${at}`, stackStrategy: 'all', silent: true, symbol: 'none',
+    lineStyle: { opacity: 0 }, areaStyle, z: 1,
+  });
+  const point = (cell, time) => ({
+    value: cell?.x ?? null,
+    itemStyle: times[time].part ? { color: colors.card, borderColor: color, borderWidth: 1.5 } : { color },
+  });
+  return [
+    band(cells.map(cell => cell?.low ?? null), { opacity: 0 }),
+    band(cells.map(cell => (cell && cell.x !== null ? cell.high - cell.low : null)), { color, opacity: 0.22 }),
+    {
+      type: 'line', name, data: cells.map(point), color, ...axes, symbol: 'circle', z: 3, showSymbol: true,
+      symbolSize: times.length > 60 ? 3 : 6, lineStyle: { width: 2 },
+    },
+    { type: 'custom', ...axes, data: hidden(cells), silent: true, z: 4, renderItem: cross(colors.soft) },
+  ];
+}
+
+/** Places at the foot of a trend where an estimate is not shown. */
+const hidden = cells => cells.map((cell, at) => [at, 0, cell && cell.x === null]).filter(([, , is]) => is);
+
+const cross = fill => (params, api) => {
+  const [x] = api.coord([api.value(0), 0]);
+  const { y, height } = params.coordSys;
+  return { type: 'text', style: { text: '×', x: x - 4, y: y + height - 15, fill, fontSize: 14 } };
+};
+
+// A field has room for its number; where the page is narrower, the matrix is moved sideways.
+const MATRIX = { names: 90, least: 38, down: 32, head: 60 };
+const matrixWidth = (columns, width) => Math.max(width, MATRIX.names + MATRIX.least * columns);
+
+/** Two of `{ name, ... }` against each other; `cellOf(column, row)` is a cell or `null`. */
+function matrixChart(columns, rows, cellOf, insight, colors, width) {
+  const data = [];
+  let [least, most] = [Infinity, -Infinity];
+  rows.forEach((row, y) => columns.forEach((column, x) => {
+    const cell = cellOf(column, row);
+    if (!cell) return;
+    data.push({ value: [x, y], cell });
+    if (cell.x !== null) [least, most] = [Math.min(least, cell.x), Math.max(most, cell.x)];
+  }));
+  least = ['count', 'money', 'share'].includes(insight.kind) ? Math.min(0, least) : least;
+  const [room, font] = [(width - MATRIX.names) / columns.length, css('--font')];
+  const renderItem = (params, api) => {
+    const { cell } = data[params.dataIndex];
+    const [x, y] = api.coord([api.value(0), api.value(1)]);
+    const [w, h] = api.size([1, 1]).map(size => Math.max(size - 2, 1));
+    const share = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
+    const fill = cell.x === null ? colors.none : mixed(colors.low, colors.high, share);
+    const ink = cell.x === null ? colors.soft : contrast(fill);
+    const weak = cell.grade === 'D' && cell.x !== null;
+    const text = (words, dy, fontSize, opacity) => ({
+      type: 'text', style: { text: words, x, y: y + dy, fill: ink, fontSize, fontFamily: font, opacity, textAlign: 'center',
+        textVerticalAlign: 'middle' },
+    });
+    const children = [{
+      type: 'rect', shape: { x: x - w / 2, y: y - h / 2, width: w, height: h, r: 2 },
+      style: { fill, opacity: weak ? 0.45 : 1, stroke: weak ? colors.soft : 'none', lineDash: [3, 2], lineWidth: 1 },
+    }];
+    if (cell.x === null) children.push(text('×', 0, 12, 0.8));
+    else {
+      children.push(text(shown(cell.x, insight, true), -6, room < 48 ? 10 : 11.5, 1));
+      children.push(text(margin(cell, insight), 8, room < 48 ? 8.5 : 9.5, 0.85));
+    }
+    return { type: 'group', children };
+  };
+  const short = room < 70;
+  return {
+    ...base(colors),
+    grid: { left: 4, right: 8, top: 4, bottom: 4, containLabel: true },
+    tooltip: {
+      ...base(colors).tooltip,
+      formatter: ({ dataIndex }) => {
+        const { value: [x, y], cell } = data[dataIndex];
+        return tip(`${rows[y].name} · ${columns[x].name}`, cell, insight);
+      },
+    },
+    xAxis: nameAxis(columns.map(c => c.name), colors, { axis: { position: 'top', axisLine: { show: false } },
+      axisLabel: { interval: 0, fontSize: 11, rotate: short && columns.some(c => c.name.length > 4) ? 50 : 0 } }),
+    yAxis: nameAxis(rows.map(r => r.name), colors, { axis: { inverse: true, axisLine: { show: false } },
+      axisLabel: { interval: 0, fontSize: 11, width: 84, overflow: 'truncate' } }),
+    series: [{ type: 'custom', renderItem, data, encode: { x: 0, y: 1 } }],
+  };
+}
+
+/** Half the interval against the estimate, by the estimate's size: medians of classes of sizes. */
+function errorChart(lines, colors) {
+  const percent = value => format(value, { style: 'percent', maximumSignificantDigits: 2 });
+  return {
+    ...base(colors),
+    grid: { left: 8, right: 16, top: 40, bottom: 28, containLabel: true },
+    legend: { top: 0, left: 0, textStyle: { color: colors.ink }, itemWidth: 18, itemHeight: 3, icon: 'roundRect' },
+    tooltip: {
+      ...base(colors).tooltip, trigger: 'item',
+      formatter: ({ seriesName, data: [size, error, count] }) => `<b>${escaped(seriesName)}</b><br>cells near ${
+        format(size, { notation: 'compact' })}: half of ${count} have less than ±${percent(error)}`,
+    },
+    xAxis: { type: 'log', name: 'estimate', nameLocation: 'middle', nameGap: 26, nameTextStyle: { color: colors.soft },
+      axisLabel: { color: colors.soft, formatter: value => format(value, { notation: 'compact' }) },
+      splitLine: { show: false }, min: 'dataMin' },
+    yAxis: { type: 'log', axisLabel: { color: colors.soft, formatter: value => `±${percent(value)}` },
+      splitLine: { lineStyle: { color: colors.line } } },
+    series: lines.map(({ name, points }, place) => ({
+      type: 'line', name, data: points, color: colors.series[place % 5], symbol: 'circle', symbolSize: 7,
+    })),
+  };
+}
+
+const channels = color => [1, 3, 5].map(at => parseInt(color.slice(at, at + 2), 16));
+
+function mixed(from, to, share) {
+  const [a, b] = [channels(from), channels(to)];
+  const mix = a.map((value, at) => Math.round(value + (b[at] - value) * share));
+  return `#${mix.map(value => value.toString(16).padStart(2, '0')).join('')}`;
+}
+
+/** Black or white, whichever can be read on a colour. */
+function contrast(color) {
+  const [r, g, b] = channels(color);
+  return (r * 299 + g * 587 + b * 114) / 1000 > 140 ? '#10202a' : '#ffffff';
+}

@@ -1,0 +1,401 @@
+// The page: reads the data, lays out the charts of each report, and redraws them when a choice changes.
+
+const data = JSON.parse(document.getElementById('data').textContent);
+const tables = readTables(data);
+const { release } = data;
+const state = { filters: {}, insight: {}, picks: new Map(), more: new Set() };
+const cards = [];
+
+const BARS = 15;
+const BARS_MAX = 300;
+const LINES = 12;
+const MATRIX_MAX = 32;
+const FILTER_LIST = 200;
+
+const plain = key => key.name.replaceAll('_', ' ');
+const levelText = table => (table.keys.length ? table.keys.map(plain).join(', ') : 'total');
+
+// ---------------------------------------------------------------------------------------- what a card shows
+
+/** What to draw of a table: its title, the estimates as a list, and a chart or a number. */
+function viewOf(table, id) {
+  const insight = table.insights.get(id);
+  const filters = {};
+  for (const key of table.keys) {
+    const value = state.filters[key.name];
+    if (value === undefined) continue;
+    if (!key.values.includes(value)) return absent(table, insight, key, value);
+    filters[key.name] = value;
+  }
+  const view = { insight, filters, picks: [], note: '' };
+  const [calendar, clock] = [table.keys.filter(isCalendar), table.keys.filter(isClock)];
+  const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
+  const free = texts.filter(key => filters[key.name] === undefined);
+  if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
+  if (calendar.length) return trendView(table, view, calendar[0], [...free, ...clock, ...calendar.slice(1)]);
+  if (clock.length === 2) return clockView(table, view, clock, free);
+  if (clock.length === 1) return standingView(table, view, clock[0], free);
+  if (texts.length === 1) return rankingView(table, view, texts, {});
+  const small = free.every(key => key.values.length <= MATRIX_MAX);
+  if (free.length === 2 && small) return matrixView(table, view, free);
+  return rankingView(table, view, free, filters);
+}
+
+function absent(table, insight, key, value) {
+  const why = table.selection === 'private' ? ': too few customers there, or none' : '';
+  return { insight, filters: {}, picks: [], list: [], title: `${insight.title} by ${levelText(table)}`,
+    note: `${words(key.name)} ${value} is not in this table${why}.` };
+}
+
+/** Rows where filters hold, and where keys that are neither axis nor filter have one value. */
+function pick(table, view, keys) {
+  const rows = rowsWhere(table, view.filters);
+  const chosen = { ...largest(table, rows, keys, view.insight.columns[0], release), ...state.picks.get(table) };
+  view.picks = keys.map(key => ({ key, value: chosen[key.name] }));
+  const picked = Object.fromEntries(view.picks.map(({ key, value }) => [key.name, value]));
+  return rowsWhere(table, { ...view.filters, ...picked });
+}
+
+function rankingView(table, view, keys, filters) {
+  const [column] = view.insight.columns;
+  const rows = rowsWhere(table, filters);
+  const name = row => keys.map(key => keyText(key.name, valueAt(key, row))).join(' · ');
+  const ascending = view.insight.kind === 'rank' ? -1 : 1;
+  const sorted = [...rows].sort((a, b) => ascending * ((column.x[b] ?? -Infinity) - (column.x[a] ?? -Infinity)));
+  const marked = Object.entries(view.filters).filter(([key]) => filters[key] === undefined);
+  const faded = row => marked.some(([key, value]) => valueAt(table.keys.find(k => k.name === key), row) !== value);
+  const count = state.more.has(table) ? BARS_MAX : BARS;
+  const bars = sorted.slice(0, count)
+    .map(row => ({ name: name(row), cell: cellAt(column, row), faded: faded(row) }));
+  const title = keys.length ? `${view.insight.title} by ${keys.map(plain).join(' and ')}` : view.insight.title;
+  if (!keys.length) return { ...view, title, list: bars.map(b => ({ ...b, name: view.insight.title })), number: true };
+  return {
+    ...view, title, list: bars, more: sorted.length > BARS ? sorted.length : 0,
+    note: sorted.length > count ? `The ${count} largest of ${format(sorted.length)}.` : '',
+    height: 40 + 25 * bars.length, option: colors => barChart(bars, view.insight, colors),
+  };
+}
+
+function standingView(table, view, axis, free) {
+  const rows = pick(table, view, free);
+  const [column] = view.insight.columns;
+  const sorted = [...rows].sort((a, b) => order(axis, valueAt(axis, a), valueAt(axis, b)));
+  const bars = sorted.map(row => ({ name: keyText(axis.name, valueAt(axis, row)), cell: cellAt(column, row) }));
+  return { ...view, title: `${view.insight.title} by ${plain(axis)}`, list: bars, height: 260,
+    option: colors => barChart(bars, view.insight, colors, { standing: true }) };
+}
+
+function partsView(table, view, keys) {
+  const rows = pick(table, view, keys);
+  const { columns, title } = view.insight;
+  const name = (column, at) => partText(column.part, columns[at + 1]?.part);
+  const bars = rows.length
+    ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
+  const count = { ...view.insight, kind: 'count' };
+  return { ...view, insight: count, title, list: bars, height: 280,
+    option: colors => barChart(bars, count, colors, { standing: true }) };
+}
+
+function trendView(table, view, axis, others) {
+  const [column] = view.insight.columns;
+  const values = sortedValues(axis);
+  const [first, last] = [day(release.job.first_day), day(release.job.last_day)];
+  const times = values.map(value => ({
+    name: keyText(axis.name, value), part: day(value) < first || periodEnd(axis.name, value) > last,
+  }));
+  const groups = grouped(rowsWhere(table, view.filters), others, column);
+  const place = new Map(values.map((value, at) => [axis.values.indexOf(value), at]));
+  const lines = groups.slice(0, LINES).map(({ name, rows }) => {
+    const cells = times.map(() => null);
+    for (const row of rows) cells[place.get(axis.codes[row])] = cellAt(column, row);
+    return { name: name || view.insight.title, cells };
+  });
+  const list = lines.flatMap(({ name, cells }) => cells.map((cell, at) => cell
+    && { name: `${times[at].name}${others.length ? ` · ${name}` : ''}`, cell }).filter(Boolean));
+  const split = others.length ? `, by ${others.map(plain).join(' and ')}` : '';
+  const notes = [
+    groups.length > LINES && `The ${LINES} largest of ${format(groups.length)}; filters show others.`,
+    times.some(time => time.part) && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
+  ];
+  return { ...view, title: `${view.insight.title} by ${plain(axis)}${split}`, list,
+    wide: lines.length > 1, height: width => panelsHeight(lines.length, width), note: notes.filter(Boolean).join(' '),
+    option: (colors, width) => trendChart(lines, times, view.insight, colors, width) };
+}
+
+function clockView(table, view, clock, free) {
+  const rows = pick(table, view, free);
+  const of = name => clock.find(key => key.name === name);
+  return { ...grid(view, rows, of('hour'), of('weekday'), true),
+    title: `${view.insight.title} by hour and weekday` };
+}
+
+function matrixView(table, view, keys) {
+  // The longer key goes down, as pages are long.
+  const [rows, columns] = [...keys].sort((a, b) => b.values.length - a.values.length);
+  return { ...grid(view, rowsWhere(table, view.filters), columns, rows, false),
+    title: `${view.insight.title} by ${keys.map(plain).join(' and ')}` };
+}
+
+/** Two keys against each other; on narrow screens a wide one may lie down. */
+function grid(view, rows, across, down, turns) {
+  const [column] = view.insight.columns;
+  const cells = new Map(rows.map(row => [`${across.codes[row]} ${down.codes[row]}`, cellAt(column, row)]));
+  const side = key => sortedValues(key)
+    .map(value => ({ code: key.values.indexOf(value), name: keyText(key.name, value) }));
+  const [wide, tall] = [side(across), side(down)];
+  const list = rows.map(row => ({
+    name: [down, across].map(key => keyText(key.name, valueAt(key, row))).join(' · '), cell: cellAt(column, row),
+  }));
+  const turned = width => turns && width < 640;
+  return {
+    ...view, list, wide: turns || wide.length > 7, 
+    height: width => MATRIX.head + MATRIX.down * (turned(width) ? wide : tall).length,
+    width: width => matrixWidth((turned(width) ? tall : wide).length, width),
+    option: (colors, width) => (turned(width)
+      ? matrixChart(tall, wide, (x, y) => cells.get(`${y.code} ${x.code}`), view.insight, colors, width)
+      : matrixChart(wide, tall, (x, y) => cells.get(`${x.code} ${y.code}`), view.insight, colors, width)),
+  };
+}
+
+// ------------------------------------------------------------------------------------------------ the cards
+
+function makeCard(table) {
+  const parts = {
+    title: el('h3'), scope: el('p', { class: 'sub' }), picks: el('div', { class: 'picks' }),
+    body: el('div', { class: 'chart' }), note: el('p', { class: 'note' }), details: el('details'),
+  };
+  const node = el('article', { class: 'card figure', 'data-table': table.file }, parts.title, parts.scope,
+    parts.picks, parts.body, parts.note, parts.details);
+  const card = { table, node, ...parts };
+  parts.details.addEventListener('toggle', () => fillDetails(card));
+  cards.push(card);
+  return node;
+}
+
+function updateCard(card) {
+  const { table } = card;
+  const id = state.insight[table.report];
+  card.node.hidden = !table.insights.has(id) || (table.keys.length === 0 && table.insights.get(id).kind !== 'parts');
+  card.view = card.node.hidden ? null : viewOf(table, id);
+  card.node.classList.toggle('wide', Boolean(card.view?.wide));
+  if (card.view) {
+    const { view } = card;
+    card.title.textContent = view.title;
+    card.scope.textContent = scopeText(table, view);
+    card.picks.replaceChildren(...view.picks.map(choice => pickControl(card, choice)));
+    card.note.replaceChildren(view.note, view.more ? moreButton(card) : '');
+    card.details.replaceChildren(el('summary', {}, 'Numbers'));
+    card.details.hidden = view.list.length === 0;
+    fillDetails(card);
+  }
+  draw(card);
+}
+
+/** Which values filters hold fixed here, and which filters do not bear on this table. */
+function scopeText(table, view) {
+  const held = Object.entries(view.filters).map(([key, value]) => `${words(key)}: ${value}`);
+  const names = table.keys.map(key => key.name);
+  const others = Object.keys(state.filters).filter(key => !names.includes(key));
+  const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
+  const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
+  return [view.insight.what, unit, ...held, apart].filter(Boolean).join(' · ');
+}
+
+function pickControl(card, { key, value }) {
+  const option = each => el('option', { value: each, selected: each === value }, keyText(key.name, each));
+  const choose = event => {
+    state.picks.set(card.table, { ...state.picks.get(card.table), [key.name]: event.target.value });
+    updateCard(card);
+  };
+  return el('label', {}, `${words(key.name)} `, el('select', { onchange: choose }, sortedValues(key).map(option)));
+}
+
+function moreButton(card) {
+  const toggle = () => {
+    if (!state.more.delete(card.table)) state.more.add(card.table);
+    updateCard(card);
+  };
+  const text = state.more.has(card.table) ? 'Show fewer' : `Show ${format(Math.min(card.view.more, BARS_MAX))}`;
+  return el('button', { type: 'button', class: 'link', onclick: toggle }, text);
+}
+
+function fillDetails({ details, view }) {
+  if (!details.open || !view || details.querySelector('table')) return;
+  const row = ({ name, cell }) => el('tr', {}, el('th', { scope: 'row' }, name),
+    [cell.x, cell.low, cell.high].map(value => el('td', {}, shown(value, view.insight))),
+    el('td', {}, cell.x === null ? sentence(cell, view.insight) : badge(cell.grade)));
+  const heads = ['', 'estimate', 'low', 'high', 'grade'];
+  details.append(el('div', { class: 'scroll' }, el('table', {},
+    el('thead', {}, el('tr', {}, heads.map(head => el('th', { scope: 'col' }, head)))),
+    el('tbody', {}, view.list.slice(0, BARS_MAX).map(row)))));
+}
+
+/** Draws a card that is, or was, near what is seen. */
+function draw(card) {
+  if (!card.seen) return;
+  const { view, body } = card;
+  if (!view?.option) {
+    card.chart?.dispose();
+    card.chart = null;
+    body.style.height = 'auto';
+    body.replaceChildren(...(view?.number && view.list.length ? [tile(view.list[0], view.insight)] : []));
+    return;
+  }
+  const room = body.clientWidth;
+  const width = view.width ? view.width(room) : room;
+  const height = typeof view.height === 'function' ? view.height(room) : view.height;
+  body.style.height = 'auto';
+  if (!card.chart) {
+    body.replaceChildren(el('div'));
+    card.chart = echarts.init(body.firstChild, null, { renderer: 'svg', width, height });
+  }
+  card.chart.resize({ width, height });
+  card.chart.setOption(view.option(palette(), width), true);
+  body.setAttribute('role', 'img');
+  body.setAttribute('aria-label', `${view.title}; the numbers are in the table below`);
+  body.dataset.drawn = view.title;
+}
+
+const seen = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) {
+    const card = isIntersecting && cards.find(each => each.node === target);
+    if (!card || card.seen) continue;
+    card.seen = true;
+    draw(card);
+  }
+}, { rootMargin: '600px' });
+
+function tile({ name, cell }, insight) {
+  return el('div', { class: 'tile' },
+    el('span', { class: 'label' }, name, ' ', badge(cell.grade)),
+    el('strong', {}, cell.x === null ? '×' : shown(cell.x, insight, true),
+      insight.currency && insight.kind === 'money' ? el('span', {}, insight.currency) : null),
+    el('small', {}, cell.x === null ? sentence(cell, insight)
+      : `${shown(cell.low, { ...insight, currency: null })} to ${shown(cell.high, { ...insight, currency: null })}`));
+}
+
+// ---------------------------------------------------------------------------------------------- the reports
+
+function reportSection(name) {
+  const own = tables.filter(table => table.report === name);
+  const insights = new Map(own.flatMap(table => [...table.insights].map(([id, { title }]) => [id, title])));
+  state.insight[name] = insights.keys().next().value;
+  const choose = id => {
+    state.insight[name] = id;
+    for (const card of cards) if (card.table.report === name) updateCard(card);
+  };
+  const total = own.find(table => table.keys.length === 0 && !table.left_out);
+  const single = total ? [...total.insights.values()].filter(({ kind }) => kind !== 'parts') : [];
+  const tiles = single.map(insight => tile({ name: insight.title, cell: cellAt(insight.columns[0], 0) }, insight));
+  const left = own.filter(table => table.left_out);
+  return el('section', { class: 'report', 'data-report': name },
+    el('h2', {}, words(name)),
+    tiles.length > 0 && el('div', { class: 'tiles' }, tiles),
+    insights.size > 1 && insightControl(name, insights, choose),
+    el('div', { class: 'figures' }, own.filter(table => !table.left_out).map(makeCard)),
+    left.map(table => el('p', { class: 'note' },
+      `${table.file} has ${format(table.rows)} rows, too many for this page: open the file.`)));
+}
+
+function insightControl(name, insights, choose) {
+  const radio = ([id, title], at) => el('label', {},
+    el('input', { type: 'radio', name: `insight ${name}`, value: id, checked: at === 0, onchange: () => choose(id) }),
+    el('span', {}, title));
+  return el('fieldset', { class: 'choice' }, el('legend', {}, 'Show'), [...insights].map(radio));
+}
+
+function filterBar() {
+  const values = new Map();
+  for (const key of tables.flatMap(table => table.keys)) {
+    if (isCalendar(key) || isClock(key)) continue;
+    if (!values.has(key.name)) values.set(key.name, new Set());
+    key.values.forEach(value => values.get(key.name).add(value));
+  }
+  const set = (name, value) => {
+    if (value === '') delete state.filters[name];
+    else state.filters[name] = value;
+    cards.forEach(updateCard);
+  };
+  const controls = [...values].map(([name, all]) => filterControl(name, [...all].sort(), set));
+  const clear = () => {
+    state.filters = {};
+    document.querySelectorAll('#bar select, #bar input').forEach(control => { control.value = ''; });
+    cards.forEach(updateCard);
+  };
+  return [
+    el('div', { class: 'filters' }, controls,
+      controls.length > 0 && el('button', { type: 'button', onclick: clear }, 'Clear')),
+    el('button', { type: 'button', id: 'theme', onclick: switchTheme }, 'Light or dark'),
+  ];
+}
+
+/** A list; of many values a field that completes what is typed. */
+function filterControl(name, all, set) {
+  const label = words(name);
+  if (all.length <= FILTER_LIST) {
+    const options = all.map(value => el('option', { value }, value));
+    return el('label', {}, `${label} `, el('select', { 'data-filter': name, onchange: e => set(name, e.target.value) },
+      el('option', { value: '' }, 'all'), options));
+  }
+  const list = el('datalist', { id: `values of ${name}` });
+  const complete = ({ target }) => {
+    const found = all.filter(value => value.toLowerCase().includes(target.value.toLowerCase())).slice(0, 50);
+    list.replaceChildren(...found.map(value => el('option', { value })));
+    if (target.value === '' || all.includes(target.value)) set(name, target.value);
+  };
+  return el('label', {}, `${label} `, el('input', { 'data-filter': name, list: list.id, placeholder: 'all',
+    oninput: complete, autocomplete: 'off' }), list);
+}
+
+// ------------------------------------------------------------------------------------- theme, size and print
+
+function redraw() {
+  cards.forEach(draw);
+  drawErrors();
+}
+
+function switchTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+  root.dataset.theme = dark ? 'light' : 'dark';
+  redraw();
+}
+
+let errors = null;
+function drawErrors() {
+  const body = document.getElementById('error-by-size');
+  errors ??= echarts.init(body, null, { renderer: 'svg' });
+  errors.resize();
+  errors.setOption(errorChart(errorsBySize(tables), palette()), true);
+}
+
+function print(starts) {
+  document.documentElement.classList.toggle('printing', starts);
+  for (const card of cards) card.seen = card.seen || starts;
+  redraw();
+}
+
+function start() {
+  document.getElementById('head').append(...headSection(data).filter(Boolean));
+  document.getElementById('bar').append(...filterBar());
+  const names = [...new Set(tables.map(table => table.report))];
+  document.getElementById('main').append(readingSection(), ...names.map(reportSection),
+    accuracySection(tables), guaranteeSection(release), filesSection(data));
+  document.getElementById('foot').append(...footSection(release));
+  cards.forEach(card => { updateCard(card); seen.observe(card.node); });
+  drawErrors();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+  let waiting = 0;
+  let last = window.innerWidth;
+  addEventListener('resize', () => {
+    if (window.innerWidth === last) return;
+    last = window.innerWidth;
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(redraw);
+  });
+  addEventListener('beforeprint', () => print(true));
+  addEventListener('afterprint', () => print(false));
+  document.documentElement.dataset.ready = 'yes';
+}
+
+start();

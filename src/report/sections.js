@@ -1,0 +1,168 @@
+// What the page says besides its charts: head, how to read it, accuracy, guarantee, files.
+
+const GRADES = { A: 'up to ±5 %', B: 'up to ±15 %', C: 'up to ±50 %', D: 'more, or no estimate' };
+const badge = grade => el('span', { class: `grade grade-${grade}` }, grade);
+const period = job => [job.first_day, job.last_day]
+  .map(text => dated(day(text), { day: 'numeric', month: 'long', year: 'numeric' })).join(' to ');
+
+/** A probability or a budget as people write it: 1, 0.5, 1e-9. */
+const parameter = value => (value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : String(value));
+
+/** The privacy unit in words: `user-month Asia/Shanghai` is a user's payments within a calendar month. */
+function unitWords(unit) {
+  const [name, zone] = unit.split(' ');
+  const within = name.split('-')[1];
+  return within ? `all payments of one user within one ${within} (${zone})` : 'all payments of one user';
+}
+
+function headSection({ release, tables }) {
+  const { job, parameters } = release;
+  document.title = `${job.id} for ${job.recipient}`;
+  const fact = (label, value) => el('div', {}, el('dt', {}, label), el('dd', {}, value));
+  return [
+    release.not_private && el('p', { class: 'warning' }, release.not_private),
+    el('p', { class: 'kicker' }, 'Differentially private insights from in-store payments'),
+    el('h1', {}, job.id),
+    el('dl', { class: 'facts' },
+      fact('released to', job.recipient),
+      fact('period', period(job)),
+      fact('people', job.population),
+      fact('privacy', el('a', { href: '#guarantee' },
+        `ε = ${parameter(parameters.epsilon)}, δ = ${parameter(parameters.delta)}`)),
+      fact('protects', unitWords(release.unit.unit)),
+      fact('tables', `${tables.length}, with ${format(tables.reduce((sum, t) => sum + t.rows, 0))} rows`)),
+  ];
+}
+
+function readingSection() {
+  const item = (mark, text) => el('li', {}, mark, el('span', {}, text));
+  return el('section', { id: 'reading', class: 'card reading' },
+    el('h2', {}, 'How to read it'),
+    el('p', {}, 'Each number is an estimate from noised numbers. The line through a bar, the band around a line, or '
+      + 'the ± in a field is its 95 % interval: the true number lies in 95 of 100 of them.'),
+    el('ul', { class: 'legend' },
+      Object.entries(GRADES).map(([grade, text]) => item(badge(grade), text)),
+      item(el('span', { class: 'mark hatch' }), 'hatched or dashed: grade D, read it as “small”'),
+      item(el('span', { class: 'mark' }, '×'), 'not shown, and why')));
+}
+
+/** How many cells of each grade, and how the error falls with size. */
+function accuracySection(tables) {
+  const open = tables.filter(table => !table.left_out);
+  const singles = new Map();
+  for (const table of open) {
+    for (const [id, insight] of table.insights) if (insight.kind !== 'parts') singles.set(id, insight.title);
+  }
+  const heads = [...singles.values()];
+  const rows = open.map(table => el('tr', {},
+    el('th', { scope: 'row' }, `${table.report}: ${levelText(table)}`),
+    [...singles.keys()].map(id => el('td', {}, gradeBar(table.insights.get(id)?.columns[0])))));
+  return el('section', { id: 'accuracy', class: 'card' },
+    el('h2', {}, 'How accurate it is'),
+    el('p', {}, 'Cells by grade. Large cells are precise, and small ones are mostly noise: that is what protects the '
+      + 'few people in them.'),
+    el('div', { class: 'scroll' }, el('table', { class: 'grades' },
+      el('thead', {}, el('tr', {}, el('td', {}), heads.map(head => el('th', { scope: 'col' }, head)))),
+      el('tbody', {}, rows))),
+    el('h3', {}, 'Error by size of the estimate'),
+    el('p', { class: 'sub' }, 'Median of half the interval against the estimate, over all cells of about that size'),
+    el('div', { class: 'chart', id: 'error-by-size' }));
+}
+
+function gradeBar(column) {
+  if (!column) return '';
+  const counts = Object.keys(GRADES).map(grade => [grade, column.grades.split(grade).length - 1]);
+  const said = counts.filter(([, count]) => count > 0);
+  const text = said.map(([grade, count]) => `${format(count)} ${grade}`).join(', ');
+  return [
+    el('span', { class: 'meter', role: 'img', 'aria-label': text },
+      said.map(([grade, count]) => el('i', { class: `grade-${grade}`, style: `flex-grow:${count}` }))),
+    el('small', {}, text),
+  ];
+}
+
+/** Of each insight the median relative half interval by half decades of size. */
+function errorsBySize(tables) {
+  const lines = new Map();
+  for (const table of tables) {
+    for (const [id, { kind, title, columns: [column] }] of table.insights) {
+      if (!['count', 'money'].includes(kind)) continue;
+      if (!lines.has(id)) lines.set(id, { name: title, classes: new Map() });
+      const { classes } = lines.get(id);
+      for (let row = 0; row < table.rows; row++) {
+        const [x, half] = [column.x[row], (column.high[row] - column.low[row]) / 2];
+        if (x === null || x < 1 || !(half > 0)) continue;
+        const size = Math.floor(2 * Math.log10(x));
+        if (!classes.has(size)) classes.set(size, []);
+        classes.get(size).push(half / x);
+      }
+    }
+  }
+  return [...lines.values()].map(({ name, classes }) => ({
+    name,
+    points: [...classes].sort(([a], [b]) => a - b).map(([size, errors]) => {
+      errors.sort((a, b) => a - b);
+      return [10 ** ((size + 0.5) / 2), errors[Math.floor(errors.length / 2)], errors.length];
+    }),
+  })).filter(({ points }) => points.length > 0);
+}
+
+function guaranteeSection(release) {
+  const { parameters, unit } = release;
+  const who = unitWords(unit.unit);
+  const guess = format(release.right_guess, { style: 'percent', maximumFractionDigits: 1, roundingMode: 'ceil' });
+  const row = (label, value, note) => el('tr', {},
+    el('th', { scope: 'row' }, label), el('td', {}, value), el('td', {}, note));
+  const composed = unit.composed && row('ε, δ over all periods',
+    `${unit.composed.epsilon.toPrecision(4)}, ${parameter(unit.composed.delta)}`,
+    `for all payments of a user, over ${unit.composed.periods} periods`);
+  return el('section', { id: 'guarantee', class: 'card' },
+    el('h2', {}, 'What is promised'),
+    el('div', { class: 'columns' },
+      el('div', {},
+        el('h3', {}, 'In words'),
+        el('p', {}, `Whether or not ${who} were in the data, this release would have come out with almost the same `
+          + 'probability. Who tosses a coin guesses right half of the time whether they were. Who reads this release '
+          + `as well, and knows anything else besides, guesses right at most ${guess} of the time.`),
+        el('p', {}, 'What one user adds to each number was bounded, noise was added to the sums, and everything here '
+          + 'was computed from the noised sums alone.')),
+      el('div', {},
+        el('h3', {}, 'In symbols'),
+        el('p', { class: 'formula' }, 'P[release(D) ∈ S] ≤ e', el('sup', {}, 'ε'), ' · P[release(D′) ∈ S] + δ'),
+        el('p', {}, `for every set S of releases, and all data sets D and D′ that differ in ${who}, with `
+          + `ε = ${parameter(parameters.epsilon)} and δ = ${parameter(parameters.delta)}.`))),
+    el('div', { class: 'scroll' }, el('table', { class: 'budget' }, el('tbody', {},
+      row('ε', parameter(parameters.epsilon), 'stated by the job; the noise is made for it'),
+      row('δ', parameter(parameters.delta),
+        `of which thresholds of private keys use ${parameter(parameters.threshold_delta)}`),
+      composed,
+      row('μ', parameters.mu.toPrecision(4),
+        `Gaussian differential privacy, of ${release.mechanisms} noised statistics and ${release.surveys} surveys`),
+      row('ρ', parameters.rho.toPrecision(4), 'zero-concentrated differential privacy')))),
+    el('h3', {}, 'What is not'),
+    el('ul', {},
+      el('li', {}, 'Merchants: a merchant’s total is an insight, not a secret.'),
+      el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
+      el('li', {}, 'A person with several tokens counts as several users.')));
+}
+
+function filesSection({ release, tables }) {
+  const digest = new Map(release.files.map(file => [file.name, file.sha256]));
+  return el('section', { id: 'files', class: 'card' },
+    el('h2', {}, 'The tables'),
+    el('p', {}, 'The same numbers, not rounded, with the noised values that no model has touched, are in Parquet files '
+      + 'beside this page. “discretail verify” checks them.'),
+    el('div', { class: 'scroll' }, el('table', { class: 'files' },
+      el('thead', {}, el('tr', {}, ['file', 'rows', 'keys', 'SHA-256'].map(head => el('th', { scope: 'col' }, head)))),
+      el('tbody', {}, tables.map(table => el('tr', {},
+        el('td', {}, table.file), el('td', {}, format(table.rows)),
+        el('td', {}, table.selection), el('td', {}, el('code', {}, digest.get(table.file)))))))));
+}
+
+function footSection(release) {
+  return [
+    el('p', {}, `Made by ${release.tool} from the released tables and manifest alone. It loads nothing and sends nothing.`),
+    el('p', {}, 'Charts: Apache ECharts 6.1.0, © 2017–2026 The Apache Software Foundation, Apache License 2.0; parts of '
+      + 'd3, © 2010–2017 Mike Bostock, BSD 3-Clause. Their texts stand in this file.'),
+  ];
+}

@@ -1,0 +1,86 @@
+// The release's tables, as the page reads them.
+
+const CALENDAR = ['day', 'week', 'month', 'quarter'];
+const CLOCK = ['weekday', 'hour'];
+const isCalendar = key => CALENDAR.includes(key.name);
+const isClock = key => CLOCK.includes(key.name);
+
+/** What is known of the insight that a column belongs to, and what part of it the column is. */
+function insightOf(column, known) {
+  const exact = known[column.name];
+  const currency = column.currency && !column.currency.includes(',') ? column.currency : null;
+  if (exact && exact.kind !== 'parts') return { ...exact, id: column.name, currency };
+  const whole = Object.keys(known).filter(name => column.name.startsWith(`${name}_`));
+  const id = whole.filter(name => known[name].kind === 'parts').sort((a, b) => b.length - a.length)[0];
+  if (id) return { ...known[id], id, currency, part: column.name.slice(id.length + 1) };
+  const kind = column.currency ? 'money' : 'count';
+  return { id: column.name, title: words(column.name), kind, what: '', currency };
+}
+
+/** Decorates the tables with their insights: `table.insights` has each with its columns. */
+function readTables(data) {
+  for (const table of data.tables) {
+    table.insights = new Map();
+    for (const column of table.columns) {
+      const about = insightOf(column, data.insights);
+      if (!table.insights.has(about.id)) table.insights.set(about.id, { ...about, columns: [] });
+      table.insights.get(about.id).columns.push({ ...column, part: about.part });
+    }
+  }
+  return data.tables;
+}
+
+/** The estimate of a column in a row. */
+function cellAt(column, row) {
+  const code = column.suppressed ? column.suppressed[row] : -1;
+  return {
+    row, x: column.x[row], low: column.low[row], high: column.high[row], grade: column.grades[row],
+    reason: code >= 0 ? column.reasons[code].replaceAll('_', ' ').replaceAll('-', ' ') : null,
+  };
+}
+
+const valueAt = (key, row) => key.values[key.codes[row]];
+const order = (key, a, b) => (key.kind === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0);
+
+/** The distinct values of a key, in their order. */
+const sortedValues = key => [...key.values].sort((a, b) => order(key, a, b));
+
+/** The rows in which keys have the values of `chosen` (by name; others do not matter). */
+function rowsWhere(table, chosen) {
+  const tests = table.keys.filter(key => chosen[key.name] !== undefined)
+    .map(key => [key.codes, key.values.indexOf(chosen[key.name])]);
+  const rows = [];
+  for (let row = 0; row < table.rows; row++) {
+    if (tests.every(([codes, code]) => codes[row] === code)) rows.push(row);
+  }
+  return rows;
+}
+
+/** Rows by what they are called when only these keys are said, with the largest estimates first. */
+function grouped(rows, keys, column) {
+  const groups = new Map();
+  for (const row of rows) {
+    const name = keys.map(key => keyText(key.name, valueAt(key, row))).join(' · ');
+    if (!groups.has(name)) groups.set(name, { name, rows: [], size: 0 });
+    const group = groups.get(name);
+    group.rows.push(row);
+    group.size += column.x[row] ?? 0;
+  }
+  return [...groups.values()].sort((a, b) => b.size - a.size || (a.name < b.name ? -1 : 1));
+}
+
+/** A choice for each of these keys: that of the largest estimate; of calendar keys the last whole period. */
+function largest(table, rows, keys, column, release) {
+  const choice = {};
+  for (const key of keys) {
+    if (isCalendar(key)) {
+      const last = day(release.job.last_day);
+      const whole = sortedValues(key).filter(value => periodEnd(key.name, value) <= last);
+      choice[key.name] = whole.at(-1) ?? sortedValues(key).at(-1);
+      continue;
+    }
+    const top = grouped(rows, [key], column)[0];
+    if (top) choice[key.name] = valueAt(key, top.rows[0]);
+  }
+  return choice;
+}

@@ -1,0 +1,94 @@
+// Words and numbers. All text reaches the page as text nodes, or escaped, never as markup.
+
+/** An element with attributes and children; texts become text nodes. */
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter(child => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+/** For tooltips, which the chart library takes as HTML. */
+const escaped = text => String(text).replace(/[&<>"']/g, sign => ESCAPES[sign]);
+
+const format = (value, options) => new Intl.NumberFormat('en', options).format(value);
+
+/** A name of the tables as words. */
+const words = name => {
+  const text = String(name).replaceAll('_', ' ');
+  return text.charAt(0).toUpperCase() + text.slice(1);
+};
+
+/** A value of an insight: `short` for labels, else to the digits that it has. */
+function shown(value, insight, short = false) {
+  if (value === null || value === undefined) return '–';
+  const { kind, currency } = insight;
+  const digits = { maximumSignificantDigits: short ? 3 : 6 };
+  if (kind === 'share' || kind === 'change') {
+    const signDisplay = kind === 'change' ? 'exceptZero' : 'auto';
+    return format(value, { style: 'percent', signDisplay, maximumFractionDigits: short ? 0 : 1 });
+  }
+  if (kind === 'rank') return `#${format(value, digits)}`;
+  const large = short && Math.abs(value) >= 10000;
+  const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
+  return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
+}
+
+/** Half the width of an interval against its estimate, in percent; of shares and the like in points. */
+function margin(cell, insight) {
+  if (cell.x === null) return '';
+  const half = (cell.high - cell.low) / 2;
+  if (['share', 'change'].includes(insight.kind)) {
+    return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
+  }
+  if (insight.kind === 'rank') return `±${format(half, { maximumFractionDigits: 0 })}`;
+  const share = half / Math.abs(cell.x);
+  if (!Number.isFinite(share) || share >= 10) return '±>999%';
+  return `±${format(share, { style: 'percent', maximumFractionDigits: share < 0.01 ? 1 : 0 })}`;
+}
+
+/** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
+function sentence(cell, insight) {
+  if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
+  const [x, low, high] = [cell.x, cell.low, cell.high].map(value => shown(value, insight));
+  return `${x} (${low} to ${high}), grade ${cell.grade}`;
+}
+
+const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];
+const day = text => new Date(`${text}T00:00:00Z`);
+const dated = (date, options) => date.toLocaleDateString('en-GB', { timeZone: 'UTC', ...options });
+
+/** A value of a key, for people. */
+function keyText(key, value) {
+  switch (key) {
+    case 'weekday': return WEEKDAYS[value - 1];
+    case 'hour': return `${String(value).padStart(2, '0')}h`;
+    case 'month': return dated(day(value), { month: 'short', year: 'numeric' });
+    case 'quarter': return `Q${Math.floor(day(value).getUTCMonth() / 3) + 1} ${value.slice(0, 4)}`;
+    case 'day':
+    case 'week': return dated(day(value), { day: 'numeric', month: 'short' });
+    default: return value;
+  }
+}
+
+/** The end of the period that starts at a value of a calendar key. */
+function periodEnd(key, value) {
+  const date = day(value);
+  if (key === 'week') date.setUTCDate(date.getUTCDate() + 6);
+  if (key === 'month') date.setUTCMonth(date.getUTCMonth() + 1, 0);
+  if (key === 'quarter') date.setUTCMonth(date.getUTCMonth() + 3, 0);
+  return date;
+}
+
+/** What a column of several is of: `from_5`, then `from_10`, is `5 – 10`; `3_4` is `3 – 4`. */
+function partText(part, next) {
+  const edge = text => format(Number(text.slice('from_'.length).replace('_', '.')));
+  if (part.startsWith('from_')) return next ? `${edge(part)} – ${edge(next)}` : `${edge(part)} or more`;
+  if (/^\d+_\d+$/.test(part)) return part.replace('_', ' – ');
+  return part.endsWith('_up') ? `${part.slice(0, -3)} or more` : words(part).toLowerCase();
+}

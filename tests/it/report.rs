@@ -1,0 +1,145 @@
+//! `report.html` and `discretail report`; `tests/report` looks at it in a browser.
+
+use insta::assert_snapshot;
+use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, df};
+use serde_json::Value;
+
+use crate::common::{JOB, Workshop, registry, shown};
+
+const PAGE: &str = "releases/test/report.html";
+
+fn released(job: &str, payments: DataFrame) -> Workshop {
+    let workshop = Workshop::empty();
+    workshop.parquet("merchants.parquet", registry());
+    workshop.parquet("payments.parquet", payments);
+    workshop.text("job.toml", job);
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    workshop
+}
+
+fn page(workshop: &Workshop) -> String {
+    std::fs::read_to_string(workshop.path(PAGE)).unwrap()
+}
+
+/// What the page's own code reads.
+fn data(page: &str) -> Value {
+    let data = page.split_once("id=\"data\">").unwrap().1;
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn the_page_is_made_anew_from_the_release_alone() {
+    let workshop = released(JOB, crate::common::payments());
+    for file in ["payments.parquet", "merchants.parquet", "ledger.sqlite", "job.toml"] {
+        std::fs::remove_file(workshop.path(file)).unwrap();
+    }
+    let report = |args: &[&str]| {
+        let args: Vec<&str> = ["report"].iter().chain(args).copied().collect();
+        shown(&workshop, &workshop.discretail(&args))
+    };
+    let mut texts = report(&["releases/test"]);
+    assert!(page(&workshop) == std::fs::read_to_string(workshop.path("report.html")).unwrap());
+    // That it was made anew somewhere else, or lost, does not matter.
+    std::fs::remove_file(workshop.path(PAGE)).unwrap();
+    texts += &report(&["releases/test", "--output", PAGE]);
+    assert!(page(&workshop) == std::fs::read_to_string(workshop.path("report.html")).unwrap());
+    texts += &report(&["releases/test", "--output", "nowhere/report.html"]);
+    texts += &report(&["nowhere", "--json"]);
+    let table = workshop.path("releases/test/market.wallet.parquet");
+    std::fs::copy(workshop.path("releases/test/market.all.parquet"), &table).unwrap();
+    texts += &report(&["releases/test"]);
+    workshop.text("releases/test/manifest.json", "{\"files\": 1}");
+    texts += &report(&["releases/test"]);
+    std::fs::remove_file(workshop.path("releases/test/manifest.json")).unwrap();
+    texts += &report(&["releases/test"]);
+    assert_snapshot!(texts);
+}
+
+#[test]
+fn json_tells_the_file() {
+    let workshop = released(JOB, crate::common::payments());
+    let output = workshop.discretail(&["report", "releases/test", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["status"], "written");
+    let size = std::fs::metadata(workshop.path(told["file"].as_str().unwrap())).unwrap().len();
+    assert_eq!(told["bytes"], size);
+}
+
+#[test]
+fn the_page_shows_what_the_tables_hold() {
+    let workshop = released(JOB, crate::common::payments());
+    let data = data(&page(&workshop));
+    let tables = data["tables"].as_array().unwrap();
+    assert_eq!(tables.len(), 5);
+    let mut seen = 0;
+    for table in tables {
+        let name = table["file"].as_str().unwrap();
+        let file = std::fs::File::open(workshop.path(&format!("releases/test/{name}"))).unwrap();
+        let frame = ParquetReader::new(file).finish().unwrap();
+        assert_eq!(table["rows"], frame.height());
+        for key in table["keys"].as_array().unwrap() {
+            let column = frame.column(key["name"].as_str().unwrap()).unwrap();
+            let texts = column.cast(&DataType::String).unwrap();
+            for row in 0..frame.height() {
+                let code = key["codes"][row].as_u64().unwrap() as usize;
+                assert_eq!(key["values"][code], texts.str().unwrap().get(row).unwrap());
+            }
+        }
+        for column in table["columns"].as_array().unwrap() {
+            let name = column["name"].as_str().unwrap();
+            let of = |suffix: &str| {
+                let column = frame.column(&format!("{name}{suffix}")).unwrap();
+                column.cast(&DataType::Float64).unwrap()
+            };
+            let (x, low, high) = (of(""), of("_low"), of("_high"));
+            for row in 0..frame.height() {
+                let of = |column: &polars::prelude::Column| column.f64().unwrap().get(row);
+                let shown = |which: &str| column[which][row].as_f64();
+                let (Some(x), Some(low), Some(high)) = (of(&x), of(&low), of(&high)) else {
+                    assert_eq!(shown("x"), None);
+                    continue;
+                };
+                let step = (high - low) / 100.0 * 1.000_001;
+                let near = |which: &str, value: f64| (shown(which).unwrap() - value).abs() <= step;
+                assert!(near("x", x) && near("low", low) && near("high", high), "{name} {row}");
+                assert!(
+                    shown("low").unwrap() <= low + 1e-9 && shown("high").unwrap() >= high - 1e-9
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+#[test]
+fn nothing_in_a_release_becomes_markup() {
+    let names = ["</script>", "<!--<script>", "NULL", "{b|c} & \"'`${x}", "$&", "/*script*/"];
+    let rows = 1200usize;
+    let payments = df!(
+        "user" => (0..rows).map(|i| format!("u{:02}", i * 7 % 60)).collect::<Vec<String>>(),
+        "merchant" => (0..rows).map(|i| ["M1", "M2", "M3", "NULL"][i * 5 % 4]).collect::<Vec<&str>>(),
+        "time" => (0..rows).map(|i| 1_735_704_000 + 1800 * i as i64).collect::<Vec<i64>>(),
+        "amount" => (0..rows).map(|i| 100 + (i as i64 * 37) % 9000).collect::<Vec<i64>>(),
+        "wallet" => (0..rows).map(|i| names[i % 6]).collect::<Vec<&str>>(),
+    )
+    .unwrap();
+    let list: Vec<String> = names.iter().map(|name| format!("'''{name}'''")).collect();
+    let keys = format!("wallet = [{}]", list.join(", "));
+    let job = JOB.replace("wallet = [\"alipay\", \"apple_pay\", \"card\"]", &keys);
+    let page = page(&released(&job, payments));
+    let other = self::page(&released(JOB, crate::common::payments()));
+    for tag in ["<script", "</script", "<!--", "-->"] {
+        assert_eq!(page.matches(tag).count(), other.matches(tag).count(), "{tag}");
+    }
+    let data = data(&page);
+    let wallets = data["tables"].as_array().unwrap().iter().find(|t| t["level"] == "wallet");
+    let mut values: Vec<&str> = Vec::new();
+    values.extend(
+        wallets.unwrap()["keys"][0]["values"].as_array().unwrap().iter().filter_map(Value::as_str),
+    );
+    let mut sorted = names.to_vec();
+    sorted.sort_unstable();
+    assert_eq!(values, sorted);
+}
