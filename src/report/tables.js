@@ -35,7 +35,7 @@ function cellAt(column, row) {
   const code = column.suppressed ? column.suppressed[row] : -1;
   return {
     row, x: column.x[row], low: column.low[row], high: column.high[row], grade: column.grades[row],
-    reason: code >= 0 ? column.reasons[code].replaceAll('_', ' ').replaceAll('-', ' ') : null,
+    reason: code >= 0 ? reasonText(column.reasons[code]) : null,
   };
 }
 

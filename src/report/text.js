@@ -52,6 +52,10 @@ function margin(cell, insight) {
   return `±${format(share, { style: 'percent', maximumFractionDigits: share < 0.01 ? 1 : 0 })}`;
 }
 
+/** Why an estimate is not shown, by the tables' word for it. */
+const REASONS = { error: 'too uncertain' };
+const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
+
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
 function sentence(cell, insight) {
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';

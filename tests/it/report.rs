@@ -68,7 +68,15 @@ fn json_tells_the_file() {
 
 #[test]
 fn the_page_shows_what_the_tables_hold() {
-    let workshop = released(JOB, crate::common::payments());
+    // Whether or not small cells are shown.
+    let never = JOB.replace("[[report]]", "[[report]]\nsuppress_above = \"never\"");
+    assert!(shown_values(&never) > 40);
+    shown_values(JOB);
+}
+
+/// Compares the page with the tables; says how many estimates were shown.
+fn shown_values(job: &str) -> usize {
+    let workshop = released(job, crate::common::payments());
     let data = data(&page(&workshop));
     let tables = data["tables"].as_array().unwrap();
     assert_eq!(tables.len(), 5);
@@ -98,6 +106,10 @@ fn the_page_shows_what_the_tables_hold() {
                 let shown = |which: &str| column[which][row].as_f64();
                 let (Some(x), Some(low), Some(high)) = (of(&x), of(&low), of(&high)) else {
                     assert_eq!(shown("x"), None);
+                    let why = frame.column(&format!("{name}_suppressed")).unwrap();
+                    let why = why.cast(&DataType::String).unwrap();
+                    let code = column["suppressed"][row].as_u64().unwrap() as usize;
+                    assert_eq!(column["reasons"][code], why.str().unwrap().get(row).unwrap());
                     continue;
                 };
                 let step = (high - low) / 100.0 * 1.000_001;
@@ -110,7 +122,7 @@ fn the_page_shows_what_the_tables_hold() {
             }
         }
     }
-    assert!(seen > 40, "{seen}");
+    seen
 }
 
 #[test]
