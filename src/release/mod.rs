@@ -76,8 +76,7 @@ fn write_tables(
 /// # Errors
 /// Environment: opendp refuses to price the plan, or a table cannot be encoded.
 pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Vec<u8>)>> {
-    let failed =
-        |e| Error::environment(findings::release_not_writable(Path::new("memory"), &e));
+    let failed = |e| Error::environment(findings::release_not_writable(Path::new("memory"), &e));
     let mut files = Vec::new();
     let mut manifest = Manifest::new(plan, None, estimates.marked().is_private())?;
     write_tables(plan, estimates.marked(), &mut manifest, |name, content| {

@@ -10,11 +10,19 @@ use serde_json::{Map, Value, json};
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "change", "rank", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 5] = [
+const INSIGHTS: [(&str, &str, &str, &str); 13] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
+    ("gross", "Gross sales", "money", "amounts paid, before refunds"),
+    ("refunds", "Refunds", "money", "amounts paid back"),
+    ("refund_rate", "Refund rate", "share", "refunds against gross sales"),
     ("sales", "Sales", "money", "amounts paid less refunds"),
     ("average_ticket", "Average ticket", "money", "sales for each payment"),
+    ("spend_per_customer", "Spend per customer", "money", "sales for each customer"),
+    ("visits", "Visits", "count", "days on which customers paid"),
+    ("visits_per_customer", "Visits per customer", "ratio", "days of payment for each customer"),
+    ("visit_classes", "Customers by visits", "parts", "customers by number of visits"),
+    ("repeat_rate", "Repeat rate", "share", "customers with two or more visits"),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
 ];
 
