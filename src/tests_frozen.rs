@@ -8,6 +8,7 @@ use crate::fixture::Market;
 use crate::mechanism::{RunKey, add_noise};
 use crate::plan::Plan;
 use crate::release::{Draft, publishable, write};
+use crate::report;
 use crate::verify::{Outcome, verify};
 
 const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so there is no guarantee";
@@ -16,7 +17,9 @@ const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so the
 fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) {
     let noisy = add_noise(plan, market.local(plan, 1), key, 1).expect("draws");
     let draft = Draft::beside(folder).expect("a folder");
-    write(plan, &estimate(plan, noisy, 1), None, &draft).expect("writes");
+    let tables = write(plan, &estimate(plan, noisy, 1), None, &draft).expect("writes");
+    let page = report::page(tables.folder(), &tables.manifest()).expect("reads");
+    tables.seal(report::FILE, &page).expect("writes");
     draft.publish(None).expect("moves");
 }
 
@@ -46,6 +49,8 @@ fn releases_with_known_noise_are_marked_and_refused() {
     let manifest = std::fs::read_to_string(known.join("manifest.json")).expect("reads");
     let first = format!("{{\n  \"not_private\": \"{WARNING}\",\n  \"manifest_version\": 1,\n");
     assert!(manifest.starts_with(&first), "{manifest}");
+    let page = std::fs::read_to_string(known.join(report::FILE)).expect("reads");
+    assert!(page.contains(&format!("\"not_private\":\"{WARNING}\"")));
     let mut tables = 0;
     for entry in std::fs::read_dir(&known).expect("lists") {
         let path = entry.expect("lists").path();

@@ -93,6 +93,7 @@ pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Ve
 }
 
 /// A release whose tables are written and whose manifest is not.
+#[must_use = "a release without a manifest is none"]
 pub struct Unsealed<'d> {
     manifest: Manifest,
     draft: &'d Draft,

@@ -13,7 +13,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue as FooterEntry;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::estimate::{Column, Estimate, Grade, Reason, Table, Values};
 use crate::job::{Key, TimeKey};
@@ -48,6 +48,8 @@ pub(super) fn write(
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(concat!("discretail ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(footer.to_vec()))
+        // What a column says, it says itself; the footer adds nothing.
+        .set_statistics_enabled(EnabledStatistics::None)
         // Noised values seldom repeat.
         .set_dictionary_enabled(false)
         .set_max_row_group_row_count(Some(rows_of_group(first.num_columns())))

@@ -50,7 +50,7 @@ function absent(table, insight, key, value) {
 /** Rows where filters hold, and where keys that are neither axis nor filter have one value. */
 function pick(table, view, keys) {
   const rows = rowsWhere(table, view.filters);
-  const chosen = { ...largest(table, rows, keys, view.insight.columns[0], release), ...state.picks.get(table) };
+  const chosen = { ...largest(table, rows, keys, view.insight.columns, release), ...state.picks.get(table) };
   view.picks = keys.map(key => ({ key, value: chosen[key.name] }));
   const picked = Object.fromEntries(view.picks.map(({ key, value }) => [key.name, value]));
   return rowsWhere(table, { ...view.filters, ...picked });
@@ -92,7 +92,8 @@ function partsView(table, view, keys) {
   const bars = rows.length
     ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
   const count = { ...view.insight, kind: 'count' };
-  return { ...view, insight: count, title, list: bars, height: 280,
+  const split = table.keys.length ? `${title}, by ${levelText(table)}` : title;
+  return { ...view, insight: count, title: split, list: bars, height: 280,
     option: colors => barChart(bars, count, colors, { standing: true }) };
 }
 
@@ -103,7 +104,7 @@ function trendView(table, view, axis, others) {
   const times = values.map(value => ({
     name: keyText(axis.name, value), part: day(value) < first || periodEnd(axis.name, value) > last,
   }));
-  const groups = grouped(rowsWhere(table, view.filters), others, column);
+  const groups = grouped(rowsWhere(table, view.filters), others, [column]);
   const place = new Map(values.map((value, at) => [axis.values.indexOf(value), at]));
   const lines = groups.slice(0, LINES).map(({ name, rows }) => {
     const cells = times.map(() => null);

@@ -57,20 +57,20 @@ function rowsWhere(table, chosen) {
 }
 
 /** Rows by what they are called when only these keys are said, with the largest estimates first. */
-function grouped(rows, keys, column) {
+function grouped(rows, keys, columns) {
   const groups = new Map();
   for (const row of rows) {
     const name = keys.map(key => keyText(key.name, valueAt(key, row))).join(' · ');
     if (!groups.has(name)) groups.set(name, { name, rows: [], size: 0 });
     const group = groups.get(name);
     group.rows.push(row);
-    group.size += column.x[row] ?? 0;
+    for (const column of columns) group.size += column.x[row] ?? 0;
   }
   return [...groups.values()].sort((a, b) => b.size - a.size || (a.name < b.name ? -1 : 1));
 }
 
 /** A choice for each of these keys: that of the largest estimate; of calendar keys the last whole period. */
-function largest(table, rows, keys, column, release) {
+function largest(table, rows, keys, columns, release) {
   const choice = {};
   for (const key of keys) {
     if (isCalendar(key)) {
@@ -79,7 +79,7 @@ function largest(table, rows, keys, column, release) {
       choice[key.name] = whole.at(-1) ?? sortedValues(key).at(-1);
       continue;
     }
-    const top = grouped(rows, [key], column)[0];
+    const top = grouped(rows, [key], columns)[0];
     if (top) choice[key.name] = valueAt(key, top.rows[0]);
   }
   return choice;

@@ -378,7 +378,7 @@ fn settle_disk(workshop: &Workshop, first: &Output) -> Vec<String> {
     before
 }
 
-/// One page more for each run, until the run has enough.
+/// One page more for each run, later several, until the run has enough.
 #[test]
 fn a_full_disk_never_releases_what_is_not_charged() {
     for job in [JOB.to_owned(), without_bounds(JOB)] {
@@ -391,8 +391,9 @@ fn fill_disks(job: &str) -> usize {
     let workshop = Workshop::new();
     on_disk(&workshop, job);
     let mut seen: Vec<Vec<String>> = Vec::new();
-    for pages in 0..60 {
-        let Some(disk) = Disk::mount(&workshop.path("disk"), "512k") else { return 0 };
+    // The page takes as much as all else many times over.
+    for pages in (0..60).chain((60..600).step_by(45)) {
+        let Some(disk) = Disk::mount(&workshop.path("disk"), "3m") else { return 0 };
         let filler = disk.fill_but(pages);
         let first = workshop.discretail(&["run", "job.toml"]);
         std::fs::remove_file(filler).unwrap();
@@ -415,7 +416,7 @@ fn files_that_may_not_grow_never_release_what_is_not_charged() {
     let workshop = Workshop::new();
     on_disk(&workshop, JOB);
     let mut seen: Vec<Vec<String>> = Vec::new();
-    for blocks in 0..80 {
+    for blocks in (0..80).chain((80..4000).step_by(280)) {
         let _ = std::fs::remove_dir_all(workshop.path("disk"));
         std::fs::create_dir(workshop.path("disk")).unwrap();
         let binary = command(workshop.folder.path()).get_program().to_owned();
@@ -438,7 +439,7 @@ fn files_that_may_not_grow_never_release_what_is_not_charged() {
 fn a_read_only_ledger_answers_and_charges_nothing() {
     let workshop = Workshop::new();
     on_disk(&workshop, JOB);
-    let Some(disk) = Disk::mount(&workshop.path("disk"), "1m") else { return };
+    let Some(disk) = Disk::mount(&workshop.path("disk"), "4m") else { return };
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
     disk.read_only();
     let mut texts = shown(&workshop, &workshop.discretail(&["run", "job.toml"]));

@@ -1,0 +1,128 @@
+"""Releases for the tests, made by the binary under test from made-up payments.
+
+`.ci/run` runs these tests with the packages of requirements.txt and sets DISCRETAIL to the binary. By hand:
+DISCRETAIL=target/release/discretail python -m pytest tests/released
+"""
+
+import os
+import pathlib
+import subprocess
+
+import polars as pl
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+JOB = """
+version = 1
+job = "{name}"
+recipient = "tests"
+releases = "."
+[payments]
+files = ["{payments}"]
+timezone = "Asia/Shanghai"
+first_day = 2025-01-01
+last_day = 2025-03-31
+currency = "CNY"
+columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount",
+  currency = "currency", wallet = "wallet" }}
+[merchants]
+files = ["{merchants}"]
+{keys}
+[privacy]
+unit = "user"
+epsilon = "4"
+delta = "1e-6"
+[ledger]
+file = "ledger.sqlite"
+population = "people"
+epsilon_max = "8"
+delta_max = "1e-5"
+{reports}
+"""
+
+GALLERY = """
+[[report]]
+name = "market"
+keys = "public"
+levels = [[], ["region"], ["region", "category"], ["week"], ["region", "week"], ["weekday", "hour"], ["wallet"],
+  ["wallet", "month"], ["day"]]
+insights = ["customers", "payments", "sales", "average_ticket", "ticket_histogram"]
+[[report]]
+name = "merchants"
+keys = "private"
+cells_max = 64
+levels = [["merchant"], ["merchant", "month"]]
+insights = ["customers", "sales"]
+"""
+
+LARGE = """
+[[report]]
+name = "merchants"
+keys = "public"
+suppress_above = "never"
+levels = [["merchant", "day"]]
+insights = ["customers", "payments", "sales", "average_ticket"]
+"""
+
+HOSTILE = """
+[[report]]
+name = "market"
+keys = "public"
+suppress_above = "never"
+levels = [["region"], ["region", "category"], ["region", "month"]]
+insights = ["customers", "sales"]
+"""
+
+WALLETS = ["alipay", "apple_pay", "card", "unionpay_quickpass", "wechat_pay"]
+
+NAMES = ["</script><script>window.broken=1</script>", "<img src=x onerror=window.broken=1>", "NULL", "{b|bold} {c}",
+         "a & b \"c\" 'd' `${e}`"]
+
+
+def discretail(*args, folder=ROOT):
+    """Runs the binary; its standard output."""
+    binary = os.environ.get("DISCRETAIL")
+    if not binary:
+        pytest.exit("set DISCRETAIL to the binary, or run .ci/run, which does", returncode=2)
+    done = subprocess.run([binary, *map(str, args)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def release(folder, name, reports, payments, merchants, keys=""):
+    text = JOB.format(name=name, payments=payments, merchants=merchants, keys=keys, reports=reports)
+    (folder / f"{name}.toml").write_text(text)
+    return pathlib.Path(discretail("run", f"{name}.toml", folder=folder))
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory):
+    """A release with all kinds of charts, of the sample in data/."""
+    keys = f"[keys]\nwallet = {WALLETS}"
+    return release(tmp_path_factory.mktemp("gallery"), "gallery", GALLERY, ROOT / "data/payments/*.parquet",
+                   ROOT / "data/merchants.parquet", keys)
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """A release with a table of 100,000 rows."""
+    folder = tmp_path_factory.mktemp("large")
+    discretail("sample", folder / "data", "--payments", 200_000, "--merchants", 1_112)
+    return release(folder, "large", LARGE, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory):
+    """A release whose names look like markup."""
+    folder = tmp_path_factory.mktemp("hostile")
+    count = len(NAMES)
+    pl.DataFrame({"merchant_id": [f"M{at}" for at in range(count)], "region": NAMES, "category": NAMES[::-1]}
+                 ).write_parquet(folder / "merchants.parquet")
+    rows = range(4_000)
+    pl.DataFrame({
+        "user_token": [f"u{at % 400}" for at in rows], "merchant_id": [f"M{at * 7 % count}" for at in rows],
+        "paid_at": pl.Series([1_735_704_000 + 1_800 * at for at in rows]), "amount": [1_000 + at % 900 for at in rows],
+        "currency": ["CNY" for _ in rows], "wallet": ["card" for _ in rows],
+    }).write_parquet(folder / "payments.parquet")
+    return release(folder, "hostile", HOSTILE, "payments.parquet", "merchants.parquet")
