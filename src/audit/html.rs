@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Evidence, Point, Row, Verdict};
+use super::{Evidence, Row, Verdict, pictures};
 
 /// Checks in the order of the page: their name, a title, and what they ask, for people.
 const CHECKS: [(&str, &str, &str); 9] = [
@@ -86,8 +86,12 @@ pub(super) fn page(evidence: &Evidence) -> String {
             continue;
         }
         add(&mut html, format_args!("<h2>{}</h2>\n<p>{}</p>\n", escaped(title), escaped(question)));
-        if check == "bounding" {
-            html.push_str(&scatter(&evidence.points));
+        let pictures = &evidence.pictures;
+        match check {
+            "bounding" => html.push_str(&pictures::scatter(&pictures.points)),
+            "noise" => html.push_str(&pictures::quantiles(&pictures.quantiles)),
+            "black box" => html.push_str(&pictures::trade_off(&pictures.trade_off, evidence.claim)),
+            _ => {}
         }
         html.push_str(&table(&rows));
     }
@@ -158,73 +162,10 @@ fn table(rows: &[&Row]) -> String {
     html
 }
 
-/// Norm over bound, statistic by statistic, under the line of one.
-fn scatter(points: &[Point]) -> String {
-    let mut names: Vec<&str> = points.iter().map(|point| &*point.what).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() {
-        return String::new();
-    }
-    let (row, left, width) = (16.0, 270.0, 500.0);
-    let height = row * names.len() as f64 + 40.0;
-    let most = points.iter().map(|p| p.share).fold(1.0, f64::max);
-    let x = |share: f64| left + share / most.max(1.1) * width;
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {:.0} {height:.0}\" role=\"img\" aria-label=\"Norm of each user against its bound\" \
-         font-size=\"11\" fill=\"currentColor\">\n",
-        left + width + 30.0
-    );
-    for (place, name) in names.iter().enumerate() {
-        let y = 24.0 + row * place as f64;
-        add(
-            &mut svg,
-            format_args!(
-                "<text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
-                left - 8.0,
-                y + 4.0,
-                escaped(name)
-            ),
-        );
-        // The same place need not be drawn twice.
-        let mut shares: Vec<u64> = points
-            .iter()
-            .filter(|point| point.what == **name)
-            .map(|point| (point.share.min(9.0) * 400.0).round() as u64)
-            .collect();
-        shares.sort_unstable();
-        shares.dedup();
-        for share in shares {
-            let share = share as f64 / 400.0;
-            let colour = if share > 1.0 { "#b3261e" } else { "#2f6fb0" };
-            add(
-                &mut svg,
-                format_args!(
-                    "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"2.6\" fill=\"{colour}\" fill-opacity=\".45\"/>\n",
-                    x(share)
-                ),
-            );
-        }
-    }
-    add(
-        &mut svg,
-        format_args!(
-            "<line x1=\"{0:.1}\" y1=\"12\" x2=\"{0:.1}\" y2=\"{1:.1}\" stroke=\"#b3261e\" stroke-width=\"1.5\"/>\n\
-         <text x=\"{0:.1}\" y=\"{2:.1}\" text-anchor=\"middle\">the bound</text>\n\
-         <text x=\"{3:.1}\" y=\"{2:.1}\" text-anchor=\"middle\">nothing</text>\n</svg>\n",
-            x(1.0),
-            height - 20.0,
-            height - 6.0,
-            x(0.0)
-        ),
-    );
-    svg
-}
-
-fn add(html: &mut String, text: std::fmt::Arguments) {
+pub(super) fn add(html: &mut String, text: std::fmt::Arguments) {
     html.write_fmt(text).expect("cannot fail because a string takes all text");
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

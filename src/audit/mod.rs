@@ -4,18 +4,26 @@
 //! opened. `docs/audit.md` says what each check can show, and what none can.
 
 mod adversaries;
+mod attacks;
 mod bounding;
+mod canary;
 mod checklist;
 mod curve;
 mod folder;
 mod html;
+mod law;
 mod lint;
+mod noise;
 mod pack;
+mod pictures;
 mod replay;
 mod row;
+mod side;
 mod subject;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_sampler;
 #[cfg(test)]
 mod tests_sensitivity;
 mod twin;
@@ -78,6 +86,12 @@ impl Claim {
         }
     }
 
+    /// The same where the rate of false alarms is that of a threshold found in so many releases: the true
+    /// one is larger by no more than four standard deviations, but for a chance of 3e-5.
+    pub(crate) fn ceiling_of_found(self, alarms: f64, releases: usize) -> f64 {
+        self.ceiling(alarms + 4.0 * (alarms / releases as f64).sqrt())
+    }
+
     /// The most true alarms of any attack with so many false ones.
     pub(crate) fn ceiling(self, alarms: f64) -> f64 {
         (curve::power_gdp(self.mu, alarms) + self.threshold_delta).min(curve::power(
@@ -98,7 +112,18 @@ pub struct Evidence {
     /// In the order of `docs/audit.md`.
     pub rows: Vec<Row>,
     /// For pictures.
+    pub pictures: Pictures,
+}
+
+/// What pictures are drawn of.
+#[derive(Clone, Debug, Default)]
+pub struct Pictures {
+    /// How far users moved statistics.
     pub points: Vec<Point>,
+    /// Quantiles of the normal law, and of the noise.
+    pub quantiles: Vec<(f64, f64)>,
+    /// False and true alarms of an attacker.
+    pub trade_off: Vec<(f64, f64)>,
 }
 
 impl Evidence {
@@ -127,7 +152,7 @@ pub struct Facts<'a> {
 pub fn audit_job(plan: &Plan, facts: &Facts, depth: Depth) -> Result<Evidence> {
     let program = Program { threads: facts.threads };
     let mut rows = lint::rows(plan, facts.users, facts.ledger, facts.budget);
-    let (tried, points) = try_out(&program, plan, depth)?;
+    let (tried, pictures) = try_out(&program, plan, depth)?;
     rows.splice(0..0, tried.iter().filter(|row| row.check == "static").cloned());
     rows.extend(tried.into_iter().filter(|row| row.check != "static"));
     rows.extend(checklist::rows(plan));
@@ -135,12 +160,12 @@ pub fn audit_job(plan: &Plan, facts: &Facts, depth: Depth) -> Result<Evidence> {
         subject: format!("job {}", plan.job.id),
         claim: Some(Claim::of(plan)),
         rows,
-        points,
+        pictures,
     })
 }
 
 /// What is tried on twins.
-fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>, Vec<Point>)> {
+fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>, Pictures)> {
     let twin = Twin::new(plan)?;
     let stage = Stage::new(subject, &twin, depth)?;
     let mut rows = static_rows(subject, &twin, &stage.all)?;
@@ -149,7 +174,17 @@ fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>
     rows.extend(replays);
     rows.extend(bounding);
     points.extend(more);
-    Ok((rows, points))
+    let mut pictures = Pictures { points, ..Pictures::default() };
+    if depth == Depth::Full {
+        let (noise, quantiles) = noise::rows(subject, &stage.all.plan)?;
+        let (black_box, trade_off) =
+            canary::rows(subject, &twin, &stage.all.plan, canary::RELEASES)?;
+        rows.extend(noise.into_iter().chain(black_box));
+        rows.extend(attacks::rows(subject, &twin, &stage)?);
+        rows.extend(side::rows(subject, &twin, &stage)?);
+        (pictures.quantiles, pictures.trade_off) = (quantiles, trade_off);
+    }
+    Ok((rows, pictures))
 }
 
 /// The release of a replay, checked by `verify` as if it were one.
@@ -174,6 +209,6 @@ pub fn audit_release(release: &Path, ledger: Option<&Path>) -> Result<Evidence> 
         subject: format!("release {}", release.display()),
         claim: None,
         rows: folder::rows(release, ledger)?,
-        points: Vec::new(),
+        pictures: Pictures::default(),
     })
 }

@@ -51,6 +51,10 @@ impl Stage {
         Ok(stage)
     }
 
+    pub(super) fn crowd(&self) -> &[TwinPayment] {
+        &self.crowd
+    }
+
     pub(super) fn payments(&self) -> impl Iterator<Item = &TwinPayment> {
         self.crowd.iter().chain(self.adversaries.iter().flat_map(|a| &a.payments))
     }
@@ -67,7 +71,7 @@ impl Stage {
     }
 
     /// Of each adversary the unit with most payments, and some of the crowd, each with a reason.
-    fn removed(&self, world: &World, crowd: usize) -> Vec<(Unit, String)> {
+    pub(super) fn removed(&self, world: &World, crowd: usize) -> Vec<(Unit, String)> {
         let units = self.units(world);
         let most = |adversary: &Adversary| {
             let own = units.iter().filter(|((user, _), _)| *user == adversary.user);

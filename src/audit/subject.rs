@@ -8,13 +8,16 @@ use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys, ExactTotals, Settle};
 use crate::error::Result;
 use crate::estimate::KnownEstimates;
-use crate::mechanism::{KnownKey, KnownTotals, add_known_noise, noise_surveys_known};
+use crate::mechanism::{
+    KnownKey, KnownTotals, NoisyTotals, RunKey, add_known_noise, add_noise, noise_surveys,
+    noise_surveys_known,
+};
 use crate::payments::ScanControl;
 use crate::plan::{Plan, Survey};
 use crate::release::render;
 
 /// The stations of a run that touch sensitive values, and what is made of them.
-pub(crate) trait Subject {
+pub(crate) trait Subject: Sync {
     /// Payments to exact totals.
     fn totals(&self, twin: &Twin, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)>;
 
@@ -31,6 +34,18 @@ pub(crate) trait Subject {
     /// Noise for totals, from a known key.
     fn known(&self, plan: &Plan, totals: ExactTotals, key: &KnownKey) -> Result<KnownTotals> {
         add_known_noise(plan, totals, key, self.threads())
+    }
+
+    /// Noise for totals, and for what surveys count, from one key that nobody knows, as in a run.
+    fn release(
+        &self,
+        plan: &Plan,
+        totals: ExactTotals,
+        surveys: Option<ExactSurveys>,
+    ) -> Result<(NoisyTotals, Vec<Survey>)> {
+        let key = RunKey::from_system()?;
+        let surveys = surveys.map(|exact| noise_surveys(plan, exact, &key)).transpose()?;
+        Ok((add_noise(plan, totals, key, 1)?, surveys.unwrap_or_default()))
     }
 
     /// The files of a release.

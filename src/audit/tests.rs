@@ -43,12 +43,14 @@ pub(super) fn refuted(subject: &dyn Subject, plan: &Plan) -> Vec<Row> {
 #[test]
 fn nothing_is_refuted_of_the_program_as_it_is() {
     for (name, plan) in plans() {
-        let (rows, points) = try_out(&Program { threads: 2 }, &plan, Depth::Quick).expect("tries");
+        let (rows, pictures) =
+            try_out(&Program { threads: 2 }, &plan, Depth::Quick).expect("tries");
         for row in &rows {
             assert_ne!(row.verdict, Verdict::Refuted, "{name}: {row:?}");
         }
         assert!(rows.len() >= 12, "{}", rows.len());
         // Some come close to the bound, or nothing would have been tried.
+        let points = &pictures.points;
         let near = points.iter().filter(|point| point.share > 0.999).count();
         assert!(near > 50, "{name}: {near} of {}", points.len());
     }

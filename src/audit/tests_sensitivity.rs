@@ -1,8 +1,8 @@
 //! Programs with one planted fault each: the check that is named for it must find it. The faults are
 //! in what stands around the stations of a run, so that no build has them. `docs/audit.md` has the table.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
@@ -40,12 +40,12 @@ struct Mutant {
     program: Program,
     fault: Fault,
     /// What a user adds without any bound, by user and number of payments.
-    effects: RefCell<BTreeMap<(String, usize), ExactTotals>>,
+    effects: Mutex<BTreeMap<(String, usize), ExactTotals>>,
 }
 
 impl Mutant {
     fn new(fault: Fault) -> Mutant {
-        Mutant { program: Program { threads: 2 }, fault, effects: RefCell::default() }
+        Mutant { program: Program { threads: 2 }, fault, effects: Mutex::default() }
     }
 
     /// The plan by which the engine fits, where it does not do as it should.
@@ -94,13 +94,13 @@ impl Mutant {
                 continue;
             }
             let key = (user.clone(), own.len());
-            if !self.effects.borrow().contains_key(&key) {
+            if !self.effects.lock().expect("whole").contains_key(&key) {
                 rows.write(&path, own, blank);
                 let free = Mutant::new(Fault::NoClip);
                 let (_, totals) = free.run(twin, twin.plan(), &mut |_| Ok(plan.clone()))?;
-                self.effects.borrow_mut().insert(key.clone(), totals);
+                self.effects.lock().expect("whole").insert(key.clone(), totals);
             }
-            let effects = self.effects.borrow();
+            let effects = self.effects.lock().expect("whole");
             for (place, level) in plan.levels.iter().enumerate() {
                 let own = &effects[&key].levels[place];
                 let mut fitted = Vec::new();

@@ -1,0 +1,324 @@
+//! Attacks of the literature on twins: each with what guessing reaches, what it reaches, and the ceiling
+//! that the guarantee sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::canary::{Canary, score_shares};
+use super::replay::Stage;
+use super::row::{Row, Verdict};
+use super::subject::Subject;
+use super::twin::{Twin, TwinPayment};
+use super::{Claim, curve};
+use crate::error::Result;
+use crate::plan::Plan;
+
+/// Releases of each attack, half of them with the user.
+const RELEASES: usize = 20_000;
+/// Users whose presence is asked for at once.
+const SECRETS: usize = 60;
+/// Chance of a false alarm of each attack's row.
+const ALARM: f64 = 0.0005;
+/// Rates of false alarms at which attacks are told.
+const RATES: [f64; 2] = [0.001, 0.01];
+
+/// All attacks.
+pub(super) fn rows(subject: &dyn Subject, twin: &Twin, stage: &Stage) -> Result<Vec<Row>> {
+    let plan = &stage.all.plan;
+    let claim = Claim::of(plan);
+    let crowd = crowd(stage);
+    let mut rows = Vec::new();
+    if let Some(heavy) = crowd.values().max_by_key(|own| own.len()) {
+        let canary = Canary::of("the busiest of the crowd", subject, twin, plan, heavy)?;
+        rows.extend(membership(&canary, subject, claim)?);
+    }
+    rows.push(reconstruction(subject, twin, plan, &crowd, claim)?);
+    rows.push(unicity(&crowd, twin, claim, subject, plan)?);
+    Ok(rows)
+}
+
+type Crowd = BTreeMap<Arc<str>, Vec<TwinPayment>>;
+
+fn crowd(stage: &Stage) -> Crowd {
+    let mut users: Crowd = BTreeMap::new();
+    for payment in stage.crowd() {
+        if let Some(user) = &payment.user {
+            users.entry(user.clone()).or_default().push(payment.clone());
+        }
+    }
+    users
+}
+
+fn row(what: &str, method: &str, refuted: bool, figure: String, reference: &'static str) -> Row {
+    Row {
+        check: "attacks",
+        what: what.to_owned(),
+        method: method.to_owned(),
+        verdict: if refuted { Verdict::Refuted } else { Verdict::NotRefuted },
+        figure,
+        confidence: 1.0 - ALARM,
+        reference,
+    }
+}
+
+/// Membership by likelihood ratio, in one release, and by the difference of two releases of which one
+/// may be without the user.
+fn membership(canary: &Canary, subject: &dyn Subject, claim: Claim) -> Result<Vec<Row>> {
+    let (with, without) = canary.releases(subject, RELEASES)?;
+    let (with, without) = (canary.scores(&with), canary.scores(&without));
+    let told = |hits: &dyn Fn(f64) -> (u64, u64), ceiling: &dyn Fn(f64) -> f64| {
+        let (mut texts, mut refuted) = (Vec::new(), false);
+        for rate in RATES {
+            let ((hits, of), most) = (hits(rate), ceiling(rate));
+            // Half of the chance for each of both rates.
+            let low = super::law::clopper_pearson(hits, of, ALARM / 4.0).0;
+            refuted |= low > most;
+            let found = 100.0 * hits as f64 / of as f64;
+            texts.push(format!(
+                "at {:.1} % false alarms guessing finds {:.1} %, the attack {found:.2} %, at most {:.2} % may be found",
+                100.0 * rate, 100.0 * rate, 100.0 * most
+            ));
+        }
+        (texts.join("; "), refuted)
+    };
+    let once = |rate: f64| score_shares(&with, &without, rate);
+    let (figure, refuted) = told(&once, &|rate| claim.ceiling_of_found(rate, without.len()));
+    let first = row(
+        "membership inference: whether a user of the crowd is in the data",
+        "likelihood ratio, with all other users known; the threshold from half of the releases without the user",
+        refuted,
+        figure,
+        "Carlini et al. 2022, arXiv:2112.03570",
+    );
+    // Two releases: the first with the user, the second with or without.
+    let half = with.len() / 2;
+    let pair = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
+    let (gone, stayed) =
+        (pair(&with[..half], &without[half..]), pair(&with[..half], &with[half..]));
+    let twice = |rate: f64| score_shares(&gone, &stayed, rate);
+    let (figure, refuted) = told(&twice, &|rate| claim.ceiling_of_found(rate, stayed.len()));
+    let second = row(
+        "differencing: whether a user left between two releases",
+        "differences of two releases of all levels and statistics, weighed by what the user adds to each",
+        refuted,
+        figure,
+        "docs/privacy.md, Theorem 2",
+    );
+    Ok(vec![first, second])
+}
+
+/// Least squares with box constraints for the presence of many users at once, all payments known.
+fn reconstruction(
+    subject: &dyn Subject,
+    twin: &Twin,
+    plan: &Plan,
+    crowd: &Crowd,
+    claim: Claim,
+) -> Result<Row> {
+    let users: Vec<&Vec<TwinPayment>> = crowd.values().take(2 * SECRETS).collect();
+    let (mut right, mut tried) = (0u64, 0u64);
+    let mut secret = 0x9E37_79B9_7F4A_7C15u64;
+    let canaries: Result<Vec<Canary>> =
+        users.iter().map(|own| Canary::of("of the crowd", subject, twin, plan, own)).collect();
+    let canaries = canaries?;
+    let cells = Columns::of(&canaries);
+    for _ in 0..40 {
+        let present: Vec<bool> = users
+            .iter()
+            .map(|_| {
+                secret ^= secret << 13;
+                secret ^= secret >> 7;
+                secret ^= secret << 17;
+                secret & 1 == 1
+            })
+            .collect();
+        let seen = cells.release(subject, &canaries, &present)?;
+        let guess = cells.reconstruct(&seen, users.len());
+        right += guess.iter().zip(&present).filter(|(g, p)| (**g > 0.5) == **p).count() as u64;
+        tried += users.len() as u64;
+    }
+    // Of one bit with even odds the best test is right Φ(μ/2) of the time, but for thresholds' delta.
+    let most = 1.0 - curve::tail(claim.mu / 2.0) + claim.threshold_delta;
+    let low = super::law::clopper_pearson(right, tried, ALARM).0;
+    Ok(row(
+        "reconstruction: who of many users is in the data",
+        "least squares with box constraints over all noised values, all payments of all users known",
+        low > most,
+        format!(
+            "{} users, 40 releases: guessing is right for 50 %, the attack for {:.1} %, at most {:.1} % may be",
+            users.len(),
+            100.0 * right as f64 / tried as f64,
+            100.0 * most
+        ),
+        "Dinur and Nissim 2003; Dick et al. 2023, arXiv:2211.03128",
+    ))
+}
+
+/// Noised values of the cells that some users are in, and what each user adds to them, over σ.
+struct Columns {
+    /// user → (number, what is added)
+    signals: Vec<Vec<(usize, f64)>>,
+    numbers: usize,
+    plan: Plan,
+    keys: Vec<Vec<crate::plan::CellKey>>,
+}
+
+impl Columns {
+    fn of(canaries: &[Canary]) -> Columns {
+        let plan = canaries[0].plan().clone();
+        let mut keys: Vec<BTreeSet<crate::plan::CellKey>> =
+            vec![BTreeSet::new(); plan.levels.len()];
+        for canary in canaries {
+            for (keys, level) in keys.iter_mut().zip(&canary.with().levels) {
+                keys.extend(level.keys.iter().cloned());
+            }
+        }
+        let keys: Vec<Vec<_>> = keys.into_iter().map(|keys| keys.into_iter().collect()).collect();
+        let mut columns = Columns { signals: Vec::new(), numbers: 0, plan, keys };
+        for canary in canaries {
+            let (mut signal, mut first) = (Vec::new(), 0);
+            for (place, level) in columns.plan.levels.iter().enumerate() {
+                let own = &canary.with().levels[place];
+                for (row, statistic) in level.statistics.iter().enumerate() {
+                    let (sigma, width) = (statistic.noise.sigma as f64, statistic.width);
+                    for (at, key) in own.keys.iter().enumerate() {
+                        let found = columns.keys[place].binary_search(key);
+                        let cell = found.expect("cannot fail because all keys were gathered");
+                        for bin in 0..width {
+                            let value = own.sums[row][at * width + bin] as f64 / sigma;
+                            if value.abs() > 0.0 {
+                                signal.push((first + cell * width + bin, value));
+                            }
+                        }
+                    }
+                    first += columns.keys[place].len() * width;
+                }
+            }
+            columns.numbers = first;
+            columns.signals.push(signal);
+        }
+        columns
+    }
+
+    /// A release of the users that are present, in standard deviations.
+    fn release(
+        &self,
+        subject: &dyn Subject,
+        canaries: &[Canary],
+        present: &[bool],
+    ) -> Result<Vec<f64>> {
+        use crate::engine::{ExactTotals, LevelTotals};
+        let mut levels = Vec::new();
+        for (place, level) in self.plan.levels.iter().enumerate() {
+            let keys = self.keys[place].clone();
+            let mut sums: Vec<Vec<i64>> =
+                level.statistics.iter().map(|s| vec![0; keys.len() * s.width]).collect();
+            for (canary, _) in canaries.iter().zip(present).filter(|(_, present)| **present) {
+                let own = &canary.with().levels[place];
+                for (row, statistic) in level.statistics.iter().enumerate() {
+                    let width = statistic.width;
+                    for (at, key) in own.keys.iter().enumerate() {
+                        let cell = keys.binary_search(key);
+                        let cell = cell.expect("cannot fail because all keys were gathered");
+                        for bin in 0..width {
+                            sums[row][cell * width + bin] += own.sums[row][at * width + bin];
+                        }
+                    }
+                }
+            }
+            levels.push(LevelTotals { keys, sums });
+        }
+        let (noisy, _) = subject.release(&self.plan, ExactTotals { levels }, None)?;
+        let mut seen = Vec::with_capacity(self.numbers);
+        for (noisy, level) in noisy.levels.iter().zip(&self.plan.levels) {
+            for (values, statistic) in noisy.values.iter().zip(&level.statistics) {
+                seen.extend(values.iter().map(|&v| v as f64 / statistic.noise.sigma as f64));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Projected gradient: shares of presence between 0 and 1 that fit best.
+    fn reconstruct(&self, seen: &[f64], users: usize) -> Vec<f64> {
+        let largest: f64 =
+            self.signals.iter().map(|s| s.iter().map(|(_, v)| v * v).sum::<f64>()).sum();
+        let mut guess = vec![0.5; users];
+        for _ in 0..400 {
+            let mut rest = seen.to_vec();
+            for (signal, share) in self.signals.iter().zip(&guess) {
+                signal.iter().for_each(|&(at, value)| rest[at] -= value * share);
+            }
+            for (signal, share) in self.signals.iter().zip(&mut guess) {
+                let slope: f64 = signal.iter().map(|&(at, value)| value * rest[at]).sum();
+                *share = (*share + slope / largest).clamp(0.0, 1.0);
+            }
+        }
+        guess
+    }
+}
+
+/// How many users of the raw twin are alone with p of their purchases (shop and day), and what whoever
+/// knows these purchases learns from a release.
+fn unicity(
+    crowd: &Crowd,
+    twin: &Twin,
+    claim: Claim,
+    subject: &dyn Subject,
+    plan: &Plan,
+) -> Result<Row> {
+    let spot = |p: &TwinPayment| (p.merchant.clone(), p.time.div_euclid(86_400));
+    let mut visitors: BTreeMap<(Arc<str>, i64), BTreeSet<&Arc<str>>> = BTreeMap::new();
+    for (user, payments) in crowd {
+        for payment in payments {
+            visitors.entry(spot(payment)).or_default().insert(user);
+        }
+    }
+    let mut alone = [(0u64, 0u64); 6];
+    let mut known = Vec::new();
+    for (number, payments) in crowd.values().enumerate() {
+        for p in 1..=6 {
+            if payments.len() < p {
+                continue;
+            }
+            // Purchases spread over the user's own.
+            let step = payments.len() / p;
+            let chosen: Vec<&TwinPayment> =
+                (0..p).map(|i| &payments[(i * step + number) % payments.len()]).collect();
+            let sets = chosen.iter().map(|payment| &visitors[&spot(payment)]);
+            let common = sets.fold(None::<BTreeSet<&Arc<str>>>, |all, set| {
+                Some(
+                    all.map_or_else(|| set.clone(), |all| all.intersection(set).copied().collect()),
+                )
+            });
+            alone[p - 1].1 += 1;
+            alone[p - 1].0 += u64::from(common.is_some_and(|common| common.len() == 1));
+            if p == 6 && known.is_empty() {
+                known = chosen.into_iter().cloned().collect();
+            }
+        }
+    }
+    let shares: Vec<String> = alone
+        .iter()
+        .filter(|(_, of)| *of > 0)
+        .map(|(hits, of)| format!("{:.0} %", 100.0 * *hits as f64 / *of as f64))
+        .collect();
+    let canary = Canary::of("by six purchases", subject, twin, plan, &known)?;
+    let (with, without) = canary.releases(subject, RELEASES)?;
+    let (hits, of) = score_shares(&canary.scores(&with), &canary.scores(&without), 0.01);
+    let most = claim.ceiling_of_found(0.01, without.len());
+    let low = super::law::clopper_pearson(hits, of, ALARM).0;
+    Ok(row(
+        "shopping mall: who is alone with a few purchases, in the payments and in the release",
+        "users of the twin whose p purchases (shop and day) are nobody else's; then those of one such user \
+         looked for in releases",
+        low > most,
+        format!(
+            "in the payments {} are alone with 1 to 6 purchases; in the release whoever knows six recognises the \
+             user in {:.2} % of cases at 1 % false alarms, guessing in 1 %, at most {:.2} % may be",
+            shares.join(", "),
+            100.0 * hits as f64 / of as f64,
+            100.0 * most
+        ),
+        "de Montjoye et al., Science 2015, 347:536",
+    ))
+}

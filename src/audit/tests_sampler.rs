@@ -1,0 +1,209 @@
+//! Noise with one planted fault each: the test that is named for it must find it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::subject::{Program, Subject, key, replay};
+use super::tests::plans;
+use super::twin::Twin;
+use super::*;
+use crate::engine::{ExactSurveys, ExactTotals, Settle};
+use crate::mechanism::{KnownKey, KnownTotals, NoisyTotals, add_known_noise};
+use crate::plan::Survey;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// σ in hundredths of what it should be.
+    Sigma(u64),
+    Reused,
+    Clamped,
+    Laplace,
+    Float,
+    SameKey,
+}
+
+struct Noise {
+    program: Program,
+    fault: Fault,
+    draws: AtomicU64,
+}
+
+impl Noise {
+    fn new(fault: Fault) -> Noise {
+        Noise { program: Program { threads: 2 }, fault, draws: AtomicU64::new(1) }
+    }
+
+    fn bent(&self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        if let Fault::Sigma(hundredths) = self.fault {
+            let statistics = plan.levels.iter_mut().flat_map(|level| &mut level.statistics);
+            statistics.for_each(|s| s.noise.sigma = s.noise.sigma * hundredths / 100);
+        }
+        plan
+    }
+
+    /// Noised values of one level, from exact ones and their noise.
+    fn spoil(&self, plan: &Plan, exact: &ExactTotals, place: usize, values: &mut [Vec<i64>]) {
+        let sums = &exact.levels[place].sums;
+        let statistics = &plan.levels[place].statistics;
+        let first = statistics[0].noise.sigma as f64;
+        let noise: Vec<f64> = values[0].iter().zip(&sums[0]).map(|(v, e)| (v - e) as f64).collect();
+        let mut random = ChaCha8Rng::seed_from_u64(self.draws.fetch_add(1, Ordering::Relaxed));
+        for ((values, sums), statistic) in values.iter_mut().zip(sums).zip(statistics) {
+            let sigma = statistic.noise.sigma as f64;
+            for (at, (value, &exact)) in values.iter_mut().zip(sums).enumerate() {
+                let own = (*value - exact) as f64;
+                *value = match self.fault {
+                    Fault::Reused => exact + (noise[at % noise.len()] / first * sigma) as i64,
+                    Fault::Clamped => exact + own.clamp(-4.0 * sigma, 4.0 * sigma) as i64,
+                    Fault::Float => (exact as f64 + own) as i64,
+                    Fault::Laplace => {
+                        let word = random.next_u64();
+                        let uniform = ((word >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
+                        let size = -uniform.ln() * sigma / std::f64::consts::SQRT_2;
+                        exact + if word & 1 == 0 { size } else { -size } as i64
+                    }
+                    _ => *value,
+                };
+            }
+        }
+    }
+}
+
+impl Subject for Noise {
+    fn totals(&self, twin: &Twin, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
+        self.program.totals(twin, plan, settle)
+    }
+
+    fn known(&self, plan: &Plan, totals: ExactTotals, key: &KnownKey) -> Result<KnownTotals> {
+        let mut known = add_known_noise(&self.bent(plan), totals.clone(), key, 1)?;
+        for (place, level) in known.all.iter_mut().enumerate() {
+            self.spoil(plan, &totals, place, &mut level.values);
+        }
+        Ok(known)
+    }
+
+    fn release(
+        &self,
+        plan: &Plan,
+        totals: ExactTotals,
+        surveys: Option<ExactSurveys>,
+    ) -> Result<(NoisyTotals, Vec<Survey>)> {
+        let plan = self.bent(plan);
+        let (mut noisy, surveys) = match self.fault {
+            Fault::SameKey => {
+                (add_known_noise(&plan, totals.clone(), &key(), 1)?.marked(), Vec::new())
+            }
+            _ => self.program.release(&plan, totals.clone(), surveys)?,
+        };
+        for (place, level) in noisy.levels.iter_mut().enumerate() {
+            if !level.keys.is_empty() {
+                self.spoil(&plan, &totals, place, &mut level.values);
+            }
+        }
+        Ok((noisy, surveys))
+    }
+
+    fn threads(&self) -> usize {
+        2
+    }
+}
+
+fn stated() -> Plan {
+    plans().remove(0).1
+}
+
+fn refuted(rows: Vec<Row>) -> Vec<String> {
+    rows.into_iter().filter(|row| row.verdict == Verdict::Refuted).map(|row| row.what).collect()
+}
+
+/// Each fault with the claim of `noise` that must be refuted. False alarms: none could hide a miss.
+#[test]
+fn each_fault_of_the_noise_is_found_by_its_test() {
+    let plan = stated();
+    for (fault, claim) in [
+        (Fault::Sigma(50), "noise of each statistic has its stated"),
+        (Fault::Sigma(71), "noise of each statistic has its stated"),
+        (Fault::Sigma(95), "noise of each statistic has its stated"),
+        (Fault::Sigma(97), "noise of each statistic has its stated"),
+        (Fault::Reused, "noise is independent"),
+        (Fault::Clamped, "noise has its tails"),
+        (Fault::Laplace, "noise has the law"),
+        (Fault::Float, "noise does not depend on what"),
+        (Fault::SameKey, "no noise is used twice"),
+    ] {
+        let found = refuted(noise::rows(&Noise::new(fault), &plan).expect("draws").0);
+        assert!(found.iter().any(|what| what.starts_with(claim)), "{fault:?}: {found:?}");
+    }
+}
+
+/// Large faults show from the outside too, and noise that statistics share with a light user only.
+#[test]
+fn large_faults_show_in_the_black_box() {
+    let plan = stated();
+    let twin = Twin::new(&plan).expect("a folder");
+    twin.write([].iter()).expect("writes");
+    let settled = replay(&Program { threads: 2 }, &twin, None).expect("runs").plan;
+    for (fault, claims) in [
+        (Fault::Sigma(50), &["an attacker who knows", "the same without the normal law"][..]),
+        (Fault::Sigma(71), &["an attacker who knows"]),
+        (Fault::Reused, &["no combination of statistics"]),
+    ] {
+        let (rows, _) = canary::rows(&Noise::new(fault), &twin, &settled, 20_000).expect("draws");
+        let found = refuted(rows);
+        for claim in claims {
+            assert!(found.iter().any(|what| what.starts_with(claim)), "{fault:?}: {found:?}");
+        }
+    }
+}
+
+/// A job whose bounds a user can reach in every statistic.
+fn reachable() -> Plan {
+    let levels = "levels = [[\"region\", \"week\"], [\"merchant\", \"wallet\"]]\nkeys = \"public\"";
+    let rest = "insights = [\"customers\", \"payments\", \"sales\"]\n\
+                bounds = { customers = 3, payments = 8, sales = \"90.00\" }";
+    crate::fixture::Market::new(&[]).plan(&[format!("{levels}\n{rest}")])
+}
+
+/// 100,000 releases tell about nine tenths of the claimed ε, and no more than all of it.
+#[test]
+fn the_black_box_reaches_nine_tenths_of_epsilon() {
+    let plan = reachable();
+    let twin = Twin::new(&plan).expect("a folder");
+    twin.write([].iter()).expect("writes");
+    let subject = Noise::new(Fault::None);
+    let settled = replay(&subject, &twin, None).expect("runs").plan;
+    let started = std::time::Instant::now();
+    let (rows, curve) = canary::rows(&subject, &twin, &settled, canary::RELEASES).expect("draws");
+    let figure = &rows[0].figure;
+    println!(
+        "{:.0} s: {figure}\n{}\n{}",
+        started.elapsed().as_secs_f64(),
+        rows[1].figure,
+        rows[2].figure
+    );
+    assert_eq!(refuted(rows.clone()), Vec::<String>::new());
+    let percent = figure.rsplit('(').next().and_then(|text| text.split(' ').next());
+    let percent: f64 = percent.expect("a share").parse().expect("a number");
+    // About 94 % with a standard deviation of 3.5 %, so below 82 % comes up once in two thousand runs.
+    assert!(percent >= 82.0, "{figure}");
+    assert!(curve.len() > 100);
+}
+
+/// Alarms in 200 audits of the noise as it is: at most what the stated rates allow, by chance one time in
+/// a thousand. Takes minutes, so it is run by hand (`docs/audit.md` has the outcome).
+#[test]
+#[ignore = "minutes"]
+fn two_hundred_audits_raise_no_more_alarms_than_stated() {
+    let (plan, subject) = (stated(), Noise::new(Fault::None));
+    let mut alarms = Vec::new();
+    for _ in 0..200 {
+        alarms.extend(refuted(noise::rows(&subject, &plan).expect("draws").0));
+    }
+    println!("{} alarms in 200 audits: {alarms:?}", alarms.len());
+    // P[Binomial(1000, 0.001) > 5] = 0.0006.
+    assert!(alarms.len() <= 5, "{alarms:?}");
+}
