@@ -96,13 +96,23 @@ impl Market {
 
     /// The same for another privacy unit.
     pub(crate) fn plan_for(&self, unit: &str, reports: &[String]) -> Plan {
+        let planned = self.try_plan_for(unit, reports);
+        planned.unwrap_or_else(|error| panic!("{error}\n{reports:?}"))
+    }
+
+    /// The same for jobs that may be wrong.
+    pub(crate) fn try_plan(&self, reports: &[String]) -> crate::error::Result<Plan> {
+        self.try_plan_for("user", reports)
+    }
+
+    fn try_plan_for(&self, unit: &str, reports: &[String]) -> crate::error::Result<Plan> {
         let mut text = JOB.replace("unit = \"user\"", &format!("unit = \"{unit}\""));
         for (place, report) in reports.iter().enumerate() {
             let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
             text.write_str(&name).expect("writes to a string");
         }
         let job = Job::parse(&text, self.folder.path());
-        job.and_then(Plan::new).unwrap_or_else(|error| panic!("{error}\n{text}"))
+        job.and_then(Plan::new)
     }
 
     pub(crate) fn local(&self, plan: &Plan, threads: usize) -> ExactTotals {
@@ -177,6 +187,7 @@ currency = "EUR"
 columns = { user = "user", merchant = "merchant", time = "time", amount = "amount", wallet = "wallet" }
 [merchants]
 files = ["merchants.parquet"]
+ticket_groups = "region"
 [keys]
 wallet = ["w0", "w1", "w2"]
 [privacy]

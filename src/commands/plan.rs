@@ -8,7 +8,7 @@ use crate::cli::JobArgs;
 use crate::console;
 use crate::error::Error;
 use crate::findings;
-use crate::job::{Insight, Unit};
+use crate::job::{Insight, LOG_PARTS, Unit};
 use crate::ledger::{Ledger, Terms};
 use crate::plan::{
     Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, budget_of,
@@ -232,6 +232,7 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
             let places = plan.job.payments.money_places();
             format!("{:.*}", places as usize, value / 10f64.powi(places as i32))
         }
+        Unit::Log => format!("{:.2}", value / LOG_PARTS as f64),
         Unit::Count => format!("{value:.2}"),
     }
 }

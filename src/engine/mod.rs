@@ -55,7 +55,7 @@ impl std::fmt::Debug for ExactSurveys {
 /// What one survey counts, in grid units.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SurveyTotals {
-    /// Users by bin.
+    /// Users, or their tickets, by bin.
     pub(crate) histogram: Vec<i64>,
     /// Σ of their spreads, where the plan asks for it.
     pub(crate) spread: Option<i64>,
@@ -69,7 +69,16 @@ impl SurveyTotals {
             spread: plan.spread.map(|_| clamp_total(spread)),
         }
     }
+
+    /// Of tickets, in grid units.
+    fn of_tickets(totals: &[i128]) -> Self {
+        let histogram = totals.iter().map(|&total| clamp_total(total)).collect();
+        SurveyTotals { histogram, spread: None }
+    }
 }
+
+/// More tickets of a user in one bin of a survey are not counted, so that all squares fit 128 bits.
+const TICKETS_MAX: u32 = 1 << 16;
 
 /// A total cut to ±2⁶², so that noise cannot take it beyond an i64. A cut, not an error: an error
 /// would tell that somebody made the total so large (Lemma 2 of `docs/privacy.md`).

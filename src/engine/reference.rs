@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate, Weekday};
 
-use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, SurveyTotals, clamp_total};
+use super::{
+    Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, SurveyTotals, TICKETS_MAX, clamp_total,
+};
 use crate::error::Result;
-use crate::job::{Job, Key, StatisticKind, TimeKey};
+use crate::job::{Job, Key, StatisticKind, TimeKey, centred_log, ticket_log};
 use crate::payments::{Batch, Payment, Scan, ScanControl};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan};
+use crate::plan::{
+    CellKey, KeyValue, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan, TicketPlan,
+};
 
 /// The obvious engine.
 pub struct Reference<'a> {
@@ -64,11 +68,17 @@ impl Engine for Reference<'_> {
 /// Definition of the surveys: users by half octaves of their norms, and Σ of Σ|x|/‖x‖₂.
 fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotals {
     let level = &plan.levels[survey.level];
+    if let (Some(tickets), Some(_)) = (&level.tickets, survey.ticket_groups) {
+        return ticket_totals(plan, (survey, tickets), users);
+    }
     let kind = level.statistics[survey.statistic].kind;
     let (mut counts, mut spreads) = (vec![0; SurveyPlan::BINS], 0);
-    for cells in users.values() {
-        let cells = kept(level, cells.clone());
-        let numbers = cells.iter().flat_map(|(_, paid)| numbers(&plan.job, kind, paid));
+    for all in users.values() {
+        let cells = kept(level, all.clone());
+        let numbers = cells.iter().flat_map(|(key, paid)| match kind {
+            StatisticKind::NewReturning => new_returning(level, all, key),
+            _ => numbers(&plan.job, kind, paid),
+        });
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
         let squares: u128 = numbers.iter().map(|x| x * x).sum();
         if squares == 0 {
@@ -84,6 +94,34 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
         }
     }
     SurveyTotals::new(&counts, spreads, survey)
+}
+
+/// Definition of the surveys of tickets: each user's, by group and bin, scaled down to a norm of 1.
+fn ticket_totals(
+    plan: &Plan,
+    (survey, tickets): (&SurveyPlan, &TicketPlan),
+    users: &Users,
+) -> SurveyTotals {
+    let mut totals = vec![0i128; survey.bins()];
+    let one = 1i128 << survey.histogram.grid_bits;
+    for cells in users.values() {
+        let mut own = vec![0i128; survey.bins()];
+        for (key, paid) in cells {
+            let group = tickets.group_of_cell(&plan.job, key);
+            for paid in paid.iter().filter(|paid| paid.amount > 0) {
+                let bin = TicketPlan::bin(ticket_log(paid.amount));
+                own[group * TicketPlan::BINS + bin] += 1;
+            }
+        }
+        let own: Vec<i128> =
+            own.into_iter().map(|n| n.min(i128::from(TICKETS_MAX)) * one).collect();
+        let squares: u128 = own.iter().map(|n| n.unsigned_abs().pow(2)).sum();
+        let root = root_up(squares) as i128;
+        for (total, n) in totals.iter_mut().zip(own) {
+            *total += if root <= one { n } else { n * one / root };
+        }
+    }
+    SurveyTotals::of_tickets(&totals)
 }
 
 fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
@@ -123,10 +161,11 @@ fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
 
 fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     let mut totals: BTreeMap<CellKey, Vec<Vec<i128>>> = BTreeMap::new();
-    for cells in users.into_values() {
-        let cells = kept(level, cells);
+    for all in users.into_values() {
+        let cells = kept(level, all.clone());
         for (place, statistic) in level.statistics.iter().enumerate() {
-            for ((key, _), value) in cells.iter().zip(fitted(job, &cells, statistic)) {
+            for ((key, _), value) in cells.iter().zip(fitted((job, level), &all, &cells, statistic))
+            {
                 let sums = totals
                     .entry(key.clone())
                     .or_insert_with(|| level.statistics.iter().map(|s| vec![0; s.width]).collect());
@@ -176,19 +215,56 @@ fn root_up(x: u128) -> u128 {
 
 /// Definition of the fit: cap each number, then shrink all of them until the norm is in bound.
 /// For each cell its `width` numbers.
-fn fitted(job: &Job, cells: &[(CellKey, Vec<Paid>)], statistic: &StatisticPlan) -> Vec<Vec<i64>> {
+fn fitted(
+    (job, level): (&Job, &LevelPlan),
+    all: &UserCells,
+    cells: &[(CellKey, Vec<Paid>)],
+    statistic: &StatisticPlan,
+) -> Vec<Vec<i64>> {
     let cap = i128::from(statistic.noise.bound.cell_cap());
     let norm = i128::from(statistic.noise.bound.norm());
     let capped = |number: i128| (number * (1 << statistic.noise.grid_bits)).clamp(-cap, cap);
     let values: Vec<Vec<i128>> = cells
         .iter()
-        .map(|(_, paid)| numbers(job, statistic.kind, paid).into_iter().map(capped).collect())
+        .map(|(key, paid)| {
+            let numbers = match &level.tickets {
+                Some(tickets) if statistic.kind == StatisticKind::TicketLogs => {
+                    let usual = tickets.usual(tickets.group_of_cell(job, key));
+                    vec![logs(paid, usual)]
+                }
+                _ if statistic.kind == StatisticKind::NewReturning => {
+                    new_returning(level, all, key)
+                }
+                _ => numbers(job, statistic.kind, paid),
+            };
+            numbers.into_iter().map(capped).collect()
+        })
         .collect();
     let squares: i128 = values.iter().flatten().map(|v| v * v).sum();
     let root = root_up(squares as u128) as i128;
     // root = ⌈√squares⌉; division of i128 truncates toward zero
     let shrink = |v: i128| if squares <= norm * norm { v } else { v * norm / root };
     values.into_iter().map(|cell| cell.into_iter().map(|v| shrink(v) as i64).collect()).collect()
+}
+
+/// Is the user of all these cells new in one of them, or returning? Neither where the period does not
+/// hold all days that tell.
+fn new_returning(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
+    let look_back = level.look_back.as_ref().expect("the level has the statistic");
+    let Some(days) = look_back.window(look_back.time_of(key)) else { return vec![0, 0] };
+    let place = |key: &CellKey| -> Vec<KeyValue> {
+        let keys = level.keys.iter().zip(key);
+        keys.filter(|(key, _)| !matches!(key, Key::Time(_))).map(|(_, v)| v.clone()).collect()
+    };
+    let same = all.iter().filter(|(other, _)| place(other) == place(key));
+    let before = same.flat_map(|(_, paid)| paid).any(|paid| days.contains(&paid.day));
+    if before { vec![0, 1] } else { vec![1, 0] }
+}
+
+/// Sum of the logarithms of payments above zero against a usual one.
+fn logs(paid: &[Paid], usual: i64) -> i128 {
+    let payments = paid.iter().filter(|paid| paid.amount > 0);
+    payments.map(|paid| i128::from(centred_log(ticket_log(paid.amount), usual))).sum()
 }
 
 /// What one user's payments in one cell count for, before the cap.
@@ -211,6 +287,9 @@ fn numbers(job: &Job, kind: StatisticKind, paid: &[Paid]) -> Vec<i128> {
             3 | 4 => vec![0, 0, 1, 0],
             _ => vec![0, 0, 0, 1],
         },
+        // These need more than the cell.
+        StatisticKind::NewReturning => vec![0, 0],
+        StatisticKind::TicketLogs => vec![logs(paid, 0)],
         StatisticKind::TicketHistogram => {
             let edges = &job.payments.ticket_edges;
             let mut bins = vec![0; edges.len() + 1];

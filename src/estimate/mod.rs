@@ -18,6 +18,7 @@ mod suppress;
 mod tests;
 #[cfg(test)]
 mod tests_insights;
+mod tickets;
 
 use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
@@ -288,8 +289,10 @@ impl View<'_> {
                 Some(part) => format!("{}_{part}", insight.name()),
                 None => insight.name().to_owned(),
             };
-            let column = |(part, values): (usize, Values)| {
-                let suppressed = vec![None; values.len()];
+            let column = |(part, mut values): (usize, Values)| {
+                let suppressed = self.unknown(insight, rows);
+                let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
+                hidden.for_each(|row| values.hide(row));
                 Column { insight, name: name(part), values, suppressed }
             };
             columns.extend(values.into_iter().enumerate().map(column));
@@ -303,10 +306,24 @@ impl View<'_> {
         Table { keys: rows.iter().map(key).collect(), columns }
     }
 
+    /// Why some rows of an insight tell nothing, whatever their values.
+    fn unknown(&self, insight: Insight, rows: &[usize]) -> Vec<Option<Reason>> {
+        let looks_back = insight.statistics().contains(&StatisticKind::NewReturning);
+        let Some(look_back) = self.level.look_back.as_ref().filter(|_| looks_back) else {
+            return vec![None; rows.len()];
+        };
+        let known = |&row: &usize| look_back.is_known(&self.noisy.keys[row]);
+        rows.iter().map(|row| (!known(row)).then_some(Reason::LookBack)).collect()
+    }
+
     /// The values of an insight of some rows, for each of its `parts`.
     fn values(&self, insight: Insight, parts: usize, rows: &[usize]) -> Vec<Values> {
         let column = |kind: StatisticKind| self.numbers(kind, 0, rows);
         match *insight.statistics() {
+            [logs, payments] if insight == Insight::TicketQuantiles => {
+                let quantiles = tickets::quantiles(self, &column(logs), &column(payments));
+                quantiles.into_iter().map(ratio::money).collect()
+            }
             [top, bottom] => {
                 let ratios = ratio::ratio(&column(top), &column(bottom));
                 let money = top.is_money() && !bottom.is_money();
@@ -315,6 +332,9 @@ impl View<'_> {
             [kind, ..] if insight == Insight::RepeatRate => {
                 let classes = (0..VISIT_CLASSES.len()).map(|bin| self.numbers(kind, bin, rows));
                 vec![Values::Counts(ratio::repeat_rate(&classes.collect::<Vec<_>>()))]
+            }
+            [kind, ..] if insight == Insight::ReturningCustomers => {
+                vec![self.numbers(kind, 1, rows).counts()]
             }
             [kind, ..] if kind.is_money() => vec![column(kind).money()],
             [kind, ..] => (0..parts).map(|bin| self.numbers(kind, bin, rows).counts()).collect(),
@@ -403,6 +423,7 @@ impl Numbers<'_> {
 fn part_names(plan: &Plan, insight: Insight) -> Vec<String> {
     match insight {
         Insight::TicketHistogram => bin_names(plan).collect(),
+        Insight::TicketQuantiles => tickets::names(),
         Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
         _ => Vec::new(),
     }

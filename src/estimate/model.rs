@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::correction::Correction;
 use super::panel::Panel;
-use super::rates::{self, Halves, Rate};
+use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
 use super::shrink::{Posterior, shrink};
 use super::{Z95, bins};
-use crate::job::{Expected, StatisticKind};
+use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
 use crate::plan::{CellKey, Plan, StatisticPlan};
 
@@ -22,14 +22,15 @@ pub(super) struct Model {
     pub(super) sds: Vec<f32>,
     /// What noised values are multiplied with to make good for what the fit takes.
     pub(super) correction: Correction,
-    /// Of visit classes, the share of customers that came twice or more.
+    /// Of visit classes, the share of customers that came twice or more; of logarithms of tickets, their
+    /// mean.
     pub(super) rates: Vec<Rate>,
 }
 
 /// Estimates of counts are multiples of 1/1024, so that sums of floats are exact; money is in whole
 /// minor units.
 pub(super) fn parts(kind: StatisticKind) -> f64 {
-    if kind.is_money() { 1.0 } else { 1024.0 }
+    if kind.is_count() { 1024.0 } else { 1.0 }
 }
 
 impl Model {
@@ -153,6 +154,11 @@ impl Report<'_> {
                     if statistic.kind == StatisticKind::VisitClasses {
                         models[level][place].rates = self.repeat_rates(&panel, at, models);
                     }
+                    continue;
+                }
+                Expected::Mean(of) => {
+                    models[level][place].rates = self.means(&panel, at, of, models);
+                    models[level][place].estimates = vec![0; self.totals.levels[level].keys.len()];
                     continue;
                 }
             };
@@ -328,13 +334,12 @@ impl Report<'_> {
         let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
         let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
         let noise = statistic.noise.to_natural(statistic.noise.sigma as f64).powi(2);
-        let halves = |cell: usize| Halves {
-            part: classes[1..].iter().map(|class| class[cell]).sum(),
-            rest: classes[0][cell],
-            part_variance: noise * (statistic.width - 1) as f64,
-            rest_variance: noise,
+        let pair = |cell: usize| {
+            let part = classes[1..].iter().map(|class| class[cell]).sum();
+            let part_noise = noise * (statistic.width - 1) as f64;
+            Pair::share((part, part_noise), (classes[0][cell], noise))
         };
-        let cells: Vec<Halves> = (0..classes[0].len()).map(halves).collect();
+        let cells: Vec<Pair> = (0..classes[0].len()).map(pair).collect();
         // What the fit has left of the customers that are estimated.
         let size = |(cell, classes): (usize, &[i64])| {
             let whole = classes.iter().sum::<i64>() as f64 / parts(statistic.kind);
@@ -342,7 +347,38 @@ impl Report<'_> {
         };
         let sizes: Vec<f64> =
             model.estimates.chunks_exact(statistic.width).enumerate().map(size).collect();
-        rates::drawn(panel, &cells, &sizes)
+        rates::drawn(panel, &cells, &sizes, Range::SHARES)
+    }
+
+    /// Of a statistic that is signed, its mean for each unit of `of`, whose estimates are known.
+    fn means(
+        &self,
+        panel: &Panel,
+        at: (usize, usize),
+        of: StatisticKind,
+        models: &[Vec<Model>],
+    ) -> Vec<Rate> {
+        let noise = |at: (usize, usize)| {
+            let noise = self.statistic(at).noise;
+            noise.to_natural(noise.sigma as f64)
+        };
+        let tops = self.noisy(at, 0);
+        let Some(place) = self.plan.levels[at.0].position(of) else { return Vec::new() };
+        let counted = &models[at.0][place];
+        // What the fit has left of them, as it takes about as much from the sums.
+        let left = |cell: usize| 1.0 / counted.correction.factor(cell);
+        let estimates = counted.estimates.iter().enumerate();
+        let sizes: Vec<f64> = estimates.map(|(c, &e)| e as f64 / parts(of) * left(c)).collect();
+        let sd = |cell: usize| counted.sds.get(cell).map_or(0.0, |&sd| f64::from(sd) * left(cell));
+        let pair = |cell: usize| Pair {
+            top: tops[cell],
+            bottom: sizes[cell],
+            top_variance: noise(at).powi(2),
+            bottom_variance: sd(cell).powi(2),
+            covariance: 0.0,
+        };
+        let cells: Vec<Pair> = (0..tops.len()).map(pair).collect();
+        rates::drawn(panel, &cells, &sizes, Range::logs(LOG_PARTS as f64))
     }
 
     /// The estimates of all numbers of a statistic, each of which is a share of `whole`.
@@ -354,10 +390,17 @@ impl Report<'_> {
         models: &mut [Vec<Model>],
     ) {
         let statistic = *self.statistic(at);
-        let place = self.plan.levels[at.0].position(whole);
-        let whole: Option<Vec<f64>> = place.map(|place| {
-            let estimates = models[at.0][place].estimates.iter();
-            estimates.map(|&e| e as f64 / parts(whole)).collect()
+        let level = &self.plan.levels[at.0];
+        let keys = &self.totals.levels[at.0].keys;
+        // Where nothing can be told of the days before, nothing is expected.
+        let back =
+            level.look_back.as_ref().filter(|_| statistic.kind == StatisticKind::NewReturning);
+        let is_known = |cell: usize| back.is_none_or(|back| back.is_known(&keys[cell]));
+        let whole: Option<Vec<f64>> = level.position(whole).map(|place| {
+            let estimates = models[at.0][place].estimates.iter().enumerate();
+            let value =
+                |(cell, &e): (usize, &i64)| e as f64 / parts(whole) * f64::from(is_known(cell));
+            estimates.map(value).collect()
         });
         let mut columns: Vec<Filled> = Vec::new();
         let width = statistic.width;

@@ -1,52 +1,80 @@
-//! Shares of customers: each cell's is drawn towards that of its series, of a series towards its
-//! group's, and of a group towards that of all.
+//! Rates, such as shares of customers: each cell's is drawn towards that of its series, of a series
+//! towards its group's, and of a group towards that of all.
 
 use super::panel::Panel;
 
-/// What is known of two numbers of a cell that make up a whole: `part` of it, and the `rest`, with
-/// independent noise.
+/// A noised numerator and a denominator whose ratio is wanted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Halves {
-    pub(super) part: f64,
-    pub(super) rest: f64,
-    /// Variances of their noise.
-    pub(super) part_variance: f64,
-    pub(super) rest_variance: f64,
+pub(super) struct Pair {
+    pub(super) top: f64,
+    pub(super) bottom: f64,
+    /// Variances of their noise, and its covariance.
+    pub(super) top_variance: f64,
+    pub(super) bottom_variance: f64,
+    pub(super) covariance: f64,
 }
 
-impl Halves {
-    fn plus(self, other: Halves) -> Halves {
-        Halves {
-            part: self.part + other.part,
-            rest: self.rest + other.rest,
-            part_variance: self.part_variance + other.part_variance,
-            rest_variance: self.rest_variance + other.rest_variance,
+impl Pair {
+    /// A part and the rest of a whole, with independent noise: the share is wanted.
+    pub(super) fn share((part, part_variance): (f64, f64), (rest, variance): (f64, f64)) -> Pair {
+        Pair {
+            top: part,
+            bottom: part + rest,
+            top_variance: part_variance,
+            bottom_variance: part_variance + variance,
+            covariance: part_variance,
         }
     }
 
-    /// How far `part` is from the share `rate` of the whole, and the variance of that: its mean is
-    /// nothing if the share is right.
-    fn distance(self, rate: f64) -> (f64, f64) {
-        let distance = (1.0 - rate) * self.part - rate * self.rest;
-        let variance =
-            (1.0 - rate).powi(2) * self.part_variance + rate.powi(2) * self.rest_variance;
-        (distance, variance)
+    fn plus(self, other: Pair) -> Pair {
+        Pair {
+            top: self.top + other.top,
+            bottom: self.bottom + other.bottom,
+            top_variance: self.top_variance + other.top_variance,
+            bottom_variance: self.bottom_variance + other.bottom_variance,
+            covariance: self.covariance + other.covariance,
+        }
     }
 
-    fn sum(self) -> f64 {
-        self.part + self.rest
+    /// How far the numerator is from `rate` of the denominator, and the variance of that: its mean is
+    /// nothing if the rate is right.
+    fn distance(self, rate: f64) -> (f64, f64) {
+        let distance = self.top - rate * self.bottom;
+        let variance =
+            self.top_variance - 2.0 * rate * self.covariance + rate.powi(2) * self.bottom_variance;
+        (distance, variance.max(0.0))
     }
 }
 
-/// A share with its standard deviation.
+/// What rates can be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// Variances between units, least and most.
+    pub(super) between: (f64, f64),
+}
+
+impl Range {
+    /// Of shares.
+    pub(super) const SHARES: Range = Range { low: 0.0, high: 1.0, between: (1e-5, 0.1) };
+
+    /// Of mean logarithms, where 1 is `parts` units.
+    pub(super) fn logs(parts: f64) -> Range {
+        let between = (1e-5 * parts * parts, parts * parts);
+        Range { low: -2.5 * parts, high: 2.5 * parts, between }
+    }
+}
+
+/// A rate with its standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rate {
     pub(super) mean: f64,
     pub(super) sd: f64,
 }
 
-/// The shares of a level's cells, whose wholes are about `sizes`.
-pub(super) fn drawn(panel: &Panel, cells: &[Halves], sizes: &[f64]) -> Vec<Rate> {
+/// The rates of a level's cells, whose denominators are about `sizes`.
+pub(super) fn drawn(panel: &Panel, cells: &[Pair], sizes: &[f64], range: Range) -> Vec<Rate> {
     let count = cells.len();
     // Behind the level's own cells are those of an earlier release.
     let of_series = |series: usize| {
@@ -54,12 +82,12 @@ pub(super) fn drawn(panel: &Panel, cells: &[Halves], sizes: &[f64]) -> Vec<Rate>
     };
     let series = || (0..panel.series()).map(of_series);
     let sum = |cells: &mut dyn Iterator<Item = Unit>| cells.fold(Unit::default(), Unit::plus);
-    let unit = |cell: usize| Unit { halves: cells[cell], size: sizes[cell].max(0.0) };
+    let unit = |cell: usize| Unit { pair: cells[cell], size: sizes[cell].max(0.0) };
     let by_series: Vec<Unit> = series().map(|mut own| sum(&mut own.by_ref().map(unit))).collect();
     let all = sum(&mut by_series.iter().copied());
     let whole = all.size.max(1.0);
-    let mean = (all.halves.part / all.halves.sum().max(1.0)).clamp(0.0, 1.0);
-    let sd = (all.halves.distance(mean).1.sqrt() / whole).min(0.5);
+    let mean = (all.pair.top / all.pair.bottom.max(1.0)).clamp(range.low, range.high);
+    let sd = (all.pair.distance(mean).1.sqrt() / whole).min((range.high - range.low) / 2.0);
     let mut of_series = vec![Rate { mean, sd }; by_series.len()];
     if let Some(groups) = best(panel, &by_series, mean) {
         let groups_count = groups.iter().max().map_or(0, |&last| last as usize + 1);
@@ -67,10 +95,10 @@ pub(super) fn drawn(panel: &Panel, cells: &[Halves], sizes: &[f64]) -> Vec<Rate>
         for (&group, &unit) in groups.iter().zip(&by_series) {
             by_group[group as usize] = by_group[group as usize].plus(unit);
         }
-        let rates = towards(&by_group, &vec![Rate { mean, sd }; groups_count]);
+        let rates = towards(&by_group, &vec![Rate { mean, sd }; groups_count], range);
         of_series = groups.iter().map(|&group| rates[group as usize]).collect();
     }
-    let of_series = towards(&by_series, &of_series);
+    let of_series = towards(&by_series, &of_series, range);
     let mut priors = vec![Rate { mean, sd }; count];
     let mut alone = vec![false; count];
     for (cells, rate) in series().zip(of_series) {
@@ -78,7 +106,7 @@ pub(super) fn drawn(panel: &Panel, cells: &[Halves], sizes: &[f64]) -> Vec<Rate>
         cells.for_each(|cell| (priors[cell], alone[cell]) = (rate, is_alone));
     }
     let own: Vec<Unit> = (0..count).map(unit).collect();
-    let mut rates = towards(&own, &priors);
+    let mut rates = towards(&own, &priors, range);
     // A series of one cell is that cell: it must not be seen twice.
     let places = (0..count).filter(|&cell| alone[cell]);
     places.for_each(|cell| rates[cell] = priors[cell]);
@@ -88,47 +116,48 @@ pub(super) fn drawn(panel: &Panel, cells: &[Halves], sizes: &[f64]) -> Vec<Rate>
 /// Some cells together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Unit {
-    halves: Halves,
-    /// About their whole.
+    pair: Pair,
+    /// About their denominators.
     size: f64,
 }
 
 impl Unit {
     fn plus(self, other: Unit) -> Unit {
-        Unit { halves: self.halves.plus(other.halves), size: self.size + other.size }
+        Unit { pair: self.pair.plus(other.pair), size: self.size + other.size }
     }
 }
 
-/// Posterior shares of units, each from its own prior; how far units are from their priors is
+/// Posterior rates of units, each from its own prior; how far units are from their priors is
 /// learned from all of them.
-fn towards(units: &[Unit], priors: &[Rate]) -> Vec<Rate> {
-    // Of squares of distances, what noise does not explain: the variance of shares.
-    let mut between = 0.01;
+fn towards(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
+    // Of squares of distances, what noise does not explain: the variance of rates.
+    let (least, most) = range.between;
+    let mut between = (least * most).sqrt();
     for _ in 0..10 {
         let (mut over, mut sizes) = (0.0, 0.0);
         for (unit, prior) in units.iter().zip(priors) {
-            let (distance, variance) = unit.halves.distance(prior.mean);
+            let (distance, variance) = unit.pair.distance(prior.mean);
             let square = unit.size.powi(2);
             let weight = square / (variance + square * between).max(1e-100).powi(2);
             over += weight * (distance.powi(2) - variance);
             sizes += weight * square;
         }
-        between = (over / sizes.max(f64::MIN_POSITIVE)).clamp(1e-5, 0.1);
+        between = (over / sizes.max(f64::MIN_POSITIVE)).clamp(least, most);
     }
     let posterior = |(unit, prior): (&Unit, &Rate)| {
-        let (distance, variance) = unit.halves.distance(prior.mean);
+        let (distance, variance) = unit.pair.distance(prior.mean);
         let own = between + prior.sd.powi(2);
         let total = variance + unit.size.powi(2) * own;
         if total <= 0.0 {
             return Rate { mean: prior.mean, sd: own.sqrt() };
         }
         let mean = prior.mean + own * unit.size * distance / total;
-        Rate { mean: mean.clamp(0.0, 1.0), sd: (own * variance / total).sqrt() }
+        Rate { mean: mean.clamp(range.low, range.high), sd: (own * variance / total).sqrt() }
     };
     units.iter().zip(priors).map(posterior).collect()
 }
 
-/// The grouping whose groups differ most in their shares, if groups differ by more than noise.
+/// The grouping whose groups differ most in their rates, if groups differ by more than noise.
 fn best<'p>(panel: &'p Panel, series: &[Unit], mean: f64) -> Option<&'p Vec<u32>> {
     let gain = |groups: &Vec<u32>| {
         let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
@@ -137,7 +166,7 @@ fn best<'p>(panel: &'p Panel, series: &[Unit], mean: f64) -> Option<&'p Vec<u32>
             sums[group as usize] = sums[group as usize].plus(unit);
         }
         let square = |unit: &Unit| {
-            let (distance, variance) = unit.halves.distance(mean);
+            let (distance, variance) = unit.pair.distance(mean);
             if variance > 0.0 { distance.powi(2) / variance - 1.0 } else { 0.0 }
         };
         sums.iter().map(square).sum::<f64>() / count.max(1) as f64
@@ -168,17 +197,16 @@ mod tests {
     fn shares_are_drawn_to_those_of_their_group() {
         let share = |place: usize| if place.is_multiple_of(2) { 0.2 } else { 0.6 };
         let sizes = vec![50.0; 200];
-        let cells = |sd: f64| -> Vec<Halves> {
-            let cell = |place: usize| Halves {
-                part: 50.0 * share(place) + sd * noise(place),
-                rest: 50.0 * (1.0 - share(place)) + sd * noise(place + 31),
-                part_variance: sd * sd,
-                rest_variance: sd * sd,
+        let cells = |sd: f64| -> Vec<Pair> {
+            let cell = |place: usize| {
+                let part = 50.0 * share(place) + sd * noise(place);
+                let rest = 50.0 * (1.0 - share(place)) + sd * noise(place + 31);
+                Pair::share((part, sd * sd), (rest, sd * sd))
             };
             (0..200).map(cell).collect()
         };
         for (sd, most) in [(0.1, 0.01), (10.0, 0.06), (30.0, 0.15)] {
-            let found = drawn(&panel(200, 2), &cells(sd), &sizes);
+            let found = drawn(&panel(200, 2), &cells(sd), &sizes, Range::SHARES);
             let error = |(place, rate): (usize, &Rate)| (rate.mean - share(place)).abs();
             let mean = found.iter().enumerate().map(error).sum::<f64>() / 200.0;
             assert!(mean < most, "{sd}: {mean}");
@@ -188,9 +216,9 @@ mod tests {
 
     #[test]
     fn nothing_is_a_share_too() {
-        let found = drawn(&panel(3, 1), &[Halves::default(); 3], &[0.0; 3]);
+        let found = drawn(&panel(3, 1), &[Pair::default(); 3], &[0.0; 3], Range::SHARES);
         assert!(found.iter().all(|rate| rate.mean.is_finite() && rate.sd.is_finite()));
         let empty = Panel { cells: vec![], starts: vec![0], times: vec![], groupings: vec![] };
-        assert_eq!(drawn(&empty, &[], &[]), []);
+        assert_eq!(drawn(&empty, &[], &[], Range::SHARES), []);
     }
 }

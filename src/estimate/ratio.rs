@@ -7,7 +7,7 @@ use super::{Estimate, Interval, Numbers, Values, Z95};
 const SIGNAL_MIN: f64 = 5.0;
 
 /// A ratio is estimated where its denominator is estimated to be this much, in counts or minor units.
-const LEAST: f64 = 0.5;
+pub(super) const LEAST: f64 = 0.5;
 
 /// A ratio by cell, in natural units; `None` where there is nothing to divide by.
 pub(super) type Ratios = Vec<Estimate<Option<f64>>>;
@@ -75,7 +75,8 @@ pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
     (0..once.rows.len()).map(rate).collect()
 }
 
-fn shown(
+/// An estimate that may be none.
+pub(super) fn shown(
     estimate: Option<Interval<f64>>,
     unbiased: Option<f64>,
     sd: Option<f64>,
@@ -113,7 +114,7 @@ fn scaled(interval: Interval<f64>, factor: f64, doubt: f64) -> Interval<f64> {
 /// Fieller 1954 for normal errors, from values with their standard deviations and covariance: all
 /// ratios r for which top − r·bottom may be nothing. And the ratio's own standard deviation, by the
 /// delta method.
-fn fieller(
+pub(super) fn fieller(
     (top, top_sd): (f64, f64),
     (bottom, bottom_sd): (f64, f64),
     covariance: f64,

@@ -12,18 +12,21 @@ pub enum Reason {
     /// Half its interval is more of it than the report's `suppress_above`, or there is nothing to
     /// estimate it from.
     Error,
+    /// The period does not hold all days before the cell that tell whether a customer is new.
+    LookBack,
     /// It would tell of too few merchants, alone or with other cells.
     Merchants,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 2] = [Reason::Error, Reason::Merchants];
+    pub const ALL: [Reason; 3] = [Reason::Error, Reason::LookBack, Reason::Merchants];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Error => "error",
+            Reason::LookBack => "look-back",
             Reason::Merchants => "merchants",
         }
     }

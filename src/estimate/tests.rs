@@ -201,3 +201,47 @@ fn values_of_an_earlier_release_help() {
     let (helped, _) = errors(&market, &plan);
     assert!(helped < 0.7 * alone, "{helped} against {alone}");
 }
+
+/// Merchants of two regions whose usual tickets are far apart, each a little dearer or cheaper.
+#[test]
+fn quantiles_of_tickets_are_near_the_exact_ones() {
+    let usual = |merchant: u32| {
+        let region = [1_000.0, 6_000.0, 20_000.0][merchant as usize % 3];
+        region * (1.0 + 0.1 * f64::from(merchant / 3))
+    };
+    // Quantiles of a normal law in steps, so that each merchant's law is the same but for its scale.
+    let step = |n: u32| (f64::from(n * 37 % 101) / 100.0 - 0.5) * 1.6;
+    let row = |n: u32| {
+        let (user, merchant) = (n % 2_000, n / 2_000 % 10);
+        let amount = (usual(merchant) * step(n / 10 + merchant * 13).exp()).round() as i64;
+        Row { user, merchant, minute: n * 7919 % (DAYS * 1440 - 120), amount, wallet: 0 }
+    };
+    let rows: Vec<Row> = (0..60_000).map(row).collect();
+    let market = Market::new(&rows);
+    let plan = market.plan(&["levels = [[\"merchant\"]]\nkeys = \"public\"\n\
+         insights = [\"ticket_quantiles\"]\nbounds = { payments = 40 }"
+        .to_owned()]);
+    let (_, plan, totals) = crate::fixture::settled(&market.engine(1, 4), &plan);
+    let noisy = add_noise(&plan, totals, RunKey::frozen([5; 32]), 1).expect("draws");
+    let tables = tables(&estimate(&plan, noisy, 1), 0);
+    let names: Vec<&str> = tables[0].columns.iter().map(|c| c.name.as_str()).collect();
+    let ends = ["p10", "p25", "p50", "p75", "p90"].map(|end| format!("ticket_quantiles_{end}"));
+    assert_eq!(names, ends);
+    for (column, share) in tables[0].columns.iter().zip([0.1, 0.25, 0.5, 0.75, 0.9]) {
+        let Values::Money(values) = &column.values else { panic!("money") };
+        for (merchant, estimate) in (0..10).zip(values) {
+            let mut own: Vec<i64> =
+                rows.iter().filter(|r| r.merchant == merchant).map(|r| r.amount).collect();
+            own.sort_unstable();
+            let exact = own[(own.len() as f64 * share) as usize] as f64;
+            let Interval { value, low, high } = estimate.interval;
+            let [value, low, high] = [value, low, high].map(|x| x.expect("shown") as f64);
+            let error = (value / exact).ln().abs();
+            assert!(error < 0.2, "{} of {merchant}: {value} and not {exact}", column.name);
+            assert!(low <= value && value <= high);
+            // The raw quantile is near too, as payments are many.
+            let raw = estimate.unbiased.expect("many payments") as f64;
+            assert!((raw / exact).ln().abs() < 0.25, "{raw} and not {exact}");
+        }
+    }
+}

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::engine::{ExactTotals, LevelTotals};
-use crate::fixture::{Market, Row};
+use crate::fixture::{Market, Row, settled};
 use crate::job::Insight;
 use crate::plan::{LevelPlan, Plan};
 
 const PAGE: &str = include_str!("../../docs/insights.md");
 
-/// The payments of the page's table.
+/// The day before the second of March, from the period's first, and the month's place.
+const MARCH: u32 = 59;
+const CELL: usize = 2;
+
+/// The payments of the page's table, in March: of a month with others before it.
 fn rows() -> Vec<Row> {
     let row = |line: &str| {
         let fields: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -17,7 +21,7 @@ fn rows() -> Vec<Row> {
         let (day, amount) = (day.parse::<u32>().ok()?, amount.parse::<f64>().ok()?);
         let user = ["Ann", "Ben", "Eve"].iter().position(|name| *name == user)? as u32;
         let amount = (amount * 100.0).round() as i64;
-        Some(Row { user, merchant: 0, minute: day * 1440 + 600, amount, wallet: 0 })
+        Some(Row { user, merchant: 0, minute: (MARCH + day) * 1440 + 600, amount, wallet: 0 })
     };
     PAGE.lines().filter_map(row).collect()
 }
@@ -36,7 +40,8 @@ fn sections() -> BTreeMap<&'static str, (&'static str, Vec<f64>)> {
 /// One number of a statistic of the only cell of a level, in counts or major units.
 fn number(level: &LevelPlan, totals: &LevelTotals, place: usize, part: usize) -> f64 {
     let statistic = &level.statistics[place];
-    let natural = statistic.noise.to_natural(totals.sums[place][part] as f64);
+    let natural =
+        statistic.noise.to_natural(totals.sums[place][CELL * statistic.width + part] as f64);
     if statistic.kind.is_money() { natural / 100.0 } else { natural }
 }
 
@@ -45,6 +50,18 @@ fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
     let (level, totals) = (&plan.levels[0], &totals.levels[0]);
     let place = |kind| level.position(kind).expect("planned");
     match *insight.statistics() {
+        [logs, payments] if insight == Insight::TicketQuantiles => {
+            // All payments are in one group and one cell.
+            let tickets = level.tickets.as_ref().expect("asked");
+            let (law, usual) = (tickets.law(0), tickets.usual(0) as f64);
+            let mean =
+                number(level, totals, place(logs), 0) / number(level, totals, place(payments), 0);
+            let size = |share: f64| {
+                let log = law.quantile(share) - law.moments(usual).0 + mean;
+                (log / 4096.0).exp() / 100.0
+            };
+            [0.1, 0.25, 0.5, 0.75, 0.9].map(size).to_vec()
+        }
         [top, bottom] => {
             vec![number(level, totals, place(top), 0) / number(level, totals, place(bottom), 0)]
         }
@@ -53,6 +70,8 @@ fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
             let parts = (0..width).map(|part| number(level, totals, place(kind), part));
             let parts: Vec<f64> = parts.collect();
             match insight {
+                Insight::NewCustomers => vec![parts[0]],
+                Insight::ReturningCustomers => vec![parts[1]],
                 Insight::RepeatRate => {
                     vec![parts[1..].iter().sum::<f64>() / parts.iter().sum::<f64>()]
                 }
@@ -70,13 +89,13 @@ fn examples_are_right() {
     let names: Vec<String> =
         Insight::ALL.iter().map(|insight| format!("\"{}\"", insight.name())).collect();
     let bounds = "bounds = { customers = 9, payments = 99, sales = 999, gross = 999, refunds = 99, \
-                  visits = 99, visit_classes = 9, ticket_histogram = 99 }";
+                  visits = 99, visit_classes = 9, new_returning = 9, ticket_histogram = 99 }";
     let market = Market::new(&rows);
     let plan = market.plan(&[format!(
-        "levels = [[]]\nkeys = \"public\"\ninsights = [{}]\n{bounds}",
+        "levels = [[\"month\"]]\nkeys = \"public\"\nlook_back = 30\ninsights = [{}]\n{bounds}",
         names.join(", ")
     )]);
-    let totals = market.reference(&plan);
+    let (_, plan, totals) = settled(&market.reference_engine(), &plan);
     let sections = sections();
     for insight in Insight::ALL {
         let name = insight.name();

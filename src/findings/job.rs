@@ -91,6 +91,12 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
         .hint("name jobs of the same ledger whose releases are where they were published")
 }
 
+/// An insight that the job or a level cannot carry.
+pub fn insight_unusable(insight: &str, why: &str) -> Finding {
+    Finding::new("insight-unusable", format!("`{insight}` cannot be shown here: {why}"))
+        .hint("leave it out of this report's `insights`; `docs/insights.md` says what it needs")
+}
+
 /// A release whose surveys cannot tell bounds.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))

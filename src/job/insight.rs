@@ -21,6 +21,10 @@ pub enum Insight {
     AverageTicket,
     /// Sales per customer.
     SpendPerCustomer,
+    /// Customers that had not come in the days before.
+    NewCustomers,
+    /// Customers that had.
+    ReturningCustomers,
     /// Days on which users came.
     Visits,
     /// Visits per customer.
@@ -29,13 +33,15 @@ pub enum Insight {
     VisitClasses,
     /// Share of customers with two visits or more.
     RepeatRate,
+    /// Sizes that a tenth, a quarter, half, ... of payments do not exceed.
+    TicketQuantiles,
     /// Payments by size.
     TicketHistogram,
 }
 
 impl Insight {
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 13] = [
+    pub const ALL: [Insight; 16] = [
         Insight::Customers,
         Insight::Payments,
         Insight::Gross,
@@ -44,10 +50,13 @@ impl Insight {
         Insight::Sales,
         Insight::AverageTicket,
         Insight::SpendPerCustomer,
+        Insight::NewCustomers,
+        Insight::ReturningCustomers,
         Insight::Visits,
         Insight::VisitsPerCustomer,
         Insight::VisitClasses,
         Insight::RepeatRate,
+        Insight::TicketQuantiles,
         Insight::TicketHistogram,
     ];
 
@@ -62,10 +71,13 @@ impl Insight {
             Insight::Sales => "sales",
             Insight::AverageTicket => "average_ticket",
             Insight::SpendPerCustomer => "spend_per_customer",
+            Insight::NewCustomers => "new_customers",
+            Insight::ReturningCustomers => "returning_customers",
             Insight::Visits => "visits",
             Insight::VisitsPerCustomer => "visits_per_customer",
             Insight::VisitClasses => "visit_classes",
             Insight::RepeatRate => "repeat_rate",
+            Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
         }
     }
@@ -82,16 +94,18 @@ impl Insight {
             Insight::Sales => &[Kind::Sales],
             Insight::AverageTicket => &[Kind::Sales, Kind::Payments],
             Insight::SpendPerCustomer => &[Kind::Sales, Kind::Customers],
+            Insight::NewCustomers | Insight::ReturningCustomers => &[Kind::NewReturning],
             Insight::Visits => &[Kind::Visits],
             Insight::VisitsPerCustomer => &[Kind::Visits, Kind::Customers],
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
+            Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
         }
     }
 
     /// Has a table a column for each number of its statistic?
     pub const fn has_parts(self) -> bool {
-        matches!(self, Insight::VisitClasses | Insight::TicketHistogram)
+        matches!(self, Insight::VisitClasses | Insight::TicketQuantiles | Insight::TicketHistogram)
     }
 
     /// Can a cell have none, as there is nothing to divide by?

@@ -26,7 +26,10 @@ pub use iso_currency::Currency;
 pub use percent::Percent;
 pub use registry::Registry;
 pub use sql::SqlExpression;
-pub use statistic::{Expected, StatisticKind, Unit, VISIT_CLASSES, Width, visit_class};
+pub use statistic::{
+    Expected, LOG_PARTS, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log, ticket_log,
+    visit_class,
+};
 pub use unit::PrivacyUnit;
 
 use crate::privacy::{Delta, Epsilon};
@@ -251,6 +254,8 @@ pub struct Level {
     pub keys: Vec<Key>,
     /// Place in the job file.
     pub span: Range<usize>,
+    /// How many days before a cell tell whether a customer is new there.
+    pub look_back: u32,
     /// Weight in the split of the job's budget, against those of all levels of the job.
     pub weight: u32,
     /// For each needed statistic, its bound.

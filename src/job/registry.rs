@@ -21,6 +21,8 @@ pub struct Registry {
     pub ids: Vec<String>,
     /// Values by attribute, in the order of `ids`; only attributes that levels use.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// The attribute by which tickets are alike; its values are in `attributes`.
+    pub ticket_groups: Option<String>,
     /// Registered merchants that a cell has at least, as far as the job says.
     pub min_per_cell: Option<(u32, Range<usize>)>,
     /// Place of `files` in the job file.
@@ -30,6 +32,9 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The most values of the attribute by which tickets are alike.
+    pub const TICKET_GROUPS_MAX: usize = 200;
+
     /// Opens the table and says which columns it has; reads no rows yet.
     ///
     /// # Errors
@@ -89,8 +94,16 @@ impl Registry {
                 .ok_or_else(|| invalid(&format!("has an empty `{name}`")))?;
             values.insert(name.clone(), column);
         }
-        let (file, attributes) = (shown.to_owned(), values);
-        Ok(Registry { file, ids, attributes, columns, min_per_cell: None, span: 0..0 })
+        let (file, ticket_groups) = (shown.to_owned(), None);
+        Ok(Registry {
+            file,
+            ids,
+            attributes: values,
+            ticket_groups,
+            columns,
+            min_per_cell: None,
+            span: 0..0,
+        })
     }
 }
 

@@ -19,6 +19,10 @@ pub enum StatisticKind {
     Visits,
     /// 1 for each user, in the class of their number of visits: one number a class.
     VisitClasses,
+    /// 1 for each user, in one of two numbers: new in the cell, or returning.
+    NewReturning,
+    /// Sum of the logarithms of payments above zero against what is usual at their merchants.
+    TicketLogs,
 }
 
 /// What the numbers of a statistic are.
@@ -28,6 +32,8 @@ pub enum Unit {
     Count,
     /// The smallest minor unit of the job's currencies.
     Money,
+    /// Natural logarithms, in [`LOG_PARTS`] of one.
+    Log,
 }
 
 /// How many numbers a cell has.
@@ -48,6 +54,8 @@ pub enum Expected {
     Per(&'static [StatisticKind]),
     /// Of each number, a share of this one.
     Share(StatisticKind),
+    /// So much for each of these, drawn towards what cells alike have.
+    Mean(StatisticKind),
 }
 
 /// All that other stations ask about a kind of statistic.
@@ -61,7 +69,7 @@ pub struct Facts {
     pub width: Width,
     /// Can a user's number be below zero?
     pub signed: bool,
-    /// Has each user in each of their cells the number 1 once, and 0 else?
+    /// Has each user in each of their cells the number 1 at most once, and 0 else?
     pub one_hot: bool,
     /// Is a user's number in a coarser cell the sum of those in the finer cells of which it is made?
     pub adds_up: bool,
@@ -76,7 +84,7 @@ pub struct Facts {
 impl StatisticKind {
     /// All statistics, in the order in which a level has them: those that others are expected from
     /// come first.
-    pub const ALL: [StatisticKind; 8] = [
+    pub const ALL: [StatisticKind; 10] = [
         StatisticKind::Customers,
         StatisticKind::Payments,
         StatisticKind::Sales,
@@ -85,6 +93,8 @@ impl StatisticKind {
         StatisticKind::Refunds,
         StatisticKind::Visits,
         StatisticKind::VisitClasses,
+        StatisticKind::NewReturning,
+        StatisticKind::TicketLogs,
     ];
 
     /// What is to be known of it.
@@ -147,6 +157,22 @@ impl StatisticKind {
                 expected: Expected::Share(Customers),
                 ..USERS
             },
+            // Who is new at a merchant need not be in its region.
+            StatisticKind::NewReturning => Facts {
+                name: "new_returning",
+                width: Width::Fixed(2),
+                expected: Expected::Share(Customers),
+                ..USERS
+            },
+            // Levels may take different tickets for usual.
+            StatisticKind::TicketLogs => Facts {
+                name: "ticket_logs",
+                unit: Unit::Log,
+                signed: true,
+                adds_up: false,
+                expected: Expected::Mean(Payments),
+                ..PLAIN
+            },
         }
     }
 
@@ -159,6 +185,26 @@ impl StatisticKind {
     pub fn is_money(self) -> bool {
         self.facts().unit == Unit::Money
     }
+
+    /// Is it a number of users, payments or days?
+    pub fn is_count(self) -> bool {
+        self.facts().unit == Unit::Count
+    }
+}
+
+/// A natural logarithm of 1 is this many units.
+pub const LOG_PARTS: i64 = 4096;
+
+/// The logarithm of an amount above zero in minor units, in [`LOG_PARTS`].
+pub fn ticket_log(amount: i64) -> i64 {
+    // Below 40 · 4096, so exact as a float.
+    (libm::log(amount.max(1) as f64) * LOG_PARTS as f64).round() as i64
+}
+
+/// What a payment adds to `ticket_logs`: its logarithm against the usual one, cut to ±2.5.
+pub fn centred_log(log: i64, usual: i64) -> i64 {
+    const MOST: i64 = LOG_PARTS * 5 / 2;
+    (log - usual).clamp(-MOST, MOST)
 }
 
 /// The least number of visits of each class, with the end of its column's name.
@@ -180,7 +226,7 @@ mod tests {
             let before = match facts.expected {
                 Expected::Season => &[][..],
                 Expected::Per(kinds) => kinds,
-                Expected::Share(of) => &[of],
+                Expected::Share(of) | Expected::Mean(of) => &[of],
             };
             assert!(before.iter().all(|b| StatisticKind::ALL[..place].contains(b)), "{kind:?}");
             assert!(facts.score_part == 0 || facts.width == Width::Fixed(1), "{kind:?}");

@@ -7,11 +7,13 @@ mod calibrate;
 mod cells;
 mod choice;
 mod composed;
+mod look_back;
 mod merchants;
 mod score;
 mod shared;
 mod span;
 mod survey;
+mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,12 +23,14 @@ pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
 pub use composed::Composed;
+pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked};
 pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
+pub use tickets::{TicketLaw, TicketPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
@@ -74,6 +78,10 @@ pub struct LevelPlan {
     pub always: Vec<CellKey>,
     /// The earlier jobs, each with the digest of its release's manifest.
     pub keys_from: Vec<(String, String)>,
+    /// What tells new customers from returning ones, where the level does.
+    pub look_back: Option<LookBack>,
+    /// What is usual of tickets, where the level adds up their logarithms.
+    pub tickets: Option<TicketPlan>,
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
     /// are.
     pub hidden: Vec<bool>,
@@ -176,7 +184,8 @@ impl LevelPlan {
 
     /// Does it count visits?
     pub fn counts_visits(&self) -> bool {
-        let visits = [StatisticKind::Visits, StatisticKind::VisitClasses];
+        use StatisticKind::{NewReturning, VisitClasses, Visits};
+        let visits = [Visits, VisitClasses, NewReturning];
         self.statistics.iter().any(|s| visits.contains(&s.kind))
     }
 
@@ -245,26 +254,26 @@ impl Plan {
             let units = total?.units() * u128::from(level.weight) / u128::from(weight);
             Some(MuSquared::from_units(units))
         };
-        let no_threshold = private_levels > 0 && level_delta == Delta::ZERO;
-        let (mut levels, mut files, mut too_small) = (Vec::new(), BTreeSet::new(), no_threshold);
-        let mut surveys = Vec::new();
+        let mut too_small = private_levels > 0 && level_delta == Delta::ZERO;
+        let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
         for Asked { level, tables } in &all {
             for &(report, level) in tables {
                 findings.extend(name_clashes(report, level, &mut files));
             }
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
-            findings.extend(customers_of_several_periods(&job, level));
+            findings.extend(unusable(&job, level));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             if let Some(count) = count.filter(|&n| n > Self::CELLS_MAX) {
                 let finding = findings::cells_too_many(&level.name(), count, Self::CELLS_MAX);
                 findings.push(finding.at(level.span.clone()));
             }
-            let one_cell = count == Some(1);
+            let tickets = TicketPlan::new(&job, level);
             let planned = share(level).zip(total).and_then(|(share, total)| {
-                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
-                planned(&job, levels.len(), level.bounds.iter().map(known), (share, total))
+                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
+                let bounds = level.bounds.iter().map(known);
+                planned(&job, (levels.len(), tickets.as_ref()), bounds, (share, total))
             });
             let Some((statistics, asked)) = planned else {
                 too_small = true;
@@ -276,10 +285,12 @@ impl Plan {
                 keys: level.keys.clone(),
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
+                look_back: LookBack::new(level, &cells),
                 cells,
                 statistics,
                 always: Vec::new(),
                 keys_from: Vec::new(),
+                tickets,
                 hidden: Vec::new(),
                 earlier: None,
             });
@@ -336,7 +347,7 @@ fn statistic(
 ) -> Option<StatisticPlan> {
     let norm = bound.norm_milli.unwrap_or(1000);
     let cap = bound.cell_cap_milli.map_or(norm, |cap| cap.min(norm));
-    let noise = Gaussian::new(kind.is_money(), (norm, cap), share)?;
+    let noise = Gaussian::new(!kind.is_count(), (norm, cap), share)?;
     let charge = bound.norm_milli.map_or(share, |_| noise.mu_squared);
     Some(StatisticPlan { kind, width, noise, charge })
 }
@@ -345,7 +356,7 @@ fn statistic(
 /// are open; `None` if no noise is enough.
 fn planned(
     job: &Job,
-    level: usize,
+    (level, tickets): (usize, Option<&TicketPlan>),
     bounds: impl Iterator<Item = (StatisticKind, Bound)>,
     (share, total): (MuSquared, MuSquared),
 ) -> Option<(Vec<StatisticPlan>, Vec<SurveyPlan>)> {
@@ -353,8 +364,13 @@ fn planned(
     for (place, (kind, bound)) in bounds.enumerate() {
         let mut rest = share;
         if bound.norm_milli.is_none() {
-            let part = SurveyPlan::share(share, total);
-            let survey = SurveyPlan::new((level, place), kind, bound, part)?;
+            let at = (level, place);
+            let survey = match kind {
+                StatisticKind::TicketLogs => {
+                    SurveyPlan::of_tickets(at, tickets.map_or(1, TicketPlan::groups), share)?
+                }
+                _ => SurveyPlan::new(at, kind, bound, SurveyPlan::share(share, total))?,
+            };
             rest = share.checked_sub(survey.mu_squared())?;
             surveys.push(survey);
         }
@@ -371,6 +387,12 @@ fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
 
 fn unit_periods(job: &Job) -> u32 {
     job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
+}
+
+/// What a level cannot carry.
+fn unusable(job: &Job, level: &Level) -> impl Iterator<Item = findings::Finding> + use<> {
+    let periods = customers_of_several_periods(job, level);
+    periods.into_iter().chain(look_back::unusable(job, level))
 }
 
 /// Customers of cells that span periods of the privacy unit would be units, not users.

@@ -66,6 +66,7 @@ impl<'j> Asked<'j> {
         own.name != report.name
             && own.selection == report.selection
             && keys(&self.level) == keys(level)
+            && self.level.look_back == level.look_back
             && jobs(own) == jobs(report)
             && bounds.all(|(kind, bound)| self.level.bounds.get(kind).is_none_or(|b| b == bound))
     }

@@ -5,7 +5,7 @@
 
 use super::calibrate::Gaussian;
 use super::choice::{self, Retained};
-use super::{LevelPlan, Plan, Selection, StatisticPlan};
+use super::{LevelPlan, Plan, Selection, StatisticPlan, TicketPlan};
 use crate::job::{Bound, Job, Key, StatisticKind};
 use crate::privacy::{MuSquared, NormBound};
 
@@ -23,6 +23,9 @@ pub struct SurveyPlan {
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
+    /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by their
+    /// logarithm. Fitted into a norm of 1.
+    pub ticket_groups: Option<usize>,
     /// What came out, once it has.
     pub result: Option<Survey>,
 }
@@ -128,13 +131,46 @@ impl SurveyPlan {
         let most = Self::SPREAD_MAX * 1000;
         let spread = if one_hot { None } else { Some(Gaussian::new(false, (most, most), fifth)?) };
         let cell_cap_milli = bound.cell_cap_milli;
-        Some(SurveyPlan { level, statistic, histogram, spread, cell_cap_milli, result: None })
+        let (ticket_groups, result) = (None, None);
+        Some(SurveyPlan {
+            level,
+            statistic,
+            histogram,
+            spread,
+            cell_cap_milli,
+            ticket_groups,
+            result,
+        })
+    }
+
+    /// A survey of tickets, for an eighth of the share of their statistic.
+    pub(super) fn of_tickets(
+        (level, statistic): (usize, usize),
+        groups: usize,
+        own: MuSquared,
+    ) -> Option<SurveyPlan> {
+        let eighth = MuSquared::from_units(own.units() / 8);
+        Some(SurveyPlan {
+            level,
+            statistic,
+            histogram: Gaussian::new(false, (1000, 1000), eighth)?,
+            spread: None,
+            cell_cap_milli: None,
+            ticket_groups: Some(groups),
+            result: None,
+        })
+    }
+
+    /// How many numbers its histogram has.
+    pub fn bins(&self) -> usize {
+        self.ticket_groups.map_or(Self::BINS, |groups| groups * TicketPlan::BINS)
     }
 
     /// Its mechanisms, with their names.
     pub fn mechanisms(&self) -> impl Iterator<Item = (&'static str, Gaussian)> {
         let spread = self.spread.map(|spread| ("spread", spread));
-        std::iter::once(("norms", self.histogram)).chain(spread)
+        let name = if self.ticket_groups.is_some() { "tickets" } else { "norms" };
+        std::iter::once((name, self.histogram)).chain(spread)
     }
 
     /// What it costs.
@@ -183,7 +219,8 @@ impl Plan {
     pub fn retained(&self, level: usize, statistic: usize) -> Option<Retained> {
         let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
         let mut known = known.filter(|survey| survey.result.is_some());
-        let survey = known.find(|s| (s.level, s.statistic) == (level, statistic))?;
+        let here = |s: &&SurveyPlan| (s.level, s.statistic) == (level, statistic);
+        let survey = known.find(|s| here(s) && s.ticket_groups.is_none())?;
         let plan = &self.levels[level];
         let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
         let norms = norms_of(kind, survey, most_norm(&self.job, plan, kind));
@@ -243,7 +280,8 @@ impl Plan {
             let same = |known: &&ReleasedSurvey| {
                 known.keys == keys && known.statistic == statistic.kind.name()
             };
-            let known = released.iter().find(same).filter(|_| wanted);
+            let norms = survey.ticket_groups.is_none() && wanted;
+            let known = released.iter().find(same).filter(|_| norms);
             let own = survey.mu_squared();
             if known.is_none_or(|known| !survey.take(known)) {
                 asked.push(survey);
@@ -275,6 +313,12 @@ fn choose_bounds(
     let cells = shown_cells(job, level, surveys);
     for survey in surveys {
         let statistic = level.statistics[survey.statistic];
+        if survey.ticket_groups.is_some() {
+            // After payments, which come first.
+            let norm = learn_tickets(level, survey);
+            level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
+            continue;
+        }
         let most = most_norm(job, level, statistic.kind);
         let norms = norms_of(statistic.kind, survey, most);
         let z = 1.0 / statistic.charge.mu_up().value();
@@ -287,6 +331,22 @@ fn choose_bounds(
     level.score_again();
 }
 
+/// Has a level learn what is usual of tickets; gives the bound of their logarithms, in their units.
+///
+/// A user with a norm of n payments has about that many times the spread of a ticket, and less where
+/// several payments of a cell are on both sides of what is usual.
+fn learn_tickets(level: &mut LevelPlan, survey: &SurveyPlan) -> f64 {
+    const SIDES: f64 = 0.8;
+    let result = survey.result.as_ref().expect("cannot fail because all are set before");
+    let natural = |grid: i64| survey.histogram.to_natural(grid as f64);
+    let counts: Vec<f64> = result.histogram.iter().map(|&grid| natural(grid)).collect();
+    let payments = level.position(StatisticKind::Payments).map(|at| level.statistics[at].noise);
+    let payments = payments.map_or(1.0, |noise| noise.to_natural(noise.bound.norm() as f64));
+    let Some(tickets) = &mut level.tickets else { return 1.0 };
+    tickets.learn(&counts, natural(survey.histogram.sigma as i64));
+    SIDES * payments * tickets.spread()
+}
+
 /// What a survey says of the users' norms.
 fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::NormLaw {
     let result = survey.result.as_ref().expect("cannot fail because all are set before");
@@ -296,7 +356,7 @@ fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::Norm
     let spread = survey.spread.zip(result.spread);
     let spread = spread.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
     let sd = natural(histogram, histogram.sigma as i64);
-    let counts = !kind.is_money();
+    let counts = kind.is_count();
     // Norms of about 4 cells or payments, or of some hundred major units.
     let peak = if counts { 4.0 } else { 28.0 };
     choice::NormLaw::new(&bins, sd, spread, choice::Expected { peak, most, counts })
@@ -307,7 +367,8 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
     if let Some(count) = level.cells.count(job).filter(|_| level.selection == Selection::Public) {
         return count as f64;
     }
-    let Some(survey) = surveys.first() else { return 1.0 };
+    let norms = |survey: &&&SurveyPlan| survey.ticket_groups.is_none();
+    let Some(survey) = surveys.iter().find(norms) else { return 1.0 };
     let statistic = &level.statistics[survey.statistic];
     let law = norms_of(statistic.kind, survey, most_norm(job, level, statistic.kind));
     let z = 1.0 / statistic.charge.mu_up().value();
@@ -330,7 +391,7 @@ fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
 
 /// The statistic's mechanism with a norm bound in units; smaller if that would leave the grid.
 fn with_norm(survey: &SurveyPlan, statistic: &StatisticPlan, norm: f64) -> Gaussian {
-    let money = statistic.kind.is_money();
+    let money = !statistic.kind.is_count();
     // Between 1 and 2^40 units.
     let mut milli = (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64;
     loop {

@@ -73,7 +73,12 @@ pub fn released_surveys(folder: &Path, manifest_digest: &str) -> Result<Released
             unit: manifest["privacy_unit"]["unit"].as_str()?.to_owned(),
             first_day: day("first_day")?,
             days: u32::try_from(days).ok()?,
-            surveys: surveys.iter().map(|s| survey(&manifest, s)).collect::<Option<_>>()?,
+            surveys: {
+                // What was counted of tickets tells no norms.
+                let tickets = |s: &&Value| s["mechanisms"][0]["counts"] == "tickets";
+                let norms = surveys.iter().filter(|s| !tickets(s));
+                norms.map(|s| survey(&manifest, s)).collect::<Option<_>>()?
+            },
         })
     };
     read().ok_or_else(|| "its manifest has no surveys that can be read".to_owned())

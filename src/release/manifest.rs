@@ -251,7 +251,8 @@ struct SurveyEvent {
     sensitivity: u64,
     sigma: u64,
     mu_squared_units: String,
-    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads.
+    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads; or tickets
+    /// by group and quarters of natural logarithms.
     values: Vec<i64>,
 }
 
@@ -410,7 +411,7 @@ fn events(plan: &Plan) -> Vec<Event> {
 fn survey_entry(plan: &Plan, survey: &SurveyPlan) -> SurveyEntry {
     let level = &plan.levels[survey.level];
     let values = |counts: &str| match &survey.result {
-        Some(result) if counts == "norms" => result.histogram.clone(),
+        Some(result) if counts != "spread" => result.histogram.clone(),
         Some(result) => result.spread.into_iter().collect(),
         None => Vec::new(),
     };

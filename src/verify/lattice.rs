@@ -15,7 +15,7 @@ use chrono::{Datelike, Days, NaiveDate};
 use super::manifest::{Event, Manifest};
 use super::merchants;
 use super::shared::Shared;
-use super::table::{Form, SUFFIXES, Table, VISIT_CLASSES, known};
+use super::table::{Form, QUANTILES, SUFFIXES, Table, VISIT_CLASSES, known};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
 const CLOSE: f64 = 1e-9;
@@ -28,7 +28,7 @@ const SIGNAL_MIN: f64 = 5.0;
 const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
-const REASONS: [&str; 2] = ["error", "merchants"];
+const REASONS: [&str; 3] = ["error", "look-back", "merchants"];
 
 /// Estimates of counts are multiples of one over this.
 const PARTS: f64 = 1024.0;
@@ -106,6 +106,10 @@ pub(super) fn faults(
                     if let Some(bottom) = column.part(&needs[1..], event(1)) {
                         column.check_ratio((top, bottom), false, &mut faults);
                     }
+                }
+                Form::Quantiles => {
+                    let payments = column.part(&needs[1..], event(1));
+                    column.check_quantile(payments.as_ref(), &mut faults);
                 }
                 Form::Share => {
                     let top = column.part(&VISIT_CLASSES[1..], event(0));
@@ -408,6 +412,33 @@ impl<'a> Column<'a> {
                 if off > room + CLOSE * ratio.abs().max(CLOSE) || off.is_nan() {
                     faults.add(place, format!("`{insight}` is not the ratio that it should be"));
                 }
+            }
+        }
+    }
+
+    /// A quantile: no less than the one before, and there if there are payments to take it of.
+    fn check_quantile(&self, payments: Option<&Part>, faults: &mut Faults) {
+        let insight = self.insight;
+        let before = QUANTILES.iter().position(|name| *name == insight).unwrap_or_default();
+        let before = before.checked_sub(1).map(|at| Column { insight: QUANTILES[at], ..*self });
+        for suffix in ["", "_unbiased"] {
+            let Some(before) = &before else { break };
+            let pairs = before.numbers(suffix).into_iter().zip(self.numbers(suffix));
+            for ((_, place), (less, more)) in self.rows().zip(pairs) {
+                if less.zip(more).is_some_and(|(less, more)| less > more) {
+                    faults.add(place, format!("`{insight}` is below the quantile before it"));
+                }
+            }
+        }
+        let Some(payments) = payments else { return };
+        let (values, unbiased) = (self.numbers(""), self.numbers("_unbiased"));
+        for (row, place) in self.rows() {
+            let drowned = payments.unbiased[row].is_some_and(|n| n < SIGNAL_MIN * payments.noise);
+            let nothing = payments.values[row].is_some_and(|n| n < LEAST);
+            if drowned != unbiased[row].is_none() || nothing && values[row].is_some() {
+                let text =
+                    format!("`{insight}` is shown where noise drowns it, or not where it does not");
+                faults.add(place, text);
             }
         }
     }

@@ -30,17 +30,24 @@ pub(super) enum Form {
     Per,
     /// All numbers of its statistic but the first, of all of them.
     Share,
+    /// Money in several columns, each no less than the one before.
+    Quantiles,
 }
 
 impl Form {
     /// Can a noised value be null, as there is nothing to divide by?
     fn is_ratio(self) -> bool {
-        matches!(self, Form::MoneyPer | Form::Per | Form::Share)
+        matches!(self, Form::MoneyPer | Form::Per | Form::Share | Form::Quantiles)
+    }
+
+    /// Has it several columns?
+    fn has_parts(self) -> bool {
+        matches!(self, Form::Counts | Form::Quantiles)
     }
 }
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str], Form); 13] = [
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
     ("customers", &["customers"], Form::Count),
     ("payments", &["payments"], Form::Count),
     ("gross", &["gross"], Form::Money),
@@ -49,10 +56,13 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 13] = [
     ("sales", &["sales"], Form::Money),
     ("average_ticket", &["sales", "payments"], Form::MoneyPer),
     ("spend_per_customer", &["sales", "customers"], Form::MoneyPer),
+    ("new_customers", &["new_returning"], Form::Count),
+    ("returning_customers", &["new_returning"], Form::Count),
     ("visits", &["visits"], Form::Count),
     ("visits_per_customer", &["visits", "customers"], Form::Per),
     ("visit_classes", &["visit_classes"], Form::Counts),
     ("repeat_rate", &["visit_classes"], Form::Share),
+    ("ticket_quantiles", &["ticket_logs", "payments"], Form::Quantiles),
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
 
@@ -60,12 +70,22 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 13] = [
 pub(super) const VISIT_CLASSES: [&str; 4] =
     ["visit_classes_1", "visit_classes_2", "visit_classes_3_4", "visit_classes_5_up"];
 
+/// The columns of quantiles, in their order.
+pub(super) const QUANTILES: [&str; 5] = [
+    "ticket_quantiles_p10",
+    "ticket_quantiles_p25",
+    "ticket_quantiles_p50",
+    "ticket_quantiles_p75",
+    "ticket_quantiles_p90",
+];
+
 /// The insight that a column of values belongs to: its own name, or that of which it is a part.
 pub(super) fn insight_of(column: &str) -> &str {
     let bin = column.strip_prefix("ticket_histogram").filter(|rest| rest.starts_with("_from_"));
     match column {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
+        _ if QUANTILES.contains(&column) => "ticket_quantiles",
         _ => column,
     }
 }
@@ -165,7 +185,7 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
         let at = INSIGHTS.iter().position(|(insight, ..)| *insight == insight_of(first));
         // Parts of one insight stand next to each other.
         let is_part = insight_of(first) != first;
-        let at = at.filter(|&at| (INSIGHTS[at].2 == Form::Counts) == is_part);
+        let at = at.filter(|&at| INSIGHTS[at].2.has_parts() == is_part);
         let next = at.filter(|&at| Some(at) > last || (is_part && Some(at) == last));
         last = next.or(last);
         let Some((insight, needs, form)) = next.map(|at| INSIGHTS[at]) else {
@@ -215,7 +235,7 @@ fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
             return wrong.then(|| format!("`{}` is no column of {what}", field.name()));
         }
     }
-    let money = matches!(form, Form::Money | Form::MoneyPer);
+    let money = matches!(form, Form::Money | Form::MoneyPer | Form::Quantiles);
     let (name, found) = (field.name(), field.data_type());
     let right = match found {
         DataType::Decimal128(27, 0..=4) => money && field.metadata().contains_key("currency"),
@@ -232,7 +252,7 @@ fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Form, INSIGHTS, VISIT_CLASSES};
+    use super::{INSIGHTS, VISIT_CLASSES};
     use crate::job::{Insight, StatisticKind};
 
     /// Written down twice on purpose; this keeps the two from drifting apart.
@@ -246,7 +266,7 @@ mod tests {
         assert_eq!(INSIGHTS.map(|(name, needs, _)| (name, needs.to_vec())), jobs);
         for (insight, (_, _, form)) in Insight::ALL.into_iter().zip(INSIGHTS) {
             assert_eq!(insight.is_ratio(), form.is_ratio(), "{insight:?}");
-            assert_eq!(insight.has_parts(), form == Form::Counts, "{insight:?}");
+            assert_eq!(insight.has_parts(), form.has_parts(), "{insight:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use arrow::datatypes::DataType;
 use insta::assert_snapshot;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use polars::prelude::{ParquetReader, SerReader};
 
 use crate::common::{JOB, Workshop, shown};
 
@@ -38,17 +39,66 @@ fn columns(workshop: &Workshop, table: &str) -> String {
 
 const ALL: &str = "\"customers\", \"payments\", \"gross\", \"refunds\", \"refund_rate\", \"sales\", \
                    \"average_ticket\", \"spend_per_customer\", \"visits\", \"visits_per_customer\", \
-                   \"visit_classes\", \"repeat_rate\", \"ticket_histogram\"";
+                   \"visit_classes\", \"repeat_rate\", \"ticket_quantiles\", \"ticket_histogram\"";
 
 #[test]
 fn all_insights_are_released_and_verified() {
     let workshop = Workshop::new();
-    workshop.text("job.toml", &job(ALL));
+    let groups = "files = [\"merchants.parquet\"]\nticket_groups = \"category\"";
+    workshop.text("job.toml", &job(ALL).replace("files = [\"merchants.parquet\"]", groups));
     let run = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));
     let verified = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
     assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
     assert_snapshot!(columns(&workshop, "market.region-week.parquet"));
+}
+
+#[test]
+fn new_and_returning_customers_are_released_where_the_period_can_tell() {
+    let workshop = Workshop::new();
+    let text = job("\"new_customers\", \"returning_customers\"")
+        .replace(
+            "levels   = [[], [\"region\", \"week\"], [\"wallet\"]]",
+            "levels   = [[\"region\", \"week\"]]\nlook_back = 10",
+        )
+        .replace("[\"merchant\"], [\"wallet\", \"day\"]", "[\"wallet\", \"day\"]")
+        .replace("keys      = \"private\"", "keys      = \"private\"\nlook_back = 3");
+    workshop.text("job.toml", &text);
+    let run = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));
+    let verified = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+    let table = File::open(workshop.path("releases/test/market.region-week.parquet")).unwrap();
+    let table = ParquetReader::new(table).finish().unwrap();
+    let hidden: Vec<bool> = (0..table.height())
+        .map(|row| {
+            let reason = table.column("new_customers_suppressed").unwrap().get(row).unwrap();
+            reason.to_string().contains("look-back")
+        })
+        .collect();
+    // Weeks from 30 December, of which those before the 11th day cannot tell; two regions.
+    assert_eq!(hidden, [true, true, false, false, false].repeat(2));
+}
+
+#[test]
+fn insights_that_a_level_cannot_carry_are_found() {
+    let workshop = Workshop::new();
+    let text = job("\"new_customers\"").replace("unit    = \"user\"", "unit    = \"user-month\"");
+    workshop.text("job.toml", &text);
+    assert_snapshot!(shown(&workshop, &workshop.discretail(&["check", "job.toml"])));
+}
+
+#[test]
+fn tickets_need_one_currency_and_a_column_of_groups() {
+    let workshop = Workshop::new();
+    let text = job("\"ticket_quantiles\"")
+        .replace("currency  = \"CNY\"", "currency  = [\"CNY\", \"JPY\"]")
+        .replace(
+            "files = [\"merchants.parquet\"]",
+            "files = [\"merchants.parquet\"]\nticket_groups = \"kind\"",
+        );
+    workshop.text("job.toml", &text);
+    assert_snapshot!(shown(&workshop, &workshop.discretail(&["check", "job.toml"])));
 }
 
 #[test]

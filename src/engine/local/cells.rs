@@ -21,6 +21,13 @@ pub(super) struct LevelIndex<'p> {
 }
 
 impl<'p> LevelIndex<'p> {
+    /// A cell without its time, as a number of its own; and the time's.
+    pub(super) fn series_and_time(&self, cell: u64) -> (u64, usize) {
+        let (whole, rest) = (cell / self.rests, cell % self.rests);
+        let (merchant, time) = (whole / self.times, whole % self.times);
+        (merchant * self.rests + rest, time as usize)
+    }
+
     /// What a cell is called.
     pub(super) fn key(&self, cell: u64) -> CellKey {
         let (merchant, time) = (cell / self.rests / self.times, cell / self.rests % self.times);

@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 
 use super::cells::{CellFinder, LevelIndex};
+use super::extras::Extras;
 use super::record::Record;
 use super::totals::Sums;
 use crate::error::Result;
-use crate::job::{StatisticKind, visit_class};
+use crate::job::{StatisticKind, centred_log, ticket_log, visit_class};
 use crate::plan::{LevelPlan, Plan, Selection};
 
 /// So many that the memory can be asked for all their totals at once, and few enough for the
@@ -19,6 +20,8 @@ pub(super) struct UserLevels<'p> {
     edges: &'p [i64],
     /// Does some level count visits?
     visits: bool,
+    /// Does some level add up logarithms of tickets?
+    logs: bool,
     /// `None`: not looked at.
     levels: Vec<Option<UserLevel>>,
     /// Kept between users, so that no user costs an allocation.
@@ -31,6 +34,8 @@ struct Scratch {
     bins: Vec<usize>,
     /// Their days, where some level counts visits.
     days: Vec<usize>,
+    /// The logarithms of their tickets, where some level adds them up.
+    logs: Vec<i64>,
     /// The numbers of their cells, at one level after the other.
     cells: Vec<u64>,
 }
@@ -41,6 +46,8 @@ pub(super) struct UserLevel {
     pub(super) user: UserCells,
     /// The first ticket bin's column in the totals.
     tickets_at: usize,
+    /// By merchant, the logarithm of a usual ticket; one for all if there is only one.
+    usual: Vec<i64>,
 }
 
 /// The cells of the user at hand at one level.
@@ -56,12 +63,7 @@ pub(super) struct UserCells {
     /// The largest of the user's numbers of tickets, and the sum of their squares.
     most_tickets: u32,
     ticket_squares: u64,
-    /// Of each of the user's cells the sum of refunds, above zero; `None` if not asked for.
-    refunds: Option<Vec<i128>>,
-    /// 64 days in each word of `days`, `words` for each of the user's cells; 0 if days are not asked
-    /// for.
-    words: usize,
-    days: Vec<u64>,
+    extras: Extras,
 }
 
 /// One user's cell of one level.
@@ -87,19 +89,22 @@ impl<'p> UserLevels<'p> {
         finder: &'p CellFinder<'p>,
         sums: impl Iterator<Item = Option<Sums>>,
     ) -> Self {
-        let level = |(index, sums): (&LevelIndex, Option<Sums>)| {
+        let level = |(place, (index, sums)): (usize, (&LevelIndex, Option<Sums>))| {
             let histogram = index.plan.position(StatisticKind::TicketHistogram);
             let columns = histogram.and_then(|at| index.plan.columns().nth(at)).unwrap_or(0..0);
             sums.map(|sums| UserLevel {
                 sums,
-                user: UserCells::new(plan, index.plan, columns.len()),
+                user: UserCells::new(Extras::new(plan, index.plan), columns.len()),
                 tickets_at: columns.start,
+                // The finder's levels may be from before surveys had told what is usual.
+                usual: usual(plan, &plan.levels[place]),
             })
         };
-        let levels = finder.levels.iter().zip(sums).map(level).collect();
+        let levels = finder.levels.iter().zip(sums).enumerate().map(level).collect();
         let edges = &plan.job.payments.ticket_edges;
         let visits = plan.counts_visits();
-        UserLevels { finder, edges, visits, levels, scratch: Scratch::default() }
+        let logs = plan.levels.iter().any(|level| level.tickets.is_some());
+        UserLevels { finder, edges, visits, logs, levels, scratch: Scratch::default() }
     }
 
     /// Adds some payments of the user at hand to that user's cells.
@@ -107,7 +112,7 @@ impl<'p> UserLevels<'p> {
     /// # Errors
     /// As [`Sums::place`].
     pub(super) fn add(&mut self, records: &[Record]) -> Result<()> {
-        let Scratch { bins, days, cells } = &mut self.scratch;
+        let Scratch { bins, days, logs, cells } = &mut self.scratch;
         let width = self.levels.len();
         for records in records.chunks(RECORDS_AT_ONCE) {
             bins.clear();
@@ -115,6 +120,10 @@ impl<'p> UserLevels<'p> {
             days.clear();
             if self.visits {
                 days.extend(records.iter().map(|record| self.finder.day(record)));
+            }
+            logs.clear();
+            if self.logs {
+                logs.extend(records.iter().map(|record| ticket_log(record.amount)));
             }
             cells.clear();
             records.iter().for_each(|record| self.finder.cells(record, cells));
@@ -125,7 +134,8 @@ impl<'p> UserLevels<'p> {
                 level.touch(cells.clone());
                 for (at, (record, (cell, bin))) in records.iter().zip(cells).enumerate() {
                     let day = days.get(at).copied().unwrap_or(0);
-                    level.add(cell, Paid { amount: record.amount, bin, day })?;
+                    let log = logs.get(at).map_or(0, |&log| level.centred(log, record.merchant));
+                    level.add(cell, Paid { amount: record.amount, bin, day, log })?;
                 }
             }
         }
@@ -137,6 +147,9 @@ impl<'p> UserLevels<'p> {
     pub(super) fn finish(&mut self, mut show: impl FnMut(usize, &mut UserLevel)) {
         for (place, index) in self.finder.levels.iter().enumerate() {
             let Some(level) = &mut self.levels[place] else { continue };
+            let UserLevel { sums, user, .. } = level;
+            let numbers = user.cells.iter().map(|cell| sums.number(cell.place));
+            user.extras.find_new(index, numbers);
             if let Selection::Threshold { cells_max, .. } = index.plan.selection {
                 level.user.keep_most_visited(cells_max as usize, index, &level.sums);
                 level.user.cells.iter().for_each(|cell| level.sums.keep(cell.place));
@@ -163,6 +176,12 @@ impl UserLevel {
         self.sums.touch(cells.map(|(cell, bin)| (cell, column(bin))));
     }
 
+    /// A logarithm against what is usual.
+    fn centred(&self, log: i64, merchant: u32) -> i64 {
+        let usual = self.usual.get(merchant as usize).or(self.usual.first());
+        usual.map_or(0, |&usual| centred_log(log, usual))
+    }
+
     fn add(&mut self, cell: u64, paid: Paid) -> Result<()> {
         self.user.add(self.sums.place(cell)?, paid);
         Ok(())
@@ -177,19 +196,26 @@ struct Paid {
     bin: usize,
     /// From the period's first day on.
     day: usize,
+    /// Its logarithm against what is usual.
+    log: i64,
+}
+
+/// By merchant, the logarithm of a usual ticket at a level; one if it is the same for all.
+fn usual(plan: &Plan, level: &LevelPlan) -> Vec<i64> {
+    let Some(tickets) = &level.tickets else { return Vec::new() };
+    let merchants = match &plan.job.registry {
+        Some(registry) if tickets.groups() > 1 => registry.ids.len() as u32,
+        _ => 1,
+    };
+    (0..merchants).map(|merchant| tickets.usual(tickets.group_of(merchant))).collect()
 }
 
 impl UserCells {
     /// With `bins` ticket bins.
-    fn new(plan: &Plan, level: &LevelPlan, bins: usize) -> Self {
-        let money = [StatisticKind::Gross, StatisticKind::Refunds];
-        let refunds = money.iter().any(|&kind| level.position(kind).is_some());
-        let days = plan.job.payments.period.days() as usize;
+    fn new(extras: Extras, bins: usize) -> Self {
         UserCells {
             bins,
-            refunds: refunds.then(Vec::new),
-            words: if level.counts_visits() { days.div_ceil(64) } else { 0 },
-            days: Vec::new(),
+            extras,
             cells: Vec::new(),
             rows: Rows::new(),
             tickets: Vec::new(),
@@ -200,8 +226,7 @@ impl UserCells {
 
     fn clear(&mut self) {
         self.cells.clear();
-        self.refunds.iter_mut().for_each(Vec::clear);
-        self.days.clear();
+        self.extras.clear();
         (self.most_tickets, self.ticket_squares) = (0, 0);
     }
 
@@ -218,17 +243,31 @@ impl UserCells {
                 self.cells.iter().for_each(|cell| show(cell.place, 0, cell.sales));
             }
             StatisticKind::Gross => {
-                let gross = |cell: &UserCell| cell.sales + self.refunds(cell);
+                let gross = |cell: &UserCell| cell.sales + self.extras.refunds(cell.row);
                 self.cells.iter().for_each(|cell| show(cell.place, 0, gross(cell)));
             }
             StatisticKind::Refunds => {
-                self.cells.iter().for_each(|cell| show(cell.place, 0, self.refunds(cell)));
+                self.cells
+                    .iter()
+                    .for_each(|cell| show(cell.place, 0, self.extras.refunds(cell.row)));
             }
             StatisticKind::Visits => {
-                self.cells.iter().for_each(|cell| show(cell.place, 0, self.visits(cell).into()));
+                self.cells
+                    .iter()
+                    .for_each(|cell| show(cell.place, 0, self.extras.visits(cell.row).into()));
+            }
+            StatisticKind::TicketLogs => {
+                self.cells
+                    .iter()
+                    .for_each(|cell| show(cell.place, 0, self.extras.log(cell.row).into()));
+            }
+            StatisticKind::NewReturning => {
+                let shown =
+                    self.cells.iter().filter_map(|c| Some((c.place, self.extras.returns(c.row)?)));
+                shown.for_each(|(place, returns)| show(place, usize::from(returns), 1));
             }
             StatisticKind::VisitClasses => {
-                let class = |cell: &UserCell| visit_class(self.visits(cell));
+                let class = |cell: &UserCell| visit_class(self.extras.visits(cell.row));
                 self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));
             }
             StatisticKind::TicketHistogram => {
@@ -245,29 +284,32 @@ impl UserCells {
             StatisticKind::Customers | StatisticKind::VisitClasses => {
                 Some((1, self.cells.len() as u128))
             }
-            StatisticKind::Gross => {
-                size(self.cells.iter().map(|c| (c.sales + self.refunds(c)).unsigned_abs()))
-            }
+            StatisticKind::Gross => size(
+                self.cells.iter().map(|c| (c.sales + self.extras.refunds(c.row)).unsigned_abs()),
+            ),
             StatisticKind::Refunds => {
-                size(self.cells.iter().map(|c| self.refunds(c).unsigned_abs()))
+                size(self.cells.iter().map(|c| self.extras.refunds(c.row).unsigned_abs()))
             }
-            StatisticKind::Visits => size(self.cells.iter().map(|c| self.visits(c).into())),
+            StatisticKind::NewReturning => {
+                let known = self
+                    .cells
+                    .iter()
+                    .filter(|cell| self.extras.returns(cell.row).is_some())
+                    .count();
+                Some((known.min(1) as u64, known as u128))
+            }
+            StatisticKind::TicketLogs => {
+                size(self.cells.iter().map(|c| self.extras.log(c.row).unsigned_abs().into()))
+            }
+            StatisticKind::Visits => {
+                size(self.cells.iter().map(|c| self.extras.visits(c.row).into()))
+            }
             StatisticKind::Payments => size(self.cells.iter().map(|c| c.payments.into())),
             StatisticKind::Sales => size(self.cells.iter().map(|c| c.sales.unsigned_abs())),
             StatisticKind::TicketHistogram => {
                 Some((self.most_tickets.into(), self.ticket_squares.into()))
             }
         }
-    }
-
-    fn refunds(&self, cell: &UserCell) -> i128 {
-        self.refunds.as_ref().map_or(0, |refunds| refunds[cell.row as usize])
-    }
-
-    /// On how many days the user was in a cell.
-    fn visits(&self, cell: &UserCell) -> u32 {
-        let days = &self.days[cell.row as usize * self.words..][..self.words];
-        days.iter().map(|word| word.count_ones()).sum()
     }
 
     /// The bins in which a cell of the user has tickets, and how many.
@@ -283,17 +325,12 @@ impl UserCells {
     }
 
     /// Adds a payment in the cell at `place`.
-    fn add(&mut self, place: u32, Paid { amount, bin, day }: Paid) {
+    fn add(&mut self, place: u32, Paid { amount, bin, day, log }: Paid) {
         let row = self.row(place);
         let cell = &mut self.cells[row];
         cell.sales += i128::from(amount);
-        if self.words > 0 {
-            self.days[row * self.words + day / 64] |= 1 << (day % 64);
-        }
+        self.extras.add(row, amount, day, log);
         if amount < 0 {
-            if let Some(refunds) = &mut self.refunds {
-                refunds[row] -= i128::from(amount);
-            }
             return;
         }
         cell.payments += 1;
@@ -319,10 +356,7 @@ impl UserCells {
         let row = self.cells.len();
         self.cells.push(UserCell { place, slot, row: row as u32, bins: 0, payments: 0, sales: 0 });
         self.rows.put(&mut self.cells);
-        if let Some(refunds) = &mut self.refunds {
-            refunds.push(0);
-        }
-        self.days.resize(self.cells.len() * self.words, 0);
+        self.extras.push();
         if self.tickets.len() < self.cells.len() * self.bins {
             self.tickets.resize(self.cells.len() * self.bins, 0);
         }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{monthly, open, report, rows};
+use super::{monthly, newness, open, report, rows};
 use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys};
 use crate::error::Result;
@@ -50,6 +50,19 @@ proptest! {
         prop_assert!(totals == reference.2);
         let asked = market.plan(&reports.iter().map(|report| open(report)).collect::<Vec<_>>());
         prop_assert!(settled(&market.reference_engine(), &asked).0 == surveys);
+    }
+
+    #[test]
+    fn engines_agree_on_who_is_new(rows in rows(), report in newness(), threads in 1usize..4) {
+        let market = Market::new(&rows);
+        for report in [report.clone(), open(&report)] {
+            let plan = market.plan(&[report]);
+            let engine = market.engine(threads, 3);
+            let engine = Local { memory: engine.memory_least(&plan), ..engine };
+            let reference = settled(&market.reference_engine(), &plan);
+            let local = settled(&engine, &plan);
+            prop_assert!(local.0 == reference.0 && local.2 == reference.2);
+        }
     }
 
     #[test]

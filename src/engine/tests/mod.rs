@@ -38,7 +38,10 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 
 /// Insights that need every statistic.
 const ALL: &str = "[\"customers\", \"payments\", \"sales\", \"ticket_histogram\", \"gross\", \
-                   \"refunds\", \"visits\", \"visit_classes\"]";
+                   \"refunds\", \"visits\", \"visit_classes\", \"ticket_quantiles\"]";
+
+/// The same with who is new, where levels have times to tell it.
+const TIMED: &str = "[\"customers\", \"visits\", \"new_customers\", \"returning_customers\"]";
 
 /// A report of one to three levels with any keys, selection, bounds and caps.
 fn report() -> impl Strategy<Value = String> {
@@ -84,6 +87,22 @@ fn report() -> impl Strategy<Value = String> {
 fn open(report: &str) -> String {
     let lines = report.lines().filter(|line| !line.starts_with("bounds = "));
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// A report of levels that tell who is new, with private keys or public ones.
+fn newness() -> impl Strategy<Value = String> {
+    let places = prop::sample::subsequence(vec!["merchant", "region", "wallet"], 0..3);
+    let time = prop::sample::select(vec!["day", "week", "month"]);
+    let settings = (any::<bool>(), 1u32..8, 1u32..100, 1u32..5);
+    (places, time, settings).prop_map(|(mut keys, time, (private, cells_max, back, norm))| {
+        keys.push(time);
+        let selection = if private { "private" } else { "public" };
+        format!(
+            "levels = [{keys:?}]\nkeys = \"{selection}\"\ncells_max = {cells_max}\n\
+             look_back = {back}\ninsights = {TIMED}\n\
+             bounds = {{ customers = 3, visits = 5, new_returning = {norm} }}"
+        )
+    })
 }
 
 /// Reports for the unit `user-month`: levels within a month, private ones too, and others.

@@ -21,6 +21,9 @@ const CELLS_MAX_DEFAULT: u32 = 256;
 /// The relative error above which estimates are not shown, unless the job says else.
 const SUPPRESS_ABOVE: &str = "50%";
 
+/// Days before a cell that tell whether a customer is new, unless the job says else.
+const LOOK_BACK_DEFAULT: u32 = 90;
+
 /// The most that `min_per_cell` can be: what more merchants together could tell is not looked at.
 const MIN_PER_CELL_MAX: u32 = 5;
 
@@ -32,6 +35,8 @@ struct RegistryPlace {
     format: Format,
     id: String,
     columns: Vec<String>,
+    /// The column by which tickets are alike.
+    ticket_groups: Option<Placed<String>>,
     min_per_cell: Option<(u32, Range<usize>)>,
 }
 
@@ -91,6 +96,7 @@ impl Reader<'_> {
         let files = section.require("files", "files = \"merchants.parquet\"", files);
         let id = section.text("id").map_or("merchant_id".to_owned(), |id| id.value);
         let format = section.text("format").and_then(|f| self.format(f));
+        let ticket_groups = section.text("ticket_groups");
         let min_per_cell = section.decimal("min_per_cell").and_then(|text| {
             let least = self.whole("min_per_cell", &text, 1, MIN_PER_CELL_MAX)?;
             Some((least, text.span))
@@ -117,7 +123,23 @@ impl Reader<'_> {
         match Registry::columns(&path, &file.value, format, &id) {
             Ok(columns) => {
                 let (shown, span) = (file.value.clone(), file.span.clone());
-                Some(RegistryPlace { path, shown, span, format, id, columns, min_per_cell })
+                if let Some(name) = ticket_groups.as_ref().filter(|n| !columns.contains(&n.value)) {
+                    let known: Vec<&str> = columns.iter().map(String::as_str).collect();
+                    let finding = findings::level_key_unknown(&name.value, &known);
+                    self.faults.add(finding.at(name.span.clone()));
+                    return None;
+                }
+                let place = RegistryPlace {
+                    path,
+                    shown,
+                    span,
+                    format,
+                    id,
+                    columns,
+                    ticket_groups,
+                    min_per_cell,
+                };
+                Some(place)
             }
             Err(finding) => {
                 self.faults.add(finding.at(file.span.clone()));
@@ -134,12 +156,25 @@ impl Reader<'_> {
                 _ => None,
             })
             .collect();
+        let RegistryPlace { path, shown, span, format, id, columns, ticket_groups, min_per_cell } =
+            place;
+        let groups = ticket_groups.iter().map(|name| name.value.clone());
+        let attributes: BTreeSet<String> = attributes.into_iter().chain(groups).collect();
         let attributes: Vec<String> = attributes.into_iter().collect();
-        let RegistryPlace { path, shown, span, format, id, columns, min_per_cell } = place;
-        Registry::read(&path, &shown, format, &id, columns, &attributes)
+        let registry = Registry::read(&path, &shown, format, &id, columns, &attributes)
             .map_err(|finding| self.faults.add(finding.at(span.clone())))
-            .ok()
-            .map(|registry| Registry { min_per_cell, span, ..registry })
+            .ok()?;
+        if let Some(name) = &ticket_groups {
+            let values: BTreeSet<&String> = registry.attributes[&name.value].iter().collect();
+            if values.len() > Registry::TICKET_GROUPS_MAX {
+                let rule = "a column with at most 200 values";
+                let finding = findings::value_out_of_range("ticket_groups", &name.value, rule);
+                self.faults.add(finding.at(name.span.clone()));
+                return None;
+            }
+        }
+        let ticket_groups = ticket_groups.map(|name| name.value);
+        Some(Registry { ticket_groups, min_per_cell, span, ..registry })
     }
 
     fn report(&self, section: &Section, names: &Names, lenient: bool) -> Option<Report> {
@@ -147,7 +182,10 @@ impl Reader<'_> {
         let example = "levels = [[\"region\"], [\"region\", \"week\"]]";
         let lists = section.require("levels", example, section.text_lists("levels"));
         let selection = self.selection(section);
-        let insights = self.insights(section);
+        let insights = self.insights(section, names.facts.currencies.len());
+        let look_back = section.decimal("look_back");
+        let look_back = look_back
+            .map_or(Some(LOOK_BACK_DEFAULT), |text| self.whole("look_back", &text, 1, 3660));
         let keys_from = self.keys_from(section, selection);
         let previous = section.text("previous");
         let previous = previous.map(|job| EarlierJob { job: job.value, span: job.span });
@@ -179,6 +217,7 @@ impl Reader<'_> {
             let level = keys.zip(bounds).map(|(keys, bounds)| Level {
                 keys,
                 span: list.span.clone(),
+                look_back: look_back.unwrap_or(LOOK_BACK_DEFAULT),
                 weight: weights.as_ref().map_or(0, |weights| weights[index]),
                 bounds,
             });
@@ -270,7 +309,7 @@ impl Reader<'_> {
         }
     }
 
-    fn insights(&self, section: &Section) -> Option<Vec<Insight>> {
+    fn insights(&self, section: &Section, currencies: usize) -> Option<Vec<Insight>> {
         let example = "insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\"]";
         let names = section.require("insights", example, section.texts("insights"))?;
         if names.is_empty() {
@@ -285,6 +324,11 @@ impl Reader<'_> {
             match Insight::ALL.into_iter().find(|insight| insight.name() == name.value) {
                 Some(insight) if !insights.insert(insight) => {
                     let finding = findings::duplicate("the insight", &name.value);
+                    self.faults.add(finding.at(name.span));
+                }
+                Some(Insight::TicketQuantiles) if currencies > 1 => {
+                    let why = "tickets of several currencies have no order: pick one";
+                    let finding = findings::insight_unusable(&name.value, why);
                     self.faults.add(finding.at(name.span));
                 }
                 Some(_) => {}
@@ -382,7 +426,15 @@ impl Reader<'_> {
         let caps = section.section("cell_caps", "`cell_caps`");
         let mut all = vec![BTreeMap::new(); levels];
         let mut complete = true;
-        for kind in StatisticKind::ALL {
+        // Bounds of logarithms follow from those of payments.
+        if needed.contains(&StatisticKind::TicketLogs) {
+            let bound = Bound::default();
+            for level in &mut all {
+                level.insert(StatisticKind::TicketLogs, bound);
+            }
+        }
+        let stated = |kind: &StatisticKind| kind.facts().unit != Unit::Log;
+        for kind in StatisticKind::ALL.into_iter().filter(stated) {
             let norms = bounds.as_ref().and_then(|s| s.decimals(kind.name()));
             let cell_caps = caps.as_ref().and_then(|s| s.decimals(kind.name()));
             let lists = [(bounds.as_ref(), norms), (caps.as_ref(), cell_caps)];
@@ -427,7 +479,7 @@ impl Reader<'_> {
     ) -> Option<Vec<Stated>> {
         let (scale, limit, rule) = match kind.facts().unit {
             Unit::Money => (money_places + 3, 10u64.pow(15), MONEY_RULE),
-            Unit::Count => (3, 10u64.pow(12), COUNT_RULE),
+            Unit::Count | Unit::Log => (3, 10u64.pow(12), COUNT_RULE),
         };
         let read = |text: &Placed<String>| {
             let milli = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(scale));

@@ -1,0 +1,114 @@
+//! Customers that come for the first time: what a level looks back on.
+
+use std::ops::Range;
+
+use super::{CellKey, CellSpace, KeyValue};
+use crate::findings::{self, Finding};
+use crate::job::{Job, Key, Level, PrivacyUnit, StatisticKind, TimeKey};
+
+/// The days before each cell that tell whether a customer is new there.
+#[derive(Clone, Debug)]
+pub struct LookBack {
+    /// Of each time of the level, its first day in the period.
+    starts: Vec<u32>,
+    /// The times' values, ascending.
+    times: Vec<Vec<KeyValue>>,
+    /// Places of the time keys among the level's keys.
+    places: Vec<usize>,
+    /// How many days.
+    days: u32,
+}
+
+impl LookBack {
+    /// Of a level that tells new customers from returning ones.
+    pub(super) fn new(level: &Level, cells: &CellSpace) -> Option<LookBack> {
+        level.bounds.get(&StatisticKind::NewReturning)?;
+        let times = cells.times.groups.clone();
+        let mut starts = vec![u32::MAX; times.len()];
+        for (hour, &time) in cells.times.group_of.iter().enumerate() {
+            let start = &mut starts[time as usize];
+            *start = (*start).min(hour as u32 / 24);
+        }
+        let is_time = |&place: &usize| matches!(level.keys[place], Key::Time(_));
+        let places = (0..level.keys.len()).filter(is_time).collect();
+        Some(LookBack { starts, times, places, days: level.look_back })
+    }
+
+    /// The days, from the period's first, in which a customer of that time must not have been to be new;
+    /// `None` if the period does not hold all of them.
+    pub fn window(&self, time: usize) -> Option<Range<u32>> {
+        let start = self.starts[time];
+        start.checked_sub(self.days).map(|first| first..start)
+    }
+
+    /// The time of a cell.
+    pub fn time_of(&self, cell: &CellKey) -> usize {
+        let value: Vec<KeyValue> = self.places.iter().map(|&place| cell[place].clone()).collect();
+        self.times.binary_search(&value).unwrap_or(0)
+    }
+
+    /// Does the period hold all days before the cell that tell?
+    pub fn is_known(&self, cell: &CellKey) -> bool {
+        self.window(self.time_of(cell)).is_some()
+    }
+}
+
+/// Why a level cannot tell new customers from returning ones, if it has to.
+pub(super) fn unusable(job: &Job, level: &Level) -> Option<Finding> {
+    level.bounds.get(&StatisticKind::NewReturning)?;
+    let days = job.payments.period.days();
+    let times = level.keys.iter().filter_map(|key| match key {
+        Key::Time(time) => Some(*time),
+        _ => None,
+    });
+    let parts = |time: TimeKey| matches!(time, TimeKey::Weekday | TimeKey::Hour);
+    let why = if job.privacy.unit != PrivacyUnit::User {
+        "with a unit within a period, who came before is another unit: set `unit = \"user\"`"
+    } else if times.clone().count() == 0 || times.clone().any(parts) {
+        "the level's times must be days, weeks, months or quarters"
+    } else if level.look_back >= days {
+        "no cell has that many days before it: make `look_back` shorter or the period longer"
+    } else {
+        return None;
+    };
+    Some(findings::insight_unusable("new_customers", why).at(level.span.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+
+    #[test]
+    fn windows_end_before_the_cell_and_lie_in_the_period() {
+        let plan =
+            Market::new(&[]).plan(&["levels = [[\"region\", \"month\"]]\nkeys = \"public\"\n\
+             look_back = 40\ninsights = [\"new_customers\"]"
+                .to_owned()]);
+        let look_back = plan.levels[0].look_back.as_ref().expect("asked");
+        // January to April 2025.
+        let windows: Vec<_> = (0..4).map(|time| look_back.window(time)).collect();
+        assert_eq!(windows, [None, None, Some(19..59), Some(50..90)]);
+        let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
+        let known: Vec<bool> = keys.iter().map(|key| look_back.is_known(key)).collect();
+        assert_eq!(known, [false, false, true, true].repeat(3));
+    }
+
+    #[test]
+    fn levels_that_cannot_tell_are_found() {
+        let market = Market::new(&[]);
+        let plan = |levels: &str, more: &str| {
+            market.try_plan(&[format!(
+                "levels = {levels}\nkeys = \"public\"\ninsights = [\"new_customers\"]\n{more}"
+            )])
+        };
+        assert!(plan("[[\"month\"]]", "look_back = 119").is_ok());
+        for (levels, more) in [
+            ("[[\"region\"]]", ""),
+            ("[[\"week\", \"hour\"]]", ""),
+            ("[[\"month\"]]", "look_back = 120"),
+        ] {
+            let error = plan(levels, more).expect_err(levels);
+            assert_eq!(error.findings()[0].code(), "insight-unusable", "{levels} {more}");
+        }
+    }
+}
