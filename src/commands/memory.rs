@@ -1,7 +1,12 @@
-//! How much memory is free.
+//! How much memory is free, and whether it is enough.
 
 use std::fs::read_to_string;
 use std::path::Path;
+
+use crate::engine::local::Local;
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::{estimate, findings, mechanism};
 
 /// Taken to be free where the system does not say: not Linux.
 const UNKNOWN: u64 = 4 << 30;
@@ -9,6 +14,20 @@ const UNKNOWN: u64 = 4 << 30;
 /// Half of the memory that this process could take, by the kernel's word and its group's limit.
 pub(super) fn half_of_what_is_free() -> u64 {
     free(Path::new("/proc/meminfo"), Path::new("/sys/fs/cgroup")) / 2
+}
+
+/// Can every step of a run, one after the other, do its work in the engine's memory? Asked before
+/// anything is charged.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn suffices(engine: &Local, plan: &Plan) -> Result<()> {
+    let steps = [engine.memory_least(plan), mechanism::memory(plan), estimate::memory(plan)];
+    let least = steps.into_iter().max().unwrap_or(0);
+    if engine.memory < least {
+        return Err(Error::invalid(findings::memory_too_small(engine.memory, least)));
+    }
+    Ok(())
 }
 
 fn free(meminfo: &Path, cgroup: &Path) -> u64 {

@@ -1,7 +1,6 @@
 //! `discretail run JOB`
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use indicatif::HumanBytes;
@@ -12,9 +11,9 @@ use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::local::Local;
-use crate::engine::{Engine, ExactSurveys, ExactTotals};
+use crate::engine::{Engine, ExactTotals};
 use crate::error::{Error, Result};
-use crate::estimate::{self, estimate};
+use crate::estimate::estimate;
 use crate::findings;
 use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
@@ -72,7 +71,6 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     used?;
     let plan = &*plan;
-    enough_memory(args, plan)?;
     let scan = Scan::open(plan)?;
     let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
     drop(scan);
@@ -82,14 +80,15 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         return released_before(plan, &terms, known, &folder);
     }
 
+    let engine = engine(args, ScanControl { cancelled: &cancelled, progress: &|_| {} });
+    memory::suffices(&engine, plan)?;
     let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
     let reservation = ledger.reserve(&request(plan))?;
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
-    let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
-        Ok((in_ledger, fit(args, plan, &folder, &mut ledger, (text, &cancelled))?))
-    });
+    let fitted = in_ledger(plan, &ledger)
+        .and_then(|in_ledger| Ok((in_ledger, fit(&engine, plan, &folder, &mut ledger, text)?)));
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
@@ -164,11 +163,11 @@ fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<Option<Composed>> {
 /// Reads the payments and pays, before the first noise: that of the surveys, if there are any, else
 /// that of the totals.
 fn fit(
-    args: &RunArgs,
+    engine: &Local,
     plan: &Plan,
     folder: &Path,
     ledger: &mut Ledger,
-    (text, cancelled): (String, &AtomicBool),
+    text: String,
 ) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
     let pay = |ledger: &mut Ledger| -> Result<(Draft, RunKey)> {
         // A folder that cannot be written must show before the price is paid.
@@ -177,9 +176,10 @@ fn fit(
         Ok(ready)
     };
     let bar = Progress::run(text);
-    let control = ScanControl { cancelled, progress: &|step| bar.show(step) };
+    let progress = |step| bar.show(step);
+    let control = ScanControl { progress: &progress, ..engine.control };
     let mut paid = None;
-    let fitted = exact_totals(args, plan, control, |exact| {
+    let fitted = Local { control, ..engine.clone() }.totals(plan, &mut |exact| {
         let (_, key) = paid.insert(pay(ledger)?);
         Ok(plan.clone().settle(noise_surveys(plan, exact, key)?))
     });
@@ -192,34 +192,16 @@ fn fit(
     Ok((plan, totals, draft, key))
 }
 
-fn exact_totals(
-    args: &RunArgs,
-    plan: &Plan,
-    control: ScanControl,
-    mut settle: impl FnMut(ExactSurveys) -> Result<Plan>,
-) -> Result<(Plan, ExactTotals)> {
-    let engine = Local {
+/// The engine that the command line asks for.
+fn engine<'c>(args: &RunArgs, control: ScanControl<'c>) -> Local<'c> {
+    let memory = args.memory.unwrap_or_else(memory::half_of_what_is_free);
+    Local {
         control,
         threads: threads(args.threads.map(usize::from)),
-        memory: memory_of(args),
+        memory: memory.max(Local::MEMORY_MIN),
         spill_folder: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         partition_bits: Local::PARTITION_BITS,
-    };
-    engine.totals(plan, &mut settle)
-}
-
-/// Do the estimates fit? What the engine needs it checks itself.
-fn enough_memory(args: &RunArgs, plan: &Plan) -> Result<()> {
-    let (limit, least) = (memory_of(args), estimate::memory_least(plan));
-    if limit < least {
-        return Err(Error::invalid(findings::memory_too_small(limit, least)));
     }
-    Ok(())
-}
-
-/// Bytes of memory that the run may take.
-fn memory_of(args: &RunArgs) -> u64 {
-    args.memory.unwrap_or_else(memory::half_of_what_is_free).max(Local::MEMORY_MIN)
 }
 
 fn request(plan: &Plan) -> Request<'_> {

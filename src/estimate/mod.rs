@@ -12,7 +12,6 @@ mod rates;
 mod ratio;
 mod reconcile;
 mod shrink;
-mod size;
 mod suppress;
 #[cfg(test)]
 mod tests;
@@ -24,7 +23,6 @@ use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use model::{Model, models, parts};
-pub use size::memory_least;
 pub use suppress::Reason;
 
 /// The tables to release.
@@ -196,8 +194,12 @@ impl Estimate<Option<i128>> {
 /// Two-sided 95 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// Rows of one slice: few, as what is said of a value takes many times its own size.
-const SLICE: usize = 1 << 13;
+/// Rows of one slice: with all columns of some twenty insights about 10 MB.
+const SLICE: usize = 1 << 12;
+
+/// What the series of a level and the model of one statistic take for each cell while it is found,
+/// measured.
+const MODEL_BYTES: u64 = 256;
 
 /// Estimates every insight of a plan. What comes out does not depend on `threads`.
 pub fn estimate(plan: &Plan, totals: NoisyTotals, threads: usize) -> Estimates<'_> {
@@ -219,6 +221,22 @@ impl<'p> KnownEstimates<'p> {
     pub(crate) fn marked(&self) -> &Estimates<'p> {
         &self.0
     }
+}
+
+/// What estimates of public cells take, in bytes: noised values, models, and what is needed to find the
+/// model of one statistic.
+pub fn memory(plan: &Plan) -> u64 {
+    let cells = |level: &LevelPlan| level.public_cells(&plan.job);
+    // Noised values and estimates; of each cell deviations and factors.
+    let kept =
+        |level: &LevelPlan| cells(level) * (level.width() * 16 + level.statistics.len() * 8) as u64;
+    let coarser = |level: &LevelPlan| {
+        plan.levels.iter().filter(|coarse| level.splits(coarse, &plan.job)).count() as u64
+    };
+    let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
+    let at_once = plan.levels.iter().map(|level| cells(level) * MODEL_BYTES).max().unwrap_or(0);
+    let all = plan.levels.iter().map(|level| kept(level) + places(level));
+    all.sum::<u64>() + plan.key_bytes() + at_once
 }
 
 impl Estimates<'_> {

@@ -19,13 +19,13 @@ pub fn randomness_missing(cause: &dyn Display) -> Finding {
     )
 }
 
-/// The memory cannot hold the totals.
+/// The memory cannot hold totals, noised values or estimates.
 pub fn memory_too_small(limit: u64, least: u64) -> Finding {
     Finding::new(
         "memory-too-small",
         format!("{} MiB of memory are too little for the tables of this job", limit >> 20),
     )
-    .hint(format!("allow --memory {}MiB, use fewer --threads, or drop a level", (least >> 20) + 1))
+    .hint(format!("allow --memory {}MiB, or use fewer or coarser levels", (least >> 20) + 1))
 }
 
 /// The spill file cannot be made, written or read.

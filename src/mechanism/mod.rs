@@ -83,47 +83,36 @@ fn noise_all(
     if !plan.is_settled() || !fit(plan, &totals) {
         return Err(failed("the totals are none of this plan"));
     }
-    // Noised values go to columns of their own, so that no exact one is left where a chunk fails.
-    let mut columns: Vec<Vec<Column>> = Vec::new();
-    let mut calls = Vec::new();
-    for (level, totals) in plan.levels.iter().zip(&totals.levels) {
-        let column = |statistic: &StatisticPlan| Column {
-            key: key.statistic(&level.file, statistic.kind.name()),
-            sigma: statistic.noise.sigma,
-            width: statistic.width,
-            noisy: vec![0; totals.keys.len() * statistic.width],
-        };
-        let own: Vec<Column> = level.statistics.iter().map(column).collect();
-        calls.extend(own.iter().zip(&level.statistics).map(|(column, statistic)| Call {
-            file: level.file.clone(),
-            statistic: statistic.kind.name(),
-            sigma: column.sigma,
-            sensitivity: statistic.noise.bound.sensitivity().grid_units(),
-            public_cells: (level.selection == Selection::Public).then_some(totals.keys.len()),
-        }));
-        columns.push(own);
-    }
-    let mut chunks = Vec::new();
-    for (columns, totals) in columns.iter_mut().zip(&totals.levels) {
-        for (column, sums) in columns.iter_mut().zip(&totals.sums) {
-            let numbers = CHUNK * column.width;
-            let noisy = column.noisy.chunks_mut(numbers);
-            let exact = totals.keys.chunks(CHUNK).zip(sums.chunks(numbers));
-            let (key, sigma) = (&column.key, column.sigma);
-            chunks.extend(noisy.zip(exact).map(|(noisy, (cells, totals))| Chunk {
-                key,
-                sigma,
-                cells,
-                totals,
-                noisy,
-            }));
+    let (mut levels, mut calls) = (Vec::with_capacity(plan.levels.len()), Vec::new());
+    for (level, LevelTotals { keys, sums }) in plan.levels.iter().zip(totals.levels) {
+        let mut values = Vec::with_capacity(sums.len());
+        for (statistic, exact) in level.statistics.iter().zip(sums) {
+            let key = key.statistic(&level.file, statistic.kind.name());
+            let noisy = noise_column(statistic, &key, &keys, &exact, threads);
+            values.push(noisy.map_err(|cause| failed(&cause))?);
+            calls.push(Call {
+                file: level.file.clone(),
+                statistic: statistic.kind.name(),
+                sigma: statistic.noise.sigma,
+                sensitivity: statistic.noise.bound.sensitivity().grid_units(),
+                public_cells: level.is_public().then_some(keys.len()),
+            });
         }
+        levels.push(NoisyLevel { keys, values });
     }
-    noise_chunks(chunks, threads).map_err(|cause| failed(&cause))?;
-    let values = columns.into_iter().map(|columns| columns.into_iter().map(|c| c.noisy).collect());
-    let levels = totals.levels.into_iter().zip(values);
-    let levels = levels.map(|(LevelTotals { keys, .. }, values)| NoisyLevel { keys, values });
-    Ok((levels.collect(), calls))
+    Ok((levels, calls))
+}
+
+/// What totals of public cells take while noise is added, in bytes: exact ones, each statistic's until
+/// it is noised, and noised ones.
+pub fn memory(plan: &Plan) -> u64 {
+    let of_level = |level: &LevelPlan| level.public_cells(&plan.job) * level.width() as u64 * 8;
+    let of_statistic = |level: &LevelPlan| {
+        let widest = level.statistics.iter().map(|statistic| statistic.width).max();
+        level.public_cells(&plan.job) * widest.unwrap_or(0) as u64 * 8
+    };
+    let twice = plan.levels.iter().map(of_statistic).max().unwrap_or(0);
+    plan.levels.iter().map(of_level).sum::<u64>() + plan.key_bytes() + twice
 }
 
 /// Of noised values of all cells those that are shown.
@@ -158,13 +147,27 @@ fn fit(plan: &Plan, totals: &ExactTotals) -> bool {
         })
 }
 
-/// One statistic: where its noise comes from, and its noised values.
-struct Column {
-    key: StatisticKey,
-    sigma: u64,
-    /// Numbers in each cell.
-    width: usize,
-    noisy: Vec<i64>,
+/// The noised values of one statistic. They go to a column of their own, so that no exact one is left
+/// where a chunk fails.
+fn noise_column(
+    statistic: &StatisticPlan,
+    key: &StatisticKey,
+    keys: &[CellKey],
+    exact: &[i64],
+    threads: usize,
+) -> std::result::Result<Vec<i64>, String> {
+    let mut noisy = vec![0; exact.len()];
+    let numbers = CHUNK * statistic.width;
+    let exact = keys.chunks(CHUNK).zip(exact.chunks(numbers));
+    let chunks = noisy.chunks_mut(numbers).zip(exact).map(|(noisy, (cells, totals))| Chunk {
+        key,
+        sigma: statistic.noise.sigma,
+        cells,
+        totals,
+        noisy,
+    });
+    noise_chunks(chunks.collect(), threads)?;
+    Ok(noisy)
 }
 
 /// Some cells of one statistic: one run of a measurement.
@@ -182,6 +185,7 @@ const CHUNK: usize = 4096;
 
 /// Noises every chunk. Threads take one after the other; opendp's objects stay in their thread.
 fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(), String> {
+    let threads = threads.min(chunks.len());
     let queue = Mutex::new(chunks.into_iter());
     let work = || {
         loop {

@@ -170,6 +170,12 @@ impl LevelPlan {
         self.selection == Selection::Public
     }
 
+    /// How many cells are public: of a level with private keys none.
+    pub fn public_cells(&self, job: &Job) -> u64 {
+        // At most `Plan::CELLS_MAX`.
+        if self.is_public() { self.cells.count(job).unwrap_or(0) as u64 } else { 0 }
+    }
+
     /// Does each cell lie in one cell of a coarser level, and have both public keys?
     pub fn splits(&self, coarse: &LevelPlan, job: &Job) -> bool {
         self.is_public() && coarse.is_public() && self.cells.splits(&coarse.cells, job)
@@ -228,6 +234,14 @@ pub struct StatisticPlan {
 impl Plan {
     /// The most public cells of one level.
     pub const CELLS_MAX: u128 = 20_000_000;
+
+    /// What the keys of all public cells take, in bytes.
+    pub fn key_bytes(&self) -> u64 {
+        let of_level = |level: &LevelPlan| {
+            level.public_cells(&self.job) * CellSpace::key_bytes(level.keys.len())
+        };
+        self.levels.iter().map(of_level).sum()
+    }
 
     /// Plans a job.
     ///

@@ -22,11 +22,8 @@ use crate::plan::{CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
 const SCHEMA_VERSION: &str = "3";
 
-/// Values of one row group, of all its columns: few enough to be held while they are written.
-const ROW_GROUP_VALUES: usize = 1 << 22;
-
-/// Rows of one row group, at least and at most.
-const ROW_GROUP_ROWS: (usize, usize) = (1 << 13, 1 << 17);
+/// Rows of one row group: few enough to be held while all their columns are written.
+const ROW_GROUP: usize = 1 << 15;
 
 /// Digits of money columns.
 const MONEY_PRECISION: u8 = 27;
@@ -52,7 +49,7 @@ pub(super) fn write(
         .set_statistics_enabled(EnabledStatistics::None)
         // Noised values seldom repeat.
         .set_dictionary_enabled(false)
-        .set_max_row_group_row_count(Some(rows_of_group(first.num_columns())))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
         .build();
     let mut writer = ArrowWriter::try_new(file, first.schema(), Some(properties))?;
     writer.write(&first)?;
@@ -61,12 +58,6 @@ pub(super) fn write(
     }
     writer.close()?;
     Ok(())
-}
-
-/// Rows of one row group of so many columns, of which the job alone decides.
-fn rows_of_group(columns: usize) -> usize {
-    let (least, most) = ROW_GROUP_ROWS;
-    (ROW_GROUP_VALUES / columns.max(1)).clamp(least, most)
 }
 
 fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, ArrowError> {

@@ -84,18 +84,21 @@ fn sizes_and_threads_are_checked() {
     nothing_happened(&workshop, "test");
 }
 
-/// Two million public cells: their totals fit, what estimates are made of does not.
+/// Two million cells of 19 numbers: noised values and estimates take more than the least memory.
 #[test]
-fn tables_that_do_not_fit_are_told_before_anything_is_reserved() {
+fn tables_that_memory_cannot_hold_are_refused_before_anything_is_charged() {
     let workshop = Workshop::new();
-    let wallets: Vec<String> = (0..3000).map(|wallet| format!("\"w{wallet}\"")).collect();
-    let start = JOB.split_once("[[report]]").unwrap().0;
-    let job = start.replace(r#""alipay", "apple_pay", "card""#, &wallets.join(", "))
-        + "[[report]]\nname = \"hours\"\nlevels = [[\"wallet\", \"day\", \"hour\"]]\nkeys = \"public\"\n\
-           insights = [\"customers\"]\nbounds = { customers = 9 }\n";
+    let wallets: Vec<String> = (0..3_000).map(|i| format!("{i:04}")).collect();
+    let job = JOB
+        .replace(r#"["alipay", "apple_pay", "card"]"#, &format!("{wallets:?}"))
+        .replace(r#"[[], ["region", "week"], ["wallet"]]"#, r#"[["wallet", "day", "hour"]]"#)
+        .replace(r#""sales", "average_ticket"]"#, r#""ticket_histogram"]"#)
+        .replace(r#", sales = "500.00" }"#, r#", ticket_histogram = "10" }"#);
     workshop.text("job.toml", &job);
     let output = workshop.discretail(&[&["run", "job.toml"][..], &LITTLE].concat());
+    assert_eq!(output.status.code(), Some(2));
     assert_snapshot!(shown(&workshop, &output));
+    nothing_happened(&workshop, "test");
     assert!(!workshop.path(LEDGER).exists());
 }
 

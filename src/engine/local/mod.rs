@@ -25,7 +25,7 @@ use super::{Engine, ExactSurveys, ExactTotals, Settle};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::payments::{Batch, Progress, Scan, ScanControl};
-use crate::plan::{CellSpace, LevelPlan, Plan};
+use crate::plan::{LevelPlan, Plan};
 use cells::CellFinder;
 use fit::Fitter;
 use partition::{Users, Worker};
@@ -97,19 +97,16 @@ impl Engine for Local<'_> {
 impl Local<'_> {
     /// What public cells, their totals and the open blocks of all threads take, in bytes.
     fn fixed_memory(&self, plan: &Plan) -> u64 {
-        let cells = |level: &LevelPlan| level.cells.count(&plan.job).unwrap_or(0) as u64;
-        let totals = plan.levels.iter().map(|level| Sums::bytes(level, cells(level)));
-        let keys =
-            plan.levels.iter().map(|level| cells(level) * CellSpace::key_bytes(level.keys.len()));
-        // At the end exact totals and noised ones stand side by side, of 64 bits each.
-        let copies = self.threads.max(4) as u64;
-        copies * totals.sum::<u64>()
-            + keys.sum::<u64>()
-            + self.threads as u64 * Scatter::bytes(self.partition_bits)
+        let totals = |level: &LevelPlan| Sums::bytes(level, level.public_cells(&plan.job));
+        let totals: u64 = plan.levels.iter().map(totals).sum();
+        // At the end one thread's totals become whole ones, of 64 bits.
+        let copies = self.threads.max(3) as u64;
+        let blocks = self.threads as u64 * Scatter::bytes(self.partition_bits);
+        copies * totals + plan.key_bytes() + blocks
     }
 
     /// The least memory with which the engine can do a plan, in bytes.
-    pub(crate) fn memory_least(&self, plan: &Plan) -> u64 {
+    pub fn memory_least(&self, plan: &Plan) -> u64 {
         self.fixed_memory(plan) + self.threads as u64 * 4 * store::BLOCK_BYTES
     }
 
