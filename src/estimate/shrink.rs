@@ -48,6 +48,18 @@ struct Mixture {
     weights: Vec<f64>,
 }
 
+/// What is known of the cells of a level, in the order of the panel's.
+struct Seen<'s> {
+    panel: &'s Panel,
+    /// Noised values,
+    signal: Vec<f64>,
+    /// and what to expect of cells among each other; both in standard deviations of a cell's noise.
+    expected: Vec<f64>,
+    /// The series that tell the law.
+    sample: Vec<usize>,
+    threads: usize,
+}
+
 /// What most likely are the values behind `noisy`, with noise of `sds`, if `expected` (above zero) says
 /// what to expect of cells among each other; all in the order of the panel's cells.
 pub(super) fn shrink(
@@ -57,28 +69,18 @@ pub(super) fn shrink(
     expected: &[f64],
     threads: usize,
 ) -> Vec<Posterior> {
-    // Everything in standard deviations of the cell's noise.
     let in_noise = |values: &[f64]| -> Vec<f64> {
         values.iter().zip(sds).map(|(value, sd)| value / sd).collect()
     };
-    let (signal, expected) = (in_noise(noisy), &in_noise(expected)[..]);
-    let sample = sample(panel);
+    let (signal, expected) = (in_noise(noisy), in_noise(expected));
+    let seen = Seen { panel, signal, expected, sample: sample(panel), threads };
     let plain = vec![0; panel.series()];
     let groupings = std::iter::once(&plain).chain(&panel.groupings);
-    let fits = groupings.map(|grouping| {
-        let scale = group_scale(panel, &signal, expected, grouping);
-        Fit::new(panel, &signal, expected, scale, &sample, threads)
-    });
+    let fits = groupings.map(|grouping| Fit::new(&seen, group_scale(&seen, grouping)));
     let best = fits.max_by(|a, b| a.likely.total_cmp(&b.likely));
-    let fit = best.expect("cannot fail because there is the grouping of all");
-    let fit = fit.tuned(panel, &signal, expected, &sample, threads);
-    let of_series = |series: usize| {
-        let cells = panel.range(series);
-        let mut filter = Filter::new(&panel.times[cells.clone()]);
-        let expected = expected[cells.clone()].iter().map(|a| a * fit.scale[series]).collect();
-        fit.posterior(&mut filter, &signal[cells], expected)
-    };
-    let parts = parallel::map(panel.series(), threads, of_series);
+    let best = best.expect("cannot fail because there is the grouping of all");
+    let fit = best.tuned(&seen);
+    let parts = parallel::map(panel.series(), threads, |series| fit.posterior(&seen, series));
     let back = |(p, sd): (Posterior, &f64)| Posterior { mean: p.mean * sd, sd: p.sd * sd };
     parts.into_iter().flatten().zip(sds).map(back).collect()
 }
@@ -92,14 +94,14 @@ fn sample(panel: &Panel) -> Vec<usize> {
 
 /// By series, the factor from `expected` to what its group's values come to, in standard deviations
 /// of the noise; drawn towards that of all series where the group's noise is large.
-fn group_scale(panel: &Panel, signal: &[f64], expected: &[f64], groups: &[u32]) -> Vec<f64> {
+fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<f64> {
     let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
     // Σ y·1, Σ a, number of cells.
     let mut sums = vec![(0.0, 0.0, 0.0); count];
     for (series, &group) in groups.iter().enumerate() {
         let sum = &mut sums[group as usize];
-        for cell in panel.range(series) {
-            *sum = (sum.0 + signal[cell], sum.1 + expected[cell], sum.2 + 1.0);
+        for cell in seen.panel.range(series) {
+            *sum = (sum.0 + seen.signal[cell], sum.1 + seen.expected[cell], sum.2 + 1.0);
         }
     }
     let all = sums.iter().fold((0.0, 0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
@@ -128,63 +130,44 @@ struct Fit {
 
 impl Fit {
     /// The model with a usual rhythm.
-    fn new(
-        panel: &Panel,
-        signal: &[f64],
-        expected: &[f64],
-        scale: Vec<f64>,
-        sample: &[usize],
-        threads: usize,
-    ) -> Fit {
-        let law = Mixture::flat(panel, signal, expected, &scale, sample);
-        let one_time = sample.iter().all(|&series| panel.range(series).len() < 2);
+    fn new(seen: &Seen, scale: Vec<f64>) -> Fit {
+        let law = Mixture::flat(seen, &scale);
+        let one_time = seen.sample.iter().all(|&series| seen.panel.range(series).len() < 2);
         let rhythm = Rhythm { size: if one_time { 0.0 } else { 0.15 }, memory: 0.5 };
         let flat = Fit { scale, law, rhythm, likely: f64::NEG_INFINITY };
-        flat.learned(rhythm, panel, signal, expected, sample, threads)
+        flat.learned(rhythm, seen)
+    }
+
+    /// What is expected of the cells of a series.
+    fn expected(&self, seen: &Seen, series: usize) -> Vec<f64> {
+        let expected = &seen.expected[seen.panel.range(series)];
+        expected.iter().map(|a| a * self.scale[series]).collect()
     }
 
     /// The model with another rhythm, and the law and likelihood that go with it.
-    fn learned(
-        &self,
-        rhythm: Rhythm,
-        panel: &Panel,
-        signal: &[f64],
-        expected: &[f64],
-        sample: &[usize],
-        threads: usize,
-    ) -> Fit {
+    fn learned(&self, rhythm: Rhythm, seen: &Seen) -> Fit {
         let of_sample = |place: usize| {
-            let series = sample[place];
-            let cells = panel.range(series);
-            let mut filter = Filter::new(&panel.times[cells.clone()]);
-            let own = expected[cells.clone()].iter().map(|a| a * self.scale[series]);
-            let own: Vec<f64> = own.collect();
-            let likely = |size: &f64| {
-                filter.run(&signal[cells.clone()], &own, *size, self.law.width, rhythm)
-            };
+            let series = seen.sample[place];
+            let cells = seen.panel.range(series);
+            let mut filter = Filter::new(&seen.panel.times[cells.clone()]);
+            let (signal, expected) = (&seen.signal[cells], self.expected(seen, series));
+            let likely = |size: &f64| filter.run(signal, &expected, *size, self.law.width, rhythm);
             self.law.sizes.iter().map(likely).collect::<Vec<f64>>()
         };
-        let likely = parallel::map(sample.len(), threads, of_sample);
+        let likely = parallel::map(seen.sample.len(), seen.threads, of_sample);
         let (law, likely) = self.law.clone().learn(&likely);
         Fit { scale: self.scale.clone(), law, rhythm, likely }
     }
 
     /// The model with the rhythm that makes the sample most likely.
-    fn tuned(
-        self,
-        panel: &Panel,
-        signal: &[f64],
-        expected: &[f64],
-        sample: &[usize],
-        threads: usize,
-    ) -> Fit {
+    fn tuned(self, seen: &Seen) -> Fit {
         if self.rhythm.size <= 0.0 {
             return self;
         }
         let mut best = self;
         let mut climb = |change: &dyn Fn(Rhythm) -> Option<Rhythm>| {
             while let Some(rhythm) = change(best.rhythm) {
-                let next = best.learned(rhythm, panel, signal, expected, sample, threads);
+                let next = best.learned(rhythm, seen);
                 if next.likely <= best.likely {
                     break;
                 }
@@ -216,7 +199,10 @@ impl Fit {
     }
 
     /// What the values of one series most likely are, in standard deviations of the noise.
-    fn posterior(&self, filter: &mut Filter, signal: &[f64], expected: Vec<f64>) -> Vec<Posterior> {
+    fn posterior(&self, seen: &Seen, series: usize) -> Vec<Posterior> {
+        let cells = seen.panel.range(series);
+        let filter = &mut Filter::new(&seen.panel.times[cells.clone()]);
+        let (signal, expected) = (&seen.signal[cells], self.expected(seen, series));
         let law = &self.law;
         let likely: Vec<f64> = law
             .sizes
@@ -246,19 +232,13 @@ impl Fit {
 
 impl Mixture {
     /// All sizes that the sample may have, each as likely.
-    fn flat(
-        panel: &Panel,
-        signal: &[f64],
-        expected: &[f64],
-        scale: &[f64],
-        sample: &[usize],
-    ) -> Mixture {
+    fn flat(seen: &Seen, scale: &[f64]) -> Mixture {
         let (mut largest, mut sharpest): (f64, f64) = (4.0, 1.0);
-        for &series in sample {
-            let cells = panel.range(series);
-            let own = |cell: usize| expected[cell] * scale[series];
+        for &series in &seen.sample {
+            let cells = seen.panel.range(series);
+            let own = |cell: usize| seen.expected[cell] * scale[series];
             let square: f64 = cells.clone().map(|cell| own(cell).powi(2)).sum();
-            let both: f64 = cells.map(|cell| own(cell) * signal[cell]).sum();
+            let both: f64 = cells.map(|cell| own(cell) * seen.signal[cell]).sum();
             largest = largest.max(both / square - 2.0 / square.sqrt());
             sharpest = sharpest.min(1.0 / square.sqrt());
         }
