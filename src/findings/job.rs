@@ -190,6 +190,12 @@ pub fn sql_wrong(key: &str, cause: &dyn Display) -> Finding {
         .hint("name a column, in double quotes if it has odd letters, or write an expression")
 }
 
+/// A conversion to another time zone, which polars' SQL does not know.
+pub fn sql_time_zone(key: &str) -> Finding {
+    Finding::new("sql-wrong", format!("`{key}` has AT TIME ZONE, which is not supported"))
+        .hint("leave it out: days and hours are those of `timezone` in any case")
+}
+
 /// SQL that is the same for every row.
 pub fn sql_constant(key: &str) -> Finding {
     Finding::new("sql-constant", format!("`{key}` names no column, so it is the same in every row"))

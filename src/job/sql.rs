@@ -1,8 +1,12 @@
 //! SQL expressions of the job, parsed by polars and proven to work row by row.
 
+use std::sync::Arc;
+
 use polars::chunked_array::cast::CastOptions;
-use polars::prelude::{Expr, NULL, Schema, col, lit};
-use polars_plan::dsl::{BooleanFunction, FunctionExpr, StringFunction, StrptimeOptions};
+use polars::prelude::{DataType, Expr, NULL, Schema, col, lit};
+use polars_plan::dsl::{
+    BooleanFunction, DataTypeExpr, FunctionExpr, StringFunction, StrptimeOptions,
+};
 use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
@@ -41,7 +45,7 @@ impl SqlExpression {
     ) -> Result<Self, Finding> {
         // A plain word is a column, also if SQL has a use for it, as for `user`.
         let expr = if is_plain_word(text) { Ok(col(text)) } else { polars::sql::sql_expr(text) };
-        let expr = expr.map_err(|e| findings::sql_wrong(key, &e.to_string()).at(span.clone()))?;
+        let expr = expr.map_err(|e| wrong(key, text, &e.to_string()).at(span.clone()))?;
         let expr = expr.map_expr(lenient);
         if !looks_at_rows(&expr) {
             return Err(findings::sql_constant(key).at(span));
@@ -109,6 +113,15 @@ fn is_plain_word(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Says what is wrong without polars' syntax trees.
+fn wrong(key: &str, text: &str, cause: &str) -> Finding {
+    if text.to_ascii_uppercase().contains("AT TIME ZONE") {
+        return findings::sql_time_zone(key);
+    }
+    let is_tree = cause.contains(" { ") || cause.contains("([");
+    findings::sql_wrong(key, &if is_tree { "a part of it is not supported" } else { cause })
+}
+
 /// Casts and times that fail give null, and so a bad row, instead of stopping the job: one user's
 /// unreadable value must not decide whether there is a release.
 fn lenient(expr: Expr) -> Expr {
@@ -116,6 +129,15 @@ fn lenient(expr: Expr) -> Expr {
         Expr::Cast { expr, dtype, options: CastOptions::Strict } => {
             Expr::Cast { expr, dtype, options: CastOptions::NonStrict }
         }
+        // `DATE(x)`: polars would guess the format of texts from other rows, and takes no timestamps.
+        Expr::Function {
+            mut input,
+            function: FunctionExpr::StringExpr(StringFunction::Strptime(dtype, options)),
+        } if is_guessed_date(&dtype, &options) && !input.is_empty() => Expr::Cast {
+            expr: Arc::new(input.swap_remove(0)),
+            dtype,
+            options: CastOptions::NonStrict,
+        },
         Expr::Function {
             input,
             function: FunctionExpr::StringExpr(StringFunction::Strptime(dtype, options)),
@@ -126,6 +148,10 @@ fn lenient(expr: Expr) -> Expr {
         }
         other => other,
     }
+}
+
+fn is_guessed_date(dtype: &DataTypeExpr, options: &StrptimeOptions) -> bool {
+    *dtype == DataTypeExpr::from(DataType::Date) && options.format.is_none()
 }
 
 fn is_row_by_row(expr: &Expr) -> bool {
@@ -204,6 +230,8 @@ mod tests {
             "UPPER(wallet) LIKE 'A%'",
             "first || '-' || last",
             "STRPTIME(paid, '%Y-%m-%d')",
+            "DATE(paid)",
+            "DATE(paid, '%d.%m.%Y')",
             "ROUND(amt, 2)",
             "ABS(amt)",
             "user",
@@ -233,8 +261,8 @@ mod tests {
             "CASE WHEN tag = ANY(blk) THEN 1 ELSE 0 END",
             "COALESCE(LENGTH(tag) = ANY(LENGTH(blk)), amt > 1)",
             "tag IN (blk)",
-            "DATE(ts)",
             "TIMESTAMP(ts)",
+            "DATE(MAX(ts))",
         ] {
             assert!(
                 matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong" | "sql-constant")),
