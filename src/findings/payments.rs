@@ -127,6 +127,15 @@ pub fn bad_rows_too_many(max_share: f64, folder: &Path) -> Finding {
     ))
 }
 
+/// Rows were read, but none is about the job's period and currencies.
+pub fn rows_all_left_out(first: &dyn Display, last: &dyn Display) -> Finding {
+    Finding::new(
+        "rows-all-left-out",
+        format!("no row lies between {first} and {last} and has a currency of the job"),
+    )
+    .hint("check `first_day`, `last_day`, `time` and `currency`; nothing is charged")
+}
+
 /// The quarantine folder cannot be written.
 pub fn quarantine_not_writable(path: &Path, cause: &dyn Display) -> Finding {
     Finding::new(

@@ -77,7 +77,7 @@ impl TimeColumn {
 
     /// The hour of the period in which each row lies.
     pub(super) fn hours(&self, clock: &Clock, verdicts: &mut Verdicts) -> Vec<u32> {
-        let inside = |hour: Option<u32>| hour.ok_or(Reason::TimeOutsidePeriod);
+        let inside = |hour: Option<u32>| hour.ok_or(Verdict::LeftOut);
         let unreadable = Reason::TimeUnreadable;
         match &self.values {
             TimeValues::Ticks { ticks, per_second, zoned } => {
@@ -102,7 +102,7 @@ impl TimeColumn {
             TimeValues::Seconds(seconds) => {
                 verdicts.each(seconds.iter(), unreadable, |_, seconds| {
                     if !seconds.is_finite() {
-                        return Err(Reason::TimeUnreadable);
+                        return Err(unreadable.into());
                     }
                     // Saturates far outside every period.
                     inside(clock.hour_of_instant(seconds.floor() as i64))
@@ -111,7 +111,7 @@ impl TimeColumn {
             TimeValues::Text { texts, format, zoned } => {
                 verdicts.each(texts.iter(), unreadable, |_, text| {
                     let parsed = parse(text.trim(), format, *zoned);
-                    let (seconds, zoned) = parsed.ok_or(Reason::TimeUnreadable)?;
+                    let (seconds, zoned) = parsed.ok_or(unreadable)?;
                     inside(self.hour_of(seconds, zoned, clock))
                 })
             }
@@ -220,10 +220,16 @@ pub(super) struct Verdicts {
 pub(super) enum Verdict {
     /// A valid payment.
     Good,
-    /// Left out: its currency does not count.
+    /// Left out, as if `where` did it: of another time or currency than the job is about.
     LeftOut,
     /// For the quarantine.
     Bad(Reason),
+}
+
+impl From<Reason> for Verdict {
+    fn from(reason: Reason) -> Verdict {
+        Verdict::Bad(reason)
+    }
 }
 
 impl Verdicts {
@@ -235,24 +241,25 @@ impl Verdicts {
         &self.rows
     }
 
-    /// The first fault of a row is the one that counts.
+    /// A row that is left out has no faults; of others the first fault counts.
     pub(super) fn set(&mut self, row: usize, verdict: Verdict) {
-        if self.rows[row] == Verdict::Good {
+        if self.rows[row] == Verdict::Good || verdict == Verdict::LeftOut {
             self.rows[row] = verdict;
         }
     }
 
-    /// Converts a column; a row that is null or cannot be converted is bad, and holds nothing.
-    pub(super) fn each<V, T: Default>(
+    /// Converts a column; a row that is null or cannot be converted is bad or left out, and holds
+    /// nothing.
+    pub(super) fn each<V, T: Default, E: Into<Verdict> + From<Reason>>(
         &mut self,
         values: impl Iterator<Item = Option<V>>,
         missing: Reason,
-        convert: impl Fn(usize, V) -> Result<T, Reason>,
+        convert: impl Fn(usize, V) -> Result<T, E>,
     ) -> Vec<T> {
         let convert = |(row, value): (usize, Option<V>)| {
-            let converted = value.ok_or(missing).and_then(|value| convert(row, value));
-            converted.unwrap_or_else(|reason| {
-                self.set(row, Verdict::Bad(reason));
+            let converted = value.ok_or(missing.into()).and_then(|value| convert(row, value));
+            converted.unwrap_or_else(|why: E| {
+                self.set(row, why.into());
                 T::default()
             })
         };

@@ -19,8 +19,6 @@ pub enum Reason {
     MerchantUnknown,
     /// The time is null or cannot be read.
     TimeUnreadable,
-    /// The time lies outside the job's period.
-    TimeOutsidePeriod,
     /// The amount is null or cannot be read exactly.
     AmountUnreadable,
     /// The amount is beyond ±10^12 minor units.
@@ -41,7 +39,6 @@ impl Reason {
             Reason::MerchantMissing => "merchant is null or blank",
             Reason::MerchantUnknown => "merchant is not in the table of merchants",
             Reason::TimeUnreadable => "time is null or cannot be read",
-            Reason::TimeOutsidePeriod => "time is outside the job's period",
             Reason::AmountUnreadable => "amount is null or not a whole number of minor units",
             Reason::AmountTooLarge => "amount is beyond 10^12 minor units",
             Reason::CurrencyMissing => "currency is null",

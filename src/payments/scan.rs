@@ -15,7 +15,7 @@ use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
 use super::parts::{PartReader, parts};
 use super::progress::{Meter, ScanControl};
 use super::quarantine::Quarantine;
-use super::sinks::{lock, take_all};
+use super::sinks::{Counts, Intake, lock};
 use super::source::{Files, type_name};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
@@ -98,7 +98,8 @@ impl<'p> Scan<'p> {
         let meter = Meter::new(control, self.bytes(), groups.as_deref());
         let rows = Rows::new(self.plan, &self.names);
         let parts = groups.and_then(|groups| parts(&groups, memory, sinks.len()));
-        let good = match parts {
+        let intake = Intake { rows: &rows, meter: &meter, quarantine: &mut quarantine, sinks };
+        let counts = match parts {
             Some(parts) => {
                 let reader = PartReader::new(&self.files.paths, parts, |path| {
                     self.files.scan_one(path, &source.csv)
@@ -107,20 +108,25 @@ impl<'p> Scan<'p> {
                     Ok(table) => Some(table.map_err(|cause| unreadable(&cause, source))),
                     Err(_) => Some(Err(reader_failed(source))),
                 };
-                take_all(next, &rows, &meter, &mut quarantine, sinks)
+                intake.take_all(next)
             }
-            None => self.stream(&rows, &meter, &mut quarantine, sinks),
+            None => self.stream(intake),
         };
         // Of files that changed the reader may have said anything.
         if let Some(finding) = self.files.changed() {
             return Err(Error::invalid(finding.at(source.span.clone())));
         }
-        let good = good?;
+        let Counts { rows, good } = counts?;
         quarantine.finish()?;
         let bad = quarantine.rows() as f64;
         if bad > source.max_bad_share * (good as f64 + bad) {
             let folder = quarantine.folder();
             return Err(Error::invalid(findings::bad_rows_too_many(source.max_bad_share, folder)));
+        }
+        if rows > 0 && good == 0 {
+            let (first, last) = (source.period.first(), source.period.last());
+            let finding = findings::rows_all_left_out(&first, &last).at(source.span.clone());
+            return Err(Error::invalid(finding));
         }
         Ok(())
     }
@@ -134,19 +140,10 @@ impl<'p> Scan<'p> {
         table.select(&self.select)
     }
 
-    /// Reads all files by one query on all threads; returns how many rows were good.
-    fn stream<S>(
-        &self,
-        rows: &Rows,
-        meter: &Meter,
-        quarantine: &mut Quarantine,
-        sinks: Vec<S>,
-    ) -> Result<u64>
-    where
-        S: FnMut(&Batch) -> Result<()> + Send,
-    {
+    /// Reads all files by one query on all threads.
+    fn stream<S: FnMut(&Batch) -> Result<()> + Send>(&self, intake: Intake<S>) -> Result<Counts> {
         let source = &self.plan.job.payments;
-        let (sender, receiver) = sync_channel(sinks.len());
+        let (sender, receiver) = sync_channel(intake.sinks.len());
         let callback = PlanCallback::new(move |table: DataFrame| {
             // The receiver is gone when reading stops early: ask polars to stop too.
             Ok(sender.send(table).is_err())
@@ -158,12 +155,12 @@ impl<'p> Scan<'p> {
             let reader = scope.spawn(|| query.collect_with_engine(Engine::Streaming).map(drop));
             let receiver = Mutex::new(receiver);
             let next = move || lock(&receiver).recv().ok().map(Ok);
-            let good = take_all(next, rows, meter, quarantine, sinks);
+            let counts = intake.take_all(next);
             // A reader that failed or panicked must not look like the end of the data.
             let read = reader.join();
-            let good = good?;
+            let counts = counts?;
             match read {
-                Ok(Ok(())) => Ok(good),
+                Ok(Ok(())) => Ok(counts),
                 Ok(Err(cause)) => Err(unreadable(&cause, source)),
                 Err(_) => Err(reader_failed(source)),
             }

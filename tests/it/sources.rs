@@ -192,7 +192,13 @@ fn times_are_timestamps_dates_seconds_or_texts() {
     }
     let days: Vec<i32> = seconds.iter().map(|s| (s + SHANGHAI).div_euclid(86_400) as i32).collect();
     let days = Series::new("time".into(), days).cast(&DataType::Date).unwrap();
-    assert!(totals(&changed(days), JOB) == base, "date");
+    assert!(totals(&changed(days.clone()), JOB) == base, "date");
+    let job = JOB.replace("time = \"time\"", "time = \"DATE(time)\"");
+    let texts = days.cast(&DataType::String).unwrap();
+    let local = stamps(TimeUnit::Microseconds, 1_000_000, SHANGHAI, None);
+    for column in [texts, local.as_materialized_series().clone()] {
+        assert!(totals(&changed(column.clone()), &job) == base, "DATE of {}", column.dtype());
+    }
 }
 
 #[test]
