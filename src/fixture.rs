@@ -61,7 +61,7 @@ impl Market {
     }
 
     /// Plans a job with a line in its section `[merchants]`.
-    pub(crate) fn try_plan(
+    pub(crate) fn try_plan_with(
         &self,
         merchants: &str,
         reports: &[String],

@@ -146,7 +146,7 @@ mod tests {
     /// R0: a 4; R1: a 1, b 2; R2: a 2, b 1.
     fn hidden(levels: &str, merchants: &str) -> String {
         let text = format!("levels = {levels}\nkeys = \"public\"\ninsights = [\"payments\"]");
-        match Market::with_kinds().try_plan(merchants, &[text]) {
+        match Market::with_kinds().try_plan_with(merchants, &[text]) {
             Ok(plan) => shown(&plan),
             Err(error) => error.findings().iter().map(|f| f.message().to_owned() + "\n").collect(),
         }
@@ -202,7 +202,7 @@ mod tests {
             format!("levels = {levels}\nkeys = \"public\"\ninsights = [\"payments\"]")
         };
         let both = [report(r#"[["region", "week"]]"#), report(r#"[["region", "kind", "month"]]"#)];
-        let plan = market.try_plan("min_per_cell = 2", &both).expect("a plan");
+        let plan = market.try_plan_with("min_per_cell = 2", &both).expect("a plan");
         assert_eq!(shown(&plan), "r0.region-week: \nr1.region-kind-month: R1/a R1/b R2/a R2/b\n");
         assert_eq!(
             plan.merchants,

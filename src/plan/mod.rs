@@ -279,10 +279,7 @@ impl Plan {
             findings.extend(unusable(&job, level));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
-            if let Some(count) = count.filter(|&n| n > Self::CELLS_MAX) {
-                let finding = findings::cells_too_many(&level.name(), count, Self::CELLS_MAX);
-                findings.push(finding.at(level.span.clone()));
-            }
+            findings.extend(count.and_then(|count| too_many_cells(level, count)));
             let tickets = TicketPlan::new(&job, level);
             let planned = share(level).zip(total).and_then(|(share, total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
@@ -397,6 +394,11 @@ fn planned(
 fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
     let one = (kind.facts().one_hot && one_cell).then_some(1000);
     Bound { norm_milli: stated.norm_milli.or(one), ..stated }
+}
+
+fn too_many_cells(level: &Level, count: u128) -> Option<findings::Finding> {
+    let finding = || findings::cells_too_many(&level.name(), count, Plan::CELLS_MAX);
+    (count > Plan::CELLS_MAX).then(|| finding().at(level.span.clone()))
 }
 
 fn unit_periods(job: &Job) -> u32 {
