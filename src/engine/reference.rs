@@ -96,7 +96,7 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
     SurveyTotals::new(&counts, spreads, survey)
 }
 
-/// Definition of the surveys of tickets: each user's, by group and bin, scaled down to a norm of 8.
+/// Definition of the surveys of tickets: each user's, by group and bin, scaled down to a norm of 1.
 fn ticket_totals(
     plan: &Plan,
     (survey, tickets): (&SurveyPlan, &TicketPlan),
@@ -104,7 +104,6 @@ fn ticket_totals(
 ) -> SurveyTotals {
     let mut totals = vec![0i128; survey.bins()];
     let one = 1i128 << survey.histogram.grid_bits;
-    let most = SurveyPlan::TICKETS_NORM as i128 * one;
     for cells in users.values() {
         let mut own = vec![0i128; survey.bins()];
         for (key, paid) in cells {
@@ -119,7 +118,7 @@ fn ticket_totals(
         let squares: u128 = own.iter().map(|n| n.unsigned_abs().pow(2)).sum();
         let root = root_up(squares) as i128;
         for (total, n) in totals.iter_mut().zip(own) {
-            *total += if root <= most { n } else { n * most / root };
+            *total += if root <= one { n } else { n * one / root };
         }
     }
     SurveyTotals::of_tickets(&totals)

@@ -24,7 +24,7 @@ pub struct SurveyPlan {
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
     /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by their
-    /// logarithm. Fitted into a norm of [`SurveyPlan::TICKETS_NORM`].
+    /// logarithm. Fitted into a norm of 1.
     pub ticket_groups: Option<usize>,
     /// What came out, once it has.
     pub result: Option<Survey>,
@@ -107,10 +107,6 @@ impl SurveyPlan {
     /// Half octaves of norms, from 1 on.
     pub const BINS: usize = 64;
 
-    /// The norm of one user's tickets: so large that a user with many counts for more than one with few,
-    /// as quantiles are of payments.
-    pub const TICKETS_NORM: u64 = 8;
-
     /// The most that one user adds to the sum of spreads.
     pub const SPREAD_MAX: u64 = 8;
 
@@ -154,11 +150,10 @@ impl SurveyPlan {
         own: MuSquared,
     ) -> Option<SurveyPlan> {
         let eighth = MuSquared::from_units(own.units() / 8);
-        let most = Self::TICKETS_NORM * 1000;
         Some(SurveyPlan {
             level,
             statistic,
-            histogram: Gaussian::new(false, (most, most), eighth)?,
+            histogram: Gaussian::new(false, (1000, 1000), eighth)?,
             spread: None,
             cell_cap_milli: None,
             ticket_groups: Some(groups),

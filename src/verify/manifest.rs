@@ -307,7 +307,7 @@ impl Manifest {
 
     /// Surveys are of the statistics that charge more than their price, once each, and count users
     /// of norms in 64 bins, or a sum to which one user adds at most 8, or tickets in 64 bins a group,
-    /// of each user within a norm of 8.
+    /// of each user within a norm of 1.
     fn survey_faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let surveys = || self.surveys.iter().map(|s| (s.file.as_str(), s.statistic.as_str()));
@@ -338,7 +338,7 @@ impl Manifest {
                     "norms" => (1, 64),
                     "spread" => (8, 1),
                     // A whole number of groups.
-                    "tickets" => (8, event.values.len().max(1).next_multiple_of(64)),
+                    "tickets" => (1, event.values.len().max(1).next_multiple_of(64)),
                     other => {
                         faults.push(format!("{what} counts `{other}`"));
                         continue;

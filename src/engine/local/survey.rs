@@ -55,7 +55,7 @@ impl<'p> Tickets<'p> {
         self.own[bin] = (self.own[bin] + 1).min(TICKETS_MAX);
     }
 
-    /// Fits the user at hand into the survey's norm (Lemma 1 of `docs/privacy.md`), and forgets them.
+    /// Fits the user at hand into the norm of 1 (Lemma 1 of `docs/privacy.md`), and forgets them.
     fn finish_user(&mut self) {
         let Gaussian { grid_bits, bound, .. } = self.mechanism;
         let grid = |count: u32| i64::from(count) << grid_bits;

@@ -33,14 +33,13 @@ fn check_surveys(
         let without = count();
         for ((all, without), plan) in all.surveys.iter().zip(&without.surveys).zip(&plan.surveys) {
             let one = 1 << plan.histogram.grid_bits;
-            let norm = if plan.ticket_groups.is_some() { 8 } else { 1 };
-            assert_eq!(norm * one as u64, plan.histogram.bound.norm());
+            assert_eq!(one as u64, plan.histogram.bound.norm());
             let pairs = all.histogram.iter().zip(&without.histogram);
             let changes: Vec<i64> = pairs.map(|(a, b)| a - b).collect();
             if plan.ticket_groups.is_some() {
                 let squares: i128 = changes.iter().map(|&change| i128::from(change).pow(2)).sum();
-                let most = (8 * i128::from(units) * i128::from(one)).pow(2);
-                assert!(squares <= most, "user {user:?} has more than a norm of 8 in tickets");
+                let most = (i128::from(units) * i128::from(one)).pow(2);
+                assert!(squares <= most, "user {user:?} has more than a norm of 1 in tickets");
                 continue;
             }
             assert!(changes.iter().all(|change| change % one == 0 && *change >= 0));
