@@ -3,7 +3,7 @@
 
     insights.py [--seeds 3] [--data synthetic,journey] [--folder /tmp/discretail-accuracy]
 
-Needs what accuracy.py needs, and its folder after `accuracy.py --peers ""` has made the month. One job asks for
+Needs what accuracy.py needs, and its folder after that has made the month. A job each asks for
 each merchant (or store) and the month (or year), epsilon 1 and delta 1e-9 (1e-6):
 
 - `ticket_quantiles` with the payments that they need, against exact quantiles of the payments, by exact number
