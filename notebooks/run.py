@@ -30,6 +30,7 @@ columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", am
   currency = "currency", wallet = "wallet" }}
 [merchants]
 files = ["merchants.parquet"]
+min_per_cell = 1
 [keys]
 wallet = ["alipay", "apple_pay", "card", "unionpay_quickpass", "wechat_pay"]
 [privacy]

@@ -28,6 +28,7 @@ columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", am
   currency = "currency", wallet = "wallet" }}
 [merchants]
 files = ["{merchants}"]
+min_per_cell = 1
 {keys}
 [privacy]
 unit = "user"
