@@ -1,7 +1,7 @@
 //! What a job takes from earlier releases of its ledger: keys that they have shown (`keys_from`), and
 //! bounds and values (`previous`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::revision::revised;
@@ -10,7 +10,7 @@ use crate::findings::{self, Finding};
 use crate::job::{EarlierJob, Key, Report as JobReport};
 use crate::ledger::{EntryState, Report};
 use crate::plan::{Earlier, LevelPlan, Plan};
-use crate::release::{released_surveys, released_values, shown_keys};
+use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
 
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
 /// bounds that are open from the surveys of the job that their report names; and checks the job that
@@ -47,7 +47,7 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
     }
     for report in plan.job.reports.clone() {
         if let Some(previous) = &report.previous
-            && let Err(finding) = adopt_bounds(plan, &report.name, previous, &ledger)
+            && let Err(finding) = adopt(plan, &report.name, previous, &ledger)
         {
             faults.push(finding.at(previous.span.clone()));
         }
@@ -87,48 +87,115 @@ pub(super) fn published<'l>(
     Some((job.folder.as_ref()?, job.release_digest.as_ref()?))
 }
 
-fn adopt_bounds(
+/// Takes bounds and values from the job that a report names, or from the newest that fits.
+fn adopt(
     plan: &mut Plan,
     report: &str,
     previous: &EarlierJob,
     ledger: &Report,
 ) -> std::result::Result<(), Finding> {
+    if previous.is_latest() {
+        return adopt_latest(plan, report, ledger);
+    }
     let unusable = |why: &str| findings::previous_unusable(&previous.job, why);
     let Some((folder, digest)) = published(previous, ledger) else {
         return Err(unusable(NOT_PUBLISHED));
     };
     let released = released_surveys(folder, digest).map_err(|why| unusable(&why))?;
-    let unit = plan.job.privacy.unit.label(plan.job.payments.zone);
-    if released.unit != unit {
-        return Err(unusable(&format!("its unit is {}, not {unit}", released.unit)));
+    if let Some(why) = misfit(plan, &released) {
+        return Err(unusable(&why));
     }
-    let period = plan.job.payments.period;
-    if released.first_day >= period.first() {
-        return Err(unusable("its period does not begin before this one"));
-    }
-    let days = period.days();
-    // Norms grow with the period; a month may have 28 days or 31.
-    if released.days.abs_diff(days) * 4 > days {
-        let shown = released.days;
-        return Err(unusable(&format!("its period has {shown} days, and this one {days}")));
-    }
-    let from = (previous.job.clone(), digest.clone());
-    let bounds = plan.adopt(report, released.surveys, &from);
-    let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
-    let (codes, places) = (codes.join(","), plan.job.payments.money_places());
-    let mut values = 0;
-    for level in plan.levels.iter_mut().filter(|l| l.is_of(report) && l.is_public()) {
-        let cells = released_values(folder, digest, level, (&codes, places))
-            .map_err(|why| unusable(&why))?;
-        let cells = cells.filter(|cells| !cells.statistics.is_empty());
-        values += usize::from(cells.is_some());
-        let with = |cells| Earlier { from: from.clone(), cells: Arc::new(cells) };
-        level.earlier = cells.map(with);
-    }
-    if bounds + values == 0 {
+    let release = Release { job: &previous.job, folder, digest, released };
+    if release.adopt(plan, report).map_err(|why| unusable(&why))? == 0 {
         return Err(unusable(
             "it has no table with the same keys, and no survey of a bound that is open here",
         ));
     }
     Ok(())
+}
+
+/// Takes them from the release of the latest period that fits and has any; of those of one period
+/// from the one published last. A first job has none, and goes without.
+///
+/// A release whose folder is gone is passed over, as old ones may be deleted; one that was changed
+/// is a mistake.
+fn adopt_latest(
+    plan: &mut Plan,
+    report: &str,
+    ledger: &Report,
+) -> std::result::Result<(), Finding> {
+    let own = ledger.job(&plan.job.id).filter(|own| own.state != EntryState::Voided);
+    // A job that is run again takes what it took when it was reserved.
+    let before = own.map_or(i64::MAX, |own| own.reserved_by);
+    let mut found = Vec::new();
+    for entry in &ledger.jobs {
+        let published = entry.published_by.filter(|seq| *seq < before);
+        let (Some(_), Some(folder), Some(digest)) =
+            (published, &entry.folder, &entry.release_digest)
+        else {
+            continue;
+        };
+        if !folder.exists() {
+            continue;
+        }
+        let released = released_surveys(folder, digest)
+            .map_err(|why| findings::previous_unusable(&entry.id, &why))?;
+        if misfit(plan, &released).is_none() {
+            let order = (released.first_day, published);
+            found.push((order, Release { job: &entry.id, folder, digest, released }));
+        }
+    }
+    found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+    for (_, release) in found {
+        let job = release.job;
+        let taken = release.adopt(plan, report);
+        if taken.map_err(|why| findings::previous_unusable(job, &why))? > 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Why a release can tell nothing of the plan's period, if so.
+fn misfit(plan: &Plan, released: &ReleasedSurveys) -> Option<String> {
+    let unit = plan.job.privacy.unit.label(plan.job.payments.zone);
+    if released.unit != unit {
+        return Some(format!("its unit is {}, not {unit}", released.unit));
+    }
+    let period = plan.job.payments.period;
+    if released.first_day >= period.first() {
+        return Some("its period does not begin before this one".to_owned());
+    }
+    let days = period.days();
+    // Norms grow with the period; a month may have 28 days or 31.
+    let unlike = released.days.abs_diff(days) * 4 > days;
+    unlike.then(|| format!("its period has {} days, and this one {days}", released.days))
+}
+
+/// A release of the ledger.
+struct Release<'l> {
+    job: &'l str,
+    folder: &'l Path,
+    digest: &'l str,
+    released: ReleasedSurveys,
+}
+
+impl Release<'_> {
+    /// Takes what it has for a report; how many bounds and levels with values that were. Nothing is
+    /// changed if it has none.
+    fn adopt(self, plan: &mut Plan, report: &str) -> std::result::Result<usize, String> {
+        let from = (self.job.to_owned(), self.digest.to_owned());
+        let bounds = plan.adopt(report, self.released.surveys, &from);
+        let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
+        let (codes, places) = (codes.join(","), plan.job.payments.money_places());
+        let mut values = 0;
+        for level in plan.levels.iter_mut().filter(|l| l.is_of(report) && l.is_public()) {
+            let cells = released_values(self.folder, self.digest, level, (&codes, places))?;
+            let cells = cells.filter(|cells| !cells.statistics.is_empty());
+            values += usize::from(cells.is_some());
+            let with = |cells| Earlier { from: from.clone(), cells: Arc::new(cells) };
+            level.earlier = cells.map(with);
+        }
+        Ok(bounds + values)
+    }
 }

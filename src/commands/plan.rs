@@ -8,7 +8,7 @@ use crate::cli::JobArgs;
 use crate::console;
 use crate::error::Error;
 use crate::findings;
-use crate::job::{Insight, LOG_PARTS, Unit};
+use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
 use crate::ledger::{Ledger, Terms};
 use crate::plan::{
     Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, budget_of,
@@ -96,6 +96,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.push(String::new());
     lines.extend(survey_line(plan));
     lines.extend(adopted_lines(plan));
+    lines.extend(latest_lines(plan));
     lines.extend(merchants_line(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
@@ -138,6 +139,28 @@ fn adopted_lines(plan: &Plan) -> Vec<String> {
         )
     };
     pairs.into_iter().map(line).collect()
+}
+
+/// What `previous = "latest"` stands for.
+fn latest_lines(plan: &Plan) -> Vec<String> {
+    let reports = plan.job.reports.iter();
+    let latest = reports.filter(|r| r.previous.as_ref().is_some_and(EarlierJob::is_latest));
+    let line = |report: &JobReport| {
+        let bounds =
+            plan.adopted.iter().map(|bound| (&plan.levels[bound.survey.level], &bound.from));
+        let values = plan.levels.iter().filter_map(|l| Some((l, &l.earlier.as_ref()?.from)));
+        let job = bounds.chain(values).find(|(level, _)| level.is_of(&report.name));
+        job.map_or_else(
+            || format!("No earlier release fits report {} yet.", report.name),
+            |(_, from)| {
+                format!(
+                    "The latest release that fits report {} is that of job {}.",
+                    report.name, from.0
+                )
+            },
+        )
+    };
+    latest.map(line).collect()
 }
 
 fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {

@@ -234,7 +234,8 @@ pub struct Report {
     pub suppress_above: Option<Percent>,
     /// Earlier jobs whose keys are shown again, whatever their noised values; of private keys.
     pub keys_from: Vec<EarlierJob>,
-    /// The earlier job whose surveys tell the bounds that this one leaves open.
+    /// The earlier job whose surveys tell the bounds that this one leaves open, or the newest that
+    /// fits.
     pub previous: Option<EarlierJob>,
 }
 
@@ -245,6 +246,13 @@ pub struct EarlierJob {
     pub job: String,
     /// Place in the job file.
     pub span: Range<usize>,
+}
+
+impl EarlierJob {
+    /// Does it stand for the newest release that fits, whatever its job's name?
+    pub fn is_latest(&self) -> bool {
+        self.job == "latest"
+    }
 }
 
 /// One grouping of a report.

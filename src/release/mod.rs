@@ -8,7 +8,7 @@ mod status;
 mod tables;
 mod values;
 
-pub use earlier::{released_surveys, shown_keys};
+pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
 pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
 use manifest::Manifest;

@@ -186,3 +186,55 @@ fn a_paid_release_is_published_though_the_earlier_one_is_gone() {
     assert!(output.status.success() && said.contains("was released before"), "{said}");
     assert_eq!(events(&workshop.path("ledger.sqlite"), "next"), ["reserved", "spent", "published"]);
 }
+
+/// The same text works for the first month and the next: it names no job.
+#[test]
+fn the_latest_release_that_fits_is_found() {
+    let workshop = Workshop::new();
+    let latest = |job: &str| job.replace("previous = \"test\"", "previous = \"latest\"");
+    let first = open().replace("\"market\"", "\"market\"\nprevious = \"latest\"");
+    let named = |job: &str, id: &str| latest(job).replacen("\"next\"", &format!("{id:?}"), 1);
+    let said = |job: &str| {
+        workshop.text("job.toml", job);
+        let shown = run(&workshop, &["plan", "job.toml"]);
+        let lines =
+            shown.lines().filter(|l| l.contains("fits report") || l.contains("follow from"));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let run = |job: &str| {
+        workshop.text("job.toml", job);
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    };
+    let used = |folder: &str| {
+        let bytes = std::fs::read(workshop.path(&format!("{folder}/manifest.json"))).unwrap();
+        let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+        let from = manifest["estimates_from"].as_array().unwrap().iter();
+        from.map(|entry| entry["job"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut texts = said(&first);
+    run(&first);
+    // Its own release is not earlier than itself.
+    texts += &said(&first);
+    assert!(used("releases/test").is_empty());
+    run(&named(&next(), "second"));
+    assert_eq!(used("releases/second"), ["test"; 3]);
+    let output = workshop.discretail(&["verify", "releases/second", "--ledger", "ledger.sqlite"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let march = next().replace("2025-02-28", "2025-03-31").replace("2025-02-", "2025-03-");
+    // The later period goes before, and the one before it if that does not fit.
+    texts += &said(&named(&march, "third"));
+    texts += &said(&named(&march.replace("2025-03-01", "2025-01-25"), "long"));
+    // What the second took when it was reserved, whatever has been released since.
+    run(&named(&next().replace("2025-02-01", "2025-01-30"), "overlap"));
+    texts += &said(&named(&next(), "second"));
+    // A release that is gone is passed over; one that was changed is not.
+    std::fs::remove_dir_all(workshop.path("releases/second")).unwrap();
+    texts += &said(&named(&march, "third"));
+    workshop.text("releases/overlap/manifest.json", "{}");
+    workshop.text("job.toml", &named(&march, "third"));
+    let output = workshop.discretail(&["plan", "job.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    texts += &shown(&workshop, &output);
+    assert_snapshot!(texts);
+}
