@@ -303,6 +303,10 @@ pub struct RunArgs {
     /// Replace what stands at the release folder. Never draws noise twice for one job.
     #[arg(long)]
     pub force: bool,
+    /// Run a job although noise is expected to drown some of its statistics, as `plan` shows; the
+    /// manifest says so.
+    #[arg(long)]
+    pub accept_useless: bool,
     /// Memory for payments and totals, such as 2GiB; what does not fit waits on disk. The process
     /// takes up to 256 MiB more [default: half of what is free].
     #[arg(long, value_name = "SIZE", value_parser = memory)]

@@ -6,6 +6,7 @@ mod earlier;
 mod ledger;
 mod memory;
 mod plan;
+mod predicted;
 mod reader;
 mod report;
 mod revision;

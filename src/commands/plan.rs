@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::earlier::use_earlier;
-use super::{Failure, read_plan};
+use super::{Failure, predicted, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
 use crate::error::Error;
@@ -94,6 +94,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     let levels = plan.levels.iter().enumerate();
     lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level)));
     lines.push(String::new());
+    lines.extend(predicted::lines(plan));
     lines.extend(survey_line(plan));
     lines.extend(adopted_lines(plan));
     lines.extend(latest_lines(plan));
@@ -286,6 +287,7 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
                 "cell_cap": known(statistic.noise.bound.cell_cap()),
                 "noise_sd": known(statistic.noise.sigma),
                 "mu_squared_units": statistic.charge.units().to_string(),
+                "predicted": predicted::as_json(plan, place, row),
             }));
         }
     }

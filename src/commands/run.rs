@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 
 use super::earlier::use_earlier;
 use super::plan::terms_of;
+use super::predicted::admit;
 use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -49,7 +50,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         return Err(Error::invalid(findings::release_folder_not_text(&folder)));
     }
     let terms = terms_of(plan)?;
-    let used = use_earlier(plan);
+    let used = use_earlier(plan).and_then(|()| admit(plan, args.accept_useless));
 
     // A job that was released before is answered without a look at its payments.
     match earlier(plan, &terms)? {

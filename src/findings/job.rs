@@ -279,6 +279,24 @@ pub fn cells_too_many(level: &str, cells: u128, limit: u128) -> Finding {
         .hint("use fewer keys or a shorter period in one level")
 }
 
+/// Noise that is expected to be more than what it is added to.
+pub fn useless(statistic: &str, level: &str, error: f64, epsilon: Option<f64>) -> Finding {
+    let percent = (error * 100.0).ceil();
+    let enough = epsilon.map_or("no `epsilon` up to 20 would do".to_owned(), |epsilon| {
+        format!("raise `epsilon` to about {:.2}", (epsilon * 100.0).ceil() / 100.0)
+    });
+    Finding::new(
+        "prediction-useless",
+        format!(
+            "noise would drown `{statistic}` of {level}: its errors are expected to be {percent} % of all that it \
+             counts, so that zeros would be nearer to the truth"
+        ),
+    )
+    .hint(format!(
+        "{enough}; use a coarser level, fewer levels or insights, or a smaller bound; or run it with --accept-useless"
+    ))
+}
+
 /// (ε, δ) so small that no noise can be calibrated.
 pub fn budget_too_small(epsilon: &dyn Display, delta: &dyn Display, statistics: usize) -> Finding {
     Finding::new(

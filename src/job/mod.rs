@@ -5,6 +5,7 @@
 //! documented in `docs/job.md`.
 
 mod calendar;
+mod expect;
 mod insight;
 mod percent;
 mod raw;
@@ -21,6 +22,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use calendar::{Clock, Period, TimeKey};
+pub use expect::Expect;
 pub use insight::Insight;
 pub use iso_currency::Currency;
 pub use percent::Percent;
@@ -53,6 +55,8 @@ pub struct Job {
     pub registry: Option<Registry>,
     /// Stated values of columns, sorted and distinct: public knowledge.
     pub key_sets: BTreeMap<String, Vec<String>>,
+    /// What is expected of the payments, from public knowledge.
+    pub expect: Option<Expect>,
     /// What one user is promised.
     pub privacy: Privacy,
     /// Where the budget is kept.

@@ -1,5 +1,6 @@
 //! The one door from a job file to a [`Job`].
 
+mod expect;
 mod payments;
 mod reports;
 
@@ -11,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::payments::Facts;
 use super::raw::{Faults, Placed, Section};
-use super::{EarlierJob, Job, LedgerTerms, Privacy, PrivacyUnit, ReleaseStatus};
+use super::{EarlierJob, Job, LedgerTerms, Privacy, PrivacyUnit, ReleaseStatus, money_places};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::privacy::{Delta, Epsilon, UnitError};
@@ -83,6 +84,10 @@ impl Reader<'_> {
         let key_sets = root.section("keys", "[keys]").map(|s| self.key_sets(&s));
         let key_sets = key_sets.unwrap_or_default();
 
+        let places = payments.as_ref().map_or(2, |p| money_places(&p.facts.currencies));
+        let section = root.section("expect", "[expect]");
+        let expect = section.and_then(|section| self.expect(&section, places));
+
         let section = root.section("privacy", "[privacy]");
         let section = root.require("privacy", "[privacy]", section);
         let privacy = section.and_then(|section| self.privacy(&section));
@@ -107,6 +112,7 @@ impl Reader<'_> {
             payments: payments?.source?,
             registry,
             key_sets: key_sets.into_iter().map(|(name, set)| (name, set.value)).collect(),
+            expect,
             privacy: privacy?,
             ledger: ledger?,
             reports: reports?,

@@ -92,6 +92,20 @@ impl NormLaw {
         own
     }
 
+    /// From norms, ascending, with their users, and the mean of spreads (`None`: spreads are norms).
+    pub(super) fn expected(points: Vec<(f64, f64)>, spread: Option<f64>, doubt: f64) -> NormLaw {
+        let mut own = NormLaw { points, spread: (1.0, 1.0), doubt };
+        if let Some(mean) = spread {
+            own.spread = own.spread_of(mean, own.quantile(0.1));
+        }
+        own
+    }
+
+    /// Σ|x| of all users.
+    pub(super) fn total(&self) -> f64 {
+        self.points.iter().map(|&(norm, users)| users * norm * self.spread_at(norm)).sum()
+    }
+
     /// The power between 0 and 1 by which spreads grow with norms from `start` on, so that they are
     /// `mean` in the mean.
     fn spread_of(&self, mean: f64, start: f64) -> (f64, f64) {
@@ -167,8 +181,7 @@ pub(super) fn norm_bound(law: &NormLaw, z: f64, cells: f64) -> f64 {
         let lost = |&(norm, users): &(f64, f64)| users * size(norm) * (1.0 - bound / norm).max(0.0);
         let lost: f64 = law.points.iter().map(lost).sum();
         let noise = z * bound;
-        let errors = CELL_SIZES.iter().map(|size| mean_size(lost / cells * size, noise));
-        errors.sum::<f64>() / CELL_SIZES.len() as f64 * cells
+        spread_of_sizes(|size| mean_noised_size(lost / cells * size, noise)) * cells
             + law.doubt * law.spread_at(bound) * bound
     };
     let candidates = law.points.iter().map(|&(norm, _)| norm);
@@ -180,8 +193,13 @@ pub(super) fn norm_bound(law: &NormLaw, z: f64, cells: f64) -> f64 {
 /// payments over merchants.
 const CELL_SIZES: [f64; 8] = [0.03, 0.09, 0.17, 0.30, 0.50, 0.86, 1.60, 4.45];
 
+/// The mean over cells of what depends on their size.
+pub(super) fn spread_of_sizes(of: impl Fn(f64) -> f64) -> f64 {
+    CELL_SIZES.iter().map(|&size| of(size)).sum::<f64>() / CELL_SIZES.len() as f64
+}
+
 /// E|bias + noise| for normal noise.
-fn mean_size(bias: f64, sd: f64) -> f64 {
+pub(super) fn mean_noised_size(bias: f64, sd: f64) -> f64 {
     let t = bias / sd;
     let half = std::f64::consts::FRAC_2_PI.sqrt();
     sd * (half * (-t * t / 2.0).exp() + t * libm::erf(t / std::f64::consts::SQRT_2))
@@ -329,7 +347,7 @@ mod tests {
                 let cost = |bound: f64| {
                     let lost = norms.iter().map(|r| r * spread(r) * (1.0 - bound / r).max(0.0));
                     let each_cell = lost.sum::<f64>() * each / (weight * users);
-                    let errors = CELL_SIZES.map(|size| mean_size(each_cell * size, bound));
+                    let errors = CELL_SIZES.map(|size| mean_noised_size(each_cell * size, bound));
                     errors.iter().sum::<f64>()
                 };
                 let bounds = (0..400).map(|i| cost((f64::from(i) / 20.0).exp2().max(norms[4000])));

@@ -7,8 +7,10 @@ mod calibrate;
 mod cells;
 mod choice;
 mod composed;
+mod expected;
 mod look_back;
 mod merchants;
+mod predict;
 mod score;
 mod shared;
 mod span;
@@ -26,6 +28,7 @@ pub use composed::Composed;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
+pub use predict::{Basis, Prediction};
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked};
@@ -52,6 +55,9 @@ pub struct Plan {
     pub merchants: Option<MerchantProtection>,
     /// The job whose release this one takes the place of, and the digest of its manifest.
     pub revises: Option<(String, String)>,
+    /// Statistics that noise is expected to drown, and that are run all the same: the places of level and
+    /// statistic, with the prediction.
+    pub accepted: Vec<(usize, usize, Prediction)>,
     /// What the job costs; the same before and after its surveys.
     pub loss: PrivacyLoss,
     /// Names of the payments' columns that some level uses as a key, in the order of records.
@@ -63,6 +69,8 @@ pub struct Plan {
 pub struct LevelPlan {
     /// File name of its first table, without ending: the level's name.
     pub file: String,
+    /// Place in the job file.
+    pub span: Range<usize>,
     /// The keys, in the order of the first table's columns.
     pub keys: Vec<Key>,
     /// What is shown, report by report; at least one.
@@ -293,6 +301,7 @@ impl Plan {
             surveys.extend(asked);
             levels.push(LevelPlan {
                 file: file_name(report, level),
+                span: level.span.clone(),
                 keys: level.keys.clone(),
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
@@ -315,11 +324,16 @@ impl Plan {
             return Err(Error::invalid_all(findings));
         }
         let loss = PrivacyLoss { mu_squared: MuSquared::default(), threshold_delta };
-        let (columns, adopted) = (columns_of(&levels), Vec::new());
-        let revises = None;
-        let mut plan = Plan { job, levels, surveys, adopted, merchants, revises, loss, columns };
-        plan.loss.mu_squared = plan.charged();
-        Ok(plan)
+        let columns = columns_of(&levels);
+        let (adopted, revises, accepted) = (Vec::new(), None, Vec::new());
+        let plan =
+            Plan { job, levels, surveys, adopted, merchants, revises, accepted, loss, columns };
+        Ok(plan.priced())
+    }
+
+    fn priced(mut self) -> Plan {
+        self.loss.mu_squared = self.charged();
+        self
     }
 
     /// What all statistics and surveys are charged.

@@ -348,7 +348,7 @@ fn learn_tickets(level: &mut LevelPlan, survey: &SurveyPlan) -> f64 {
 }
 
 /// What a survey says of the users' norms.
-fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::NormLaw {
+pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::NormLaw {
     let result = survey.result.as_ref().expect("cannot fail because all are set before");
     let natural = |m: Gaussian, grid: i64| m.to_natural(grid as f64);
     let histogram = survey.histogram;
@@ -379,7 +379,7 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
 }
 
 /// The most that a norm can be, by public facts.
-fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
+pub(super) fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
     match (kind.facts().one_hot, &level.selection) {
         (true, Selection::Public) => {
             level.cells.count(job).map_or(f64::MAX, |cells| (cells as f64).sqrt())

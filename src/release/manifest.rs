@@ -8,6 +8,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::merchants::MerchantsEntry;
+use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
@@ -46,6 +47,9 @@ pub(super) struct Manifest {
     /// Bounds that surveys of earlier releases have told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bounds_from: Vec<BoundFromEntry>,
+    /// What noise was expected to drown, and the run was told to release all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    accepted_useless: Vec<UselessEntry>,
     key_sets: Vec<KeySetEntry>,
     /// Which estimates are not shown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -227,13 +231,6 @@ struct EstimatesFromEntry {
     manifest_sha256: String,
 }
 
-/// Estimates of a table are shown if half their interval is at most this share of them.
-#[derive(Clone, Debug, Serialize)]
-struct SuppressionEntry {
-    file: String,
-    relative_error_max: f64,
-}
-
 /// One survey with what it said.
 #[derive(Clone, Debug, Serialize)]
 struct SurveyEntry {
@@ -322,8 +319,13 @@ impl Manifest {
             surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
             estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
             bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
+            accepted_useless: plan
+                .accepted
+                .iter()
+                .map(|entry| UselessEntry::new(plan, entry))
+                .collect(),
             key_sets: plan.levels.iter().flat_map(|level| key_sets(plan, level)).collect(),
-            suppression: plan.levels.iter().flat_map(suppressions).collect(),
+            suppression: plan.levels.iter().flat_map(SuppressionEntry::of).collect(),
             merchant_protection: MerchantsEntry::new(plan),
             composition: "sum of mu squared over mechanisms, plus the thresholds' delta",
             post_processing: "estimates by empirical Bayes and a Kalman filter, levels that add up, ratios, \
@@ -445,13 +447,6 @@ fn bound_from(plan: &Plan, bound: &Adopted) -> BoundFromEntry {
 fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
     let (job, manifest_sha256) = level.earlier.as_ref()?.from.clone();
     Some(EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 })
-}
-
-fn suppressions(level: &LevelPlan) -> impl Iterator<Item = SuppressionEntry> {
-    level.tables.iter().filter_map(|table| {
-        let relative_error_max = table.suppress_above?.value();
-        Some(SuppressionEntry { file: format!("{}.parquet", table.file), relative_error_max })
-    })
 }
 
 /// Of each table of a level; its mechanisms stand under the first one's name.

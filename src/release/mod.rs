@@ -6,6 +6,7 @@ mod manifest;
 mod merchants;
 mod status;
 mod tables;
+mod unshown;
 mod values;
 
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};

@@ -152,6 +152,21 @@ fn columns_have_no_name_of_a_part_of_the_time() {
 }
 
 #[test]
+fn expectations_are_numbers_that_can_be() {
+    let mut texts = String::new();
+    for expect in [
+        "users = 100",
+        "users = \"0\"\npayments = \"many\"\nsales = \"1.005\"",
+        "users = 100\npayments = 99",
+        "users = 1.5\npayments = 1e16\nsales = -3\nvisitors = 5",
+    ] {
+        let job = JOB.replace("[privacy]", &format!("[expect]\n{expect}\n\n[privacy]"));
+        texts += &faults(&job);
+    }
+    assert_snapshot!(texts);
+}
+
+#[test]
 fn privacy_parameters_are_decimals_in_range() {
     let mut texts = String::new();
     for value in

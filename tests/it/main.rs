@@ -12,6 +12,7 @@ mod faults;
 mod insights;
 mod ledger;
 mod merchants;
+mod predict;
 mod report;
 mod revisions;
 mod shared;
