@@ -25,6 +25,14 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
     if reports.iter().all(none) && plan.job.revises.is_none() {
         return Ok(());
     }
+    let named = |report: &JobReport| {
+        !report.keys_from.is_empty() || report.previous.as_ref().is_some_and(|p| !p.is_latest())
+    };
+    let names_jobs = plan.job.revises.is_some() || reports.iter().any(named);
+    if !names_jobs && !plan.job.ledger.file.exists() {
+        // The first job makes the ledger.
+        return Ok(());
+    }
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
     if let Some(revises) = plan.job.revises.clone() {

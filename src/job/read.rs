@@ -1,6 +1,7 @@
 //! The one door from a job file to a [`Job`].
 
 mod expect;
+mod merchants;
 mod payments;
 mod reports;
 

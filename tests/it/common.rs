@@ -124,11 +124,16 @@ pub(crate) fn registry() -> DataFrame {
 
 /// 1,200 payments of 60 users in January 2025.
 pub(crate) fn payments() -> DataFrame {
+    // Noon of 1 January in Shanghai.
+    payments_from(1_735_704_000)
+}
+
+/// The same from a second since 1970 on, one every half hour.
+pub(crate) fn payments_from(start: i64) -> DataFrame {
     let rows = 1200usize;
     let users: Vec<String> = (0..rows).map(|i| format!("u{:02}", i * 7 % 60)).collect();
     let merchants: Vec<&str> = (0..rows).map(|i| ["M1", "M2", "M3", "NULL"][i * 5 % 4]).collect();
-    // Noon of 1 January in Shanghai, then every half hour.
-    let times: Vec<i64> = (0..rows).map(|i| 1_735_704_000 + 1800 * i as i64).collect();
+    let times: Vec<i64> = (0..rows).map(|i| start + 1800 * i as i64).collect();
     let amounts: Vec<i64> =
         (0..rows).map(|i| if i % 50 == 0 { -500 } else { 100 + (i as i64 * 37) % 9000 }).collect();
     let wallets: Vec<&str> = (0..rows).map(|i| ["alipay", "apple_pay", "card"][i % 3]).collect();

@@ -53,6 +53,9 @@ fn all_insights_are_released_and_verified() {
     assert_snapshot!(columns(&workshop, "market.region-week.parquet"));
 }
 
+/// The section `[merchants]` of the job.
+const REGISTRY: &str = "files = [\"merchants.parquet\"]";
+
 #[test]
 fn new_and_returning_customers_are_released_where_the_period_can_tell() {
     let workshop = Workshop::new();
@@ -62,7 +65,8 @@ fn new_and_returning_customers_are_released_where_the_period_can_tell() {
             "levels   = [[\"region\", \"week\"]]\nlook_back = 10",
         )
         .replace("[\"merchant\"], [\"wallet\", \"day\"]", "[\"wallet\", \"day\"]")
-        .replace("keys      = \"private\"", "keys      = \"private\"\nlook_back = 3");
+        .replace("keys      = \"private\"", "keys      = \"private\"\nlook_back = 3")
+        .replace(REGISTRY, &format!("{REGISTRY}\nmin_per_cell = 1"));
     workshop.text("job.toml", &text);
     let run = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{JOB, Workshop, payments_from, shown};
 use crate::crash::events;
 
 /// The job without any bound of its first report, and with one of two of the second.
@@ -113,12 +113,19 @@ fn next() -> String {
     let job = job
         .replace("2025-02-31", "2025-02-28")
         .replace("\"market\"", "\"market\"\nprevious = \"test\"");
-    job.replace("currency  =", "max_bad_share = \"1\"\ncurrency  =")
+    job.replace("\"payments.parquet\"", "\"february.parquet\"")
+}
+
+/// With payments in February too.
+fn two_months() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.parquet("february.parquet", payments_from(1_738_382_400));
+    workshop
 }
 
 #[test]
 fn bounds_of_an_earlier_release_cost_nothing() {
-    let workshop = Workshop::new();
+    let workshop = two_months();
     workshop.text("job.toml", &open());
     workshop.text("next.toml", &next());
     // Not released yet.
@@ -167,7 +174,7 @@ fn bounds_of_an_earlier_release_cost_nothing() {
 /// next run cannot take bounds from it, so has another price than the one that was paid.
 #[test]
 fn a_paid_release_is_published_though_the_earlier_one_is_gone() {
-    let workshop = Workshop::new();
+    let workshop = two_months();
     workshop.text("job.toml", &open());
     workshop.text("next.toml", &next());
     for job in ["job.toml", "next.toml"] {
@@ -192,7 +199,7 @@ fn a_paid_release_is_published_though_the_earlier_one_is_gone() {
 /// The same text works for the first month and the next: it names no job.
 #[test]
 fn the_latest_release_that_fits_is_found() {
-    let workshop = Workshop::new();
+    let workshop = two_months();
     let latest = |job: &str| job.replace("previous = \"test\"", "previous = \"latest\"");
     let first = open().replace("\"market\"", "\"market\"\nprevious = \"latest\"");
     let named = |job: &str, id: &str| latest(job).replacen("\"next\"", &format!("{id:?}"), 1);
@@ -205,7 +212,7 @@ fn the_latest_release_that_fits_is_found() {
     };
     let run = |job: &str| {
         workshop.text("job.toml", job);
-        let output = workshop.discretail(&["run", "job.toml"]);
+        let output = workshop.discretail(&["run", "job.toml", "--accept-useless"]);
         assert!(output.status.success(), "{}", shown(&workshop, &output));
     };
     let used = |folder: &str| {
