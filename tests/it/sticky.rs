@@ -67,7 +67,9 @@ fn keys_that_cannot_be_used_are_told_before_anything_is_charged() {
     assert!(workshop.discretail(&["run", "first.toml"]).status.success());
     workshop.text("job.toml", &keys_from("\"test\", \"unknown\""));
     texts += &run(&workshop, &["run", "job.toml"]);
-    workshop.text("job.toml", &keys_from("\"test\"").replace("\"merchant\"]", "\"category\"]"));
+    let registry = "files = [\"merchants.parquet\"]";
+    let other = keys_from("\"test\"").replace("\"merchant\"]", "\"category\"]");
+    workshop.text("job.toml", &other.replace(registry, &format!("{registry}\nmin_per_cell = 1")));
     texts += &run(&workshop, &["run", "job.toml"]);
     workshop.text("job.toml", &keys_from("\"test\"").replace("\"private\"", "\"public\""));
     texts += &run(&workshop, &["check", "job.toml"]);

@@ -218,7 +218,7 @@ fn the_latest_release_that_fits_is_found() {
     let used = |folder: &str| {
         let bytes = std::fs::read(workshop.path(&format!("{folder}/manifest.json"))).unwrap();
         let manifest: Value = serde_json::from_slice(&bytes).unwrap();
-        let from = manifest["estimates_from"].as_array().unwrap().iter();
+        let from = manifest["estimates_from"].as_array().into_iter().flatten();
         from.map(|entry| entry["job"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let mut texts = said(&first);
