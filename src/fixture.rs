@@ -60,6 +60,21 @@ impl Market {
         market
     }
 
+    /// Plans a job about other days.
+    pub(crate) fn plan_days(
+        &self,
+        first: &str,
+        last: &str,
+        reports: &[String],
+    ) -> crate::error::Result<Plan> {
+        let text = JOB.replace("2025-01-01", first).replace("2025-04-30", last);
+        let section = |(place, report): (usize, &String)| {
+            format!("[[report]]\nname = \"r{place}\"\n{report}\n")
+        };
+        let reports: String = reports.iter().enumerate().map(section).collect();
+        Job::parse(&(text + &reports), self.folder.path()).and_then(Plan::new)
+    }
+
     /// Plans a job with a line in its section `[merchants]`.
     pub(crate) fn try_plan_with(
         &self,

@@ -58,7 +58,12 @@ impl Correction {
     /// Relative standard deviation of what is right for a cell, most likely: that of the factor, and how
     /// much the fit takes here rather than there.
     pub(super) fn likely(&self) -> f64 {
-        self.common.hypot(BETWEEN * (1.0 - 1.0 / self.factor))
+        self.common.hypot(self.apart())
+    }
+
+    /// The part of it that cells do not have in common.
+    pub(super) fn apart(&self) -> f64 {
+        BETWEEN * (1.0 - 1.0 / self.factor)
     }
 
     /// The same if laws of norms are wrong: what intervals must cover.

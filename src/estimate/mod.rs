@@ -4,6 +4,7 @@
 //! nothing here can reach a payment, because [`NoisyTotals`] is all it gets.
 
 mod bins;
+mod compared;
 mod correction;
 mod model;
 mod panel;
@@ -16,12 +17,15 @@ mod suppress;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_compared;
+#[cfg(test)]
 mod tests_insights;
 mod tickets;
 
 use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
+use compared::Compared;
 use model::{Model, models, parts};
 pub use suppress::Reason;
 
@@ -261,9 +265,10 @@ impl Estimates<'_> {
             order.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
         }
         order.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
+        let compared = Compared::new(&view);
         (0..order.len().max(1)).step_by(SLICE).map(move |start| {
             let end = order.len().min(start + SLICE);
-            view.table(&order[start..end])
+            view.table(&order[start..end], &compared)
         })
     }
 }
@@ -298,11 +303,14 @@ impl View<'_> {
     }
 
     /// The table of some rows.
-    fn table(&self, rows: &[usize]) -> Table {
+    fn table(&self, rows: &[usize], compared: &Compared) -> Table {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
-            let values = self.values(insight, parts.len().max(1), rows);
+            let values = match insight.compared() {
+                Some(what) => vec![compared.values(self, what, rows)],
+                None => self.values(insight, parts.len().max(1), rows),
+            };
             let name = |part: usize| match parts.get(part) {
                 Some(part) => format!("{}_{part}", insight.name()),
                 None => insight.name().to_owned(),

@@ -195,7 +195,9 @@ fn values_of_an_earlier_release_help() {
     let values = nearly_exact(&market, &plan);
     let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
     let customers = EarlierValues { values, sd: 1.0 };
-    let cells = EarlierCells { keys, statistics: [(StatisticKind::Customers, customers)].into() };
+    let days = (plan.job.payments.period.first(), plan.job.payments.period.last());
+    let cells =
+        EarlierCells { days, keys, statistics: [(StatisticKind::Customers, customers)].into() };
     let from = ("before".to_owned(), "digest".to_owned());
     plan.levels[0].earlier = Some(Earlier { from, cells: Arc::new(cells) });
     let (helped, _) = errors(&market, &plan);

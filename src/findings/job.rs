@@ -103,6 +103,18 @@ pub fn previous_unusable(job: &str, why: &str) -> Finding {
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
+/// An insight that a level or the job cannot carry.
+pub fn insight_unfit(insight: &str, level: &str, why: &str, hint: &str) -> Finding {
+    Finding::new("insight-unfit", format!("level {level} cannot show `{insight}`: {why}"))
+        .hint(hint)
+}
+
+/// A key of a report that none of its insights looks at.
+pub fn key_idle(key: &str, insights: &str) -> Finding {
+    Finding::new("key-idle", format!("`{key}` is stated, but no insight of the report looks at it"))
+        .hint(format!("ask for one of {insights}, or leave it out"))
+}
+
 /// A level that names merchants, in a job that promises not to tell of so few.
 pub fn merchants_named(level: &str, least: u32) -> Finding {
     let message =

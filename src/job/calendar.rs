@@ -1,6 +1,6 @@
 //! The job's days and the local clock.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
 /// A part of the local time that levels can group by.
@@ -44,6 +44,46 @@ impl TimeKey {
     }
 }
 
+impl TimeKey {
+    /// The first day of the period of this key that holds a day; `None`: it has no periods.
+    pub fn start(self, day: NaiveDate) -> Option<NaiveDate> {
+        match self {
+            TimeKey::Day => Some(day),
+            TimeKey::Week => {
+                day.checked_sub_days(Days::new(day.weekday().num_days_from_monday().into()))
+            }
+            TimeKey::Month => NaiveDate::from_ymd_opt(day.year(), day.month(), 1),
+            TimeKey::Quarter => NaiveDate::from_ymd_opt(day.year(), day.month0() / 3 * 3 + 1, 1),
+            TimeKey::Weekday | TimeKey::Hour => None,
+        }
+    }
+
+    /// The start of the next period.
+    pub fn next(self, start: NaiveDate) -> Option<NaiveDate> {
+        match self {
+            TimeKey::Day => start.checked_add_days(Days::new(1)),
+            TimeKey::Week => start.checked_add_days(Days::new(7)),
+            TimeKey::Month => start.checked_add_months(Months::new(1)),
+            TimeKey::Quarter => start.checked_add_months(Months::new(3)),
+            TimeKey::Weekday | TimeKey::Hour => None,
+        }
+    }
+
+    /// The start of the period before.
+    pub fn before(self, start: NaiveDate) -> Option<NaiveDate> {
+        self.start(start.pred_opt()?)
+    }
+
+    /// The start of the period a year before; of days and weeks 52 weeks, so that weekdays agree.
+    pub fn year_before(self, start: NaiveDate) -> Option<NaiveDate> {
+        match self {
+            TimeKey::Day | TimeKey::Week => start.checked_sub_days(Days::new(364)),
+            TimeKey::Month | TimeKey::Quarter => start.checked_sub_months(Months::new(12)),
+            TimeKey::Weekday | TimeKey::Hour => None,
+        }
+    }
+}
+
 /// A run of whole days in the job's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
@@ -52,6 +92,12 @@ pub struct Period {
 }
 
 impl Period {
+    /// Are all days of the time key's period that starts then among these?
+    pub fn holds(self, key: TimeKey, start: NaiveDate) -> bool {
+        let last = key.next(start).and_then(|next| next.pred_opt());
+        self.first() <= start && last.is_some_and(|last| last <= self.last())
+    }
+
     /// The longest period, so that hours fit a record.
     pub const DAYS_MAX: i64 = 3660;
 

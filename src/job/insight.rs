@@ -37,9 +37,56 @@ pub enum Insight {
     TicketQuantiles,
     /// Payments by size.
     TicketHistogram,
+    /// A statistic of a cell against that of other cells.
+    Compared(Comparison, StatisticKind),
+}
+
+/// With which cells a cell is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Comparison {
+    /// All cells that differ from it in the report's `share_of` alone, together.
+    Share,
+    /// The cell one period before.
+    Growth,
+    /// The cell one year before.
+    GrowthYear,
+    /// The cell of the report's `base`, as 100.
+    Index,
 }
 
 impl Insight {
+    /// Comparisons, in the order of columns, after [`Insight::ALL`].
+    pub const COMPARED: [Insight; 16] = {
+        use StatisticKind as Kind;
+        const fn of(comparison: Comparison) -> [Insight; 4] {
+            [
+                Insight::Compared(comparison, Kind::Customers),
+                Insight::Compared(comparison, Kind::Payments),
+                Insight::Compared(comparison, Kind::Sales),
+                Insight::Compared(comparison, Kind::Gross),
+            ]
+        }
+        let (a, b) = (of(Comparison::Share), of(Comparison::Growth));
+        let (c, d) = (of(Comparison::GrowthYear), of(Comparison::Index));
+        [
+            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1],
+            d[2], d[3],
+        ]
+    };
+
+    /// All there are, in the order of columns.
+    pub fn all() -> impl Iterator<Item = Insight> {
+        Self::ALL.into_iter().chain(Self::COMPARED)
+    }
+
+    /// What it compares with which cells.
+    pub fn compared(self) -> Option<(Comparison, StatisticKind)> {
+        match self {
+            Insight::Compared(comparison, kind) => Some((comparison, kind)),
+            _ => None,
+        }
+    }
+
     /// All insights, in the order of columns.
     pub const ALL: [Insight; 16] = [
         Insight::Customers,
@@ -79,6 +126,7 @@ impl Insight {
             Insight::RepeatRate => "repeat_rate",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
+            Insight::Compared(comparison, kind) => comparison.name(kind),
         }
     }
 
@@ -100,6 +148,10 @@ impl Insight {
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
             Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
+            Insight::Compared(_, Kind::Customers) => &[Kind::Customers],
+            Insight::Compared(_, Kind::Payments) => &[Kind::Payments],
+            Insight::Compared(_, Kind::Gross) => &[Kind::Gross],
+            Insight::Compared(..) => &[Kind::Sales],
         }
     }
 
@@ -110,6 +162,30 @@ impl Insight {
 
     /// Can a cell have none, as there is nothing to divide by?
     pub const fn is_ratio(self) -> bool {
-        self.statistics().len() > 1 || matches!(self, Insight::RepeatRate)
+        self.statistics().len() > 1 || matches!(self, Insight::RepeatRate | Insight::Compared(..))
+    }
+}
+
+impl Comparison {
+    const fn name(self, kind: StatisticKind) -> &'static str {
+        use StatisticKind as Kind;
+        match (self, kind) {
+            (Comparison::Share, Kind::Customers) => "customers_share",
+            (Comparison::Share, Kind::Payments) => "payments_share",
+            (Comparison::Share, Kind::Gross) => "gross_share",
+            (Comparison::Share, _) => "sales_share",
+            (Comparison::Growth, Kind::Customers) => "customers_growth",
+            (Comparison::Growth, Kind::Payments) => "payments_growth",
+            (Comparison::Growth, Kind::Gross) => "gross_growth",
+            (Comparison::Growth, _) => "sales_growth",
+            (Comparison::GrowthYear, Kind::Customers) => "customers_growth_year",
+            (Comparison::GrowthYear, Kind::Payments) => "payments_growth_year",
+            (Comparison::GrowthYear, Kind::Gross) => "gross_growth_year",
+            (Comparison::GrowthYear, _) => "sales_growth_year",
+            (Comparison::Index, Kind::Customers) => "customers_index",
+            (Comparison::Index, Kind::Payments) => "payments_index",
+            (Comparison::Index, Kind::Gross) => "gross_index",
+            (Comparison::Index, _) => "sales_index",
+        }
     }
 }

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 pub use calendar::{Clock, Period, TimeKey};
 pub use expect::Expect;
-pub use insight::Insight;
+pub use insight::{Comparison, Insight};
 pub use iso_currency::Currency;
 pub use percent::Percent;
 pub use registry::Registry;
@@ -234,6 +234,10 @@ pub struct Report {
     pub selection: PartitionSelection,
     /// What to show.
     pub insights: Vec<Insight>,
+    /// Keys over which shares add up to one, with their place in the job file.
+    pub share_of: Option<(Vec<String>, Range<usize>)>,
+    /// A day of the period that is 100 in indexes, with its place in the job file.
+    pub base: Option<(chrono::NaiveDate, Range<usize>)>,
     /// Estimates are shown if half their interval is at most this share of them; `None`: always.
     pub suppress_above: Option<Percent>,
     /// Earlier jobs whose keys are shown again, whatever their noised values; of private keys.

@@ -231,20 +231,10 @@ fn time_groups(period: Period, keys: &[TimeKey]) -> Grouping {
 }
 
 fn time_value(key: TimeKey, day: NaiveDate, hour: u8) -> KeyValue {
-    let first_of = |month| {
-        let first = NaiveDate::from_ymd_opt(day.year(), month, 1);
-        KeyValue::Date(first.expect("cannot fail because every month has a first day"))
-    };
-    match key {
-        TimeKey::Day => KeyValue::Date(day),
-        TimeKey::Week => {
-            let since_monday = day.weekday().num_days_from_monday();
-            KeyValue::Date(day - chrono::Days::new(since_monday.into()))
-        }
-        TimeKey::Month => first_of(day.month()),
-        TimeKey::Quarter => first_of(day.month0() / 3 * 3 + 1),
-        TimeKey::Weekday => KeyValue::Number(day.weekday().number_from_monday() as u8),
-        TimeKey::Hour => KeyValue::Number(hour),
+    match key.start(day) {
+        Some(start) => KeyValue::Date(start),
+        None if key == TimeKey::Hour => KeyValue::Number(hour),
+        None => KeyValue::Number(day.weekday().number_from_monday() as u8),
     }
 }
 

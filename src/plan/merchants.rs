@@ -55,7 +55,7 @@ pub(super) fn protect(
     if findings.len() > before {
         return None;
     }
-    let (sets, of_level) = sets(levels);
+    let (sets, of_level, wholes) = sets(levels);
     let sums = Sums::new(&sets, registry.ids.len());
     let small: Vec<bool> = (0..sets.len()).map(|set| sums.size(set) < least).collect();
     let mut known: Vec<bool> = small.iter().map(|small| !small).collect();
@@ -68,8 +68,12 @@ pub(super) fn protect(
         let hide = combination.into_iter().rev().min_by_key(|&set| sums.size(set));
         known[hide.expect("cannot fail because a combination has sets")] = false;
     }
-    for (level, sets) in levels.iter_mut().zip(of_level) {
-        level.hidden = sets.iter().map(|&set| !known[set]).collect();
+    for ((level, sets), wholes) in levels.iter_mut().zip(of_level).zip(wholes) {
+        // A share tells what it is a share of.
+        let told = |(&set, whole): (&usize, &Vec<usize>)| {
+            known[set] && whole.iter().all(|&whole| known[whole])
+        };
+        level.hidden = sets.iter().zip(&wholes).map(|pair| !told(pair)).collect();
         if !level.hidden.contains(&false) {
             let finding = findings::merchants_too_few(&level.file, least);
             findings.push(finding.at(registry_span(job, &level.keys)));
@@ -93,30 +97,66 @@ fn registry_span(job: &Job, keys: &[Key]) -> std::ops::Range<usize> {
     levels.find(|level| level.keys == keys).map_or(0..0, |level| level.span.clone())
 }
 
-/// The different sets of merchants that cells stand for, coarse levels first, and for each level those
-/// of its groups.
-fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, Vec<Vec<usize>>) {
+/// The sets of merchants of each group of a level, or those that each group's shares are of.
+type OfLevels<T> = Vec<Vec<T>>;
+
+/// The different sets of merchants that cells stand for, coarse levels first; for each level those of its
+/// groups, and those that shares of each group are of.
+fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<usize>>) {
     let groups_of = |level: &LevelPlan| level.cells.merchants.clone().into_iter().next();
     let count = |&level: &usize| groups_of(&levels[level]).map_or(0, |g| g.groups.len());
     let mut order: Vec<usize> = (0..levels.len()).collect();
     order.sort_by_key(count);
     let (mut known, mut all) = (BTreeMap::new(), Vec::new());
+    let mut place_of = |set: Vec<u32>| {
+        *known.entry(set.clone()).or_insert_with(|| {
+            all.push(set);
+            all.len() - 1
+        })
+    };
     let mut of_level = vec![Vec::new(); levels.len()];
+    let mut wholes = vec![Vec::new(); levels.len()];
     for level in order {
         let Some(grouping) = groups_of(&levels[level]) else { continue };
         let mut members = vec![Vec::new(); grouping.groups.len()];
         for (merchant, &group) in (0..).zip(&grouping.group_of) {
             members[group as usize].push(merchant);
         }
-        for set in members {
-            let place = *known.entry(set.clone()).or_insert_with(|| {
-                all.push(set);
-                all.len() - 1
-            });
-            of_level[level].push(place);
+        let shared = shared_parts(&levels[level]);
+        let mut of_groups = vec![Vec::new(); members.len()];
+        for parts in shared {
+            let whole = |group: usize| {
+                let values = grouping.groups[group].iter().enumerate();
+                let rest = values.filter(|(part, _)| !parts.contains(part));
+                rest.map(|(_, value)| value.clone()).collect::<Vec<KeyValue>>()
+            };
+            let mut together: BTreeMap<Vec<KeyValue>, Vec<u32>> = BTreeMap::new();
+            for (group, members) in members.iter().enumerate() {
+                together.entry(whole(group)).or_default().extend(members);
+            }
+            for (group, wholes) in of_groups.iter_mut().enumerate() {
+                let mut set = together[&whole(group)].clone();
+                set.sort_unstable();
+                wholes.push(place_of(set));
+            }
         }
+        wholes[level] = of_groups;
+        of_level[level] = members.into_iter().map(&mut place_of).collect();
     }
-    (all, of_level)
+    (all, of_level, wholes)
+}
+
+/// For each table of a level that shares out keys of merchants, the places of these keys among all
+/// that tell merchants apart.
+fn shared_parts(level: &LevelPlan) -> Vec<Vec<usize>> {
+    let of_merchants = |key: &Key| matches!(key, Key::Merchant | Key::MerchantAttribute(_));
+    let places: Vec<usize> =
+        (0..level.keys.len()).filter(|&place| of_merchants(&level.keys[place])).collect();
+    let parts = |share_of: &Vec<usize>| -> Vec<usize> {
+        (0..places.len()).filter(|&part| share_of.contains(&places[part])).collect()
+    };
+    let tables = level.tables.iter().map(|table| parts(&table.share_of));
+    tables.filter(|parts| !parts.is_empty()).collect()
 }
 
 impl LevelPlan {
@@ -218,5 +258,22 @@ mod tests {
         assert!(refused.contains("level r0.merchant shows single merchants"), "{refused}");
         let refused = hidden(r#"[["region", "kind", "name"]]"#, "");
         assert!(refused.contains("level r0.region-kind-name"), "{refused}");
+    }
+
+    #[test]
+    fn shares_tell_what_they_are_shares_of() {
+        let share = |least: u32| {
+            let text = "levels = [[\"region\", \"kind\"]]\nkeys = \"public\"\n\
+                insights = [\"payments\", \"payments_share\"]\nshare_of = \"kind\"";
+            let line = format!("min_per_cell = {least}");
+            shown(&Market::with_kinds().try_plan_with(&line, &[text.to_owned()]).expect("a plan"))
+        };
+        // Without shares R1/b and R2/a are shown, of two merchants each; with them the regions are known,
+        // and so are R1/a and R2/b, of one.
+        assert_eq!(share(2), "r0.region-kind: R1/a R1/b R2/a R2/b\n");
+        let plain = hidden(r#"[["region", "kind"]]"#, "min_per_cell = 2");
+        assert_eq!(plain, "r0.region-kind: R1/a R2/b\n");
+        // Of four merchants, R1 and R2 are too small to be shared out.
+        assert_eq!(share(4), "r0.region-kind: R1/a R1/b R2/a R2/b\n");
     }
 }

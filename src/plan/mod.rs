@@ -6,6 +6,7 @@
 mod calibrate;
 mod cells;
 mod choice;
+mod compared;
 mod composed;
 mod expected;
 mod look_back;
@@ -21,9 +22,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use chrono::NaiveDate;
+
 pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
+pub use compared::period_key;
 pub use composed::Composed;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
@@ -109,6 +113,8 @@ pub struct Earlier {
 /// Noised values of the cells of an earlier release, at a level with the same keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlierCells {
+    /// First and last day of the release.
+    pub days: (NaiveDate, NaiveDate),
     /// The keys, in the order of this plan's level.
     pub keys: Vec<CellKey>,
     /// By statistic, in natural units.
@@ -279,9 +285,7 @@ impl Plan {
         let mut too_small = private_levels > 0 && level_delta == Delta::ZERO;
         let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
         for Asked { level, tables } in &all {
-            for &(report, level) in tables {
-                findings.extend(name_clashes(report, level, &mut files));
-            }
+            findings.extend(compared::table_faults(&job, tables, &mut files));
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
             findings.extend(unusable(&job, level));

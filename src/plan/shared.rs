@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use chrono::NaiveDate;
+
 use super::{Plan, file_name};
 use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
 
@@ -18,6 +20,10 @@ pub struct TablePlan {
     pub places: Vec<usize>,
     /// What is shown.
     pub insights: Vec<Insight>,
+    /// Places among the level's keys over which shares add up to one.
+    pub share_of: Vec<usize>,
+    /// A day of the period that is 100 in indexes.
+    pub base: Option<NaiveDate>,
     /// Estimates with a larger relative error are not shown.
     pub suppress_above: Option<Percent>,
     /// Are noised values of some cells hidden too, as they tell of too few merchants?
@@ -29,12 +35,16 @@ impl TablePlan {
     pub(super) fn new((report, level): (&Report, &Level), keys: &[Key]) -> TablePlan {
         let place = |key: &Key| keys.iter().position(|own| own == key);
         let why = "cannot fail because levels that are measured together have the same keys";
+        let shares = report.share_of.iter().flat_map(|(names, _)| names);
+        let share_of = shares.filter_map(|name| keys.iter().find(|key| key.name() == name));
         TablePlan {
             report: report.name.clone(),
             file: file_name(report, level),
             keys: level.keys.clone(),
             places: level.keys.iter().map(|key| place(key).expect(why)).collect(),
             insights: report.insights.clone(),
+            share_of: share_of.map(|key| place(key).expect(why)).collect(),
+            base: report.base.as_ref().map(|(base, _)| *base),
             suppress_above: report.suppress_above,
             may_hide: false,
         }

@@ -262,6 +262,12 @@ struct KeySetEntry {
     /// The table with the same cells whose mechanisms made these values too.
     #[serde(skip_serializing_if = "Option::is_none")]
     values_of: Option<String>,
+    /// The keys over which shares add up to one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    share_of: Vec<String>,
+    /// A day of the period that is 100 in indexes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
 }
@@ -478,6 +484,8 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         selection: if public { "public" } else { "private" },
         origin,
         values_of: None,
+        share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
+        base: table.base.map(|base| base.to_string()),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }
 }

@@ -31,6 +31,8 @@ pub fn released_values(
     let names: Vec<&str> = level.keys.iter().map(|key| key.name()).collect();
     let kinds = level.statistics.iter().filter(|s| s.width == 1).map(|s| s.kind);
     let kinds: Vec<StatisticKind> = kinds.collect();
+    let day = |name: &str| manifest["job"][name].as_str()?.parse::<NaiveDate>().ok();
+    let days = day("first_day").zip(day("last_day")).ok_or("its manifest has no days")?;
     let mut found: Option<EarlierCells> = None;
     for file in tables_of(&manifest, &names) {
         let path = folder.join(&file);
@@ -40,7 +42,7 @@ pub fn released_values(
         if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
             return Err(format!("`{file}` is not what was released"));
         }
-        let cells = read(&path, &names, &kinds, currencies);
+        let cells = read(&path, &names, &kinds, currencies, days);
         let cells = cells.map_err(|why| format!("`{file}`: {why}"))?;
         match &mut found {
             None => found = Some(cells),
@@ -75,6 +77,7 @@ fn read(
     names: &[&str],
     kinds: &[StatisticKind],
     currencies: (&str, u32),
+    days: (NaiveDate, NaiveDate),
 ) -> Result<EarlierCells, String> {
     let file = File::open(path).map_err(|e| e.to_string())?;
     let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
@@ -111,7 +114,7 @@ fn read(
     // Cells of too few merchants have no noised values.
     order.retain(|&row| columns.values().all(|[_, noised, _]| !noised[row].is_nan()));
     let Some(&first) = order.first() else {
-        return Ok(EarlierCells { keys: Vec::new(), statistics: BTreeMap::new() });
+        return Ok(EarlierCells { days, keys: Vec::new(), statistics: BTreeMap::new() });
     };
     let whole = columns.into_iter();
     let statistics = whole.map(|(kind, [x, noised, sd])| {
@@ -123,7 +126,8 @@ fn read(
         (kind, EarlierValues { values, sd: sd[first] * factor })
     });
     let statistics = statistics.collect();
-    Ok(EarlierCells { keys: order.iter().map(|&row| keys[row].clone()).collect(), statistics })
+    let keys = order.iter().map(|&row| keys[row].clone()).collect();
+    Ok(EarlierCells { days, keys, statistics })
 }
 
 fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {

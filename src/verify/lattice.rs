@@ -12,6 +12,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
 use chrono::{Datelike, Days, NaiveDate};
 
+use super::compared::Comparisons;
 use super::manifest::{Event, Manifest};
 use super::merchants;
 use super::shared::Shared;
@@ -57,7 +58,7 @@ impl fmt::Display for Seen {
 }
 
 /// A value of a key; those of one column are of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum KeyCell {
     Text(String),
     Number(i64),
@@ -82,6 +83,7 @@ pub(super) fn faults(
 ) -> Vec<String> {
     let Some(set) = manifest.key_set(name) else { return Vec::new() };
     let (mut faults, mut last, mut row) = (Faults::default(), None, 1);
+    let mut compared = Comparisons::new(set);
     for batch in table.rows {
         let batch = match batch {
             Ok(batch) => batch,
@@ -89,6 +91,7 @@ pub(super) fn faults(
         };
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
         seen.shared.add(name, &batch, manifest);
+        compared.add(&batch);
         let rows = batch.num_rows() as u64;
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
         let schema = batch.schema();
@@ -111,6 +114,7 @@ pub(super) fn faults(
                     let payments = column.part(&needs[1..], event(1));
                     column.check_quantile(payments.as_ref(), &mut faults);
                 }
+                Form::Compared => {}
                 Form::Share => {
                     let top = column.part(&VISIT_CLASSES[1..], event(0));
                     if let Some(bottom) = column.part(&VISIT_CLASSES, event(0)) {
@@ -126,6 +130,7 @@ pub(super) fn faults(
         seen.rows += rows;
     }
     seen.shared.compare(name, manifest, &mut faults);
+    compared.check(manifest, &mut faults);
     let public = set.selection == "public";
     if row == 1 && public {
         faults.add(0, "it has no rows, though its keys are public".to_owned());

@@ -149,6 +149,11 @@ pub(super) struct KeySet {
     pub(super) selection: String,
     /// The table with the same cells under whose name the mechanisms of these values stand.
     pub(super) values_of: Option<String>,
+    /// The keys over which shares add up to one.
+    #[serde(default)]
+    pub(super) share_of: Vec<String>,
+    /// A day of the period that is 100 in indexes.
+    pub(super) base: Option<Day>,
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,

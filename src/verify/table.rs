@@ -32,12 +32,14 @@ pub(super) enum Form {
     Share,
     /// Money in several columns, each no less than the one before.
     Quantiles,
+    /// Of its statistic in a cell, for each unit in other cells.
+    Compared,
 }
 
 impl Form {
     /// Can a noised value be null, as there is nothing to divide by?
     fn is_ratio(self) -> bool {
-        matches!(self, Form::MoneyPer | Form::Per | Form::Share | Form::Quantiles)
+        matches!(self, Form::MoneyPer | Form::Per | Form::Share | Form::Quantiles | Form::Compared)
     }
 
     /// Has it several columns?
@@ -66,6 +68,26 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
 
+/// Each insight that compares cells, with its statistic, in the order of columns after [`INSIGHTS`].
+pub(super) const COMPARED: [(&str, &[&str], Form); 16] = [
+    ("customers_share", &["customers"], Form::Compared),
+    ("payments_share", &["payments"], Form::Compared),
+    ("sales_share", &["sales"], Form::Compared),
+    ("gross_share", &["gross"], Form::Compared),
+    ("customers_growth", &["customers"], Form::Compared),
+    ("payments_growth", &["payments"], Form::Compared),
+    ("sales_growth", &["sales"], Form::Compared),
+    ("gross_growth", &["gross"], Form::Compared),
+    ("customers_growth_year", &["customers"], Form::Compared),
+    ("payments_growth_year", &["payments"], Form::Compared),
+    ("sales_growth_year", &["sales"], Form::Compared),
+    ("gross_growth_year", &["gross"], Form::Compared),
+    ("customers_index", &["customers"], Form::Compared),
+    ("payments_index", &["payments"], Form::Compared),
+    ("sales_index", &["sales"], Form::Compared),
+    ("gross_index", &["gross"], Form::Compared),
+];
+
 /// The columns of visit classes, in their order.
 pub(super) const VISIT_CLASSES: [&str; 4] =
     ["visit_classes_1", "visit_classes_2", "visit_classes_3_4", "visit_classes_5_up"];
@@ -92,7 +114,7 @@ pub(super) fn insight_of(column: &str) -> &str {
 
 /// What is known of the insight that a column of values belongs to.
 pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static str], Form)> {
-    INSIGHTS.into_iter().find(|(insight, ..)| *insight == insight_of(column))
+    INSIGHTS.into_iter().chain(COMPARED).find(|(insight, ..)| *insight == insight_of(column))
 }
 
 /// A table that can be read.
@@ -179,16 +201,17 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
         }
     }
     let hides = set.selection == "public" && manifest.hidden(name).is_some();
+    let insights: Vec<_> = INSIGHTS.into_iter().chain(COMPARED).collect();
     let mut last = None;
     for columns in values.chunks(SUFFIXES.len()) {
         let first = columns[0].name();
-        let at = INSIGHTS.iter().position(|(insight, ..)| *insight == insight_of(first));
+        let at = insights.iter().position(|(insight, ..)| *insight == insight_of(first));
         // Parts of one insight stand next to each other.
         let is_part = insight_of(first) != first;
-        let at = at.filter(|&at| INSIGHTS[at].2.has_parts() == is_part);
+        let at = at.filter(|&at| insights[at].2.has_parts() == is_part);
         let next = at.filter(|&at| Some(at) > last || (is_part && Some(at) == last));
         last = next.or(last);
-        let Some((insight, needs, form)) = next.map(|at| INSIGHTS[at]) else {
+        let Some((insight, needs, form)) = next.map(|at| insights[at]) else {
             fault(format!("the column `{first}` is unknown or out of order"));
             break;
         };
@@ -252,7 +275,7 @@ fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{INSIGHTS, VISIT_CLASSES};
+    use super::{COMPARED, INSIGHTS, VISIT_CLASSES};
     use crate::job::{Insight, StatisticKind};
 
     /// Written down twice on purpose; this keeps the two from drifting apart.
@@ -268,6 +291,14 @@ mod tests {
             assert_eq!(insight.is_ratio(), form.is_ratio(), "{insight:?}");
             assert_eq!(insight.has_parts(), form.has_parts(), "{insight:?}");
         }
+    }
+
+    #[test]
+    fn comparisons_are_those_of_jobs() {
+        let jobs =
+            Insight::COMPARED.map(|insight| (insight.name(), insight.statistics()[0].name()));
+        assert_eq!(COMPARED.map(|(name, needs, _)| (name, needs[0])), jobs);
+        assert!(Insight::COMPARED.iter().all(|insight| insight.is_ratio()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod cli;
 mod common;
+mod compared;
 mod crash;
 mod engine;
 mod faults;

@@ -53,7 +53,11 @@ fn released() -> Workshop {
 
 /// A table of the release.
 pub(crate) fn table(workshop: &Workshop, name: &str) -> RecordBatch {
-    let file = std::fs::File::open(workshop.path(&format!("releases/test/{name}"))).unwrap();
+    table_of(workshop, "test", name)
+}
+
+pub(crate) fn table_of(workshop: &Workshop, job: &str, name: &str) -> RecordBatch {
+    let file = std::fs::File::open(workshop.path(&format!("releases/{job}/{name}"))).unwrap();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let schema = builder.schema().clone();
     let batches: Vec<RecordBatch> = builder.build().unwrap().map(Result::unwrap).collect();

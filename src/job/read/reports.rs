@@ -86,6 +86,11 @@ impl Reader<'_> {
         let previous = section.text("previous");
         let previous = previous.map(|job| EarlierJob { job: job.value, span: job.span });
         let suppress_above = self.suppress_above(section);
+        let share_of = section.texts("share_of").map(|keys| {
+            let span = keys.first().map_or(0..0, |key| key.span.clone());
+            (keys.into_iter().map(|key| key.value).collect(), span)
+        });
+        let base = section.date("base").map(|base| (base.value, base.span));
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
         let count = lists.as_ref().map_or(0, Vec::len);
@@ -129,7 +134,17 @@ impl Reader<'_> {
             levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
         }
         let name = name?;
-        Some(Report { name, levels, selection, insights, suppress_above, keys_from, previous })
+        Some(Report {
+            name,
+            levels,
+            selection,
+            insights,
+            share_of,
+            base,
+            suppress_above,
+            keys_from,
+            previous,
+        })
     }
 
     /// The relative error above which estimates are not shown.
@@ -223,7 +238,7 @@ impl Reader<'_> {
         let mut insights = BTreeSet::new();
         let mut complete = true;
         for name in names {
-            match Insight::ALL.into_iter().find(|insight| insight.name() == name.value) {
+            match Insight::all().find(|insight| insight.name() == name.value) {
                 Some(insight) if !insights.insert(insight) => {
                     let finding = findings::duplicate("the insight", &name.value);
                     self.faults.add(finding.at(name.span));
@@ -235,7 +250,7 @@ impl Reader<'_> {
                 }
                 Some(_) => {}
                 None => {
-                    let known = Insight::ALL.map(Insight::name);
+                    let known: Vec<&str> = Insight::all().map(Insight::name).collect();
                     let finding = findings::insight_unknown(&name.value, &known);
                     self.faults.add(finding.at(name.span));
                     complete = false;

@@ -1,0 +1,216 @@
+//! A cell against others: shares, growth and indexes, by estimates and with Fieller's intervals.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::NaiveDate;
+
+use super::ratio::{LEAST, fieller};
+use super::{Estimate, Interval, Values, View};
+use crate::job::{Comparison, Period, StatisticKind, TimeKey};
+use crate::plan::{KeyValue, period_key};
+
+/// What is known of a cell, or of several together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// The noised value with the standard deviation of its noise.
+    noisy: (f64, f64),
+    /// The same with what the fit took put back, as far as it differs between cells.
+    value: (f64, f64),
+    estimate: f64,
+}
+
+/// What cells of a table are compared with.
+pub(super) struct Compared {
+    /// All cells, by statistic.
+    cells: BTreeMap<StatisticKind, Vec<Part>>,
+    /// All cells that differ in the shared keys alone, by their other keys.
+    wholes: BTreeMap<StatisticKind, HashMap<Vec<KeyValue>, Part>>,
+    /// Rows by key; and the rows of an earlier release.
+    rows: HashMap<Vec<KeyValue>, usize>,
+    earlier: HashMap<Vec<KeyValue>, usize>,
+}
+
+impl Compared {
+    /// Looks at all cells of the level, if the table compares any.
+    pub(super) fn new(view: &View) -> Compared {
+        let asked: Vec<(Comparison, StatisticKind)> =
+            view.shown.insights.iter().filter_map(|insight| insight.compared()).collect();
+        let all: Vec<usize> = (0..view.noisy.keys.len()).collect();
+        let mut own = Compared {
+            cells: BTreeMap::new(),
+            wholes: BTreeMap::new(),
+            rows: HashMap::new(),
+            earlier: HashMap::new(),
+        };
+        for &(comparison, kind) in &asked {
+            let cells = own.cells.entry(kind).or_insert_with(|| parts(view, kind, &all));
+            if comparison == Comparison::Share {
+                let mut wholes: HashMap<Vec<KeyValue>, Part> = HashMap::new();
+                for (row, part) in cells.iter().enumerate() {
+                    wholes.entry(others(view, row)).or_default().add(part);
+                }
+                own.wholes.insert(kind, wholes);
+            }
+        }
+        if asked.iter().any(|(comparison, _)| *comparison != Comparison::Share) {
+            let by_key = |keys: &[Box<[KeyValue]>]| -> HashMap<Vec<KeyValue>, usize> {
+                keys.iter().map(|key| key.to_vec()).zip(0..).collect()
+            };
+            own.rows = by_key(&view.noisy.keys);
+            own.earlier =
+                view.level.earlier.as_ref().map_or_else(HashMap::new, |e| by_key(&e.cells.keys));
+        }
+        own
+    }
+
+    /// Of some rows what they are to those that they are compared with.
+    pub(super) fn values(
+        &self,
+        view: &View,
+        (comparison, kind): (Comparison, StatisticKind),
+        rows: &[usize],
+    ) -> Values {
+        let cells = &self.cells[&kind];
+        let signed = kind.facts().signed;
+        let value = |&row: &usize| {
+            let own = &cells[row];
+            match comparison {
+                Comparison::Share => {
+                    let whole = &self.wholes[&kind][&others(view, row)];
+                    let both = (own.noisy.1.powi(2), own.value.1.powi(2));
+                    let share = ratio(own, whole, both, 1.0);
+                    if signed { share } else { within(share, 0.0, 1.0) }
+                }
+                _ => {
+                    let other = self.other(view, comparison, row);
+                    let growth = match other {
+                        Some(Other::Row(other)) => {
+                            let same = other == row;
+                            let both = (own.noisy.1.powi(2), own.value.1.powi(2));
+                            let both = if same { both } else { (0.0, 0.0) };
+                            let scale = if comparison == Comparison::Index { 100.0 } else { 1.0 };
+                            ratio(own, &cells[other], both, scale)
+                        }
+                        Some(Other::Earlier(place)) => self.against_earlier(view, kind, row, place),
+                        None => NOTHING,
+                    };
+                    if signed { growth } else { within(growth, 0.0, f64::INFINITY) }
+                }
+            }
+        };
+        Values::Counts(rows.iter().map(value).collect())
+    }
+
+    /// The cell that a row is compared with, if it is known and both have whole periods.
+    fn other(&self, view: &View, comparison: Comparison, row: usize) -> Option<Other> {
+        let key = view.noisy.keys[row].to_vec();
+        let Some((place, time)) = period_key(&view.level.keys) else {
+            return self.earlier.get(&key).copied().map(Other::Earlier);
+        };
+        let KeyValue::Date(start) = key[place] else { return None };
+        let period = view.plan.job.payments.period;
+        if !period.holds(time, start) {
+            return None;
+        }
+        let wanted = match comparison {
+            Comparison::GrowthYear => time.year_before(start),
+            Comparison::Index => time.start(view.shown.base?),
+            _ => time.before(start),
+        }?;
+        let mut other = key;
+        other[place] = KeyValue::Date(wanted);
+        if period.holds(time, wanted) {
+            return self.rows.get(&other).copied().map(Other::Row);
+        }
+        let known = comparison != Comparison::Index && earlier_holds(view, time, wanted);
+        known.then(|| self.earlier.get(&other).copied().map(Other::Earlier)).flatten()
+    }
+
+    /// A release's noised values come with all that the fit took put back, by a factor of their own; so
+    /// what is doubtful of both factors counts.
+    fn against_earlier(
+        &self,
+        view: &View,
+        kind: StatisticKind,
+        row: usize,
+        place: usize,
+    ) -> Estimate<Option<f64>> {
+        let known = view.level.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
+        let Some((known, position)) = known.zip(view.level.position(kind)) else { return NOTHING };
+        let doubt = view.models[position].correction.doubt();
+        let (own, theirs) = (&self.cells[&kind][row], known.values[place]);
+        let own_sd = own.value.1.hypot(doubt * own.estimate);
+        let top = Part { value: (own.value.0, own_sd), ..*own };
+        let sd = known.sd.hypot(doubt * theirs);
+        let bottom = Part { noisy: (0.0, 1.0), value: (theirs, sd), estimate: theirs };
+        ratio(&top, &bottom, (0.0, 0.0), 1.0)
+    }
+}
+
+enum Other {
+    Row(usize),
+    Earlier(usize),
+}
+
+const NOTHING: Estimate<Option<f64>> =
+    Estimate { interval: Interval::NOTHING, unbiased: None, sd: None };
+
+/// Is the period among the days of the earlier release?
+fn earlier_holds(view: &View, time: TimeKey, start: NaiveDate) -> bool {
+    let days = view.level.earlier.as_ref().map(|earlier| earlier.cells.days);
+    days.and_then(|(first, last)| Period::new(first, last))
+        .is_some_and(|days| days.holds(time, start))
+}
+
+impl Part {
+    fn add(&mut self, other: &Part) {
+        let both = |a: (f64, f64), b: (f64, f64)| (a.0 + b.0, a.1.hypot(b.1));
+        self.noisy = both(self.noisy, other.noisy);
+        self.value = both(self.value, other.value);
+        self.estimate += other.estimate;
+    }
+}
+
+fn parts(view: &View, kind: StatisticKind, rows: &[usize]) -> Vec<Part> {
+    let numbers = view.numbers(kind, 0, rows);
+    let (noise, apart) = (numbers.noise(), numbers.model.correction.apart());
+    let part = |row: usize| {
+        let (noisy, factor) = (numbers.unbiased(row), numbers.factor(row));
+        let (value, estimate) = (noisy * factor, numbers.estimate(row));
+        let sd = (noise * factor).hypot(apart * value.max(estimate));
+        Part { noisy: (noisy, noise), value: (value, sd), estimate }
+    };
+    (0..rows.len()).map(part).collect()
+}
+
+/// The key of a row without those over which shares add up.
+fn others(view: &View, row: usize) -> Vec<KeyValue> {
+    let key = view.noisy.keys[row].iter().enumerate();
+    key.filter(|(place, _)| !view.shown.share_of.contains(place)).map(|(_, v)| v.clone()).collect()
+}
+
+/// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised values.
+/// `both` is the covariance of noised values, and of corrected ones.
+fn ratio(top: &Part, bottom: &Part, both: (f64, f64), scale: f64) -> Estimate<Option<f64>> {
+    let noised = fieller(top.noisy, bottom.noisy, both.0);
+    let interval = fieller(top.value, bottom.value, both.1)
+        .filter(|_| bottom.estimate >= LEAST)
+        .map(|(known, _)| {
+            let value = top.estimate / bottom.estimate;
+            let (low, high) = (known.low.min(value), known.high.max(value));
+            let [value, low, high] = [value, low, high].map(|x| Some(scale * x));
+            Interval { value, low, high }
+        });
+    Estimate {
+        interval: interval.unwrap_or(Interval::NOTHING),
+        unbiased: noised.map(|(known, _)| scale * known.value),
+        sd: noised.map(|(_, sd)| scale * sd),
+    }
+}
+
+/// The interval as far as it can be.
+fn within(estimate: Estimate<Option<f64>>, least: f64, most: f64) -> Estimate<Option<f64>> {
+    let Interval { value, low, high } = estimate.interval;
+    let clamp = |end: Option<f64>| end.map(|end| end.clamp(least, most));
+    Estimate { interval: Interval { value, low: clamp(low), high: clamp(high) }, ..estimate }
+}

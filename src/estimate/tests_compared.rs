@@ -1,0 +1,179 @@
+//! Shares, growth and indexes: the examples of `docs/insights.md`, and how often intervals hold the truth.
+
+use std::collections::BTreeMap;
+
+use super::{Estimate, Estimates, Values, estimate};
+use crate::fixture::{Market, Row};
+use crate::job::Insight;
+use crate::mechanism::{RunKey, add_noise};
+use crate::plan::{CellKey, KeyValue, Plan};
+
+const PAGE: &str = include_str!("../../docs/insights.md");
+
+const MONTHS: [(&str, u32); 2] = [("2025-01", 0), ("2025-02", 31)];
+
+/// The payments of the page's table of wallets and months.
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for line in PAGE.lines() {
+        let fields: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [wallet, month, count] = fields[..] else { continue };
+        let wallet = wallet.strip_prefix('w').and_then(|number| number.parse::<u32>().ok());
+        let day = MONTHS.iter().find(|(name, _)| *name == month).map(|(_, day)| *day);
+        let Some(((wallet, day), count)) = wallet.zip(day).zip(count.parse::<u32>().ok()) else {
+            continue;
+        };
+        for n in 0..count {
+            let minute = (day + n % 28) * 1440 + 600;
+            let user = rows.len() as u32;
+            rows.push(Row { user, merchant: n % 10, minute, amount: 1000, wallet });
+        }
+    }
+    rows
+}
+
+/// The number in bold letters under a heading.
+fn example(name: &str) -> f64 {
+    let section =
+        PAGE.split("## `").find(|text| text.starts_with(&format!("{name}`"))).expect(name);
+    section.rsplit("**").nth(1).and_then(|text| text.parse().ok()).expect("a number")
+}
+
+fn column(estimates: &Estimates, name: &str) -> BTreeMap<CellKey, Estimate<Option<f64>>> {
+    let mut cells = BTreeMap::new();
+    for table in estimates.slices(0, 0) {
+        let column = table.columns.iter().find(|column| column.name == name).expect("is there");
+        let Values::Counts(values) = &column.values else { panic!("plain numbers") };
+        cells.extend(table.keys.iter().cloned().zip(values.iter().copied()));
+    }
+    cells
+}
+
+fn cell<'c, T>(cells: &'c BTreeMap<CellKey, T>, wallet: &str, month: u32) -> &'c T {
+    let date = chrono::NaiveDate::from_ymd_opt(2025, month, 1).expect("a date");
+    &cells[&[KeyValue::Text(wallet.into()), KeyValue::Date(date)][..]]
+}
+
+fn report(insights: &[&str], levels: &str) -> String {
+    let names: Vec<String> = insights.iter().map(|name| format!("\"{name}\"")).collect();
+    format!(
+        "levels = {levels}\nkeys = \"public\"\ninsights = [{}]\nshare_of = \"wallet\"\n\
+         base = 2025-01-15\nbounds = {{ customers = 1, payments = 1, sales = 10, gross = 10 }}\n\
+         suppress_above = \"never\"",
+        names.join(", ")
+    )
+}
+
+/// With next to no noise.
+fn sharp(mut plan: Plan) -> Plan {
+    for level in &mut plan.levels {
+        level.statistics.iter_mut().for_each(|s| s.noise.sigma = 1 << 7);
+    }
+    plan
+}
+
+#[test]
+fn examples_are_right() {
+    let rows = rows();
+    assert_eq!(rows.len(), 1600);
+    let names: Vec<&str> = Insight::COMPARED
+        .iter()
+        .map(|insight| insight.name())
+        .filter(|name| !name.ends_with("_year"))
+        .collect();
+    let market = Market::new(&rows);
+    let plan = sharp(market.plan(&[report(&names, r#"[["wallet", "month"]]"#)]));
+    let noisy = add_noise(&plan, market.reference(&plan), RunKey::frozen([5; 32]), 1);
+    let estimates = estimate(&plan, noisy.expect("draws"), 1);
+    for of in ["customers", "payments", "gross", "sales"] {
+        for (comparison, wallet, month) in
+            [("share", "w0", 1), ("growth", "w0", 2), ("index", "w1", 2)]
+        {
+            let expected = example(&format!("payments_{comparison}"));
+            let cells = column(&estimates, &format!("{of}_{comparison}"));
+            let found = cell(&cells, wallet, month);
+            for value in [found.unbiased, found.interval.value] {
+                let value = value.expect("shown");
+                assert!((value - expected).abs() < 2e-3 * expected, "{of}_{comparison}: {value}");
+            }
+        }
+        // There is no December, and of w2 nothing to divide by.
+        let growth = column(&estimates, &format!("{of}_growth"));
+        assert_eq!(cell(&growth, "w0", 1).interval.value, None);
+        assert_eq!(cell(&growth, "w2", 2).unbiased, None);
+        let index = column(&estimates, &format!("{of}_index"));
+        let base = cell(&index, "w0", 1).interval;
+        assert_eq!((base.low, base.value, base.high), (Some(100.0), Some(100.0), Some(100.0)));
+    }
+}
+
+#[test]
+fn a_year_before_is_found() {
+    // January of two years, as in the example.
+    let row = |n: u32| {
+        let day = if n < 600 { n % 28 } else { 365 + n % 28 };
+        Row { user: n, merchant: n % 10, minute: day * 1440 + 600, amount: 1000, wallet: 0 }
+    };
+    let market = Market::new(&(0..1260).map(row).collect::<Vec<Row>>());
+    let text = report(&["payments_growth_year"], r#"[["wallet", "month"]]"#);
+    let text = text.replace("share_of = \"wallet\"\nbase = 2025-01-15\n", "");
+    let plan = sharp(market.plan_days("2025-01-01", "2026-02-28", &[text]).expect("a plan"));
+    let noisy = add_noise(&plan, market.reference(&plan), RunKey::frozen([5; 32]), 1);
+    let estimates = estimate(&plan, noisy.expect("draws"), 1);
+    let cells = column(&estimates, "payments_growth_year");
+    let shown: Vec<f64> = cells.values().filter_map(|estimate| estimate.unbiased).collect();
+    let [growth] = shown[..] else {
+        panic!("only January 2026 has something a year before: {shown:?}")
+    };
+    assert!((growth - example("payments_growth_year")).abs() < 2e-3, "{growth}");
+}
+
+#[test]
+fn shares_add_up_and_intervals_hold_the_truth() {
+    let row = |n: u32| Row {
+        user: n,
+        merchant: n % 10,
+        minute: (n * 7919 % 120) * 1440 + n % 1440,
+        amount: 1000,
+        wallet: if n.is_multiple_of(3) {
+            1
+        } else if n.is_multiple_of(7) {
+            2
+        } else {
+            0
+        },
+    };
+    let market = Market::new(&(0..30_000).map(row).collect::<Vec<Row>>());
+    let insights = ["payments_share", "payments_growth", "payments_index"];
+    let plan = market.plan(&[report(&insights, r#"[["wallet", "month"]]"#)]);
+    let exact = |plan: &Plan| {
+        let sharp = sharp(plan.clone());
+        let noisy = add_noise(&sharp, market.reference(&sharp), RunKey::frozen([0; 32]), 1);
+        let estimates = estimate(&sharp, noisy.expect("draws"), 1);
+        insights.map(|name| column(&estimates, name))
+    };
+    let truth = exact(&plan);
+    let (mut held, mut all) = (0, 0);
+    for key in 0..60 {
+        let noisy = add_noise(&plan, market.reference(&plan), RunKey::frozen([key; 32]), 1);
+        let estimates = estimate(&plan, noisy.expect("draws"), 1);
+        for (name, truth) in insights.iter().zip(&truth) {
+            let found = column(&estimates, name);
+            for (cell, estimate) in &found {
+                let Some(value) = truth[cell].unbiased else { continue };
+                let (Some(low), Some(high)) = (estimate.interval.low, estimate.interval.high)
+                else {
+                    continue;
+                };
+                held += u32::from(low - 1e-3 <= value && value <= high + 1e-3);
+                all += 1;
+            }
+            if *name == "payments_share" {
+                let sum: f64 = found.values().map(|e| e.interval.value.expect("shown")).sum();
+                assert!((sum - 4.0).abs() < 1e-9, "{sum}");
+            }
+        }
+    }
+    let coverage = f64::from(held) / f64::from(all);
+    assert!(all > 1500 && (0.93..=0.995).contains(&coverage), "{coverage} of {all}");
+}

@@ -1,0 +1,169 @@
+//! Insights that compare a cell with others: can a level carry them?
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+
+use crate::findings::{self, Finding};
+use crate::job::{Comparison, Insight, Job, Key, Level, PartitionSelection, Report, TimeKey};
+
+/// The key of a level whose periods follow one another, with its place; `None` if there is none or
+/// several.
+pub fn period_key(keys: &[Key]) -> Option<(usize, TimeKey)> {
+    let mut found = keys.iter().enumerate().filter_map(|(place, key)| match key {
+        Key::Time(TimeKey::Weekday | TimeKey::Hour) => None,
+        Key::Time(time) => Some((place, *time)),
+        _ => None,
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// What is wrong with the tables of a level.
+pub(super) fn table_faults(
+    job: &Job,
+    tables: &[(&Report, &Level)],
+    files: &mut BTreeSet<String>,
+) -> Vec<Finding> {
+    let faults = |&(report, level): &(&Report, &Level)| {
+        let mut faults: Vec<_> = super::name_clashes(report, level, files).into_iter().collect();
+        faults.extend(unfit(job, report, level));
+        // Once a report.
+        let first = report.levels.first().is_some_and(|first| first.span == level.span);
+        faults.extend(first.then(|| idle(report)).into_iter().flatten());
+        faults
+    };
+    tables.iter().flat_map(faults).collect()
+}
+
+/// What is wrong with the comparisons of a level.
+fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut seen = Vec::new();
+    for insight in &report.insights {
+        let Some((comparison, _)) = insight.compared() else { continue };
+        // One finding for all that fail for the same reason.
+        if seen.contains(&comparison) {
+            continue;
+        }
+        seen.push(comparison);
+        let fault = match comparison {
+            Comparison::Share => share_fault(report, level),
+            Comparison::Growth => growth_fault(report, level),
+            Comparison::GrowthYear => year_fault(job, level),
+            Comparison::Index => index_fault(job, report, level),
+        };
+        if let Some((why, hint)) = fault {
+            let base = report.base.as_ref().filter(|_| comparison == Comparison::Index);
+            let base = base.filter(|_| period_key(&level.keys).is_some());
+            let span = base.map_or(&level.span, |(_, span)| span);
+            let finding = findings::insight_unfit(insight.name(), &level.name(), &why, &hint);
+            findings.push(finding.at(span.clone()));
+        }
+    }
+    findings
+}
+
+type Fault = Option<(String, String)>;
+
+fn fault(why: impl Into<String>, hint: impl Into<String>) -> Fault {
+    Some((why.into(), hint.into()))
+}
+
+fn share_fault(report: &Report, level: &Level) -> Fault {
+    let Some((keys, _)) = &report.share_of else {
+        let why = "the report does not say over which keys shares add up to one";
+        return fault(why, "add `share_of = \"wallet\"`, or another key of the level");
+    };
+    if report.selection != PartitionSelection::Public {
+        let why = "keys that are not shown would be missing in what is divided by";
+        return fault(why, "write `keys = \"public\"`, and the values of its columns in [keys]");
+    }
+    let missing = keys.iter().find(|name| level.keys.iter().all(|key| key.name() != *name))?;
+    fault(
+        format!("it has no key `{missing}` to share out"),
+        "put levels without that key in a report without shares; what both need is paid for once",
+    )
+}
+
+const PERIODS: &str = "add one of the keys day, week, month and quarter";
+
+fn growth_fault(report: &Report, level: &Level) -> Fault {
+    let times = level.keys.iter().any(|key| matches!(key, Key::Time(_)));
+    match period_key(&level.keys) {
+        Some(_) => None,
+        None if !times && report.previous.is_some() => None,
+        None if times => {
+            fault("it has not exactly one key of periods that follow each other", PERIODS)
+        }
+        None => fault(
+            "it has no periods that follow each other, and the report no earlier release",
+            format!("{PERIODS}, or name an earlier job with `previous`"),
+        ),
+    }
+}
+
+fn year_fault(job: &Job, level: &Level) -> Fault {
+    let Some((_, time)) = period_key(&level.keys) else {
+        return fault("it has not exactly one key of periods that follow each other", PERIODS);
+    };
+    let period = job.payments.period;
+    let whole = |start: &NaiveDate| {
+        let before = time.year_before(*start);
+        period.holds(time, *start) && before.is_some_and(|before| period.holds(time, before))
+    };
+    if starts(job, time).any(|start| whole(&start)) {
+        return None;
+    }
+    let (days, name) = (period.days(), time.name());
+    fault(
+        format!("the job's {days} days hold no whole {name} and the one a year before"),
+        "let the job's days be longer than a year, or ask for growth against the period before",
+    )
+}
+
+fn index_fault(job: &Job, report: &Report, level: &Level) -> Fault {
+    let Some((_, time)) = period_key(&level.keys) else {
+        return fault("it has not exactly one key of periods that follow each other", PERIODS);
+    };
+    let (period, name) = (job.payments.period, time.name());
+    let whole: Vec<NaiveDate> = starts(job, time).filter(|&s| period.holds(time, s)).collect();
+    let Some((base, _)) = report.base else {
+        let first = whole.first().map_or(period.first(), |first| *first);
+        return fault("the report has no base period", format!("add `base = {first}`"));
+    };
+    if time.start(base).is_some_and(|start| period.holds(time, start)) {
+        return None;
+    }
+    let distance = |start: &&NaiveDate| (**start - base).num_days().abs();
+    let why = format!("the {name} of its base {base} is not wholly within the job's days");
+    match whole.iter().min_by_key(distance) {
+        Some(nearest) => fault(why, format!("write `base = {nearest}`, the nearest whole {name}")),
+        None => fault(why, format!("the job's days hold no whole {name}: use a shorter key")),
+    }
+}
+
+/// Starts of the periods that the job's days touch.
+fn starts(job: &Job, time: TimeKey) -> impl Iterator<Item = NaiveDate> {
+    let period = job.payments.period;
+    std::iter::successors(time.start(period.first()), move |start| time.next(*start))
+        .take_while(move |start| *start <= period.last())
+}
+
+/// Keys of a report that none of its insights looks at.
+fn idle(report: &Report) -> Vec<Finding> {
+    let has = |wanted: Comparison| {
+        let of = |i: &Insight| i.compared().is_some_and(|(comparison, _)| comparison == wanted);
+        report.insights.iter().any(of)
+    };
+    let share_of = report.share_of.as_ref().filter(|_| !has(Comparison::Share));
+    let base = report.base.as_ref().filter(|_| !has(Comparison::Index));
+    let share_of = share_of.map(|(_, span)| {
+        let insights = "customers_share, payments_share, gross_share, sales_share";
+        findings::key_idle("share_of", insights).at(span.clone())
+    });
+    let base = base.map(|(_, span)| {
+        let insights = "customers_index, payments_index, gross_index, sales_index";
+        findings::key_idle("base", insights).at(span.clone())
+    });
+    share_of.into_iter().chain(base).collect()
+}

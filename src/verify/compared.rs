@@ -1,0 +1,178 @@
+//! Shares, growth and indexes: are they those of the statistics in the same table?
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
+use chrono::{Datelike, Days, Months, NaiveDate};
+
+use super::lattice::{Faults, KeyCell, key_cell};
+use super::manifest::{KeySet, Manifest};
+use super::table::COMPARED;
+
+/// Room for sums of floats.
+const CLOSE: f64 = 1e-9;
+
+/// The columns of a table that are compared with others, whole: cells look at cells elsewhere.
+pub(super) struct Comparisons<'m> {
+    set: &'m KeySet,
+    keys: Vec<Vec<KeyCell>>,
+    columns: BTreeMap<String, Vec<Option<f64>>>,
+    /// Columns in whole minor units, which may be rounded.
+    money: Vec<String>,
+}
+
+impl<'m> Comparisons<'m> {
+    pub(super) fn new(set: &'m KeySet) -> Self {
+        Comparisons { set, keys: Vec::new(), columns: BTreeMap::new(), money: Vec::new() }
+    }
+
+    /// Keeps the columns that comparisons look at, if the table has any.
+    pub(super) fn add(&mut self, batch: &RecordBatch) {
+        let asked = COMPARED.iter().filter(|(name, ..)| batch.column_by_name(name).is_some());
+        let names: Vec<&str> = asked.flat_map(|(name, needs, _)| [*name, needs[0]]).collect();
+        if names.is_empty() {
+            return;
+        }
+        let keys = self.set.keys.len();
+        let key = |row| (0..keys).map(|key| key_cell(batch.column(key), row)).collect();
+        self.keys.extend((0..batch.num_rows()).map(key));
+        let mut done: Vec<String> = Vec::new();
+        for name in names.iter().flat_map(|name| ["", "_unbiased"].map(|s| format!("{name}{s}"))) {
+            let Some(column) = batch.column_by_name(&name) else { continue };
+            if done.contains(&name) {
+                continue;
+            }
+            let values: Vec<Option<f64>> = match column.data_type() {
+                DataType::Float64 => column.as_primitive::<Float64Type>().iter().collect(),
+                _ => {
+                    self.money.push(name.clone());
+                    let money = column.as_primitive::<Decimal128Type>();
+                    money.iter().map(|minor| minor.map(|minor| minor as f64)).collect()
+                }
+            };
+            self.columns.entry(name.clone()).or_default().extend(values);
+            done.push(name);
+        }
+    }
+
+    pub(super) fn check(&self, manifest: &Manifest, faults: &mut Faults) {
+        for (name, needs, _) in COMPARED {
+            for suffix in ["", "_unbiased"] {
+                let Some(values) = self.columns.get(&format!("{name}{suffix}")) else { continue };
+                let of = format!("{}{suffix}", needs[0]);
+                match name.split_once('_').map(|(_, comparison)| comparison) {
+                    Some("share") => {
+                        self.check_shares(&format!("{name}{suffix}"), values, &of, faults)
+                    }
+                    _ => self.check_growth((name, suffix), values, &of, manifest, faults),
+                }
+            }
+        }
+    }
+
+    /// Shares of one whole add up to one, and are parts of it.
+    fn check_shares(&self, name: &str, values: &[Option<f64>], of: &str, faults: &mut Faults) {
+        if self.set.share_of.is_empty() {
+            faults.add(0, format!("`{name}` is a share of what the manifest does not say"));
+        }
+        let mut wholes: BTreeMap<Vec<&KeyCell>, Vec<usize>> = BTreeMap::new();
+        for (row, key) in self.keys.iter().enumerate() {
+            let rest = self.set.keys.iter().zip(key);
+            let rest = rest.filter(|(key, _)| !self.set.share_of.contains(key));
+            wholes.entry(rest.map(|(_, cell)| cell).collect()).or_default().push(row);
+        }
+        for rows in wholes.values() {
+            let shares: Option<f64> = rows.iter().map(|&row| values[row]).sum();
+            let size: f64 = rows.iter().filter_map(|&row| values[row]).map(f64::abs).sum();
+            if shares.is_some_and(|sum| (sum - 1.0).abs() > CLOSE * size.max(1.0)) {
+                faults.add(rows[0] as u64 + 1, format!("`{name}` do not add up to one"));
+            }
+            let Some(parts) = self.columns.get(of) else { continue };
+            let Some(whole) = rows.iter().map(|&row| parts[row]).sum::<Option<f64>>() else {
+                continue;
+            };
+            // Money may be rounded by half a minor unit, in each part.
+            let rounded = if self.money.iter().any(|name| name == of) { 0.5 } else { 0.0 };
+            for &row in rows {
+                let Some((share, part)) = values[row].zip(parts[row]) else { continue };
+                let room = rounded * (1.0 + rows.len() as f64 * share.abs());
+                if (share * whole - part).abs() > room + CLOSE * (whole.abs() + part.abs()) {
+                    faults.add(row as u64 + 1, format!("`{name}` is not its part of the whole"));
+                }
+            }
+        }
+    }
+
+    /// Growth and indexes are what a cell has for each unit of another one's.
+    fn check_growth(
+        &self,
+        (name, suffix): (&str, &str),
+        values: &[Option<f64>],
+        of: &str,
+        manifest: &Manifest,
+        faults: &mut Faults,
+    ) {
+        let rows: HashMap<&Vec<KeyCell>, usize> = self.keys.iter().zip(0..).collect();
+        let scale = if name.ends_with("_index") { 100.0 } else { 1.0 };
+        let rounded = if self.money.iter().any(|name| name == of) { 0.5 } else { 0.0 };
+        for (row, value) in values.iter().enumerate() {
+            let Some(value) = value else { continue };
+            let other = self.other(name, &self.keys[row], manifest);
+            let other = other.and_then(|other| rows.get(&other).copied());
+            if other.is_none() && (suffix == "_unbiased" || scale > 1.0) {
+                let text = format!("`{name}{suffix}` is against a cell that is not in the table");
+                faults.add(row as u64 + 1, text);
+            }
+            let pair = self.columns.get(of).zip(other);
+            let pair = pair.and_then(|(of, other)| of[row].zip(of[other]));
+            let Some((top, bottom)) = pair else { continue };
+            let ratio = value / scale;
+            let room = rounded * (1.0 + ratio.abs()) + CLOSE * (top.abs() + bottom.abs());
+            if (ratio * bottom - top).abs() > room {
+                faults.add(row as u64 + 1, format!("`{name}{suffix}` is not what its cells say"));
+            }
+        }
+    }
+
+    /// The key of the cell that one is compared with, if both periods are whole.
+    fn other(&self, name: &str, key: &[KeyCell], manifest: &Manifest) -> Option<Vec<KeyCell>> {
+        let known = |name: &String| ["day", "week", "month", "quarter"].contains(&name.as_str());
+        let place = self.set.keys.iter().position(known)?;
+        let KeyCell::Number(start) = &key[place] else { return None };
+        let start = NaiveDate::from_epoch_days(i32::try_from(*start).ok()?)?;
+        let unit = self.set.keys[place].as_str();
+        let wanted = if name.ends_with("_index") {
+            begin(unit, self.set.base.as_ref()?.0)?
+        } else if name.ends_with("_growth_year") {
+            match unit {
+                "day" | "week" => start - Days::new(364),
+                _ => start - Months::new(12),
+            }
+        } else {
+            begin(unit, start - Days::new(1))?
+        };
+        let whole = |start: NaiveDate| {
+            let end = match unit {
+                "day" => start + Days::new(1),
+                "week" => start + Days::new(7),
+                "month" => start + Months::new(1),
+                _ => start + Months::new(3),
+            };
+            manifest.job.first_day.0 <= start && end - Days::new(1) <= manifest.job.last_day.0
+        };
+        let mut other = key.to_vec();
+        other[place] = KeyCell::Number(wanted.to_epoch_days().into());
+        (whole(start) && whole(wanted)).then_some(other)
+    }
+}
+
+/// The first day of the period that holds a day.
+fn begin(unit: &str, day: NaiveDate) -> Option<NaiveDate> {
+    match unit {
+        "day" => Some(day),
+        "week" => Some(day - Days::new(day.weekday().num_days_from_monday().into())),
+        "month" => day.with_day(1),
+        _ => day.with_day(1)?.with_month0(day.month0() / 3 * 3),
+    }
+}
