@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "change", "rank", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 13] = [
+const INSIGHTS: [(&str, &str, &str, &str); 32] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -23,6 +23,25 @@ const INSIGHTS: [(&str, &str, &str, &str); 13] = [
     ("visits_per_customer", "Visits per customer", "ratio", "days of payment for each customer"),
     ("visit_classes", "Customers by visits", "parts", "customers by number of visits"),
     ("repeat_rate", "Repeat rate", "share", "customers with two or more visits"),
+    ("new_customers", "New customers", "count", "customers who had not paid there before"),
+    ("returning_customers", "Returning customers", "count", "customers who had paid there before"),
+    ("ticket_quantiles", "Ticket quantiles", "parts", "sizes that so many percent stay below"),
+    ("customers_share", "Customers: share", "share", "part of the whole"),
+    ("payments_share", "Payments: share", "share", "part of the whole"),
+    ("gross_share", "Gross sales: share", "share", "part of the whole"),
+    ("sales_share", "Sales: share", "share", "part of the whole"),
+    ("customers_growth", "Customers: growth", "ratio", "times the period before"),
+    ("payments_growth", "Payments: growth", "ratio", "times the period before"),
+    ("gross_growth", "Gross sales: growth", "ratio", "times the period before"),
+    ("sales_growth", "Sales: growth", "ratio", "times the period before"),
+    ("customers_growth_year", "Customers: yearly growth", "ratio", "times a year before"),
+    ("payments_growth_year", "Payments: yearly growth", "ratio", "times a year before"),
+    ("gross_growth_year", "Gross sales: yearly growth", "ratio", "times a year before"),
+    ("sales_growth_year", "Sales: yearly growth", "ratio", "times a year before"),
+    ("customers_index", "Customers: index", "ratio", "with the base period as 100"),
+    ("payments_index", "Payments: index", "ratio", "with the base period as 100"),
+    ("gross_index", "Gross sales: index", "ratio", "with the base period as 100"),
+    ("sales_index", "Sales: index", "ratio", "with the base period as 100"),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
 ];
 
@@ -50,7 +69,7 @@ mod tests {
     #[test]
     fn every_insight_of_jobs_has_a_line() {
         let names: Vec<&str> = INSIGHTS.iter().map(|(name, ..)| *name).collect();
-        for insight in Insight::ALL {
+        for insight in Insight::all() {
             assert!(names.contains(&insight.name()), "{} has no line", insight.name());
         }
     }
