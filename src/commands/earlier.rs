@@ -12,6 +12,16 @@ use crate::ledger::{EntryState, Report};
 use crate::plan::{Earlier, LevelPlan, Plan};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
 
+/// Takes what the plan needs of earlier releases, and then splits its budget by the errors that reports
+/// ask for, which may rest on them.
+///
+/// # Errors
+/// Those of [`take_earlier`] and of [`Plan::aim`].
+pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
+    take_earlier(plan)?;
+    plan.aim()
+}
+
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
 /// bounds that are open from the surveys of the job that their report names; and checks the job that
 /// it revises.
@@ -19,7 +29,7 @@ use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_k
 /// # Errors
 /// Invalid: a job is not published in the plan's ledger, its release is not as it was, or has no
 /// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is broken or cannot be read.
-pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
+fn take_earlier(plan: &mut Plan) -> Result<()> {
     let reports = &plan.job.reports;
     let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_none();
     if reports.iter().all(none) && plan.job.revises.is_none() {

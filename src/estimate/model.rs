@@ -37,12 +37,12 @@ impl Model {
     /// Half the width of the 95 % interval around a noised value of the cell, for an estimate of
     /// `value`, both after the correction and in natural units.
     pub(super) fn half(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
-        Z95 * self.noise(statistic, cell).hypot(self.correction.doubt() * value)
+        Z95 * self.deviation(statistic, cell, value)
     }
 
-    /// The likely deviation of the corrected noised value of a cell that has about `value`.
-    fn likely(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
-        self.noise(statistic, cell).hypot(self.correction.likely() * value)
+    /// The standard deviation of the corrected noised value of a cell that has about `value`.
+    fn deviation(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
+        self.noise(statistic, cell).hypot(self.correction.doubt() * value)
     }
 
     fn noise(&self, statistic: &StatisticPlan, cell: usize) -> f64 {
@@ -305,12 +305,12 @@ impl Report<'_> {
             }
             let means = model.correction.apply(self.noisy((coarse.level, place), bin));
             let variance =
-                |(cell, &mean): (usize, &f64)| model.likely(statistic, cell, mean).powi(2);
+                |(cell, &mean): (usize, &f64)| model.deviation(statistic, cell, mean).powi(2);
             Values { variances: means.iter().enumerate().map(variance).collect(), means }
         };
         let targets: Vec<Values> = coarse.iter().map(target).collect();
         let groups: Vec<&Coarse> = coarse.iter().map(|(coarse, _)| *coarse).collect();
-        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.likely(), signed);
+        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.doubt(), signed);
         let held = coarse.iter().rev().find(|(coarse, _)| !coarse.owned);
         let held = held.map(|&(coarse, place)| {
             let width = self.statistic((coarse.level, place)).width;

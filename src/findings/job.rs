@@ -309,6 +309,47 @@ pub fn useless(statistic: &str, level: &str, error: f64, epsilon: Option<f64>) -
     ))
 }
 
+/// `error` where it can mean nothing.
+pub fn error_unusable(why: &str) -> Finding {
+    Finding::new("error-unusable", format!("`error` cannot be asked for: {why}"))
+        .hint("give `weights`, or nothing, and see with `plan` what errors are expected")
+}
+
+/// `error` where nothing is known of how large values are.
+pub fn error_unpredictable(statistic: &str, level: &str) -> Finding {
+    let why = format!("nothing tells beforehand how large `{statistic}` of {level} is");
+    Finding::new("error-unusable", format!("`error` cannot be asked for: {why}"))
+        .hint("say in `[expect]` what is public, or name a `previous` release")
+}
+
+/// `error` that no privacy budget reaches, as bounds take more than that.
+pub fn error_out_of_reach(statistic: &str, level: &str, least: f64) -> Finding {
+    Finding::new(
+        "error-unreachable",
+        format!(
+            "no budget reaches that error of `{statistic}` of {level}: its bound alone takes {:.1} %",
+            least * 100.0
+        ),
+    )
+    .hint("raise the bound, or leave it to the run; or ask for a larger error")
+}
+
+/// `error` that costs more than the job may.
+pub fn error_too_dear(statistic: &str, level: &str, share: f64, epsilon: Option<f64>) -> Finding {
+    let enough = epsilon.map_or("no `epsilon` up to 20 would do".to_owned(), |epsilon| {
+        format!("raise `epsilon` to about {:.2}", (epsilon * 100.0).ceil() / 100.0)
+    });
+    Finding::new(
+        "error-unreachable",
+        format!(
+            "the errors that are asked for cost more than the job may: that of `{statistic}` of {level} takes \
+             {:.1} % of its budget",
+            share * 100.0
+        ),
+    )
+    .hint(format!("{enough}; or ask for larger errors, coarser levels or fewer insights"))
+}
+
 /// (ε, δ) so small that no noise can be calibrated.
 pub fn budget_too_small(epsilon: &dyn Display, delta: &dyn Display, statistics: usize) -> Finding {
     Finding::new(

@@ -276,6 +276,17 @@ pub struct Level {
     pub weight: u32,
     /// For each needed statistic, its bound.
     pub bounds: BTreeMap<StatisticKind, Bound>,
+    /// Of some statistics, how near to the truth they must be.
+    pub errors: BTreeMap<StatisticKind, Aim>,
+}
+
+/// An expected error that the job asks for.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    /// That of the noised value of a cell of mean size, relative to it.
+    pub error: Percent,
+    /// Place in the job file.
+    pub span: Range<usize>,
 }
 
 impl Level {

@@ -1,5 +1,6 @@
 //! The one door from a job file to a [`Job`].
 
+mod errors;
 mod expect;
 mod merchants;
 mod payments;

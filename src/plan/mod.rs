@@ -3,12 +3,14 @@
 //! Made from the job and public facts alone; opens no payments. What the numbers mean and why
 //! they suffice is in `docs/privacy.md`.
 
+mod aim;
 mod calibrate;
 mod cells;
 mod choice;
 mod compared;
 mod composed;
 mod expected;
+mod law;
 mod look_back;
 mod merchants;
 mod predict;

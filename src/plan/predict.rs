@@ -166,7 +166,7 @@ impl Known {
         };
         let (share, doubt) = self.law.as_ref().map_or((1.0, 0.0), |law| {
             let retained = law.retained(norm_bound);
-            (retained.share, retained.likely)
+            (retained.share, retained.doubt)
         });
         let noise_sd = z * norm_bound;
         let (total, cells) = (self.total, self.cells * self.width);

@@ -84,6 +84,12 @@ impl<'j> Asked<'j> {
     fn add(&mut self, report: &'j Report, level: &'j Level) {
         self.level.bounds.extend(&level.bounds);
         self.level.weight = self.level.weight.max(level.weight);
+        for (kind, aim) in &level.errors {
+            let known = self.level.errors.entry(*kind).or_insert_with(|| aim.clone());
+            if aim.error < known.error {
+                *known = aim.clone();
+            }
+        }
         self.tables.push((report, level));
     }
 }

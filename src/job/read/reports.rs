@@ -100,7 +100,9 @@ impl Reader<'_> {
         // The score of private keys rests on customers.
         let needed = needed.into_iter().chain(private.then_some(StatisticKind::Customers));
         let places = money_places(&names.facts.currencies);
-        let bounds = self.bounds(section, &needed.collect(), count, places);
+        let needed: BTreeSet<StatisticKind> = needed.collect();
+        let bounds = self.bounds(section, &needed, count, places);
+        let mut errors = self.errors(section, &needed, selection, count);
         section.finish();
 
         let mut levels = Some(Vec::new());
@@ -121,6 +123,7 @@ impl Reader<'_> {
                 look_back: look_back.unwrap_or(LOOK_BACK_DEFAULT),
                 weight: weights.as_ref().map_or(0, |weights| weights[index]),
                 bounds,
+                errors: std::mem::take(&mut errors[index]),
             });
             levels = levels.zip(level).map(|(mut all, one)| {
                 all.push(one);
@@ -425,7 +428,7 @@ impl Reader<'_> {
 const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
 const MONEY_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
 
-fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
+pub(super) fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
     texts.first().map_or(0..0, |text| text.span.clone())
 }
 
