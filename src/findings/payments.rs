@@ -136,6 +136,16 @@ pub fn rows_all_left_out(first: &dyn Display, last: &dyn Display) -> Finding {
     .hint("check `first_day`, `last_day`, `time` and `currency`; nothing is charged")
 }
 
+/// There are no rows at all, or none that `where` chooses.
+pub fn rows_missing(has_where: bool) -> Finding {
+    let (message, hint) = match has_where {
+        true => ("the payments have no row for which `where` is true", "`files` and `where`"),
+        false => ("the payments have no rows", "`files`"),
+    };
+    Finding::new("rows-missing", message)
+        .hint(format!("a release would show noise alone; check {hint}; nothing is charged"))
+}
+
 /// The quarantine folder cannot be written.
 pub fn quarantine_not_writable(path: &Path, cause: &dyn Display) -> Finding {
     Finding::new(

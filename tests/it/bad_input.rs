@@ -603,11 +603,31 @@ fn a_period_without_any_row_stops_the_job_before_anything_is_charged() {
     assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
 }
 
+/// Bounds are stated or open: then the price would be paid for surveys.
 #[test]
-fn no_rows_are_no_error() {
+fn files_without_rows_stop_the_job_before_anything_is_charged() {
     let workshop = Workshop::new();
     let none: DataFrame = payments().head(Some(0));
-    workshop.parquet("payments.parquet", none);
+    workshop.parquet("none.parquet", none);
+    workshop.text("none.csv", HEADER);
+    let file = |name: &str| JOB.replace("payments.parquet", name);
+    let open = file("none.parquet").replace("bounds  ", "#");
+    let lines = csv("").1.replace("payments.csv", "none.csv");
+    let chosen = JOB.replace("[payments]", "[payments]\nwhere = \"wallet = 'cash'\"");
+    let mut texts = String::new();
+    for job in [&file("none.parquet"), &open, &lines, &chosen] {
+        workshop.text("job.toml", job);
+        let text = shown(&workshop, &workshop.discretail(&["run", "job.toml"]));
+        assert!(text.starts_with("exit: 2"), "{text}");
+        assert!(!workshop.path("releases").exists());
+        let ledger = workshop.discretail(&["ledger", "show", "ledger.sqlite", "--json"]);
+        let ledger: serde_json::Value = serde_json::from_slice(&ledger.stdout).unwrap();
+        assert_eq!(ledger["total"]["left"], ledger["total"]["budget"]);
+        texts += &text;
+    }
+    assert_snapshot!(texts);
+    // Beside a file that has some, one without is fine.
+    workshop.text("job.toml", &JOB.replace("\"payments.p", "\"none.parquet\", \"payments.p"));
     let output = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
 }
