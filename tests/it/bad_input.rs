@@ -141,6 +141,30 @@ fn reports_name_known_keys() {
 }
 
 #[test]
+fn lists_have_something_in_them() {
+    let public = "levels   = [[], [\"region\", \"week\"], [\"wallet\"]]";
+    let mut texts = String::new();
+    for (line, replaced) in [
+        (public, "levels   = []"),
+        ("[[report]]", "[[report]]\nshare_of = []"),
+        ("[[report]]", "[[report]]\nweights = []"),
+        ("customers = \"3\"", "customers = []"),
+        ("\"payments.parquet\"", ""),
+        ("[payments]", "[payments]\nticket_edges = []"),
+    ] {
+        texts += &faults(&JOB.replacen(line, replaced, 1));
+    }
+    assert_snapshot!(texts);
+}
+
+#[test]
+fn what_is_shared_out_is_a_key_of_a_level() {
+    let report = "[[report]]\nname = \"shares\"\nlevels = [[\"wallet\"]]\nkeys = \"public\"\n\
+                  insights = [\"payments_share\"]\nshare_of = [\"walet\"]\n";
+    assert_snapshot!(faults(&format!("{JOB}\n{report}")));
+}
+
+#[test]
 fn columns_have_no_name_of_a_part_of_the_time() {
     for name in ["day", "week", "month", "quarter", "weekday", "hour"] {
         let job = JOB.replace("wallet = \"wallet\" }", &format!("{name} = \"wallet\" }}"));

@@ -115,9 +115,7 @@ impl Reader<'_> {
 
     fn some_files(&self, section: &Section, files: &[Placed<String>]) -> bool {
         if files.is_empty() {
-            let rule = "a list of at least one file, pattern or folder";
-            let finding = findings::value_out_of_range("files", "[]", rule);
-            self.faults.add(finding.at(section.span()));
+            self.refuse_empty(section, "files", "a list of at least one file, pattern or folder");
         }
         !files.is_empty()
     }
@@ -263,9 +261,7 @@ impl Reader<'_> {
             }
         }
         if codes.as_ref().is_some_and(Vec::is_empty) {
-            let rule = "a list of at least one currency";
-            let finding = findings::value_out_of_range("currency", "[]", rule);
-            self.faults.add(finding.at(section.span()));
+            self.refuse_empty(section, "currency", "a list of at least one currency");
         }
         let codes = codes.unwrap_or_default();
         if currencies.len() > 1 && !has_column {
@@ -304,10 +300,10 @@ impl Reader<'_> {
         let good = edges.len() == texts.len() && edges.is_sorted_by(|a, b| a < b);
         if !good || !count.contains(&edges.len()) {
             let shown: Vec<&str> = texts.iter().map(|text| text.value.as_str()).collect();
+            let shown = format!("[{}]", shown.join(", "));
             let rule = "1 to 31 ascending amounts in major units, each at least a minor unit";
-            let finding = findings::value_out_of_range("ticket_edges", &shown.join(", "), rule);
-            let span = texts.first().map_or(section.span(), |text| text.span.clone());
-            self.faults.add(finding.at(span));
+            let finding = findings::value_out_of_range("ticket_edges", &shown, rule);
+            self.faults.add(finding.at(section.span_of("ticket_edges")));
         }
         edges
     }

@@ -1,6 +1,7 @@
 //! The sections `[[report]]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::Reader;
 use super::payments::Facts;
@@ -76,7 +77,22 @@ impl Reader<'_> {
     fn report(&self, section: &Section, names: &Names, lenient: bool) -> Option<Report> {
         let name = self.name(section, "name", "name = \"market\"");
         let example = "levels = [[\"region\"], [\"region\", \"week\"]]";
+        let share_of = section.texts("share_of");
         let lists = section.require("levels", example, section.text_lists("levels"));
+        if lists.as_ref().is_some_and(Vec::is_empty) {
+            self.refuse_empty(
+                section,
+                "levels",
+                "a list of at least one level; `[]` in it is the total",
+            );
+        }
+        if share_of.as_ref().is_some_and(Vec::is_empty) {
+            self.refuse_empty(
+                section,
+                "share_of",
+                "a key of the levels, or a list of at least one",
+            );
+        }
         let selection = self.selection(section);
         let insights = self.insights(section, names.facts.currencies.len());
         let look_back = section.decimal("look_back");
@@ -86,10 +102,6 @@ impl Reader<'_> {
         let previous = section.text("previous");
         let previous = previous.map(|job| EarlierJob { job: job.value, span: job.span });
         let suppress_above = self.suppress_above(section);
-        let share_of = section.texts("share_of").map(|keys| {
-            let span = keys.first().map_or(0..0, |key| key.span.clone());
-            (keys.into_iter().map(|key| key.value).collect(), span)
-        });
         let base = section.date("base").map(|base| (base.value, base.span));
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
@@ -133,9 +145,13 @@ impl Reader<'_> {
             let weights = default_weights(&keys);
             levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
         }
-        let name = name?;
+        self.share_keys_known(share_of.iter().flatten(), &levels);
+        let share_of = share_of.map(|keys| {
+            let span = section.span_of("share_of");
+            (keys.into_iter().map(|key| key.value).collect(), span)
+        });
         Some(Report {
-            name,
+            name: name?,
             levels,
             selection,
             insights,
@@ -145,6 +161,27 @@ impl Reader<'_> {
             keys_from,
             previous,
         })
+    }
+
+    /// A list that must have something in it.
+    pub(super) fn refuse_empty(&self, section: &Section, key: &str, rule: &str) {
+        let finding = findings::value_out_of_range(key, "[]", rule);
+        self.faults.add(finding.at(section.span_of(key)));
+    }
+
+    /// What is shared out is a key of some level.
+    fn share_keys_known<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k Placed<String>>,
+        levels: &[Level],
+    ) {
+        let names: BTreeSet<&str> =
+            levels.iter().flat_map(|level| &level.keys).map(Key::name).collect();
+        let known: Vec<&str> = names.iter().copied().collect();
+        for key in keys.filter(|key| !names.contains(key.value.as_str())) {
+            let finding = findings::level_key_unknown(&key.value, &known);
+            self.faults.add(finding.at(key.span.clone()));
+        }
     }
 
     /// The relative error above which estimates are not shown.
@@ -220,7 +257,7 @@ impl Reader<'_> {
             n if n == levels => Some(weights),
             n => {
                 let finding = findings::bound_count_wrong("weights", n, levels);
-                self.faults.add(finding.at(section_start(&texts)));
+                self.faults.add(finding.at(section.span_of("weights")));
                 None
             }
         }
@@ -230,9 +267,7 @@ impl Reader<'_> {
         let example = "insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\"]";
         let names = section.require("insights", example, section.texts("insights"))?;
         if names.is_empty() {
-            let rule = "a list of at least one insight";
-            let finding = findings::value_out_of_range("insights", "[]", rule);
-            self.faults.add(finding.at(section.span()));
+            self.refuse_empty(section, "insights", "a list of at least one insight");
             return None;
         }
         let mut insights = BTreeSet::new();
@@ -356,7 +391,10 @@ impl Reader<'_> {
             let cell_caps = caps.as_ref().and_then(|s| s.decimals(kind.name()));
             let lists = [(bounds.as_ref(), norms), (caps.as_ref(), cell_caps)];
             let [norms, caps] = lists.map(|(section, texts)| match texts {
-                Some(texts) => self.per_level(kind, &texts, levels, money_places),
+                Some(texts) => {
+                    let span = section.map_or(0..0, |section| section.span_of(kind.name()));
+                    self.per_level(kind, (&texts, span), levels, money_places)
+                }
                 // What could not be read has a finding.
                 None if section.is_some_and(|s| s.has(kind.name())) => None,
                 None => Some(vec![None; levels]),
@@ -390,7 +428,7 @@ impl Reader<'_> {
     fn per_level(
         &self,
         kind: StatisticKind,
-        texts: &[Placed<String>],
+        (texts, span): (&[Placed<String>], Range<usize>),
         levels: usize,
         money_places: u32,
     ) -> Option<Vec<Stated>> {
@@ -415,7 +453,7 @@ impl Reader<'_> {
             n if n == levels => Some(values),
             n => {
                 let finding = findings::bound_count_wrong(kind.name(), n, levels);
-                self.faults.add(finding.at(section_start(texts)));
+                self.faults.add(finding.at(span));
                 None
             }
         }
@@ -424,10 +462,6 @@ impl Reader<'_> {
 
 const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
 const MONEY_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
-
-fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
-    texts.first().map_or(0..0, |text| text.span.clone())
-}
 
 fn texts_of(keys: &[Placed<String>]) -> Vec<&str> {
     keys.iter().map(|key| key.value.as_str()).collect()
