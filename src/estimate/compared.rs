@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::NaiveDate;
 
 use super::ratio::{LEAST, fieller};
-use super::{Estimate, Interval, Values, View};
+use super::{Estimate, Interval, Reason, Values, View};
 use crate::job::{Comparison, Period, StatisticKind, TimeKey};
 use crate::plan::{KeyValue, period_key};
 
@@ -63,13 +63,14 @@ impl Compared {
         own
     }
 
-    /// Of some rows what they are to those that they are compared with.
+    /// Of some rows what they are to those that they are compared with, and where there are none of
+    /// these.
     pub(super) fn values(
         &self,
         view: &View,
         (comparison, kind): (Comparison, StatisticKind),
         rows: &[usize],
-    ) -> Values {
+    ) -> (Values, Vec<Option<Reason>>) {
         let cells = &self.cells[&kind];
         let signed = kind.facts().signed;
         let value = |&row: &usize| {
@@ -79,26 +80,27 @@ impl Compared {
                     let whole = &self.wholes[&kind][&others(view, row)];
                     let both = (own.noisy.1.powi(2), own.value.1.powi(2));
                     let share = ratio(own, whole, both, 1.0);
-                    if signed { share } else { within(share, 0.0, 1.0) }
+                    (if signed { share } else { within(share, 0.0, 1.0) }, None)
                 }
                 _ => {
-                    let other = self.other(view, comparison, row);
-                    let growth = match other {
+                    let growth = match self.other(view, comparison, row) {
                         Some(Other::Row(other)) => {
                             let same = other == row;
                             let both = (own.noisy.1.powi(2), own.value.1.powi(2));
                             let both = if same { both } else { (0.0, 0.0) };
                             let scale = if comparison == Comparison::Index { 100.0 } else { 1.0 };
-                            ratio(own, &cells[other], both, scale)
+                            Some(ratio(own, &cells[other], both, scale))
                         }
                         Some(Other::Earlier(place)) => self.against_earlier(view, kind, row, place),
-                        None => NOTHING,
+                        None => None,
                     };
-                    if signed { growth } else { within(growth, 0.0, f64::INFINITY) }
+                    let Some(growth) = growth else { return (NOTHING, Some(Reason::NoPeriod)) };
+                    (if signed { growth } else { within(growth, 0.0, f64::INFINITY) }, None)
                 }
             }
         };
-        Values::Counts(rows.iter().map(value).collect())
+        let (values, reasons) = rows.iter().map(value).unzip();
+        (Values::Counts(values), reasons)
     }
 
     /// The cell that a row is compared with, if it is known and both have whole periods.
@@ -134,16 +136,16 @@ impl Compared {
         kind: StatisticKind,
         row: usize,
         place: usize,
-    ) -> Estimate<Option<f64>> {
+    ) -> Option<Estimate<Option<f64>>> {
         let known = view.level.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
-        let Some((known, position)) = known.zip(view.level.position(kind)) else { return NOTHING };
+        let (known, position) = known.zip(view.level.position(kind))?;
         let doubt = view.models[position].correction.doubt();
         let (own, theirs) = (&self.cells[&kind][row], known.values[place]);
         let own_sd = own.value.1.hypot(doubt * own.estimate);
         let top = Part { value: (own.value.0, own_sd), ..*own };
         let sd = known.sd.hypot(doubt * theirs);
         let bottom = Part { noisy: (0.0, 1.0), value: (theirs, sd), estimate: theirs };
-        ratio(&top, &bottom, (0.0, 0.0), 1.0)
+        Some(ratio(&top, &bottom, (0.0, 0.0), 1.0))
     }
 }
 

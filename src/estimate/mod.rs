@@ -307,16 +307,22 @@ impl View<'_> {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
-            let values = match insight.compared() {
-                Some(what) => vec![compared.values(self, what, rows)],
-                None => self.values(insight, parts.len().max(1), rows),
+            let (values, unknown) = match insight.compared() {
+                Some(what) => {
+                    let (values, unknown) = compared.values(self, what, rows);
+                    (vec![values], unknown)
+                }
+                None => {
+                    let values = self.values(insight, parts.len().max(1), rows);
+                    (values, self.unknown(insight, rows))
+                }
             };
             let name = |part: usize| match parts.get(part) {
                 Some(part) => format!("{}_{part}", insight.name()),
                 None => insight.name().to_owned(),
             };
             let column = |(part, mut values): (usize, Values)| {
-                let suppressed = self.unknown(insight, rows);
+                let suppressed = unknown.clone();
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
                 Column { insight, name: name(part), values, suppressed }

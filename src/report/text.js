@@ -53,7 +53,7 @@ function margin(cell, insight) {
 }
 
 /** Why an estimate is not shown, by the tables' word for it. */
-const REASONS = { error: 'too uncertain' };
+const REASONS = { error: 'too uncertain', 'no-period': 'no whole period to compare with' };
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
 
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
