@@ -127,8 +127,8 @@ pub struct AuditArgs {
     /// The ledger that a release was charged to; that of a job is in the job.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
-    /// Folder for the evidence [default: the release's folder, or that which a job's would be, with
-    /// `.audit` at its end].
+    /// Folder for the evidence [default: that which the job's release has or would have, with `.audit`
+    /// at its end; of a release, with `.release-audit`].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Threads [default: all cores].
