@@ -34,6 +34,11 @@ impl LookBack {
         Some(LookBack { starts, times, places, days: level.look_back })
     }
 
+    /// How many days.
+    pub fn days(&self) -> u32 {
+        self.days
+    }
+
     /// The days, from the period's first, in which a customer of that time must not have been to be new;
     /// `None` if the period does not hold all of them.
     pub fn window(&self, time: usize) -> Option<Range<u32>> {

@@ -199,7 +199,9 @@ function scopeText(table, view) {
   const others = Object.keys(state.filters).filter(key => !names.includes(key));
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
-  return [view.insight.what, unit, ...held, apart].filter(Boolean).join(' · ');
+  const what = table.look_back && view.insight.id.endsWith('_customers')
+    ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
+  return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 
 function pickControl(card, { key, value }) {

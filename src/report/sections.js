@@ -21,17 +21,31 @@ function headSection({ release, tables }) {
   const fact = (label, value) => el('div', {}, el('dt', {}, label), el('dd', {}, value));
   return [
     release.not_private && el('p', { class: 'warning' }, release.not_private),
+    release.useless.length > 0 && uselessNote(release.useless),
+    job.status === 'provisional' && el('p', { class: 'notice' },
+      'Provisional: payments, or corrections of them, may still come in. A later release may take the place of this one.'),
     el('p', { class: 'kicker' }, 'Differentially private insights from in-store payments'),
     el('h1', {}, job.id),
     el('dl', { class: 'facts' },
       fact('released to', job.recipient),
       fact('period', period(job)),
       fact('people', job.population),
+      fact('status', job.status),
+      job.revises && fact('takes the place of', job.revises.job),
       fact('privacy', el('a', { href: '#guarantee' },
         `ε = ${parameter(parameters.epsilon)}, δ = ${parameter(parameters.delta)}`)),
       fact('protects', unitWords(release.unit.unit)),
+      release.merchants_least && fact('merchants', `at least ${release.merchants_least} in whatever is told`),
       fact('tables', `${tables.length}, with ${format(tables.reduce((sum, t) => sum + t.rows, 0))} rows`)),
   ];
+}
+
+/** What was released although noise was expected to drown it. */
+function uselessNote(entries) {
+  const one = ({ file, statistic, predicted_wape: error }) => `${words(statistic).toLowerCase()} in ${file} (errors of ${
+    format(error, { style: 'percent', maximumFractionDigits: 1 })} of all that it counts)`;
+  return el('p', { class: 'notice' }, 'Noise was expected to drown some of this, and its author accepted that: ',
+    `${entries.map(one).join('; ')}. Zeros would be nearer to the truth.`);
 }
 
 function readingSection() {
@@ -141,7 +155,10 @@ function guaranteeSection(release) {
       row('ρ', parameters.rho.toPrecision(4), 'zero-concentrated differential privacy')))),
     el('h3', {}, 'What is not'),
     el('ul', {},
-      el('li', {}, 'Merchants: a merchant’s total is an insight, not a secret.'),
+      el('li', {}, release.merchants_least
+        ? `Merchants by noise: what is told of them is about at least ${release.merchants_least} registered ones, alone or `
+          + 'in differences, and cells of fewer are hidden; but one large merchant may be most of a cell.'
+        : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
 }

@@ -66,6 +66,43 @@ fn json_tells_the_file() {
     assert_eq!(told["bytes"], size);
 }
 
+/// What of the manifest a reader should see: each of it has words on the page, which
+/// `tests/released` reads in a browser.
+#[test]
+fn the_page_knows_what_the_manifest_says_of_the_release() {
+    let plain = data(&page(&released(JOB, crate::common::payments())));
+    assert_eq!(plain["release"]["job"]["status"], "final");
+    assert_eq!(plain["release"]["merchants_least"], Value::Null);
+    assert_eq!(plain["release"]["useless"], serde_json::json!([]));
+    let (head, _) = JOB.split_once("[[report]]").unwrap();
+    let job = head
+        .replace("recipient = ", "status = \"provisional\"\nrecipient = ")
+        .replace("[merchants]\n", "[merchants]\nmin_per_cell = 2\n")
+        .replace("[privacy]", "[expect]\nusers = 60\npayments = 1200\n\n[privacy]");
+    let report = "[[report]]\nname = \"new\"\nlevels = [[\"week\"], [\"region\", \"week\"]]\n\
+                  keys = \"public\"\ninsights = [\"new_customers\", \"customers\"]\nlook_back = 10\n\
+                  bounds = { customers = 4, new_returning = 4 }\n";
+    let workshop = Workshop::new();
+    workshop.text("first.toml", &format!("{job}{report}"));
+    let next = job.replace("\"test\"", "\"next\"\nrevises = \"test\"");
+    workshop.text("next.toml", &format!("{next}{report}"));
+    for job in ["first.toml", "next.toml"] {
+        let output = workshop.discretail(&["run", job, "--accept-useless"]);
+        assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    }
+    let output = workshop.discretail(&["verify", "releases/next", "--ledger", "ledger.sqlite"]);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    let page = std::fs::read_to_string(workshop.path("releases/next/report.html")).unwrap();
+    let data = data(&page);
+    let release = &data["release"];
+    assert_eq!(release["job"]["status"], "provisional");
+    assert_eq!(release["job"]["revises"]["job"], "test");
+    assert_eq!(release["merchants_least"], 2);
+    assert_eq!(release["useless"][0]["file"], "new.week.parquet");
+    assert_eq!(release["useless"][0]["statistic"], "customers");
+    assert_eq!(data["tables"][1]["look_back"], 10);
+}
+
 #[test]
 fn the_page_shows_what_the_tables_hold() {
     // Whether or not small cells are shown.

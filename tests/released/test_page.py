@@ -162,6 +162,25 @@ def test_the_page_says_what_was_released_and_what_is_promised(browser, gallery):
     page.close()
 
 
+def test_the_page_says_what_the_manifest_says_of_the_release(browser, gallery, provisional):
+    page = Page(browser, gallery)
+    text = page.tab.inner_text("body")
+    assert "No cell is hidden for them" in text and "final" in text and "Provisional" not in text
+    page.close()
+    page = Page(browser, provisional)
+    text = page.tab.inner_text("body")
+    for part in ["Provisional: payments, or corrections", "takes the place of", "first", "at least 3 in whatever is told",
+                 "about at least 3 registered ones", "its author accepted that", "in trend.category-day.parquet"]:
+        assert part in text, part
+    page.show("trend", "new_customers")
+    assert "had not paid there in the 28 days before" in page.figure("trend.month.parquet").inner_text()
+    page.show("trend", "payments_growth")
+    assert page.numbers("trend.month.parquet")[0][4] == "not shown: no whole period to compare with"
+    page.scroll()
+    page.screenshot("provisional")
+    page.close()
+
+
 def test_dark_follows_the_system_and_the_button(browser, gallery):
     background = "getComputedStyle(document.body).backgroundColor"
     light, dark = Page(browser, gallery), Page(browser, gallery, color_scheme="dark")
