@@ -30,7 +30,7 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
     )];
     let percent = |share: f64| match share * 100.0 {
         small if small < 100.0 => format!("{small:.1} %"),
-        large => format!("{:.0} %", large.ceil()),
+        large => format!("{} %", (large * 10.0).ceil() / 10.0),
     };
     for (level, place, prediction) in &all {
         let name = if *place == 0 { &plan.levels[*level].file[..] } else { "" };

@@ -293,7 +293,8 @@ pub fn cells_too_many(level: &str, cells: u128, limit: u128) -> Finding {
 
 /// Noise that is expected to be more than what it is added to.
 pub fn useless(statistic: &str, level: &str, error: f64, epsilon: Option<f64>) -> Finding {
-    let percent = (error * 100.0).ceil();
+    // To tenths, rounded up: what is useless is above 100 %.
+    let percent = (error * 1000.0).ceil() / 10.0;
     let enough = epsilon.map_or("no `epsilon` up to 20 would do".to_owned(), |epsilon| {
         format!("raise `epsilon` to about {:.2}", (epsilon * 100.0).ceil() / 100.0)
     });

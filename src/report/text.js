@@ -31,7 +31,8 @@ function shown(value, insight, short = false) {
   const digits = { maximumSignificantDigits: short ? 3 : 6 };
   if (kind === 'share' || kind === 'change') {
     const signDisplay = kind === 'change' ? 'exceptZero' : 'auto';
-    return format(value, { style: 'percent', signDisplay, maximumFractionDigits: short ? 0 : 1 });
+    // Never to whole percents: of 94.6 to 94.8 % it would say 95.
+    return format(value, { style: 'percent', signDisplay, maximumFractionDigits: 1 });
   }
   if (kind === 'rank') return `#${format(value, digits)}`;
   const large = short && Math.abs(value) >= 10000;
@@ -49,7 +50,7 @@ function margin(cell, insight) {
   if (insight.kind === 'rank') return `±${format(half, { maximumFractionDigits: 0 })}`;
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';
-  return `±${format(share, { style: 'percent', maximumFractionDigits: share < 0.01 ? 1 : 0 })}`;
+  return `±${format(share, { style: 'percent', maximumFractionDigits: 1 })}`;
 }
 
 /** Why an estimate is not shown, by the tables' word for it. */
