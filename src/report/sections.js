@@ -70,12 +70,12 @@ function accuracySection(tables) {
   const heads = [...singles.values()];
   const rows = open.map(table => el('tr', {},
     el('th', { scope: 'row' }, `${table.report}: ${levelText(table)}`),
-    [...singles.keys()].map(id => el('td', {}, gradeBar(table.insights.get(id)?.columns[0])))));
+    [...singles].map(([id, head]) => el('td', { 'data-head': head }, gradeBar(table.insights.get(id)?.columns[0])))));
   return el('section', { id: 'accuracy', class: 'card' },
     el('h2', {}, 'How accurate it is'),
     el('p', {}, 'Cells by grade. Large cells are precise, and small ones are mostly noise: that is what protects the '
       + 'few people in them.'),
-    el('div', { class: 'scroll' }, el('table', { class: 'grades' },
+    el('div', { class: 'scroll' }, el('table', { class: 'grades stack' },
       el('thead', {}, el('tr', {}, el('td', {}), heads.map(head => el('th', { scope: 'col' }, head)))),
       el('tbody', {}, rows))),
     el('h3', {}, 'Error by size of the estimate'),
@@ -163,17 +163,20 @@ function guaranteeSection(release) {
       el('li', {}, 'A person with several tokens counts as several users.')));
 }
 
+const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];
+
 function filesSection({ release, tables }) {
   const digest = new Map(release.files.map(file => [file.name, file.sha256]));
   return el('section', { id: 'files', class: 'card' },
     el('h2', {}, 'The tables'),
     el('p', {}, 'The same numbers, not rounded, with the noised values that no model has touched, are in Parquet files '
       + 'beside this page. “discretail verify” checks them.'),
-    el('div', { class: 'scroll' }, el('table', { class: 'files' },
-      el('thead', {}, el('tr', {}, ['file', 'rows', 'keys', 'SHA-256'].map(head => el('th', { scope: 'col' }, head)))),
-      el('tbody', {}, tables.map(table => el('tr', {},
-        el('td', {}, table.file), el('td', {}, format(table.rows)),
-        el('td', {}, table.selection), el('td', {}, el('code', {}, digest.get(table.file)))))))));
+    el('div', { class: 'scroll' }, el('table', { class: 'files stack' },
+      el('thead', {}, el('tr', {}, FILE_HEADS.map(head => el('th', { scope: 'col' }, head)))),
+      el('tbody', {}, tables.map(table => {
+        const cells = [table.file, format(table.rows), table.selection, el('code', {}, digest.get(table.file))];
+        return el('tr', {}, cells.map((cell, at) => el('td', { 'data-head': FILE_HEADS[at] }, cell)));
+      })))));
 }
 
 function footSection(release) {

@@ -29,12 +29,8 @@ function shown(value, insight, short = false) {
   if (value === null || value === undefined) return '–';
   const { kind, currency } = insight;
   const digits = { maximumSignificantDigits: short ? 3 : 6 };
-  if (kind === 'share' || kind === 'change') {
-    const signDisplay = kind === 'change' ? 'exceptZero' : 'auto';
-    // Never to whole percents: of 94.6 to 94.8 % it would say 95.
-    return format(value, { style: 'percent', signDisplay, maximumFractionDigits: 1 });
-  }
-  if (kind === 'rank') return `#${format(value, digits)}`;
+  // Never to whole percents: of 94.6 to 94.8 % it would say 95.
+  if (kind === 'share') return format(value, { style: 'percent', maximumFractionDigits: 1 });
   const large = short && Math.abs(value) >= 10000;
   const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
   return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
@@ -44,10 +40,7 @@ function shown(value, insight, short = false) {
 function margin(cell, insight) {
   if (cell.x === null) return '';
   const half = (cell.high - cell.low) / 2;
-  if (['share', 'change'].includes(insight.kind)) {
-    return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
-  }
-  if (insight.kind === 'rank') return `±${format(half, { maximumFractionDigits: 0 })}`;
+  if (insight.kind === 'share') return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';
   return `±${format(share, { style: 'percent', maximumFractionDigits: 1 })}`;
