@@ -207,7 +207,7 @@ pub struct LedgerVerifyArgs {
     /// The ledger.
     pub file: PathBuf,
     /// A head that was noted before.
-    #[arg(long, value_name = "HASH")]
+    #[arg(long, value_name = "HASH", value_parser = head)]
     pub head: Option<String>,
     /// Print a JSON object in place of text.
     #[arg(long)]
@@ -232,6 +232,14 @@ fn name(text: &str) -> Result<String, String> {
     let ok =
         (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-']);
     let rule = "must be 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit";
+    if ok { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
+}
+
+/// A row's hash, as `ledger show` prints it.
+fn head(text: &str) -> Result<String, String> {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let ok = text.len() == 64 && text.chars().all(hex);
+    let rule = "must be the 64 hexadecimal digits that `ledger show` prints as head";
     if ok { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 

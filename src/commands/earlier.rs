@@ -29,9 +29,9 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
         !report.keys_from.is_empty() || report.previous.as_ref().is_some_and(|p| !p.is_latest())
     };
     let names_jobs = plan.job.revises.is_some() || reports.iter().any(named);
-    if !names_jobs && !plan.job.ledger.file.exists() {
-        // The first job makes the ledger.
-        return Ok(());
+    if !plan.job.ledger.file.exists() {
+        // The first job makes the ledger, so it can name no other.
+        return if names_jobs { Err(Error::invalid_all(no_ledger(plan))) } else { Ok(()) };
     }
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
@@ -61,6 +61,24 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::invalid_all(faults)) }
+}
+
+/// Of each earlier job that is named, that there is no ledger to look it up in.
+fn no_ledger(plan: &Plan) -> Vec<Finding> {
+    const WHY: &str = "the job's ledger is not there";
+    let mut faults = Vec::new();
+    let job = &plan.job;
+    faults.extend(
+        job.revises.iter().map(|r| findings::revises_unusable(&r.job, WHY).at(r.span.clone())),
+    );
+    for report in &job.reports {
+        let keys = report.keys_from.iter();
+        faults.extend(keys.map(|k| findings::keys_from_unusable(&k.job, WHY).at(k.span.clone())));
+        let previous = report.previous.iter().filter(|previous| !previous.is_latest());
+        faults
+            .extend(previous.map(|p| findings::previous_unusable(&p.job, WHY).at(p.span.clone())));
+    }
+    faults
 }
 
 fn keep_level(

@@ -61,6 +61,34 @@ fn wrong_arguments_are_exit_2() {
 }
 
 #[test]
+fn paths_that_are_not_there_are_exit_2() {
+    let workshop = Workshop::new();
+    let mut texts = String::new();
+    for args in [
+        &["ledger", "show", "nope"][..],
+        &["ledger", "verify", "nope"],
+        &["ledger", "verify", "nope", "--head", "abc"],
+        &["ledger", "void", "nope", "test"],
+        &["verify", "nope"],
+        &["report", "nope"],
+        &["audit", "nope"],
+    ] {
+        texts += &run(&workshop, args);
+    }
+    let named = JOB
+        .replacen("recipient", "revises = \"first\"\nrecipient", 1)
+        .replace("cells_max = 8", "cells_max = 8\nkeys_from = [\"first\", \"second\"]")
+        .replace("name     = \"market\"", "name     = \"market\"\nprevious = \"first\"");
+    workshop.text("job.toml", &named);
+    texts += &run(&workshop, &["check", "job.toml"]);
+    assert_snapshot!(texts);
+    workshop.text("job.toml", JOB);
+    run(&workshop, &["run", "job.toml"]);
+    let text = run(&workshop, &["verify", "releases/test", "--ledger", "nope"]);
+    assert!(text.contains("exit: 2") && text.contains("ledger-missing"), "{text}");
+}
+
+#[test]
 fn check_and_plan_tell_the_price_and_write_nothing() {
     let workshop = Workshop::new();
     let before = files(&workshop);
