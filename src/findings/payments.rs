@@ -114,16 +114,20 @@ pub fn currency_not_mapped(column: &str) -> Finding {
     .hint("add `currency = \"...\"` to `columns`: the job's `currency` picks, a level splits")
 }
 
-/// Too many bad rows.
-pub fn bad_rows_too_many(max_share: f64, folder: &Path) -> Finding {
+/// Too many bad rows; `most` is what most of them are bad for.
+pub fn bad_rows_too_many(max_share: f64, most: &str, file: &Path) -> Finding {
+    // Whole millionths: 0.07 is 7 %, not 7.000000000000001 %.
+    let percent = (max_share * 1e6).round() / 1e4;
     Finding::new(
         "bad-rows-too-many",
-        // Whole millionths: 0.07 is 7 %, not 7.000000000000001 %.
-        format!("more than {} % of the rows are bad", (max_share * 1e6).round() / 1e4),
+        format!(
+            "more than {percent} % of the rows are bad, which is the limit of `max_bad_share`; most often: {most}"
+        ),
     )
     .hint(format!(
-        "look at them in {}, mend the job or the files, or raise `max_bad_share`",
-        folder.display()
+        "they are in {}, with a reason each; mend the job or the files, or raise `max_bad_share` in [payments]; \
+         nothing is charged",
+        file.display()
     ))
 }
 
