@@ -217,7 +217,8 @@ fn engine<'c>(args: &RunArgs, control: ScanControl<'c>) -> Local<'c> {
     }
 }
 
-fn request(plan: &Plan) -> Request<'_> {
+/// What a run asks of the ledger.
+pub(super) fn request(plan: &Plan) -> Request<'_> {
     let job = &plan.job;
     Request {
         job: &job.id,

@@ -132,6 +132,8 @@ fn an_id_stands_for_one_content() {
     let ledger = std::fs::read(workshop.path("ledger.sqlite")).unwrap();
     workshop.text("job.toml", &JOB.replace("cells_max = 8", "cells_max = 9"));
     let mut texts = run(&workshop, &["run", "job.toml"]);
+    let last = |text: String| text.lines().rev().nth(1).unwrap().to_owned() + "\n";
+    texts += &last(run(&workshop, &["plan", "job.toml"]));
     texts += &run(&workshop, &["run", "job.toml", "--force", "--json"]);
     // A comment is no content.
     workshop.text("job.toml", &format!("# The same.\n{JOB}"));
