@@ -218,7 +218,7 @@ fn latest_lines(plan: &Plan) -> Vec<String> {
         let bounds =
             plan.adopted.iter().map(|bound| (&plan.levels[bound.survey.level], &bound.from));
         let values = plan.levels.iter().filter_map(|l| Some((l, &l.earlier.as_ref()?.from)));
-        let job = bounds.chain(values).find(|(level, _)| level.is_of(&report.name));
+        let job = values.chain(bounds).find(|(level, _)| level.is_of(&report.name));
         job.map_or_else(
             || format!("No earlier release fits report {} yet.", report.name),
             |(_, from)| {
