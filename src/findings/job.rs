@@ -91,28 +91,30 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
         .hint("name jobs of the same ledger whose releases are where they were published")
 }
 
-/// An insight that the job or a level cannot carry.
-pub fn insight_unusable(insight: &str, why: &str) -> Finding {
-    Finding::new("insight-unusable", format!("`{insight}` cannot be shown here: {why}"))
-        .hint("leave it out of this report's `insights`; `docs/insights.md` says what it needs")
-}
-
 /// A release whose surveys cannot tell bounds.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
-/// An insight that a level or the job cannot carry.
+/// An insight that a level cannot carry.
 pub fn insight_unfit(insight: &str, level: &str, why: &str, hint: &str) -> Finding {
     Finding::new("insight-unfit", format!("level {level} cannot show `{insight}`: {why}"))
         .hint(hint)
 }
 
-/// A key of a report that none of its insights looks at.
-pub fn key_idle(key: &str, insights: &str) -> Finding {
-    Finding::new("key-idle", format!("`{key}` is stated, but no insight of the report looks at it"))
-        .hint(format!("ask for one of {insights}, or leave it out"))
+/// Quantiles of tickets in several currencies.
+pub fn quantiles_of_currencies() -> Finding {
+    let message =
+        "no level can show `ticket_quantiles`: tickets of several currencies have no order";
+    Finding::new("insight-unfit", message)
+        .hint("pick one currency in [payments], or leave `ticket_quantiles` out")
+}
+
+/// A key that nothing in the job looks at; `what` it is for.
+pub fn key_idle(key: &str, what: &str) -> Finding {
+    Finding::new("key-idle", format!("`{key}` is stated, but nothing looks at it"))
+        .hint(format!("it is for {what}; ask for that, or leave `{key}` out"))
 }
 
 /// A level that names merchants, in a job that promises not to tell of so few.

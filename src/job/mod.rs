@@ -245,6 +245,8 @@ pub struct Report {
     /// The earlier job whose surveys tell the bounds that this one leaves open, or the newest that
     /// fits.
     pub previous: Option<EarlierJob>,
+    /// Place of its `look_back` in the job file, if it states one.
+    pub look_back: Option<Range<usize>>,
 }
 
 /// An earlier job of the ledger, whose release is used.

@@ -158,6 +158,35 @@ fn lists_have_something_in_them() {
 }
 
 #[test]
+fn what_nothing_looks_at_is_told() {
+    let mut texts = String::new();
+    for (line, replaced) in [
+        ("[[report]]", "[[report]]\nlook_back = 30"),
+        ("[[report]]", "[[report]]\ncells_max = 8"),
+        ("sales = \"500.00\" }", "sales = \"500.00\", visits = 3, refunds = \"9\" }"),
+        ("cells_max = 8", "cells_max = 8\ncell_caps = { payments = 2 }"),
+        ("[\"merchants.parquet\"]", "[\"merchants.parquet\"]\nticket_groups = \"category\""),
+    ] {
+        texts += &faults(&JOB.replacen(line, replaced, 1));
+    }
+    assert_snapshot!(texts);
+}
+
+#[test]
+fn days_that_are_looked_back_on_are_fewer_than_the_job_has() {
+    let new = JOB
+        .replace("\"average_ticket\"]", "\"returning_customers\"]")
+        .replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"week\"]]");
+    let mut texts = faults(&new);
+    let stated =
+        |days: &str| new.replacen("[[report]]", &format!("[[report]]\nlook_back = {days}"), 1);
+    texts += &faults(&stated("31"));
+    texts += &faults(&stated("0"));
+    texts += &faults(&stated("30").replace("[[\"week\"]]", "[[\"hour\"]]"));
+    assert_snapshot!(texts);
+}
+
+#[test]
 fn what_is_shared_out_is_a_key_of_a_level() {
     let report = "[[report]]\nname = \"shares\"\nlevels = [[\"wallet\"]]\nkeys = \"public\"\n\
                   insights = [\"payments_share\"]\nshare_of = [\"walet\"]\n";

@@ -95,7 +95,16 @@ impl Reader<'_> {
         }
         let selection = self.selection(section);
         let insights = self.insights(section, names.facts.currencies.len());
+        let needed: BTreeSet<StatisticKind> =
+            insights.iter().flatten().flat_map(|i| i.statistics()).copied().collect();
         let look_back = section.decimal("look_back");
+        if look_back.is_some()
+            && insights.is_some()
+            && !needed.contains(&StatisticKind::NewReturning)
+        {
+            self.idle(section, "look_back", "new_customers and returning_customers");
+        }
+        let look_back_span = look_back.as_ref().map(|text| text.span.clone());
         let look_back = look_back
             .map_or(Some(LOOK_BACK_DEFAULT), |text| self.whole("look_back", &text, 1, 3660));
         let keys_from = self.keys_from(section, selection);
@@ -106,13 +115,13 @@ impl Reader<'_> {
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
         let count = lists.as_ref().map_or(0, Vec::len);
-        let needed: BTreeSet<StatisticKind> =
-            insights.iter().flatten().flat_map(|i| i.statistics()).copied().collect();
         let private = matches!(selection, Some(PartitionSelection::Private { .. }));
         // The score of private keys rests on customers.
         let needed = needed.into_iter().chain(private.then_some(StatisticKind::Customers));
         let places = money_places(&names.facts.currencies);
-        let bounds = self.bounds(section, &needed.collect(), count, places);
+        let needed: BTreeSet<StatisticKind> = needed.collect();
+        let all_known = insights.is_some() && selection.is_some();
+        let bounds = self.bounds(section, (&needed, all_known), count, places);
         section.finish();
 
         let mut levels = Some(Vec::new());
@@ -160,7 +169,13 @@ impl Reader<'_> {
             suppress_above,
             keys_from,
             previous,
+            look_back: look_back_span,
         })
+    }
+
+    /// A key that nothing looks at, for all that its author may think.
+    pub(super) fn idle(&self, section: &Section, key: &str, what: &str) {
+        self.faults.add(findings::key_idle(key, what).at(section.span_of(key)));
     }
 
     /// A list that must have something in it.
@@ -216,6 +231,9 @@ impl Reader<'_> {
     fn selection(&self, section: &Section) -> Option<PartitionSelection> {
         let keys = section.require("keys", "keys = \"public\"", section.text("keys"));
         let cells_max = section.decimal("cells_max");
+        if cells_max.is_some() && keys.as_ref().is_some_and(|keys| keys.value == "public") {
+            self.idle(section, "cells_max", "private keys");
+        }
         let cells_max = cells_max
             .map_or(Some(CELLS_MAX_DEFAULT), |text| self.whole("cells_max", &text, 1, 1_000_000));
         let keys = keys?;
@@ -279,9 +297,7 @@ impl Reader<'_> {
                     self.faults.add(finding.at(name.span));
                 }
                 Some(Insight::TicketQuantiles) if currencies > 1 => {
-                    let why = "tickets of several currencies have no order: pick one";
-                    let finding = findings::insight_unusable(&name.value, why);
-                    self.faults.add(finding.at(name.span));
+                    self.faults.add(findings::quantiles_of_currencies().at(name.span));
                 }
                 Some(_) => {}
                 None => {
@@ -370,7 +386,7 @@ impl Reader<'_> {
     fn bounds(
         &self,
         section: &Section,
-        needed: &BTreeSet<StatisticKind>,
+        (needed, all_known): (&BTreeSet<StatisticKind>, bool),
         levels: usize,
         money_places: u32,
     ) -> Option<Vec<BTreeMap<StatisticKind, Bound>>> {
@@ -387,6 +403,12 @@ impl Reader<'_> {
         }
         let stated = |kind: &StatisticKind| kind.facts().unit != Unit::Log;
         for kind in StatisticKind::ALL.into_iter().filter(stated) {
+            let idle = bounds.iter().chain(&caps).filter(|s| s.has(kind.name()));
+            for section in idle.filter(|_| all_known && !needed.contains(&kind)) {
+                let insights = Insight::all().filter(|i| i.statistics().contains(&kind)).take(3);
+                let insights: Vec<&str> = insights.map(Insight::name).collect();
+                self.idle(section, kind.name(), &insights.join(", "));
+            }
             let norms = bounds.as_ref().and_then(|s| s.decimals(kind.name()));
             let cell_caps = caps.as_ref().and_then(|s| s.decimals(kind.name()));
             let lists = [(bounds.as_ref(), norms), (caps.as_ref(), cell_caps)];
