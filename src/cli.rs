@@ -64,8 +64,9 @@ pub enum Command {
     Audit(AuditArgs),
     /// Make the page of a release anew: `report.html`, one file that needs no network.
     ///
-    /// `run` puts it into the release. It is a function of tables and manifest, which are checked
-    /// against their digests first.
+    /// `run` puts it into the release. It is a function of tables and manifest. Tables are checked
+    /// against the digests of the manifest first, and the manifest, with --ledger, against that of the
+    /// ledger.
     Report(ReportArgs),
     /// Make, show or check a ledger, or give back what a dead run reserved.
     #[command(subcommand)]
@@ -157,6 +158,9 @@ pub struct VerifyArgs {
 pub struct ReportArgs {
     /// The folder of the release.
     pub release: PathBuf,
+    /// The ledger that was charged; without it a manifest that was replaced does not show.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
     /// Where to write the page; a file that is there is replaced.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,

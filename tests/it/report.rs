@@ -31,6 +31,8 @@ fn data(page: &str) -> Value {
 #[test]
 fn the_page_is_made_anew_from_the_release_alone() {
     let workshop = released(JOB, crate::common::payments());
+    let charged = ["releases/test", "--ledger", "kept.sqlite"];
+    std::fs::copy(workshop.path("ledger.sqlite"), workshop.path("kept.sqlite")).unwrap();
     for file in ["payments.parquet", "merchants.parquet", "ledger.sqlite", "job.toml"] {
         std::fs::remove_file(workshop.path(file)).unwrap();
     }
@@ -46,6 +48,15 @@ fn the_page_is_made_anew_from_the_release_alone() {
     assert!(page(&workshop) == std::fs::read_to_string(workshop.path("report.html")).unwrap());
     texts += &report(&["releases/test", "--output", "nowhere/report.html"]);
     texts += &report(&["nowhere", "--json"]);
+    texts += &report(&charged);
+    // Another manifest than that which was published, however well it fits its tables.
+    let manifest = std::fs::read_to_string(workshop.path("releases/test/manifest.json")).unwrap();
+    workshop.text("releases/test/manifest.json", &manifest.replace("\"partner\"", "\"rival\""));
+    texts += &report(&charged);
+    texts += &report(&["releases/test"]);
+    workshop.text("releases/test/manifest.json", &manifest.replace("\"test\"", "\"other\""));
+    texts += &report(&charged);
+    workshop.text("releases/test/manifest.json", &manifest);
     let table = workshop.path("releases/test/market.wallet.parquet");
     std::fs::copy(workshop.path("releases/test/market.all.parquet"), &table).unwrap();
     texts += &report(&["releases/test"]);
