@@ -16,9 +16,10 @@ use crate::privacy::{Delta, Epsilon};
     after_help = "Exit codes: 0 released or valid, 1 refused (budget, a failed check), 2 invalid job or input, \
                   3 disk or other trouble, 130 stopped with Ctrl-C.\n\
                   Results go to standard output, all else to standard error.\n\n\
-                  Try it on made-up data:\n  \
-                  discretail sample demo --payments 100000\n  \
-                  discretail run data/jobs/market.toml"
+                  Try it on the made-up data that come with the sources:\n  \
+                  discretail plan data/jobs/market.toml\n  \
+                  discretail run data/jobs/market.toml\n\
+                  More of them: discretail sample demo --payments 1000000"
 )]
 pub struct Cli {
     /// Show steps and their durations; the reader's own messages too, which may quote records.
@@ -272,19 +273,19 @@ pub struct SampleArgs {
     /// Folder to make; must not exist or be empty.
     pub dir: PathBuf,
     /// How many payments.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100_000)]
     pub payments: u64,
     /// Another seed makes another market.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How many users [default: one for 25 payments].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long)]
     pub users: Option<u64>,
     /// How many merchants [default: one for 2000 payments, at least 100].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long)]
     pub merchants: Option<u64>,
     /// How many days from 2025-01-01.
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
+    #[arg(long, default_value_t = 90)]
     pub days: u32,
     /// Threads [default: all cores].
     #[arg(long)]

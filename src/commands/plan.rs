@@ -136,6 +136,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
 }
 
 fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyBudget) -> String {
+    let (wide, kinds) = widths(plan);
     let job = &plan.job;
     let source = &job.payments;
     let mut lines = vec![
@@ -155,12 +156,12 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
         ),
         String::new(),
         format!(
-            "{:<34} {:>10} {:<10} {:>14} {:>14} {:>14}",
+            "{:<wide$} {:>10} {:<kinds$} {:>14} {:>14} {:>14}",
             "level", "cells", "statistic", "norm bound", "cell cap", "noise (sd)"
         ),
     ];
     let levels = plan.levels.iter().enumerate();
-    lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level)));
+    lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level, (wide, kinds))));
     lines.push(String::new());
     lines.extend(predicted::lines(plan));
     lines.extend(survey_line(plan));
@@ -232,7 +233,20 @@ fn latest_lines(plan: &Plan) -> Vec<String> {
     latest.map(line).collect()
 }
 
-fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
+/// How wide the names of tables are, and those of statistics.
+pub(super) fn widths(plan: &Plan) -> (usize, usize) {
+    let levels = || plan.levels.iter();
+    let files = levels().map(|level| level.file.chars().count());
+    let kinds = levels().flat_map(|level| &level.statistics).map(|s| s.kind.name().len());
+    (files.max().unwrap_or(0).max(34), kinds.max().unwrap_or(0).max(10))
+}
+
+fn level_lines(
+    plan: &Plan,
+    place: usize,
+    level: &LevelPlan,
+    (wide, kinds): (usize, usize),
+) -> Vec<String> {
     let mut lines = Vec::new();
     let cells = match level.selection {
         Selection::Public => level.cells.count(&plan.job).map_or(String::new(), |n| n.to_string()),
@@ -245,7 +259,7 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
             false => natural(plan, statistic, grid),
         };
         lines.push(format!(
-            "{name:<34} {cells:>10} {:<10} {:>14} {:>14} {:>14}",
+            "{name:<wide$} {cells:>10} {:<kinds$} {:>14} {:>14} {:>14}",
             statistic.kind.name(),
             shown(statistic.noise.bound.norm()),
             shown(statistic.noise.bound.cell_cap()),
@@ -253,7 +267,7 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
         ));
     }
     for table in &level.tables[1..] {
-        lines.push(format!("{:<34} shown in {} too, at no further price", "", table.file));
+        lines.push(format!("{:<wide$} shown in {} too, at no further price", "", table.file));
     }
     if let Selection::Threshold { score, cells_max, .. } = &level.selection {
         let open = (0..level.statistics.len()).any(|row| plan.is_open(place, row));
@@ -265,12 +279,12 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
             }
         };
         lines.push(format!(
-            "{:<34} {users} by all values together; at most {cells_max} cells of a user count",
+            "{:<wide$} {users} by all values together; at most {cells_max} cells of a user count",
             ""
         ));
         if !level.keys_from.is_empty() {
             lines.push(format!(
-                "{:<34} and {} cells whose keys earlier releases have shown",
+                "{:<wide$} and {} cells whose keys earlier releases have shown",
                 "",
                 level.always.len()
             ));

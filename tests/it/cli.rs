@@ -99,6 +99,25 @@ fn check_and_plan_tell_the_price_and_write_nothing() {
     assert_eq!(files(&workshop), before);
 }
 
+/// Whatever tables and statistics are called.
+#[test]
+fn plan_keeps_its_columns() {
+    let workshop = Workshop::new();
+    let job = JOB
+        .replace("\"found\"", "\"what-merchants-and-wallets-have-of-it\"")
+        .replace(
+            "\"payments\", \"sales\", \"average_ticket\"]",
+            "\"visit_classes\", \"ticket_histogram\"]",
+        )
+        .replace(
+            "payments = \"10\", sales = \"500.00\"",
+            "visit_classes = 3, ticket_histogram = 10",
+        )
+        .replace("[privacy]", "[expect]\nusers = 20000\npayments = 400000\n\n[privacy]");
+    workshop.text("job.toml", &job);
+    assert_snapshot!(run(&workshop, &["plan", "job.toml"]));
+}
+
 #[test]
 fn plan_needs_no_payments() {
     let workshop = Workshop::new();
@@ -227,7 +246,7 @@ fn a_sample_fills_an_empty_folder() {
     let args = ["sample", "demo", "--payments", "2000", "--merchants", "5", "--days", "7"];
     let mut texts = run(&workshop, &args);
     texts += &run(&workshop, &args);
-    texts += &run(&workshop, &["sample", "x", "--payments", "0"]);
+    texts += &run(&workshop, &["sample", "x", "--payments", "0", "--days", "4000"]);
     assert_snapshot!(texts);
 }
 

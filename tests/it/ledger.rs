@@ -173,6 +173,8 @@ fn a_ledger_is_made_once_and_well() {
         &["--recipient", "a b=1,1e-6"],
         &["--recipient", "a=0,1e-6"],
         &["--recipient", "a=1,2"],
+        &["--recipient", "a=4.1,1e-6"],
+        &["--recipient", "a=4,1e-4"],
         &["--epsilon-max", "x"],
     ] {
         texts += &run(&workshop, &[&INIT[..], more].concat());
