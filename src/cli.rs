@@ -320,8 +320,8 @@ pub struct RunArgs {
     /// manifest says so.
     #[arg(long)]
     pub accept_useless: bool,
-    /// Memory for payments and totals, such as 2GiB; what does not fit waits on disk. The process
-    /// takes up to 256 MiB more [default: half of what is free].
+    /// Memory for payments, totals, noised values and estimates, such as 2GiB; payments that do not fit
+    /// wait on disk. The process takes up to 256 MiB more [default: half of what is free].
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// Folder for what does not fit in memory, in a file without a name that is gone when the run

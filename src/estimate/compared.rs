@@ -1,13 +1,13 @@
 //! A cell against others: shares, growth and indexes, by estimates and with Fieller's intervals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 
 use super::ratio::{LEAST, fieller};
 use super::{Estimate, Interval, Reason, Values, View};
 use crate::job::{Comparison, Period, StatisticKind, TimeKey};
-use crate::plan::{KeyValue, period_key};
+use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
 
 /// What is known of a cell, or of several together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +31,23 @@ pub(super) struct Compared {
 }
 
 impl Compared {
+    /// What the comparisons of a table take for each cell while it is written, in bytes.
+    pub(super) fn bytes(level: &LevelPlan, table: &TablePlan) -> u64 {
+        let asked: BTreeSet<(Comparison, StatisticKind)> =
+            table.insights.iter().filter_map(|insight| insight.compared()).collect();
+        let (part, key) = (size_of::<Part>() as u64, size_of::<Vec<KeyValue>>() as u64);
+        let key = CellSpace::key_bytes(level.keys.len()) + key;
+        // Hash tables are nearly half full at least, and have a byte for each entry besides.
+        let map = |value: u64| 2 * (key + value + 1) + value;
+        let kinds: BTreeSet<StatisticKind> = asked.iter().map(|(_, kind)| *kind).collect();
+        let shares = asked.iter().filter(|(comparison, _)| *comparison == Comparison::Share);
+        let shares = shares.count() as u64;
+        let others = asked.len() as u64 > shares;
+        // Rows by key, of this release and of an earlier one.
+        let rows = if others { 2 * map(size_of::<usize>() as u64) } else { 0 };
+        kinds.len() as u64 * part + shares * map(part) + rows
+    }
+
     /// Looks at all cells of the level, if the table compares any.
     pub(super) fn new(view: &View) -> Compared {
         let asked: Vec<(Comparison, StatisticKind)> =

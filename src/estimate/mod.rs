@@ -228,7 +228,7 @@ impl<'p> KnownEstimates<'p> {
 }
 
 /// What estimates of public cells take, in bytes: noised values, models, and what is needed to find the
-/// model of one statistic.
+/// model of one statistic, or to compare the cells of one table.
 pub fn memory(plan: &Plan) -> u64 {
     let cells = |level: &LevelPlan| level.public_cells(&plan.job);
     // Noised values and estimates; of each cell deviations and factors.
@@ -238,7 +238,11 @@ pub fn memory(plan: &Plan) -> u64 {
         plan.levels.iter().filter(|coarse| level.splits(coarse, &plan.job)).count() as u64
     };
     let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
-    let at_once = plan.levels.iter().map(|level| cells(level) * MODEL_BYTES).max().unwrap_or(0);
+    let compared = |level: &LevelPlan| {
+        level.tables.iter().map(|table| Compared::bytes(level, table)).max().unwrap_or(0)
+    };
+    let once = |level: &LevelPlan| cells(level) * MODEL_BYTES.max(compared(level));
+    let at_once = plan.levels.iter().map(once).max().unwrap_or(0);
     let all = plan.levels.iter().map(|level| kept(level) + places(level));
     all.sum::<u64>() + plan.key_bytes() + at_once
 }
