@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Estimate, Estimates, Values, estimate};
+use super::{Estimate, Estimates, Values, estimate, memory};
 use crate::fixture::{Market, Row};
 use crate::job::Insight;
 use crate::mechanism::{RunKey, add_noise};

@@ -91,7 +91,7 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
         .hint("name jobs of the same ledger whose releases are where they were published")
 }
 
-/// A release whose surveys cannot tell bounds.
+/// An earlier release that can tell neither bounds nor values.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")

@@ -1,4 +1,4 @@
-//! `report.html` and `discretail report`; `tests/report` looks at it in a browser.
+//! `report.html` and `discretail report`; `tests/released` looks at it in a browser.
 
 use insta::assert_snapshot;
 use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, df};
