@@ -400,7 +400,7 @@ impl View<'_> {
 impl Numbers<'_> {
     /// The standard deviation of the noise, in natural units.
     fn noise(&self) -> f64 {
-        self.statistic.noise.to_natural(self.statistic.noise.sigma as f64)
+        self.statistic.noise.sd()
     }
 
     /// What the model multiplies the noised value of a row with.

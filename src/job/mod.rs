@@ -259,9 +259,12 @@ pub struct EarlierJob {
 }
 
 impl EarlierJob {
+    /// What stands for the newest release that fits; no job can have that id.
+    pub const LATEST: &str = "latest";
+
     /// Does it stand for the newest release that fits, whatever its job's name?
     pub fn is_latest(&self) -> bool {
-        self.job == "latest"
+        self.job == Self::LATEST
     }
 }
 

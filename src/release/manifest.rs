@@ -408,7 +408,7 @@ fn events(plan: &Plan) -> Vec<Event> {
                 cell_cap: noise.bound.cell_cap(),
                 sensitivity: noise.bound.sensitivity().grid_units(),
                 sigma: noise.sigma,
-                sigma_natural: noise.to_natural(noise.sigma as f64),
+                sigma_natural: noise.sd(),
                 mu_squared_units: noise.mu_squared.units().to_string(),
                 mu: noise.mu_squared.mu_up().value(),
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),

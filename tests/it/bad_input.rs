@@ -158,6 +158,11 @@ fn lists_have_something_in_them() {
 }
 
 #[test]
+fn no_job_is_called_latest() {
+    assert_snapshot!(faults(&JOB.replace("\"test\"", "\"latest\"")));
+}
+
+#[test]
 fn what_nothing_looks_at_is_told() {
     let mut texts = String::new();
     for (line, replaced) in [
