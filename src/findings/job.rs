@@ -34,6 +34,7 @@ pub fn job_unreadable(path: &Path, cause: &dyn Display) -> Finding {
 /// The job file is not TOML.
 pub fn toml_wrong(message: &str) -> Finding {
     Finding::new("toml-wrong", format!("not valid TOML: {}", message.trim().replace('\n', ", ")))
+        .hint("mend this first: other mistakes show once the file can be read")
 }
 
 /// A key that must be there is not.
@@ -246,6 +247,7 @@ pub fn key_set_unknown(name: &str, known: &[&str]) -> Finding {
 /// A key twice in one level, or a level or report twice.
 pub fn duplicate(what: &str, name: &str) -> Finding {
     Finding::new("name-duplicate", format!("{what} `{name}` appears twice"))
+        .hint("remove or rename one of them")
 }
 
 /// A public level whose key set nobody has stated.
@@ -260,6 +262,7 @@ pub fn key_set_missing(name: &str) -> Finding {
 /// A key set that is of no use.
 pub fn key_set_invalid(name: &str, why: &str) -> Finding {
     Finding::new("key-set-invalid", format!("the key set `{name}` {why}"))
+        .hint("list each value of the column once, from public knowledge")
 }
 
 /// A bound or cap that is out of range.
@@ -285,6 +288,7 @@ pub fn registry_missing(key: &str) -> Finding {
 /// The table of merchants cannot be used.
 pub fn registry_invalid(path: &str, why: &str) -> Finding {
     Finding::new("registry-invalid", format!("the table of merchants {path} {why}"))
+        .hint("mend the table, or `files`, `format` and `id` in [merchants]")
 }
 
 /// Too many cells for one level.

@@ -14,6 +14,7 @@ pub fn files_missing(pattern: &Path) -> Finding {
 /// A pattern that is none.
 pub fn pattern_wrong(pattern: &Path, cause: &dyn Display) -> Finding {
     Finding::new("pattern-wrong", format!("{} is not a file pattern: {cause}", pattern.display()))
+        .hint("write it with `*`, `**`, `?` or `[...]`")
 }
 
 /// A file or folder that cannot be opened.
@@ -94,6 +95,7 @@ pub fn column_type_wrong(key: &str, found: &dyn Display, wanted: &str) -> Findin
 /// An expression that polars cannot apply to these columns.
 pub fn expression_unfit(key: &str, cause: &dyn Display) -> Finding {
     Finding::new("expression-unfit", format!("`{key}` cannot be computed: {cause}"))
+        .hint("convert its parts in SQL, for example CAST(... AS BIGINT)")
 }
 
 /// Times are text and nobody has said how they are written.
