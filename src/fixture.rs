@@ -67,12 +67,8 @@ impl Market {
         last: &str,
         reports: &[String],
     ) -> crate::error::Result<Plan> {
-        let text = JOB.replace("2025-01-01", first).replace("2025-04-30", last);
-        let section = |(place, report): (usize, &String)| {
-            format!("[[report]]\nname = \"r{place}\"\n{report}\n")
-        };
-        let reports: String = reports.iter().enumerate().map(section).collect();
-        Job::parse(&(text + &reports), self.folder.path()).and_then(Plan::new)
+        let text = text(reports).replace("2025-01-01", first).replace("2025-04-30", last);
+        Job::parse(&text, self.folder.path()).and_then(Plan::new)
     }
 
     /// Plans a job with a line in its section `[merchants]`.
@@ -82,11 +78,7 @@ impl Market {
         reports: &[String],
     ) -> crate::error::Result<Plan> {
         let line = format!("files = [\"merchants.parquet\"]\n{merchants}");
-        let mut text = JOB.replace("files = [\"merchants.parquet\"]", &line);
-        for (place, report) in reports.iter().enumerate() {
-            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
-            text.write_str(&name).expect("writes to a string");
-        }
+        let text = text(reports).replace("files = [\"merchants.parquet\"]", &line);
         Job::parse(&text, self.folder.path()).and_then(Plan::new)
     }
 
@@ -121,11 +113,7 @@ impl Market {
     }
 
     fn try_plan_for(&self, unit: &str, reports: &[String]) -> crate::error::Result<Plan> {
-        let mut text = JOB.replace("unit = \"user\"", &format!("unit = \"{unit}\""));
-        for (place, report) in reports.iter().enumerate() {
-            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
-            text.write_str(&name).expect("writes to a string");
-        }
+        let text = text(reports).replace("unit = \"user\"", &format!("unit = \"{unit}\""));
         let job = Job::parse(&text, self.folder.path());
         job.and_then(Plan::new)
     }
@@ -182,6 +170,20 @@ pub(crate) fn settled(
         })
         .expect("the payments are good");
     (surveys, plan, totals)
+}
+
+/// The job with these reports, without what they do not need: some are drawn with it or without.
+fn text(reports: &[String]) -> String {
+    let mut text = JOB.to_owned();
+    for (place, report) in reports.iter().enumerate() {
+        let public = report.contains("keys = \"public\"");
+        let lines = report.lines().filter(|line| !(public && line.starts_with("cells_max")));
+        let lines: Vec<&str> = lines.collect();
+        let name = format!("[[report]]\nname = \"r{place}\"\n{}\n", lines.join("\n"));
+        text.write_str(&name).expect("writes to a string");
+    }
+    let quantiles = reports.iter().any(|report| report.contains("ticket_quantiles"));
+    if quantiles { text } else { text.replace("ticket_groups = \"region\"\n", "") }
 }
 
 fn write(path: &Path, table: &mut polars::prelude::DataFrame) {

@@ -23,6 +23,7 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
     };
     let folder = args.out.clone().unwrap_or(folder);
     write(&evidence, &folder)?;
+    let folder = folder.canonicalize().unwrap_or(folder);
     console::result(&match args.json {
         true => as_json(&evidence, &folder).to_string(),
         false => as_text(&evidence),
@@ -61,7 +62,8 @@ fn release(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
     let evidence = audit_release(&args.target, args.ledger.as_deref())?;
     let folder = args.target.canonicalize().unwrap_or_else(|_| args.target.clone());
     let mut name = folder.into_os_string();
-    name.push(".audit");
+    // Not that of the job's evidence, which stands beside it.
+    name.push(".release-audit");
     Ok((evidence, PathBuf::from(name)))
 }
 

@@ -1,6 +1,7 @@
 //! `discretail ledger init | show | verify | void`
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -34,6 +35,15 @@ pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure
 fn init(args: &LedgerInitArgs) -> Result<()> {
     let mut recipients = Vec::new();
     for (name, epsilon, delta) in &args.recipients {
+        let beyond = |key: &str, own: &dyn Display, total: &dyn Display| {
+            Err(Error::invalid(findings::recipient_budget_idle(name, key, own, total)))
+        };
+        if epsilon > &args.epsilon_max {
+            return beyond("epsilon", epsilon, &args.epsilon_max);
+        }
+        if delta > &args.delta_max {
+            return beyond("delta", delta, &args.delta_max);
+        }
         recipients.push(RecipientTerms {
             name: name.clone(),
             epsilon_max: epsilon.to_string(),

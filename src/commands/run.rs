@@ -1,6 +1,7 @@
 //! `discretail run JOB`
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::HumanBytes;
@@ -19,7 +20,7 @@ use crate::findings;
 use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
-use crate::payments::{Scan, ScanControl};
+use crate::payments::{Progress as Step, Scan, ScanControl};
 use crate::plan::{Composed, Plan};
 use crate::privacy::PrivacyLoss;
 use crate::release::{self, Draft};
@@ -170,14 +171,25 @@ fn fit(
     ledger: &mut Ledger,
     text: String,
 ) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
+    let seen = AtomicBool::new(false);
     let pay = |ledger: &mut Ledger| -> Result<(Draft, RunKey)> {
+        if !seen.load(Ordering::Relaxed) {
+            let source = &plan.job.payments;
+            let finding = findings::rows_missing(source.filter.is_some());
+            return Err(Error::invalid(finding.at(source.span.clone())));
+        }
         // A folder that cannot be written must show before the price is paid.
         let ready = (Draft::beside(folder)?, RunKey::from_system()?);
         ledger.spend(&plan.job.id)?;
         Ok(ready)
     };
     let bar = Progress::run(text);
-    let progress = |step| bar.show(step);
+    let progress = |step| {
+        if matches!(step, Step::Read { some: true, .. }) {
+            seen.store(true, Ordering::Relaxed);
+        }
+        bar.show(step);
+    };
     let control = ScanControl { progress: &progress, ..engine.control };
     let mut paid = None;
     let fitted = Local { control, ..engine.clone() }.totals(plan, &mut |exact| {
@@ -205,7 +217,8 @@ fn engine<'c>(args: &RunArgs, control: ScanControl<'c>) -> Local<'c> {
     }
 }
 
-fn request(plan: &Plan) -> Request<'_> {
+/// What a run asks of the ledger.
+pub(super) fn request(plan: &Plan) -> Request<'_> {
     let job = &plan.job;
     Request {
         job: &job.id,

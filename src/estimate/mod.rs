@@ -228,7 +228,7 @@ impl<'p> KnownEstimates<'p> {
 }
 
 /// What estimates of public cells take, in bytes: noised values, models, and what is needed to find the
-/// model of one statistic.
+/// model of one statistic, or to compare the cells of one table.
 pub fn memory(plan: &Plan) -> u64 {
     let cells = |level: &LevelPlan| level.public_cells(&plan.job);
     // Noised values and estimates; of each cell deviations and factors.
@@ -238,7 +238,11 @@ pub fn memory(plan: &Plan) -> u64 {
         plan.levels.iter().filter(|coarse| level.splits(coarse, &plan.job)).count() as u64
     };
     let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
-    let at_once = plan.levels.iter().map(|level| cells(level) * MODEL_BYTES).max().unwrap_or(0);
+    let compared = |level: &LevelPlan| {
+        level.tables.iter().map(|table| Compared::bytes(level, table)).max().unwrap_or(0)
+    };
+    let once = |level: &LevelPlan| cells(level) * MODEL_BYTES.max(compared(level));
+    let at_once = plan.levels.iter().map(once).max().unwrap_or(0);
     let all = plan.levels.iter().map(|level| kept(level) + places(level));
     all.sum::<u64>() + plan.key_bytes() + at_once
 }
@@ -307,16 +311,22 @@ impl View<'_> {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
-            let values = match insight.compared() {
-                Some(what) => vec![compared.values(self, what, rows)],
-                None => self.values(insight, parts.len().max(1), rows),
+            let (values, unknown) = match insight.compared() {
+                Some(what) => {
+                    let (values, unknown) = compared.values(self, what, rows);
+                    (vec![values], unknown)
+                }
+                None => {
+                    let values = self.values(insight, parts.len().max(1), rows);
+                    (values, self.unknown(insight, rows))
+                }
             };
             let name = |part: usize| match parts.get(part) {
                 Some(part) => format!("{}_{part}", insight.name()),
                 None => insight.name().to_owned(),
             };
             let column = |(part, mut values): (usize, Values)| {
-                let suppressed = self.unknown(insight, rows);
+                let suppressed = unknown.clone();
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
                 Column { insight, name: name(part), values, suppressed }
@@ -390,7 +400,7 @@ impl View<'_> {
 impl Numbers<'_> {
     /// The standard deviation of the noise, in natural units.
     fn noise(&self) -> f64 {
-        self.statistic.noise.to_natural(self.statistic.noise.sigma as f64)
+        self.statistic.noise.sd()
     }
 
     /// What the model multiplies the noised value of a row with.

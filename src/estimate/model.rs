@@ -46,7 +46,7 @@ impl Model {
     }
 
     fn noise(&self, statistic: &StatisticPlan, cell: usize) -> f64 {
-        let noise = statistic.noise.to_natural(statistic.noise.sigma as f64);
+        let noise = statistic.noise.sd();
         noise * self.correction.factor(cell)
     }
 }
@@ -205,7 +205,7 @@ impl Report<'_> {
     ) -> (Values, Vec<f64>) {
         let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
         let mut noisy = self.noisy(at, 0);
-        let (count, sd) = (noisy.len(), statistic.noise.to_natural(statistic.noise.sigma as f64));
+        let (count, sd) = (noisy.len(), statistic.noise.sd());
         let factor = |cell: usize| if cell < count { model.correction.factor(cell) } else { 1.0 };
         let mut sds = vec![sd; count];
         if let Some(earlier) = &self.plan.levels[at.0].earlier {
@@ -271,7 +271,7 @@ impl Report<'_> {
         models[at.0][at.1].estimates = estimates;
         for (level, place, sums) in sums {
             let noise = self.statistic((level, place)).noise;
-            let sd = noise.to_natural(noise.sigma as f64);
+            let sd = noise.sd();
             let correction = &models[level][place].correction;
             let sds = (0..sums.len()).map(|cell| (sd * correction.factor(cell)) as f32).collect();
             models[level][place].sds = sds;
@@ -333,7 +333,7 @@ impl Report<'_> {
     fn repeat_rates(&self, panel: &Panel, at: (usize, usize), models: &[Vec<Model>]) -> Vec<Rate> {
         let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
         let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
-        let noise = statistic.noise.to_natural(statistic.noise.sigma as f64).powi(2);
+        let noise = statistic.noise.sd().powi(2);
         let pair = |cell: usize| {
             let part = classes[1..].iter().map(|class| class[cell]).sum();
             let part_noise = noise * (statistic.width - 1) as f64;
@@ -360,7 +360,7 @@ impl Report<'_> {
     ) -> Vec<Rate> {
         let noise = |at: (usize, usize)| {
             let noise = self.statistic(at).noise;
-            noise.to_natural(noise.sigma as f64)
+            noise.sd()
         };
         let tops = self.noisy(at, 0);
         let Some(place) = self.plan.levels[at.0].position(of) else { return Vec::new() };

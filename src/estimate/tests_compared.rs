@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Estimate, Estimates, Values, estimate};
+use super::{Estimate, Estimates, Values, estimate, memory};
 use crate::fixture::{Market, Row};
 use crate::job::Insight;
 use crate::mechanism::{RunKey, add_noise};
@@ -176,4 +176,20 @@ fn shares_add_up_and_intervals_hold_the_truth() {
     }
     let coverage = f64::from(held) / f64::from(all);
     assert!(all > 1500 && (0.93..=0.995).contains(&coverage), "{coverage} of {all}");
+}
+
+/// Keys of all cells are held twice while growth is written: more than a model takes.
+#[test]
+fn comparisons_count_as_memory() {
+    let market = Market::new(&[]);
+    let plan = |insights: &str| {
+        market.plan(&[format!(
+            "levels = [[\"merchant\", \"wallet\", \"day\"]]\nkeys = \"public\"\n\
+             insights = [{insights}]\nbounds = {{ payments = 1 }}"
+        )])
+    };
+    let all = "\"payments\", \"payments_growth\"";
+    let (plain, growth) = (memory(&plan("\"payments\"")), memory(&plan(all)));
+    let cells = 10 * 3 * 120;
+    assert!(growth > plain + 50 * cells, "{growth} {plain}");
 }

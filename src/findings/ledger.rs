@@ -223,6 +223,20 @@ pub fn recipient_twice(name: &str) -> Finding {
         .hint("state one `--recipient` for each name")
 }
 
+/// A recipient whose budget is more than that of all together.
+pub fn recipient_budget_idle(
+    name: &str,
+    key: &str,
+    own: &dyn Display,
+    total: &dyn Display,
+) -> Finding {
+    let message = format!(
+        "recipient `{name}` is given {key} {own}, more than the {total} of all recipients together"
+    );
+    Finding::new("recipient-budget-idle", message)
+        .hint("lower it, or leave it out: the total holds for every recipient")
+}
+
 /// The hash that was noted elsewhere is of no row.
 pub fn ledger_head_unknown(path: &Path, head: &str) -> Finding {
     Finding::new(

@@ -245,6 +245,8 @@ pub struct Report {
     /// The earlier job whose surveys tell the bounds that this one leaves open, or the newest that
     /// fits.
     pub previous: Option<EarlierJob>,
+    /// Place of its `look_back` in the job file, if it states one.
+    pub look_back: Option<Range<usize>>,
 }
 
 /// An earlier job of the ledger, whose release is used.
@@ -257,9 +259,12 @@ pub struct EarlierJob {
 }
 
 impl EarlierJob {
+    /// What stands for the newest release that fits; no job can have that id.
+    pub const LATEST: &str = "latest";
+
     /// Does it stand for the newest release that fits, whatever its job's name?
     pub fn is_latest(&self) -> bool {
-        self.job == "latest"
+        self.job == Self::LATEST
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one door from a job file to a [`Job`].
 
+mod bounds;
 mod errors;
 mod expect;
 mod merchants;
@@ -73,10 +74,10 @@ impl Reader<'_> {
     fn job(&self, root: &Section, digest: String) -> Option<Job> {
         self.version(root);
         let id = self.name(root, "job", "job = \"market-2025-q1\"");
+        self.refuse_latest(root, id.as_deref());
         let recipient = self.name(root, "recipient", "recipient = \"partner-bank\"");
         let status = self.status(root);
-        let revises = root.text("revises");
-        let revises = revises.map(|job| EarlierJob { job: job.value, span: job.span });
+        let revises = root.text("revises").map(earlier_job);
         let releases = root.text("releases").map_or("releases".to_owned(), |p| p.value);
 
         let section = root.section("payments", "[payments]");
@@ -120,6 +121,15 @@ impl Reader<'_> {
             reports: reports?,
             digest,
         })
+    }
+
+    /// What `previous` calls the newest release cannot be the name of a job.
+    fn refuse_latest(&self, root: &Section, id: Option<&str>) {
+        if id == Some(EarlierJob::LATEST) {
+            let rule = "another name: `previous = \"latest\"` stands for the newest release";
+            let finding = findings::value_out_of_range("job", "\"latest\"", rule);
+            self.faults.add(finding.at(root.span_of("job")));
+        }
     }
 
     fn status(&self, root: &Section) -> Option<ReleaseStatus> {
@@ -237,6 +247,10 @@ impl Reader<'_> {
     fn path(&self, text: &str) -> PathBuf {
         self.folder.join(text)
     }
+}
+
+fn earlier_job(text: Placed<String>) -> EarlierJob {
+    EarlierJob { job: text.value, span: text.span }
 }
 
 /// SHA-256 of the content in a canonical form: comments, spaces, and order of keys do not count.

@@ -122,7 +122,7 @@ impl Ledger {
     /// Opens a ledger for changes, whatever its terms.
     ///
     /// # Errors
-    /// Refused: an entry was edited. Environment: there is no such file, or as
+    /// Refused: an entry was edited. Invalid: there is no such file. Environment: as
     /// [`Ledger::open_or_create`].
     pub fn open_to_change(path: &Path) -> Result<Ledger> {
         let path = report::there(path)?;

@@ -79,7 +79,7 @@ impl Report {
     /// Reads and checks the whole ledger.
     ///
     /// # Errors
-    /// Refused: an entry was edited. Environment: there is no such file, or it is no ledger or
+    /// Refused: an entry was edited. Invalid: there is no such file. Environment: it is no ledger or
     /// cannot be read.
     pub fn read(path: &Path) -> Result<Report> {
         let path = there(path)?;
@@ -188,11 +188,14 @@ impl Report {
     }
 }
 
-/// The ledger's path, if there is a file.
+/// The ledger's path.
+///
+/// # Errors
+/// Invalid: there is no such file. Environment: nobody can tell.
 pub(super) fn there(path: &Path) -> Result<PathBuf> {
     let path = file::locate(path)?;
     if !file::exists(&path)? {
-        return Err(Error::environment(findings::ledger_missing(&path)));
+        return Err(Error::invalid(findings::ledger_missing(&path)));
     }
     Ok(path)
 }

@@ -60,12 +60,7 @@ impl Batch {
         &self.amounts
     }
 
-    /// How many further columns: the plan's, and the currency's code if the job has such a column.
-    pub fn rest_count(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// The values of one further column.
+    /// The values of one further column: the plan's, and the currency's code if the job has such a column.
     pub fn rest(&self, column: usize) -> impl Iterator<Item = &str> {
         texts(&self.rest[column])
     }

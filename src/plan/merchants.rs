@@ -47,11 +47,11 @@ pub(super) fn protect(
 ) -> Option<MerchantProtection> {
     let least = least(job);
     let registry = job.registry.as_ref().filter(|_| least > 1)?;
-    let place = |level: &LevelPlan| registry_span(job, &level.keys);
     let named = levels.iter().filter(|level| names(&level.keys));
     let before = findings.len();
-    findings
-        .extend(named.map(|level| findings::merchants_named(&level.file, least).at(place(level))));
+    let finding =
+        |level: &LevelPlan| findings::merchants_named(&level.file, least).at(level.span.clone());
+    findings.extend(named.map(finding));
     if findings.len() > before {
         return None;
     }
@@ -76,7 +76,7 @@ pub(super) fn protect(
         level.hidden = sets.iter().zip(&wholes).map(|pair| !told(pair)).collect();
         if !level.hidden.contains(&false) {
             let finding = findings::merchants_too_few(&level.file, least);
-            findings.push(finding.at(registry_span(job, &level.keys)));
+            findings.push(finding.at(level.span.clone()));
         }
         if !level.hidden.contains(&true) {
             level.hidden.clear();
@@ -89,12 +89,6 @@ pub(super) fn protect(
     let hidden = sets.len() - count(&known);
     let small = count(&small);
     Some(MerchantProtection { least, sets: sets.len(), small, besides: hidden - small })
-}
-
-/// The place of a level with these keys in the job file.
-fn registry_span(job: &Job, keys: &[Key]) -> std::ops::Range<usize> {
-    let mut levels = job.reports.iter().flat_map(|report| &report.levels);
-    levels.find(|level| level.keys == keys).map_or(0..0, |level| level.span.clone())
 }
 
 /// The sets of merchants of each group of a level, or those that each group's shares are of.

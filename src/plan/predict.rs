@@ -132,7 +132,7 @@ impl Plan {
             told.map(|told| survey::norms_of(kind, told, survey::most_norm(&self.job, plan, kind)));
         let earlier = plan.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
         let earlier = earlier.map(|earlier| earlier.values.iter().sum::<f64>());
-        let doubt = survey.map_or(0.0, |s| s.histogram.to_natural(s.histogram.sigma as f64));
+        let doubt = survey.map_or(0.0, |s| s.histogram.sd());
         let guess = expected::expected(self, plan, kind, doubt);
         let released = earlier.or_else(|| law.as_ref().map(NormLaw::total));
         let (total, basis) = match (released, &guess) {

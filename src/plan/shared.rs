@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
 
 /// A table that shows a level, for one report.
 #[derive(Clone, Debug)]
@@ -48,6 +48,12 @@ impl TablePlan {
             suppress_above: report.suppress_above,
             may_hide: false,
         }
+    }
+
+    /// Does it tell new customers from returning ones?
+    pub fn looks_back(&self) -> bool {
+        let new = |insight: &Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+        self.insights.iter().any(new)
     }
 }
 
@@ -133,8 +139,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::StatisticKind;
     use crate::fixture::Market;
-    use crate::job::StatisticKind;
 
     fn report(levels: &str, insights: &str, more: &str) -> String {
         format!("levels = {levels}\nkeys = \"public\"\ninsights = [{insights}]\n{more}")

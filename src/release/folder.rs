@@ -154,10 +154,10 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
 /// The manifest of the release in `folder`, all of whose tables are those that it names.
 ///
 /// # Errors
-/// Environment: there is no release, or a table is another one.
+/// Invalid: there is no such folder. Environment: it holds no release, or a table is another one.
 pub fn read(folder: &Path) -> Result<serde_json::Value> {
     if !folder.is_dir() {
-        return Err(Error::environment(findings::release_not_there(folder)));
+        return Err(Error::invalid(findings::release_not_there(folder)));
     }
     let unreadable = |why: &str| Error::environment(findings::release_not_readable(folder, why));
     let bytes = std::fs::read(folder.join("manifest.json"));

@@ -268,6 +268,9 @@ struct KeySetEntry {
     /// A day of the period that is 100 in indexes.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
+    /// Days before a cell that tell who is new there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    look_back: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
 }
@@ -345,12 +348,12 @@ impl Manifest {
         self.files.push(FileEntry { name: name.to_owned(), sha256 });
     }
 
-    /// The guarantee as JSON, for the footer of every file.
-    pub(super) fn guarantee(&self) -> String {
+    /// The guarantee as JSON, for the footer of a table, with what its numbers mean.
+    pub(super) fn guarantee(&self, table: &str) -> String {
         if let Some(warning) = self.not_private {
             return serde_json::json!({ NOT_PRIVATE: warning }).to_string();
         }
-        serde_json::json!({
+        let mut guarantee = serde_json::json!({
             "tool": self.tool,
             "job": self.job.id,
             "job_digest": self.job.digest,
@@ -361,8 +364,12 @@ impl Manifest {
             "delta": self.parameters.delta,
             "mu": self.parameters.mu,
             "rho": self.parameters.rho,
-        })
-        .to_string()
+        });
+        let set = self.key_sets.iter().find(|set| set.file == table);
+        if let Some(days) = set.and_then(|set| set.look_back) {
+            guarantee["look_back"] = days.into();
+        }
+        guarantee.to_string()
     }
 
     pub(super) fn write(&self, mut file: impl Write) -> std::io::Result<()> {
@@ -401,7 +408,7 @@ fn events(plan: &Plan) -> Vec<Event> {
                 cell_cap: noise.bound.cell_cap(),
                 sensitivity: noise.bound.sensitivity().grid_units(),
                 sigma: noise.sigma,
-                sigma_natural: noise.to_natural(noise.sigma as f64),
+                sigma_natural: noise.sd(),
                 mu_squared_units: noise.mu_squared.units().to_string(),
                 mu: noise.mu_squared.mu_up().value(),
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),
@@ -486,6 +493,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         values_of: None,
         share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
         base: table.base.map(|base| base.to_string()),
+        look_back: table.looks_back().then(|| Some(level.look_back.as_ref()?.days())).flatten(),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }
 }

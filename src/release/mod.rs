@@ -62,7 +62,7 @@ fn write_tables(
     for (place, level) in plan.levels.iter().enumerate() {
         for (shown, table) in level.tables.iter().enumerate() {
             let name = format!("{}.parquet", table.file);
-            let footer = manifest.guarantee();
+            let footer = manifest.guarantee(&name);
             let slices = || estimates.slices(place, shown);
             let digest = put(&name, &|file| tables::write(plan, table, slices(), &footer, file))?;
             manifest.add_file(&name, digest);

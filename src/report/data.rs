@@ -60,6 +60,7 @@ fn table(path: &Path, name: &str, set: &Value, most: usize) -> Result<String> {
     let report = name.strip_suffix(&format!(".{level}.parquet")).unwrap_or(name);
     let mut head = json!({
         "report": report, "level": level, "file": name, "rows": rows, "selection": set["selection"],
+        "look_back": set["look_back"],
     })
     .to_string();
     head.pop();

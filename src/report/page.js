@@ -60,8 +60,7 @@ function rankingView(table, view, keys, filters) {
   const [column] = view.insight.columns;
   const rows = rowsWhere(table, filters);
   const name = row => keys.map(key => keyText(key.name, valueAt(key, row))).join(' · ');
-  const ascending = view.insight.kind === 'rank' ? -1 : 1;
-  const sorted = [...rows].sort((a, b) => ascending * ((column.x[b] ?? -Infinity) - (column.x[a] ?? -Infinity)));
+  const sorted = [...rows].sort((a, b) => (column.x[b] ?? -Infinity) - (column.x[a] ?? -Infinity));
   const marked = Object.entries(view.filters).filter(([key]) => filters[key] === undefined);
   const faded = row => marked.some(([key, value]) => valueAt(table.keys.find(k => k.name === key), row) !== value);
   const count = state.more.has(table) ? BARS_MAX : BARS;
@@ -91,10 +90,10 @@ function partsView(table, view, keys) {
   const name = (column, at) => partText(column.part, columns[at + 1]?.part);
   const bars = rows.length
     ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
-  const count = { ...view.insight, kind: 'count' };
+  const insight = { ...view.insight, kind: columns[0].currency ? 'money' : 'count' };
   const split = table.keys.length ? `${title}, by ${levelText(table)}` : title;
-  return { ...view, insight: count, title: split, list: bars, height: 280,
-    option: colors => barChart(bars, count, colors, { standing: true }) };
+  return { ...view, insight, title: split, list: bars, height: 280,
+    option: colors => barChart(bars, insight, colors, { standing: true }) };
 }
 
 function trendView(table, view, axis, others) {
@@ -114,9 +113,10 @@ function trendView(table, view, axis, others) {
   const list = lines.flatMap(({ name, cells }) => cells.map((cell, at) => cell
     && { name: `${times[at].name}${others.length ? ` · ${name}` : ''}`, cell }).filter(Boolean));
   const split = others.length ? `, by ${others.map(plain).join(' and ')}` : '';
+  const hollow = times.some((time, at) => time.part && lines.some(({ cells }) => cells[at]?.x != null));
   const notes = [
     groups.length > LINES && `The ${LINES} largest of ${format(groups.length)}; filters show others.`,
-    times.some(time => time.part) && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
+    hollow && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
   ];
   return { ...view, title: `${view.insight.title} by ${plain(axis)}${split}`, list,
     wide: lines.length > 1, height: width => panelsHeight(lines.length, width), note: notes.filter(Boolean).join(' '),
@@ -199,7 +199,9 @@ function scopeText(table, view) {
   const others = Object.keys(state.filters).filter(key => !names.includes(key));
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
-  return [view.insight.what, unit, ...held, apart].filter(Boolean).join(' · ');
+  const what = table.look_back && view.insight.id.endsWith('_customers')
+    ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
+  return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 
 function pickControl(card, { key, value }) {

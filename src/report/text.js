@@ -29,11 +29,8 @@ function shown(value, insight, short = false) {
   if (value === null || value === undefined) return '–';
   const { kind, currency } = insight;
   const digits = { maximumSignificantDigits: short ? 3 : 6 };
-  if (kind === 'share' || kind === 'change') {
-    const signDisplay = kind === 'change' ? 'exceptZero' : 'auto';
-    return format(value, { style: 'percent', signDisplay, maximumFractionDigits: short ? 0 : 1 });
-  }
-  if (kind === 'rank') return `#${format(value, digits)}`;
+  // Never to whole percents: of 94.6 to 94.8 % it would say 95.
+  if (kind === 'share') return format(value, { style: 'percent', maximumFractionDigits: 1 });
   const large = short && Math.abs(value) >= 10000;
   const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
   return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
@@ -43,17 +40,14 @@ function shown(value, insight, short = false) {
 function margin(cell, insight) {
   if (cell.x === null) return '';
   const half = (cell.high - cell.low) / 2;
-  if (['share', 'change'].includes(insight.kind)) {
-    return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
-  }
-  if (insight.kind === 'rank') return `±${format(half, { maximumFractionDigits: 0 })}`;
+  if (insight.kind === 'share') return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';
-  return `±${format(share, { style: 'percent', maximumFractionDigits: share < 0.01 ? 1 : 0 })}`;
+  return `±${format(share, { style: 'percent', maximumFractionDigits: 1 })}`;
 }
 
 /** Why an estimate is not shown, by the tables' word for it. */
-const REASONS = { error: 'too uncertain' };
+const REASONS = { error: 'too uncertain', 'no-period': 'no whole period to compare with' };
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
 
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */

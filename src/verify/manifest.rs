@@ -154,6 +154,8 @@ pub(super) struct KeySet {
     pub(super) share_of: Vec<String>,
     /// A day of the period that is 100 in indexes.
     pub(super) base: Option<Day>,
+    /// Days before a cell that tell who is new there.
+    pub(super) look_back: Option<u32>,
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,

@@ -6,6 +6,7 @@ use discretail::ledger::{Ledger, Request, Reservation};
 use discretail::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss};
 use insta::{Settings, assert_snapshot};
 use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Value, json};
 
 use crate::common::{JOB, Workshop, shown};
 
@@ -40,16 +41,51 @@ fn head(workshop: &Workshop) -> String {
 
 /// A reservation as a killed run leaves it.
 fn reserve(path: &Path, job: &str) {
+    reserve_as(path, job, &"d".repeat(64));
+}
+
+fn reserve_as(path: &Path, job: &str, digest: &str) -> Ledger {
     let mut ledger = Ledger::open_to_change(path).unwrap();
     let loss = PrivacyLoss {
         mu_squared: MuSquared::from_units(1 << 50),
         threshold_delta: Delta::parse("1e-9").unwrap(),
     };
-    let digest = "d".repeat(64);
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
-    let request =
-        Request { job, digest: &digest, recipient: "press", user: "user", loss, all_units };
+    let request = Request { job, digest, recipient: "press", user: "user", loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
+    ledger
+}
+
+#[test]
+fn plan_says_what_the_ledger_knows_of_the_job() {
+    let workshop = Workshop::new();
+    let path = workshop.path("ledger.sqlite");
+    assert!(workshop.discretail(&INIT).status.success());
+    let plan = || -> Value {
+        let output = workshop.discretail(&["plan", "job.toml", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let mut texts = String::new();
+    let mut tell = |state: &str, fits: bool| {
+        let plan = plan();
+        assert_eq!((&plan["state"], &plan["fits"]), (&json!(state), &json!(fits)));
+        let text = String::from_utf8(workshop.discretail(&["plan", "job.toml"]).stdout).unwrap();
+        let folder = workshop.folder.path().display().to_string();
+        texts += &(text.lines().last().unwrap().replace(&folder, "FOLDER") + "\n");
+    };
+    tell("new", true);
+    reserve(&path, "test");
+    tell("content-differs", true);
+    assert!(workshop.discretail(&["ledger", "void", "ledger.sqlite", "test"]).status.success());
+    let digest = plan()["digest"].as_str().unwrap().to_owned();
+    let mut ledger = reserve_as(&path, "test", &digest);
+    tell("reserved", true);
+    ledger.void("test").unwrap();
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    tell("published", true);
+    workshop.text("job.toml", &JOB.replace("cells_max = 8", "cells_max = 9"));
+    tell("content-differs", true);
+    assert_snapshot!(texts);
 }
 
 #[test]
@@ -137,6 +173,8 @@ fn a_ledger_is_made_once_and_well() {
         &["--recipient", "a b=1,1e-6"],
         &["--recipient", "a=0,1e-6"],
         &["--recipient", "a=1,2"],
+        &["--recipient", "a=4.1,1e-6"],
+        &["--recipient", "a=4,1e-4"],
         &["--epsilon-max", "x"],
     ] {
         texts += &run(&workshop, &[&INIT[..], more].concat());
@@ -171,7 +209,8 @@ fn a_noted_head_shows_what_was_cut_off() {
     drop(file);
     texts += &run(&workshop, &["ledger", "verify", ledger]);
     texts += &run(&workshop, &["ledger", "verify", ledger, "--head", &newest]);
-    texts += &run(&workshop, &["ledger", "verify", ledger, "--head", "abc", "--json"]);
+    let unknown = "a".repeat(64);
+    texts += &run(&workshop, &["ledger", "verify", ledger, "--head", &unknown, "--json"]);
     hidden().bind(|| assert_snapshot!(texts));
 }
 

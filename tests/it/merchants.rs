@@ -226,4 +226,15 @@ fn later_estimates_go_by_what_is_shown_of_earlier_ones() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
     let output = workshop.discretail(&["verify", "releases/later", "--ledger", "ledger.sqlite"]);
     assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let manifest = |job: &str| -> Value {
+        let path = workshop.path(&format!("releases/{job}/manifest.json"));
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let (first, later) = (manifest("test"), manifest("later"));
+    let from = later["estimates_from"].as_array().unwrap();
+    assert!(!from.is_empty() && from.iter().all(|entry| entry["job"] == "test"), "{from:?}");
+    // What the first hides, the second hides too, and has no values to go by.
+    let hidden = &first["merchant_protection"]["hidden"];
+    assert!(!hidden.as_array().unwrap().is_empty());
+    assert_eq!(&later["merchant_protection"]["hidden"], hidden);
 }
