@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, threads};
 use crate::cli::ReportArgs;
 use crate::console;
 use crate::release;
@@ -11,7 +11,7 @@ use crate::report::page;
 /// The page's name is the result.
 pub(super) fn report(args: &ReportArgs) -> Result<(), Failure> {
     let manifest = release::read(&args.release)?;
-    let page = page(&args.release, &manifest)?;
+    let page = page(&args.release, &manifest, threads(None))?;
     release::write_page(&args.output, &page)?;
     let name = args.output.display().to_string();
     console::result(&match args.json {
