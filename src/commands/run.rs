@@ -32,7 +32,7 @@ enum Outcome {
 }
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
-    reader::limit(args.threads)?;
+    reader::limit(args.threads, args.memory.is_some())?;
     let (mut plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &mut plan);
     let fail = |error| Failure::in_job(error, &args.job, source);
