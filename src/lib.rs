@@ -27,6 +27,7 @@ mod fixture;
 pub mod job;
 pub mod ledger;
 pub mod mechanism;
+mod parallel;
 pub mod payments;
 pub mod plan;
 pub mod privacy;

@@ -38,7 +38,7 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
 }
 
 fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
-    reader::limit(args.threads)?;
+    reader::limit(args.threads, false)?;
     let (mut plan, source) = read_plan(&args.target)?;
     let fail = |error| Failure::in_job(error, &args.target, source.clone());
     use_earlier(&mut plan).map_err(fail)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Failure, threads};
 use crate::cli::ReportArgs;
 use crate::console;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ pub(super) fn report(args: &ReportArgs) -> std::result::Result<(), Failure> {
     if let Some(ledger) = &args.ledger {
         is_published(&args.release, &manifest, ledger)?;
     }
-    let page = page(&args.release, &manifest)?;
+    let page = page(&args.release, &manifest, threads(None))?;
     release::write_page(&args.output, &page)?;
     let name = args.output.display().to_string();
     console::result(&match args.json {

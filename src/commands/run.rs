@@ -33,7 +33,7 @@ enum Outcome {
 }
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
-    reader::limit(args.threads)?;
+    reader::limit(args.threads, args.memory.is_some())?;
     let (mut plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &mut plan);
     let fail = |error| Failure::in_job(error, &args.job, source);
@@ -107,15 +107,15 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
-        add_noise(plan, totals, key, threads(args.threads.map(usize::from)))?
+        add_noise(plan, totals, key, engine.threads)?
     };
     tracing::info!("noise added in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let estimates = estimate(plan, noisy, threads(args.threads.map(usize::from)));
+    let estimates = estimate(plan, noisy, engine.threads);
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let tables = release::write(plan, &estimates, in_ledger, &draft)?;
-    let page = report::page(tables.folder(), &tables.manifest())?;
+    let tables = release::write(plan, &estimates, in_ledger, &draft, engine.threads)?;
+    let page = report::page(tables.folder(), &tables.manifest(), engine.threads)?;
     tables.seal(report::FILE, &page)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force.then_some(&*job.id))?;

@@ -8,7 +8,6 @@ mod compared;
 mod correction;
 mod model;
 mod panel;
-mod parallel;
 mod rates;
 mod ratio;
 mod reconcile;
@@ -198,8 +197,8 @@ impl Estimate<Option<i128>> {
 /// Two-sided 95 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// Rows of one slice: with all columns of some twenty insights about 10 MB.
-const SLICE: usize = 1 << 12;
+/// Rows of one slice: with all columns of some twenty insights about 5 MB.
+const SLICE: usize = 1 << 11;
 
 /// What the series of a level and the model of one statistic take for each cell while it is found;
 /// measured: 130 to 180.
@@ -253,8 +252,8 @@ impl Estimates<'_> {
         self.totals.is_private()
     }
 
-    /// A table of one level of the plan, slice after slice; at least one, which may be empty.
-    pub fn slices(&self, level: usize, table: usize) -> impl Iterator<Item = Table> {
+    /// A table of one level of the plan.
+    pub fn slices(&self, level: usize, table: usize) -> Slices<'_> {
         let view = View {
             plan: self.plan,
             level: &self.plan.levels[level],
@@ -269,11 +268,29 @@ impl Estimates<'_> {
             order.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
         }
         order.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
-        let compared = Compared::new(&view);
-        (0..order.len().max(1)).step_by(SLICE).map(move |start| {
-            let end = order.len().min(start + SLICE);
-            view.table(&order[start..end], &compared)
-        })
+        Slices { view, order, compared: Compared::new(&view) }
+    }
+}
+
+/// A table in slices, each of which is made when it is asked for.
+pub struct Slices<'e> {
+    view: View<'e>,
+    /// Its rows in the order of their keys.
+    order: Vec<usize>,
+    compared: Compared,
+}
+
+impl Slices<'_> {
+    /// How many; at least one, which may be empty.
+    pub fn count(&self) -> usize {
+        self.order.len().div_ceil(SLICE).max(1)
+    }
+
+    /// The slice at a place.
+    pub fn get(&self, place: usize) -> Table {
+        let start = place * SLICE;
+        let rows = &self.order[start..self.order.len().min(start + SLICE)];
+        self.view.table(rows, &self.compared)
     }
 }
 

@@ -11,6 +11,7 @@ use super::shrink::{Posterior, shrink};
 use super::{Z95, bins};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
+use crate::parallel;
 use crate::plan::{CellKey, Plan, StatisticPlan};
 
 /// What is known of one statistic of one level, beside its noised values.
@@ -404,19 +405,25 @@ impl Report<'_> {
         });
         let mut columns: Vec<Filled> = Vec::new();
         let width = statistic.width;
-        for bin in 0..width {
-            let model = &models[at.0][at.1];
-            let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
+        let model = &models[at.0][at.1];
+        let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
+        let one = |bin: usize| {
             let noisy = model.correction.apply(self.noisy(at, bin));
             let mut own = bins::drawn(&noisy, whole.as_deref(), half);
-            let (estimates, sums) = self.reconciled(at, bin, coarse, &mut own, false, models);
-            let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
-            for (place, (level, statistic, estimates)) in all.enumerate() {
-                if columns.len() == place {
-                    columns.push((level, statistic, vec![0; estimates.len() * width]));
+            self.reconciled(at, bin, coarse, &mut own, false, models)
+        };
+        for first in (0..width).step_by(BINS_AT_ONCE) {
+            let bins = first..width.min(first + BINS_AT_ONCE);
+            let found = parallel::map(bins.clone(), self.threads, one);
+            for (bin, (estimates, sums)) in bins.zip(found) {
+                let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
+                for (place, (level, statistic, estimates)) in all.enumerate() {
+                    if columns.len() == place {
+                        columns.push((level, statistic, vec![0; estimates.len() * width]));
+                    }
+                    let numbers = columns[place].2.iter_mut().skip(bin).step_by(width);
+                    numbers.zip(estimates).for_each(|(number, estimate)| *number = estimate);
                 }
-                let numbers = columns[place].2.iter_mut().skip(bin).step_by(width);
-                numbers.zip(estimates).for_each(|(number, estimate)| *number = estimate);
             }
         }
         for (level, place, estimates) in columns {
@@ -427,6 +434,10 @@ impl Report<'_> {
 
 /// A level, the place of a statistic there, and its estimates.
 type Filled = (usize, usize, Vec<i64>);
+
+/// Bins that are estimated at the same time: what they take meanwhile is within what the model of
+/// one statistic may take ([`memory`](super::memory)).
+const BINS_AT_ONCE: usize = 4;
 
 /// An estimate is never further from the noised value than this many times half its 95 % interval,
 /// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and Morris

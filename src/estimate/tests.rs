@@ -38,7 +38,8 @@ fn estimates<'p>(market: &Market, plan: &'p Plan, threads: usize) -> Estimates<'
 }
 
 fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
-    estimates.slices(level, 0).collect()
+    let slices = estimates.slices(level, 0);
+    (0..slices.count()).map(|place| slices.get(place)).collect()
 }
 
 /// The estimates of one column by cell, in parts that are whole numbers.

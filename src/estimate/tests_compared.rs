@@ -41,7 +41,8 @@ fn example(name: &str) -> f64 {
 
 fn column(estimates: &Estimates, name: &str) -> BTreeMap<CellKey, Estimate<Option<f64>>> {
     let mut cells = BTreeMap::new();
-    for table in estimates.slices(0, 0) {
+    let slices = estimates.slices(0, 0);
+    for table in (0..slices.count()).map(|place| slices.get(place)) {
         let column = table.columns.iter().find(|column| column.name == name).expect("is there");
         let Values::Counts(values) = &column.values else { panic!("plain numbers") };
         cells.extend(table.keys.iter().cloned().zip(values.iter().copied()));

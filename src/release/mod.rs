@@ -28,7 +28,7 @@ use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
 use crate::plan::{Composed, Plan};
 
-/// Writes the tables into a draft; nothing is visible at the release's folder until
+/// Writes the tables into a draft, on some threads; nothing is visible at the release's folder until
 /// [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in every file.
 /// `in_ledger` is what the ledger's jobs come to for all payments of a user, where units are within
 /// periods.
@@ -40,9 +40,10 @@ pub fn write<'d>(
     estimates: &Estimates,
     in_ledger: Option<Composed>,
     draft: &'d Draft,
+    threads: usize,
 ) -> Result<Unsealed<'d>> {
     let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
-    write_tables(plan, estimates, &mut manifest, |name, content| {
+    write_tables(plan, estimates, threads, &mut manifest, |name, content| {
         draft.write(name, |file| content(file))?;
         digest_of_file(&draft.path(name))
     })?;
@@ -56,6 +57,7 @@ type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
 fn write_tables(
     plan: &Plan,
     estimates: &Estimates,
+    threads: usize,
     manifest: &mut Manifest,
     mut put: impl FnMut(&str, Content) -> Result<String>,
 ) -> Result<()> {
@@ -63,8 +65,11 @@ fn write_tables(
         for (shown, table) in level.tables.iter().enumerate() {
             let name = format!("{}.parquet", table.file);
             let footer = manifest.guarantee(&name);
-            let slices = || estimates.slices(place, shown);
-            let digest = put(&name, &|file| tables::write(plan, table, slices(), &footer, file))?;
+            let slices = estimates.slices(place, shown);
+            let content = |file: &mut (dyn Write + Send)| {
+                tables::write(plan, table, &slices, &footer, threads, file)
+            };
+            let digest = put(&name, &content)?;
             manifest.add_file(&name, digest);
         }
     }
@@ -80,7 +85,7 @@ pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Ve
     let failed = |e| Error::environment(findings::release_not_writable(Path::new("memory"), &e));
     let mut files = Vec::new();
     let mut manifest = Manifest::new(plan, None, estimates.marked().is_private())?;
-    write_tables(plan, estimates.marked(), &mut manifest, |name, content| {
+    write_tables(plan, estimates.marked(), 1, &mut manifest, |name, content| {
         let mut bytes = Vec::new();
         content(&mut bytes).map_err(failed)?;
         let digest = digest_of(&bytes);

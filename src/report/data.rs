@@ -4,16 +4,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow::datatypes::{DataType, Field, Int32Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use serde_json::{Value, json};
 
 use super::numbers::write_rounded;
+use crate::parallel;
 
 type Result<T> = std::result::Result<T, String>;
+
+/// Rows that are made text at once.
+const ROWS_AT_ONCE: usize = 1 << 13;
 
 /// The tables' names and digests, as the manifest has them; the page itself is none.
 pub(super) fn files(manifest: &Value) -> Vec<Value> {
@@ -28,7 +36,12 @@ fn key_set<'m>(manifest: &'m Value, file: Option<&str>) -> Option<&'m Value> {
 
 /// All tables, smallest first until `most` bytes are full, in the manifest's order. Those that have
 /// no room are named with their rows only.
-pub(super) fn tables(folder: &Path, manifest: &Value, most: usize) -> Result<String> {
+pub(super) fn tables(
+    folder: &Path,
+    manifest: &Value,
+    most: usize,
+    threads: usize,
+) -> Result<String> {
     let names: Vec<String> =
         files(manifest).iter().filter_map(|f| f["name"].as_str().map(str::to_owned)).collect();
     let mut sizes = Vec::new();
@@ -42,7 +55,7 @@ pub(super) fn tables(folder: &Path, manifest: &Value, most: usize) -> Result<Str
     for (_, place) in sizes {
         let name = &names[place];
         let set = key_set(manifest, Some(name)).expect("cannot fail because it is a table");
-        let text = table(&folder.join(name), name, set, left);
+        let text = table(&folder.join(name), name, set, left, threads);
         texts[place] = text.map_err(|why| format!("`{name}`: {why}"))?;
         left = left.saturating_sub(texts[place].len());
     }
@@ -50,10 +63,9 @@ pub(super) fn tables(folder: &Path, manifest: &Value, most: usize) -> Result<Str
 }
 
 /// One table, or its rows only if it takes more than `most` bytes.
-fn table(path: &Path, name: &str, set: &Value, most: usize) -> Result<String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
-    let rows = table.metadata().file_metadata().num_rows();
+fn table(path: &Path, name: &str, set: &Value, most: usize, threads: usize) -> Result<String> {
+    let file = TableFile::open(path, most)?;
+    let rows = file.metadata.metadata().file_metadata().num_rows();
     let keys: Vec<&str> =
         set["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let level = if keys.is_empty() { "all".to_owned() } else { keys.join("-") };
@@ -64,22 +76,68 @@ fn table(path: &Path, name: &str, set: &Value, most: usize) -> Result<String> {
     })
     .to_string();
     head.pop();
-    let fields = table.schema().fields().clone();
+    let fields = file.metadata.schema().fields().clone();
     let (key_fields, value_fields) = fields.split_at(keys.len().min(fields.len()));
-    let mut key_columns: Vec<Keys> = key_fields.iter().map(|field| Keys::new(field)).collect();
-    let mut columns: Vec<Numbers> = Numbers::all(value_fields);
-    for batch in table.build().map_err(|e| e.to_string())? {
-        let batch = batch.map_err(|e| e.to_string())?;
-        key_columns.iter_mut().try_for_each(|column| column.add(&batch))?;
-        columns.iter_mut().try_for_each(|column| column.add(&batch))?;
-        let sizes = key_columns.iter().map(Keys::size).chain(columns.iter().map(Numbers::size));
-        if sizes.sum::<usize>() > most {
-            return Ok(format!("{head},\"left_out\":true,\"keys\":[],\"columns\":[]}}"));
-        }
-    }
-    let keys: Vec<String> = key_columns.iter().map(Keys::json).collect();
-    let columns: Vec<String> = columns.iter().map(Numbers::json).collect();
+    let numbers = Numbers::all(value_fields);
+    let columns = parallel::map(0..key_fields.len() + numbers.len(), threads, |place| match place
+        .checked_sub(key_fields.len())
+    {
+        None => file.read(Keys::new(&key_fields[place])),
+        Some(place) => file.read(numbers[place].clone()),
+    });
+    let columns: Option<Vec<String>> = columns.into_iter().collect::<Result<_>>()?;
+    let Some(columns) = columns else {
+        return Ok(format!("{head},\"left_out\":true,\"keys\":[],\"columns\":[]}}"));
+    };
+    let (keys, columns) = columns.split_at(key_fields.len());
     Ok(format!("{head},\"keys\":[{}],\"columns\":[{}]}}", keys.join(","), columns.join(",\n")))
+}
+
+/// A table's file, of which each thread reads some columns.
+struct TableFile<'p> {
+    path: &'p Path,
+    metadata: ArrowReaderMetadata,
+    /// Bytes of all columns so far, and how many there may be.
+    size: AtomicUsize,
+    most: usize,
+}
+
+/// A column of the page, made of some columns of a table, batch after batch.
+trait PageColumn {
+    /// Names of the table's columns.
+    fn sources(&self) -> Vec<String>;
+    fn add(&mut self, batch: &RecordBatch) -> Result<()>;
+    fn size(&self) -> usize;
+    fn json(&self) -> String;
+}
+
+impl<'p> TableFile<'p> {
+    fn open(path: &'p Path, most: usize) -> Result<TableFile<'p>> {
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+        let metadata = metadata.map_err(|e| e.to_string())?;
+        Ok(TableFile { path, metadata, size: AtomicUsize::new(0), most })
+    }
+
+    /// One column of the page; `None` if all of them together have no room.
+    fn read(&self, mut column: impl PageColumn) -> Result<Option<String>> {
+        // Each reader has a place of its own in the file.
+        let file = File::open(self.path).map_err(|e| e.to_string())?;
+        let table = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let sources = column.sources();
+        let wanted =
+            ProjectionMask::columns(table.parquet_schema(), sources.iter().map(String::as_str));
+        let table = table.with_projection(wanted).with_batch_size(ROWS_AT_ONCE);
+        for batch in table.build().map_err(|e| e.to_string())? {
+            let before = column.size();
+            column.add(&batch.map_err(|e| e.to_string())?)?;
+            let added = column.size() - before;
+            if self.size.fetch_add(added, Ordering::Relaxed) + added > self.most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(column.json()))
+    }
 }
 
 /// A key: its distinct values in the order in which rows have them, and a place in them for each row.
@@ -102,24 +160,36 @@ impl Keys {
         Keys { name: field.name().clone(), kind, places: BTreeMap::new(), values, codes }
     }
 
+    /// The place of a value, a new one if it is met for the first time.
+    fn place(&mut self, text: &str) -> usize {
+        let next = self.places.len();
+        if let Some(&place) = self.places.get(text) {
+            return place;
+        }
+        self.places.insert(text.to_owned(), next);
+        comma(&mut self.values);
+        self.values.push_str(&Value::from(text).to_string());
+        next
+    }
+}
+
+impl PageColumn for Keys {
+    fn sources(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+
     fn size(&self) -> usize {
         self.values.len() + self.codes.len()
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let texts = column(batch, &self.name, &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
+        let texts = texts(batch, &self.name)?;
+        let names = texts.values().as_string::<i32>();
+        // Of each text of this batch its place among all.
+        let mut places: Vec<Option<usize>> = vec![None; names.len()];
         for row in 0..texts.len() {
-            let (next, text) = (self.places.len(), texts.value(row));
-            let place = match self.places.get(text) {
-                Some(&place) => place,
-                None => {
-                    self.places.insert(text.to_owned(), next);
-                    comma(&mut self.values);
-                    self.values.push_str(&Value::from(text).to_string());
-                    next
-                }
-            };
+            let code = texts.key(row).ok_or_else(|| format!("`{}` has no value", self.name))?;
+            let place = *places[code].get_or_insert_with(|| self.place(names.value(code)));
             comma(&mut self.codes);
             write!(self.codes, "{place}").expect("cannot fail because a string takes all");
         }
@@ -134,6 +204,7 @@ impl Keys {
 }
 
 /// An estimate with its interval, grade and the reason if it is not shown.
+#[derive(Clone)]
 struct Numbers {
     name: String,
     /// Of money: in which currency.
@@ -164,6 +235,33 @@ impl Numbers {
             .collect()
     }
 
+    fn add_reasons(&mut self, batch: &RecordBatch) -> Result<()> {
+        let texts = texts(batch, &format!("{}_suppressed", self.name))?;
+        let names = texts.values().as_string::<i32>();
+        for row in 0..texts.len() {
+            comma(&mut self.codes);
+            let Some(code) = texts.key(row) else {
+                self.codes.push_str("-1");
+                continue;
+            };
+            let known = self.reasons.iter().position(|reason| reason == names.value(code));
+            let code = known.unwrap_or_else(|| {
+                self.reasons.push(names.value(code).to_owned());
+                self.reasons.len() - 1
+            });
+            write!(self.codes, "{code}").expect("cannot fail because a string takes all");
+        }
+        Ok(())
+    }
+}
+
+impl PageColumn for Numbers {
+    fn sources(&self) -> Vec<String> {
+        let suffixes = ["", "_low", "_high", "_grade", "_suppressed"];
+        let count = if self.suppressed { suffixes.len() } else { suffixes.len() - 1 };
+        suffixes[..count].iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+    }
+
     fn size(&self) -> usize {
         let values: usize = self.values.iter().map(String::len).sum();
         values + self.grades.len() + self.codes.len()
@@ -174,12 +272,11 @@ impl Numbers {
         let numbers = ["", "_low", "_high"].map(|suffix| floats(batch, &format!("{name}{suffix}")));
         let [x, low, high] = numbers;
         let (x, low, high) = (x?, low?, high?);
-        let grades = column(batch, &format!("{name}_grade"), &DataType::Utf8)?;
-        let grades = grades.as_string::<i32>();
+        let grades = texts(batch, &format!("{name}_grade"))?;
+        let names = grades.values().as_string::<i32>();
         for row in 0..x.len() {
             self.values.iter_mut().for_each(comma);
-            let of = |column: &ArrayRef| {
-                let column = column.as_primitive::<Float64Type>();
+            let of = |column: &Float64Array| {
                 (!column.is_null(row)).then(|| column.value(row)).filter(|v| v.is_finite())
             };
             match (of(&x), of(&low), of(&high)) {
@@ -188,30 +285,9 @@ impl Numbers {
                 }
                 _ => self.values.iter_mut().for_each(|text| text.push_str("null")),
             }
-            self.grades.push_str(grades.value(row));
+            self.grades.push_str(grades.key(row).map_or("", |code| names.value(code)));
         }
-        self.add_reasons(batch)
-    }
-
-    fn add_reasons(&mut self, batch: &RecordBatch) -> Result<()> {
-        if !self.suppressed {
-            return Ok(());
-        }
-        let texts = column(batch, &format!("{}_suppressed", self.name), &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
-        for row in 0..texts.len() {
-            comma(&mut self.codes);
-            let code = (!texts.is_null(row)).then(|| {
-                let known = self.reasons.iter().position(|reason| reason == texts.value(row));
-                known.unwrap_or_else(|| {
-                    self.reasons.push(texts.value(row).to_owned());
-                    self.reasons.len() - 1
-                })
-            });
-            let code = code.map_or(-1, |code| code as i64);
-            write!(self.codes, "{code}").expect("cannot fail because a string takes all");
-        }
-        Ok(())
+        if self.suppressed { self.add_reasons(batch) } else { Ok(()) }
     }
 
     fn json(&self) -> String {
@@ -236,8 +312,14 @@ fn comma(text: &mut String) {
     }
 }
 
-fn floats(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
-    column(batch, name, &DataType::Float64)
+fn floats(batch: &RecordBatch, name: &str) -> Result<Float64Array> {
+    Ok(column(batch, name, &DataType::Float64)?.as_primitive().clone())
+}
+
+/// A column as text, which has few distinct values.
+fn texts(batch: &RecordBatch, name: &str) -> Result<DictionaryArray<Int32Type>> {
+    let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Ok(column(batch, name, &texts)?.as_dictionary().clone())
 }
 
 fn column(batch: &RecordBatch, name: &str, wanted: &DataType) -> Result<ArrayRef> {
