@@ -144,8 +144,8 @@ fn at_bound(
     }
 }
 
-/// One cell at the cap. Above it a second one, so that the fit has something to do: with the other sign,
-/// where values have signs.
+/// One cell at the cap. Above it a second one, so that the fit has something to do: with the other
+/// sign, where values have signs.
 fn money_at_bound(
     world: &World,
     noise: Gaussian,

@@ -117,7 +117,8 @@ fn reached(claim: Claim, (present, absent): &Pair, rate: f64, alpha: f64) -> Rea
 /// Scores of releases with what is looked for, and without.
 type Pair = (Vec<f64>, Vec<f64>);
 
-/// Releases with and without the user, and two releases each of which the second may be without; in scores.
+/// Releases with and without the user, and two releases each of which the second may be without; in
+/// scores.
 struct Scores {
     once: Pair,
     twice: Pair,
@@ -136,8 +137,8 @@ impl Scores {
     }
 }
 
-/// Membership by likelihood ratio in one release, and by the difference of two of which the second may be
-/// without the user; then both with each pair of levels alone.
+/// Membership by likelihood ratio in one release, and by the difference of two of which the second
+/// may be without the user; then both with each pair of levels alone.
 fn membership(
     canary: &Canary,
     subject: &dyn Subject,
@@ -171,7 +172,8 @@ fn membership(
     Ok(vec![first, second, level_pairs(canary, claim, &with, &without)])
 }
 
-/// The same with two levels only, such as a region less its merchants: all pairs, at 1 % of false alarms.
+/// The same with two levels only, such as a region less its merchants: all pairs, at 1 % of false
+/// alarms.
 fn level_pairs(canary: &Canary, claim: Claim, with: &[Seen], without: &[Seen]) -> Row {
     let levels = canary.plan().levels.len();
     let pairs: Vec<(usize, usize)> =

@@ -22,7 +22,8 @@ pub(super) const RELEASES: usize = 100_000;
 const VALUES_MAX: usize = 600_000_000;
 /// Chance that the bounds which are told are beyond the truth.
 pub(super) const TOLD: f64 = 0.05;
-/// Chance of a false alarm of each of the tests that refute; there are three here, and four in `one_run`.
+/// Chance of a false alarm of each of the tests that refute; there are three here, and four in
+/// `one_run`.
 pub(super) const ALARM: f64 = 0.0003;
 
 const PAPERS: &str =
@@ -69,9 +70,9 @@ pub(super) fn rows(
     Ok((rows, points))
 }
 
-/// So many cells, so often and so much, that all statistics are at their bounds: over the whole period,
-/// so that there are days before to look back on; in each cell on several days, with payments in most and
-/// refunds in some, but never as much of both.
+/// So many cells, so often and so much, that all statistics are at their bounds: over the whole
+/// period, so that there are days before to look back on; in each cell on several days, with
+/// payments in most and refunds in some, but never as much of both.
 fn everything(twin: &Twin, user: &Arc<str>, cells: usize) -> Vec<TwinPayment> {
     let days = twin.world.days();
     let pay = |n: usize| {
@@ -224,8 +225,8 @@ impl Canary {
         totals.chain(surveys).zip(&self.signals).zip(&self.sigmas).map(along).collect()
     }
 
-    /// The likelihood ratio of independent normal values, in standard deviations, of the mechanisms of some
-    /// levels.
+    /// The likelihood ratio of independent normal values, in standard deviations, of the mechanisms
+    /// of some levels.
     pub(super) fn score(&self, seen: &Seen, is_wanted: &dyn Fn(usize) -> bool) -> f64 {
         let norms = self.signals.iter().map(|signal| norm(signal));
         let (mut sum, mut square) = (0.0, 0.0);

@@ -83,8 +83,8 @@ pub(super) fn student_low(values: &[f64], alpha: f64) -> (f64, f64) {
     (mean, mean - high * (variance / n).sqrt())
 }
 
-/// P[t with `k` degrees of freedom > t], t ≥ 0: the density over the angle whose tangent is t/√k, by
-/// Simpson's rule.
+/// P[t with `k` degrees of freedom > t], t ≥ 0: the density over the angle whose tangent is t/√k,
+/// by Simpson's rule.
 fn student_tail(t: f64, k: f64) -> f64 {
     let scale = (libm::lgamma((k + 1.0) / 2.0) - libm::lgamma(k / 2.0)).exp();
     let scale = scale / std::f64::consts::PI.sqrt();

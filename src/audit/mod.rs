@@ -101,8 +101,9 @@ impl Claim {
         }
     }
 
-    /// The same where a threshold was found in so many releases as that with a rate of false alarms: its true
-    /// rate may be larger, but for a chance of `alpha` not more than this allows for.
+    /// The same where a threshold was found in so many releases as that with a rate of false
+    /// alarms: its true rate may be larger, but for a chance of `alpha` not more than this allows
+    /// for.
     pub(crate) fn ceiling_of_found(self, rate: f64, releases: usize, alpha: f64) -> f64 {
         let alarms = (rate * releases as f64) as u64;
         self.ceiling(law::clopper_pearson(alarms, releases as u64, alpha).1)

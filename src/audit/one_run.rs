@@ -1,6 +1,6 @@
 //! One run of the program itself on very many canaries: each has places of its own, of which a coin
-//! has chosen one. Places where nobody is show what the noise is without the user. That cells of other
-//! users have noise of their own is used here, and tried in `noise`.
+//! has chosen one. Places where nobody is show what the noise is without the user. That cells of
+//! other users have noise of their own is used here, and tried in `noise`.
 
 use std::fs::File;
 use std::path::Path;
@@ -33,8 +33,9 @@ const START: i64 = 1_735_689_600;
 /// What a canary at all bounds pays at a time, and one with one payment.
 const AMOUNTS: [i64; 2] = [1_000_000, 100];
 
-/// The statistics that can be tried: what a release shows of each, a bound that canaries are beyond, and for
-/// both kinds of canary the numbers in which they are: month, and number of the cell.
+/// The statistics that can be tried: what a release shows of each, a bound that canaries are
+/// beyond, and for both kinds of canary the numbers in which they are: month, and number of the
+/// cell.
 type Tried = (StatisticKind, &'static str, &'static [Place], &'static [Place]);
 type Place = (usize, usize);
 
@@ -56,7 +57,8 @@ const TRIED: [Tried; 9] = [
     (StatisticKind::NewReturning, "1", &[(1, 1)], LAST),
 ];
 
-/// What is tried: a job with the audited job's epsilon, delta and statistics on merchants of its own.
+/// What is tried: a job with the audited job's epsilon, delta and statistics on merchants of its
+/// own.
 pub(super) struct Design {
     tried: Vec<Tried>,
     /// Of each kind of canary, the place of each.
@@ -188,8 +190,8 @@ impl Design {
         write().map_err(|e| Error::environment(findings::audit_not_writable(folder, &e)))
     }
 
-    /// Of a canary at all bounds two payments on two days in each month, and a refund where refunds count;
-    /// of one with one payment just that, in the second month.
+    /// Of a canary at all bounds two payments on two days in each month, and a refund where refunds
+    /// count; of one with one payment just that, in the second month.
     fn payments(&self) -> Vec<Paid> {
         let refunds = self.tried.iter().any(|tried| tried.0 == StatisticKind::Refunds);
         let mut all = Vec::new();
@@ -216,8 +218,8 @@ impl Design {
         all
     }
 
-    /// What an attacker sees of a kind of canary: one number for each statistic, in standard deviations, along
-    /// what the canary adds; with, and without.
+    /// What an attacker sees of a kind of canary: one number for each statistic, in standard
+    /// deviations, along what the canary adds; with, and without.
     pub(super) fn seen(
         &self,
         kind: usize,

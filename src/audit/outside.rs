@@ -1,5 +1,5 @@
-//! The program as a process of its own on made-up payments: started as an operator starts it, seen as an
-//! operator and a recipient see it.
+//! The program as a process of its own on made-up payments: started as an operator starts it, seen
+//! as an operator and a recipient see it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -142,8 +142,8 @@ pub(super) fn trade_off(points: &[(f64, f64)], claim: Option<Claim>) -> String {
 /// The least rate of false alarms and the least share that are drawn on logarithmic axes.
 const LEAST: f64 = 5e-4;
 
-/// Single attacks under what the guarantee allows, on axes of powers of ten: there the first few false
-/// alarms, which count most, have room.
+/// Single attacks under what the guarantee allows, on axes of powers of ten: there the first few
+/// false alarms, which count most, have room.
 pub(super) fn attacks(marks: &[Mark], claim: Option<Claim>) -> String {
     let Some(claim) = claim.filter(|_| !marks.is_empty()) else { return String::new() };
     let scale = |v: f64| (v.max(LEAST) / LEAST).ln() / (1.0 / LEAST).ln() * SIDE;

@@ -20,8 +20,8 @@ pub(super) fn mean_difference(with: &[f64], without: &[f64], alpha: f64) -> f64 
     d - curve::quantile(alpha) * error
 }
 
-/// Lower bounds on μ and on ε at `delta`, by one threshold that the first half of releases chooses and the
-/// second half tries. Wrong with probability `alpha`, whatever the law.
+/// Lower bounds on μ and on ε at `delta`, by one threshold that the first half of releases chooses
+/// and the second half tries. Wrong with probability `alpha`, whatever the law.
 pub(super) fn threshold(with: &[f64], without: &[f64], alpha: f64, delta: f64) -> (f64, f64) {
     let (mut a, second_a) = (with[..with.len() / 2].to_vec(), &with[with.len() / 2..]);
     let (mut b, second_b) = (without[..without.len() / 2].to_vec(), &without[without.len() / 2..]);
@@ -44,7 +44,8 @@ pub(super) fn threshold(with: &[f64], without: &[f64], alpha: f64, delta: f64) -
     (mu, ((hit - delta) / alarm).ln().max(0.0))
 }
 
-/// How many of `with` are found by the threshold that has `rate` of false alarms in `without`, and of how many.
+/// How many of `with` are found by the threshold that has `rate` of false alarms in `without`, and
+/// of how many.
 pub(super) fn score_shares(with: &[f64], without: &[f64], rate: f64) -> (u64, u64) {
     let mut sorted = without.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -58,8 +59,9 @@ fn share(values: &[f64], from: f64) -> f64 {
     (values.len() - values.partition_point(|&v| v < from)) as f64 / values.len() as f64
 }
 
-/// The inverse covariance times the difference of means: the best linear look, by Gauss elimination. A
-/// millionth is added to the diagonal, so that shared noise shows as very much, not as a division by zero.
+/// The inverse covariance times the difference of means: the best linear look, by Gauss
+/// elimination. A millionth is added to the diagonal, so that shared noise shows as very much, not
+/// as a division by zero.
 pub(super) fn best_direction(with: &[Seen], without: &[Seen]) -> Vec<f64> {
     let width = with.first().map_or(0, Vec::len);
     let means = |seen: &[Seen]| -> Vec<f64> {

@@ -89,7 +89,8 @@ struct Seen {
     seconds: f64,
 }
 
-/// The program as a process of its own, on the job as a file: with all users of the twin, and without one.
+/// The program as a process of its own, on the job as a file: with all users of the twin, and
+/// without one.
 pub(super) fn outside(subject: &dyn Subject, twin: &Twin, stage: &Stage) -> Result<Vec<Row>> {
     // The one with most payments is in one run only, as writing them takes longer than all else.
     let users: Vec<(Unit, String)> = stage.removed(&twin.world, 0);
@@ -130,23 +131,8 @@ pub(super) fn outside(subject: &dyn Subject, twin: &Twin, stage: &Stage) -> Resu
         less.extend(run(&without)?.map(|(seen, _)| seen));
         with.extend(run(&base)?.map(|(seen, _)| seen));
     }
-    let told = |of: &dyn Fn(&Seen) -> f64, unit: &str, places: usize| {
-        let (a, b): (Vec<f64>, Vec<f64>) =
-            (with.iter().map(of).collect(), less.iter().map(of).collect());
-        let p = rank_sum(&a, &b);
-        format!("{:.places$} and {:.places$} {unit} (ranks: p = {p:.2})", median(a), median(b))
-    };
-    let seconds = told(&|seen| seen.seconds, "s", 2);
-    let bytes = told(&|seen| seen.bytes as f64, "bytes in all", 0);
-    let mut time = Row::open(
-        "side channels",
-        "how long a run takes tells nothing",
-        &format!(
-            "not promised, for the operator's eyes only; medians of a run with and without one: {seconds}"
-        ),
-        PAGE,
-    );
-    time.method = format!("{PAIRS} runs of the program with and {PAIRS} without one of the crowd");
+    let seconds = told((&with[..], &less[..]), &|seen| seen.seconds, "s", 2);
+    let bytes = told((&with[..], &less[..]), &|seen| seen.bytes as f64, "bytes in all", 0);
     Ok(vec![
         Row::exact(
             "static",
@@ -164,8 +150,31 @@ pub(super) fn outside(subject: &dyn Subject, twin: &Twin, stage: &Stage) -> Resu
             format!("{tried} users, removed in turn; sizes with and without one of the crowd: {bytes}"),
             PAGE,
         ),
-        time,
+        time(&seconds),
     ])
+}
+
+/// Not held: what the operator sees is not for recipients.
+fn time(seconds: &str) -> Row {
+    let what = "how long a run takes tells nothing";
+    let figure = format!(
+        "not promised, for the operator's eyes only; medians of a run with and without one: {seconds}"
+    );
+    let method = format!("{PAIRS} runs of the program with and {PAIRS} without one of the crowd");
+    Row { method, ..Row::open("side channels", what, &figure, PAGE) }
+}
+
+/// Medians of both, and the chance of ranks as far apart.
+fn told(
+    (with, less): (&[Seen], &[Seen]),
+    of: &dyn Fn(&Seen) -> f64,
+    unit: &str,
+    places: usize,
+) -> String {
+    let (a, b): (Vec<f64>, Vec<f64>) =
+        (with.iter().map(of).collect(), less.iter().map(of).collect());
+    let p = rank_sum(&a, &b);
+    format!("{:.places$} and {:.places$} {unit} (ranks: p = {p:.2})", median(a), median(b))
 }
 
 /// Users that are removed from runs of the program.

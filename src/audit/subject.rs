@@ -55,7 +55,8 @@ pub(crate) trait Subject: Sync {
         render(plan, &KnownEstimates::new(plan, totals, self.threads()))
     }
 
-    /// A process of its own on the job file `job` in `folder`; `None`: there is no program to start.
+    /// A process of its own on the job file `job` in `folder`; `None`: there is no program to
+    /// start.
     fn outside(&self, _folder: &Path, _job: &str) -> Result<Option<Ran>> {
         Ok(None)
     }

@@ -35,7 +35,8 @@ pub(super) fn plans() -> Vec<(&'static str, Plan)> {
     ]
 }
 
-/// Reports with all insights, of which some look back, some have stated bounds and some private keys.
+/// Reports with all insights, of which some look back, some have stated bounds and some private
+/// keys.
 pub(super) fn insights() -> Vec<String> {
     let all = "insights = [\"customers\", \"payments\", \"gross\", \"refund_rate\", \"sales\", \
                \"spend_per_customer\", \"visits_per_customer\", \"visit_classes\", \"repeat_rate\", \
@@ -70,8 +71,8 @@ fn nothing_is_refuted_of_the_program_as_it_is() {
         let points = &pictures.points;
         let near = points.iter().filter(|point| point.share > 0.999).count();
         assert!(near > 50, "{name}: {near} of {}", points.len());
-        // In each statistic somebody does, whatever it counts; but for bounds that nobody can reach, such as
-        // of three customers in a single cell.
+        // In each statistic somebody does, whatever it counts; but for bounds that nobody can
+        // reach, such as of three customers in a single cell.
         for level in plan.levels.iter().filter(|_| name == "insights") {
             for statistic in &level.statistics {
                 let what = format!("{} of {}", statistic.kind.name(), level.file);

@@ -213,7 +213,8 @@ fn large_faults_show_in_one_run() {
     }
 }
 
-/// How much of ε one run tells with 100,000 canaries: run by hand (`docs/audit.md` has the outcome).
+/// How much of ε one run tells with 100,000 canaries: run by hand (`docs/audit.md` has the
+/// outcome).
 #[test]
 #[ignore = "minutes"]
 fn one_run_tells_nine_tenths_of_epsilon_nearly_always() {

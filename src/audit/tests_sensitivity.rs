@@ -274,7 +274,8 @@ impl Subject for Mutant {
         Ok(files)
     }
 
-    /// A program that always releases, unless a fault has it stop, and prints what a fault has it print.
+    /// A program that always releases, unless a fault has it stop, and prints what a fault has it
+    /// print.
     fn outside(&self, folder: &Path, _job: &str) -> Result<Option<Ran>> {
         let rows = Rows::read(&folder.join("twin.parquet")).batch.num_rows();
         std::fs::create_dir_all(folder.join("test")).expect("a folder");

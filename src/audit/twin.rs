@@ -215,7 +215,8 @@ impl Twin {
         put(&path, &|| batch(&self.plan.job, &payments))
     }
 
-    /// Makes a folder with these payments, the job file and the table of merchants, for a process of its own.
+    /// Makes a folder with these payments, the job file and the table of merchants, for a process
+    /// of its own.
     ///
     /// # Errors
     /// The disk refuses.

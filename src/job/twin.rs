@@ -40,10 +40,10 @@ impl Job {
 }
 
 impl Job {
-    /// The same as the text of a job file, for a process of its own. Everything is in the file's folder: the
-    /// payments are `twin.parquet`, with columns as in [`Job::on_twin`], and the table of merchants is
-    /// `twin-merchants.parquet` with the column `twin id` and the attributes that the job uses. Earlier
-    /// releases are left out, as their ledger is not there; predictions too.
+    /// The same as the text of a job file, for a process of its own. Everything is in the file's
+    /// folder: the payments are `twin.parquet`, with columns as in [`Job::on_twin`], and the table
+    /// of merchants is `twin-merchants.parquet` with the column `twin id` and the attributes that
+    /// the job uses. Earlier releases are left out, as their ledger is not there; predictions too.
     pub fn twin_text(&self) -> String {
         let source = &self.payments;
         let mut columns: Vec<(String, String)> =
@@ -134,7 +134,8 @@ impl Job {
         text
     }
 
-    /// What a report states of its bounds, or of its caps, level by level; nothing where it states nothing.
+    /// What a report states of its bounds, or of its caps, level by level; nothing where it states
+    /// nothing.
     fn bounds_text(
         &self,
         report: &Report,
