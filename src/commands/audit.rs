@@ -50,6 +50,7 @@ fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
         ledger: ledger.as_ref(),
         budget: terms.budget,
         threads: threads(args.threads.map(usize::from)),
+        program: std::env::current_exe().ok(),
     };
     let depth = if args.full { Depth::Full } else { Depth::Quick };
     let spinner = Progress::spinner("auditing on synthetic twins".to_owned());
