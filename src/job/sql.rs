@@ -7,7 +7,7 @@ use polars::prelude::{DataType, Expr, NULL, Schema, col, lit};
 use polars_plan::dsl::{
     BooleanFunction, DataTypeExpr, FunctionExpr, StringFunction, StrptimeOptions,
 };
-use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
+use polars_plan::plans::{AExpr, AExprSorted, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -28,7 +28,8 @@ pub struct SqlExpression {
     pub normal: String,
     /// Place in the job file.
     pub span: std::ops::Range<usize>,
-    /// As polars understands it. Failing casts give null, so that they become bad rows.
+    /// As polars understands it. Failing casts give null, so that they become bad rows. It looks
+    /// at each row, also of a column of which the file says that it is sorted.
     pub expr: Expr,
 }
 
@@ -53,6 +54,7 @@ impl SqlExpression {
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
+        let expr = expr.map_expr(unsorted);
         Ok(SqlExpression { text: text.to_owned(), normal: normal_form(text), span, expr })
     }
 
@@ -146,6 +148,15 @@ fn lenient(expr: Expr) -> Expr {
             let function = StringFunction::Strptime(dtype, options);
             Expr::Function { input, function: FunctionExpr::StringExpr(function) }
         }
+        other => other,
+    }
+}
+
+/// Parquet files may say that a column is sorted. polars believes it and compares some rows for all,
+/// so where that is not so, one row more could change what is made of the others.
+fn unsorted(expr: Expr) -> Expr {
+    match expr {
+        Expr::Column(_) => expr.set_sorted_flag(AExprSorted::default()),
         other => other,
     }
 }
