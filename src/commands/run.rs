@@ -212,6 +212,7 @@ fn request(plan: &Plan) -> Request<'_> {
         digest: &job.digest,
         recipient: &job.recipient,
         user: job.user(),
+        time: job.time(),
         loss: plan.loss,
         all_units: plan.all_units(),
     }
