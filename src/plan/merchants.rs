@@ -30,12 +30,23 @@ pub struct MerchantProtection {
 fn least(job: &Job) -> u32 {
     let Some(registry) = &job.registry else { return 1 };
     let named =
-        job.reports.iter().flat_map(|report| &report.levels).any(|level| names(&level.keys));
+        job.reports.iter().flat_map(|report| &report.levels).any(|level| names(job, &level.keys));
     registry.min_per_cell.as_ref().map_or(if named { 1 } else { LEAST_DEFAULT }, |stated| stated.0)
 }
 
-fn names(keys: &[Key]) -> bool {
-    keys.contains(&Key::Merchant)
+/// Do these keys tell each merchant apart? A column of payments does that has their expression.
+fn names(job: &Job, keys: &[Key]) -> bool {
+    let source = &job.payments;
+    let merchant = source.merchant.as_ref().map(|expression| &expression.normal);
+    let same = |name: &String| {
+        source.columns.iter().any(|(own, e)| own == name && Some(&e.normal) == merchant)
+    };
+    let names = |key: &Key| match key {
+        Key::Merchant => true,
+        Key::Column(name) => same(name),
+        _ => false,
+    };
+    keys.iter().any(names)
 }
 
 /// Marks the groups of merchants whose cells are hidden, at each level, and makes groups of tickets
@@ -49,7 +60,7 @@ pub(super) fn protect(
     let least = least(job);
     let registry = job.registry.as_ref().filter(|_| least > 1)?;
     let place = |level: &LevelPlan| registry_span(job, &level.keys);
-    let named = levels.iter().filter(|level| names(&level.keys));
+    let named = levels.iter().filter(|level| names(job, &level.keys));
     let before = findings.len();
     findings
         .extend(named.map(|level| findings::merchants_named(&level.file, least).at(place(level))));
@@ -318,6 +329,21 @@ mod tests {
         assert_eq!(hidden(levels, ""), "r0.merchant: \nr0.region-kind: \n");
         let refused = hidden(levels, "min_per_cell = 3");
         assert!(refused.contains("level r0.merchant shows single merchants"), "{refused}");
+        // So does a column of payments that is the merchant.
+        let wallet = ("wallet = \"wallet\"", "wallet = '\"merchant\"'");
+        let report = "levels = [[\"wallet\"], [\"region\", \"kind\"]]\nkeys = \"public\"\n\
+                      insights = [\"payments\"]";
+        let plan = |files: &str| {
+            let files = ("files = [\"merchants.parquet\"]", files);
+            Market::with_kinds().try_plan_changed(&[wallet, files], &[report.to_owned()])
+        };
+        let named = plan("files = [\"merchants.parquet\"]").expect("a plan");
+        assert_eq!(
+            (named.merchants, shown(&named)),
+            (None, "r0.wallet: \nr0.region-kind: \n".into())
+        );
+        let refused = plan("files = [\"merchants.parquet\"]\nmin_per_cell = 3").expect_err("names");
+        assert!(refused.findings()[0].message().contains("r0.wallet shows single merchants"));
         let refused = hidden(r#"[["region", "kind", "name"]]"#, "");
         assert!(refused.contains("level r0.region-kind-name"), "{refused}");
     }
