@@ -10,7 +10,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::SerializedFileWriter;
-use polars::prelude::{DataFrame, IntoColumn, IpcWriter, IsSorted, NamedFrom, SerWriter, Series};
+use polars::prelude::{DataFrame, IntoColumn, IpcWriter, NamedFrom, SerWriter, Series};
+use polars::series::IsSorted;
 
 use crate::common::{JOB, Workshop, payments};
 use crate::sources::totals;
