@@ -240,7 +240,7 @@ fn every_edit_of_a_field_is_found() {
         })
         .collect();
     drop(raw);
-    assert_eq!(fields.len(), 10 + 6 * 14);
+    assert_eq!(fields.len(), 10 + 6 * 15);
     for (table, row, column) in &fields {
         let mut first = true;
         for value in edits(column, table, *row) {
