@@ -71,6 +71,24 @@ impl Market {
         Job::parse(&text, self.folder.path()).and_then(Plan::new)
     }
 
+    /// Plans a job in which some texts stand in place of others.
+    pub(crate) fn try_plan_changed(
+        &self,
+        changes: &[(&str, &str)],
+        reports: &[String],
+    ) -> crate::error::Result<Plan> {
+        let change = |text: String, &(from, to): &(&str, &str)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        };
+        let mut text = changes.iter().fold(JOB.to_owned(), change);
+        for (place, report) in reports.iter().enumerate() {
+            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
+            text.write_str(&name).expect("writes to a string");
+        }
+        Job::parse(&text, self.folder.path()).and_then(Plan::new)
+    }
+
     /// Plans a job with a line in its section `[merchants]`.
     pub(crate) fn try_plan_with(
         &self,

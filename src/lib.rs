@@ -36,4 +36,6 @@ pub mod report;
 pub mod sample;
 #[cfg(test)]
 mod tests_frozen;
+#[cfg(test)]
+mod tests_settle;
 pub mod verify;

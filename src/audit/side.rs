@@ -59,7 +59,7 @@ pub(super) fn rows(subject: &dyn Subject, twin: &Twin, stage: &Stage) -> Result<
     Ok(vec![
         Row::exact(
             "side channels",
-            "no user decides whether a run stops",
+            "runs stop for none of the users tried",
             "runs with and without adversaries: extreme amounts, refunds, very many payments, unique keys",
             &stopped,
             format!("{tried} users; bad rows beyond the job's limit do stop it"),

@@ -128,6 +128,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
         population: stated.population.clone(),
         unit: plan.job.privacy.unit.label(plan.job.payments.zone),
         user: Some(plan.job.user().to_owned()),
+        time: plan.job.time(),
         epsilon_max: epsilon.to_string(),
         delta_max: delta.to_string(),
         budget,

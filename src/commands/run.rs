@@ -225,6 +225,7 @@ pub(super) fn request(plan: &Plan) -> Request<'_> {
         digest: &job.digest,
         recipient: &job.recipient,
         user: job.user(),
+        time: job.time(),
         loss: plan.loss,
         all_units: plan.all_units(),
     }

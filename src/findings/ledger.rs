@@ -126,6 +126,23 @@ pub fn ledger_users_differ(path: &Path, (job, kept): (&str, &str), stated: &str)
     ))
 }
 
+/// The job puts payments into periods by another time than the ledger's jobs.
+pub fn ledger_times_differ(path: &Path, (job, kept): (&str, &str), stated: &str) -> Finding {
+    Finding::new(
+        "ledger-times-differ",
+        format!(
+            "the ledger `{}` reads times as `{kept}` since job `{job}`, and this job as `{stated}`: \
+             one payment could be in two periods, which no budget protects together",
+            path.display()
+        ),
+    )
+    .hint(format!(
+        "read times as the ledger does (`time` in `columns`, `time_format`, `times_without_zone`); \
+         if both give each payment the same time, say so with `same_time_as = {kept:?}` in \
+         `[ledger]`"
+    ))
+}
+
 /// The job's id stands for other content.
 pub fn job_content_differs(job: &str, path: &Path) -> Finding {
     Finding::new(

@@ -72,6 +72,14 @@ impl Job {
     pub fn user(&self) -> &str {
         self.ledger.same_user_as.as_deref().unwrap_or(&self.payments.user.normal)
     }
+
+    /// How all jobs of the ledger agree to read times, which tell a user's units apart; `None` if
+    /// a unit is all payments of a user.
+    pub fn time(&self) -> Option<String> {
+        let own = || self.payments.time_as_read();
+        let agreed = || self.ledger.same_time_as.clone().unwrap_or_else(own);
+        (self.privacy.unit != PrivacyUnit::User).then(agreed)
+    }
 }
 
 /// What a release's author says of its payments.
@@ -147,6 +155,14 @@ impl PaymentsSource {
         "20000", "50000",
     ];
 
+    /// What decides on a payment's time, in normal form: the expression, `utc` if times without a
+    /// zone are, and the format of texts. A column's name with a comma stands in quotes.
+    pub fn time_as_read(&self) -> String {
+        let utc = if self.zoneless == Zoneless::Utc { ", utc" } else { "" };
+        let format = self.time_format.iter().map(|format| format!(", format {format}"));
+        format!("{}{utc}{}", self.time.normal, format.collect::<String>())
+    }
+
     /// Decimal places of money: those of the currency that has most.
     pub fn money_places(&self) -> u32 {
         money_places(&self.currencies)
@@ -221,6 +237,9 @@ pub struct LedgerTerms {
     /// The expression of the ledger's other jobs, in normal form, that names the same people as
     /// this job's, says its author.
     pub same_user_as: Option<String>,
+    /// How the ledger's other jobs read times (as [`PaymentsSource::time_as_read`] writes it), which
+    /// gives each payment the same time as this job's, says its author.
+    pub same_time_as: Option<String>,
 }
 
 /// One report: levels of the same insights.

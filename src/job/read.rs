@@ -217,6 +217,7 @@ impl Reader<'_> {
         let delta_max = self.parameter(section, "delta_max", example, Delta::parse);
         let same_user_as = section.text("same_user_as");
         let same_user_as = same_user_as.and_then(|text| self.sql("same_user_as", text));
+        let same_time_as = section.text("same_time_as").map(|text| text.value);
         section.finish();
         Some(LedgerTerms {
             file: self.folder.join(file?.value),
@@ -224,6 +225,7 @@ impl Reader<'_> {
             epsilon_max: epsilon_max?,
             delta_max: delta_max?,
             same_user_as: same_user_as.map(|expression| expression.normal),
+            same_time_as,
         })
     }
 

@@ -326,7 +326,7 @@ impl Plan {
             let (epsilon, delta) = (job.privacy.epsilon, job.privacy.delta);
             findings.push(findings::budget_too_small(&epsilon, &delta, count));
         }
-        let merchants = protect(&job, &mut levels, &mut findings);
+        let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }

@@ -10,7 +10,8 @@ use crate::job::{Job, Key, LOG_PARTS, Level, StatisticKind};
 /// The groups of merchants of one level, and what is usual there.
 #[derive(Clone, Debug)]
 pub struct TicketPlan {
-    /// Values of the attribute by which tickets are alike, ascending; one if all are alike.
+    /// Values of the attribute by which tickets are alike, ascending; one if all are alike. Values that
+    /// are not here share the group after these.
     groups: Vec<String>,
     /// The group of each merchant of the registry; empty if all are alike.
     group_of: Vec<u32>,
@@ -68,7 +69,30 @@ impl TicketPlan {
 
     /// How many groups.
     pub fn groups(&self) -> usize {
-        self.groups.len()
+        self.laws.len()
+    }
+
+    /// The merchants of each group, by their places in the registry; none if all are alike.
+    pub(super) fn members(&self) -> Vec<Vec<u32>> {
+        let mut members = vec![Vec::new(); if self.key.is_some() { self.groups() } else { 0 }];
+        for (merchant, &group) in (0..).zip(&self.group_of) {
+            members[group as usize].push(merchant);
+        }
+        members
+    }
+
+    /// Makes one group of those that are `pooled`.
+    pub(super) fn pool(&mut self, pooled: &[bool]) {
+        let mut next = 0..;
+        let places = pooled.iter().map(|&is| if is { None } else { next.next() });
+        let places: Vec<Option<u32>> = places.collect();
+        let kept = std::mem::take(&mut self.groups).into_iter().zip(pooled);
+        self.groups = kept.filter(|(_, pooled)| !**pooled).map(|(value, _)| value).collect();
+        let rest = self.groups.len() as u32;
+        let group = |&old: &u32| places[old as usize].unwrap_or(rest);
+        self.group_of = self.group_of.iter().map(group).collect();
+        let groups = self.groups.len() + usize::from(pooled.contains(&true));
+        self.laws = vec![TicketLaw::unknown(); groups];
     }
 
     /// The group of a merchant, by its place in the registry.
@@ -86,7 +110,10 @@ impl TicketPlan {
                 let place = registry.ids.binary_search_by(|id| id.as_str().cmp(text));
                 place.map_or(0, |merchant| self.group_of(merchant as u32))
             }
-            _ => self.groups.binary_search_by(|group| group.as_str().cmp(text)).unwrap_or(0),
+            _ => {
+                let place = self.groups.binary_search_by(|group| group.as_str().cmp(text));
+                place.unwrap_or(self.groups.len()).min(self.groups() - 1)
+            }
         }
     }
 

@@ -93,6 +93,12 @@ struct UnitEntry {
     /// That of the ledger's other jobs, where it is written otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     same_user_as: Option<String>,
+    /// How times are read, where the unit is within a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    /// How the ledger's other jobs read them, where that is written otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_time_as: Option<String>,
     neighbours: &'static str,
     /// The guarantee for all payments of a user, where the unit is within a period.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -318,6 +324,8 @@ impl Manifest {
                 unit: job.privacy.unit.label(job.payments.zone),
                 user: job.payments.user.normal.clone(),
                 same_user_as: job.ledger.same_user_as.clone(),
+                time: job.time().map(|_| job.payments.time_as_read()),
+                same_time_as: job.time().and_then(|_| job.ledger.same_time_as.clone()),
                 neighbours: "all payments of one unit added or removed",
                 composed: Composed::of(plan).map(ComposedEntry::new),
                 in_ledger: in_ledger.map(ComposedEntry::new),

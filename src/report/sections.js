@@ -136,8 +136,8 @@ function guaranteeSection(release) {
       el('div', {},
         el('h3', {}, 'In words'),
         el('p', {}, `Whether or not ${who} were in the data, this release would have come out with almost the same `
-          + 'probability. Who tosses a coin guesses right half of the time whether they were. Who reads this release '
-          + `as well, and knows anything else besides, guesses right at most ${guess} of the time.`),
+          + 'probability. Who cannot tell better than by tossing a coin whether they were, with all else that they know, '
+          + `guesses right at most ${guess} of the time after reading this release.`),
         el('p', {}, 'What one user adds to each number was bounded, noise was added to the sums, and everything here '
           + 'was computed from the noised sums alone.')),
       el('div', {},

@@ -27,6 +27,22 @@ fn files(workshop: &Workshop) -> Vec<String> {
     paths.filter(|path| path.is_file()).map(name).collect()
 }
 
+/// How long a run took, and each of its steps, depends on the payments.
+#[test]
+fn a_release_tells_no_time() {
+    let workshop = Workshop::new();
+    let of_2000 = std::time::UNIX_EPOCH + std::time::Duration::from_secs(946_684_800);
+    let modified = |path: &std::path::Path| path.metadata().unwrap().modified().unwrap();
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let folder = workshop.path("releases/test");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths: Vec<_> = files.chain([folder.clone()]).collect();
+    assert!(paths.len() > 7, "{paths:?}");
+    for path in &paths {
+        assert_eq!(modified(path), of_2000, "{}", path.display());
+    }
+}
+
 #[test]
 fn help_of_the_program_and_of_each_verb() {
     let workshop = Workshop::empty();

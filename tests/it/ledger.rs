@@ -51,7 +51,15 @@ fn reserve_as(path: &Path, job: &str, digest: &str) -> Ledger {
         threshold_delta: Delta::parse("1e-9").unwrap(),
     };
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
-    let request = Request { job, digest, recipient: "press", user: "user", loss, all_units };
+    let request = Request {
+        job,
+        digest,
+        recipient: "press",
+        user: "user",
+        time: None,
+        loss,
+        all_units,
+    };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
     ledger
 }
@@ -272,7 +280,7 @@ fn every_edit_of_a_field_is_found() {
         })
         .collect();
     drop(raw);
-    assert_eq!(fields.len(), 10 + 6 * 14);
+    assert_eq!(fields.len(), 10 + 6 * 15);
     for (table, row, column) in &fields {
         let mut first = true;
         for value in edits(column, table, *row) {
@@ -330,6 +338,51 @@ fn edit(path: &Path, copy: &[u8], table: &str, row: i64, column: &str, value: &s
     let changed =
         raw.execute(&format!("UPDATE {table} SET {column} = {value} WHERE rowid = {row}"), []);
     changed.is_ok() && shown(row) != before
+}
+
+/// Of units within a period: a job that reads times otherwise is refused, unless it says that they
+/// are the same.
+#[test]
+fn jobs_of_one_ledger_put_payments_into_periods_in_one_way() {
+    let workshop = Workshop::new();
+    let job = |id: &str, lines: &str, time: &str| {
+        let job = JOB.replace("unit    = \"user\"", "unit    = \"user-week\"");
+        let job = job.split("[[report]]\nname     = \"found\"").next().unwrap();
+        let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"week\"]]");
+        let job = job.replace("\"test\"", &format!("\"{id}\""));
+        let job = job.replace("[payments]", &format!("[payments]\n{lines}"));
+        let job = job.replace("time = \"time\"", &format!("time = {time}"));
+        workshop.text("job.toml", &job);
+        job
+    };
+    job("test", "", "\"time\"");
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    // Spaces and quotes are no difference; days later, a zone and a format are.
+    job("quoted", "", "'to_timestamp( \"time\" )'");
+    let mut texts = run(&workshop, &["plan", "job.toml"]);
+    job("later", "", "\"time + 86400\"");
+    texts += &run(&workshop, &["plan", "job.toml"]);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    job("zone", "times_without_zone = \"utc\"", "\"time\"");
+    texts += &run(&workshop, &["run", "job.toml"]);
+    let text = job("format", "time_format = \"%s\"", "\"CAST(time AS TEXT)\"");
+    texts += &run(&workshop, &["run", "job.toml"]);
+    workshop.text("job.toml", &text.replace("[ledger]", "[ledger]\nsame_time_as = \"time\""));
+    texts += &run(&workshop, &["run", "job.toml"]);
+    let show = run(&workshop, &["ledger", "show", "ledger.sqlite"]);
+    texts += show.lines().find(|line| line.starts_with("times")).unwrap();
+    assert_snapshot!(texts);
+    let text = std::fs::read_to_string(workshop.path("releases/format/manifest.json")).unwrap();
+    assert!(text.contains(r#""time": "CAST(time AS TEXT), format %s""#), "{text}");
+    for (time, code) in [("time", 0), ("noon", 1)] {
+        let (from, to) = (r#""same_time_as": "time""#, format!("\"same_time_as\": \"{time}\""));
+        workshop.text("releases/format/manifest.json", &text.replace(from, &to));
+        let args = ["verify", "releases/format", "--ledger", "ledger.sqlite"];
+        let output = workshop.discretail(&args);
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&workshop, &output));
+        let found = shown(&workshop, &output).contains("time: time in the ledger, noon in");
+        assert_eq!(found, code == 1);
+    }
 }
 
 /// A job whose unit is a user within a week, from its ledger to its verification.

@@ -16,6 +16,7 @@ mod merchants;
 mod predict;
 mod report;
 mod revisions;
+mod rows;
 mod shared;
 mod sources;
 mod sticky;

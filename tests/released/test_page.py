@@ -155,7 +155,7 @@ def test_the_page_says_what_was_released_and_what_is_promised(browser, gallery):
     page = Page(browser, gallery)
     text = page.tab.inner_text("body")
     for part in ["gallery", "tests", "1 January 2025 to 31 March 2025", "ε = 4, δ = 0.000001", "all payments of one user",
-                 "guesses right at most", "Apache License 2.0", "How accurate it is"]:
+                 "guesses right at most", "with all else that they know", "Apache License 2.0", "How accurate it is"]:
         assert part in text.replace("1e-6", "0.000001"), part
     guess = float(re.search(r"guesses right at most ([\d.]+)%", text).group(1))
     assert 50 < guess < 100
