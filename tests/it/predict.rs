@@ -126,7 +126,7 @@ fn errors_that_are_asked_for_are_planned_or_refused() {
     };
     // Too dear; more than the bound takes; nothing to tell errors from; private keys; no percentages.
     let little = large.replace("epsilon = \"1\"", "epsilon = \"0.1\"");
-    ask(&mut texts, &open(&asking("customers = \"1%\"", &little)));
+    ask(&mut texts, &open(&asking("customers = \"0.5%\"", &little)));
     ask(&mut texts, &asking("sales = \"0.01%\"", &large));
     ask(&mut texts, &asking("sales = \"5%\"", JOB));
     ask(&mut texts, &asking("sales = \"5%\"", &large.replacen("\"public\"", "\"private\"", 1)));
