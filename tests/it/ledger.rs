@@ -347,7 +347,7 @@ fn jobs_of_one_ledger_put_payments_into_periods_in_one_way() {
     let workshop = Workshop::new();
     let job = |id: &str, lines: &str, time: &str| {
         let job = JOB.replace("unit    = \"user\"", "unit    = \"user-week\"");
-        let job = job.split("[[report]]\nname     = \"found\"").next().unwrap();
+        let job = job.split("[[report]]\nname      = \"found\"").next().unwrap();
         let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"week\"]]");
         let job = job.replace("\"test\"", &format!("\"{id}\""));
         let job = job.replace("[payments]", &format!("[payments]\n{lines}"));
@@ -356,7 +356,8 @@ fn jobs_of_one_ledger_put_payments_into_periods_in_one_way() {
         job
     };
     job("test", "", "\"time\"");
-    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
     // Spaces and quotes are no difference; days later, a zone and a format are.
     job("quoted", "", "'to_timestamp( \"time\" )'");
     let mut texts = run(&workshop, &["plan", "job.toml"]);
