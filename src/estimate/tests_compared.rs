@@ -57,11 +57,16 @@ fn cell<'c, T>(cells: &'c BTreeMap<CellKey, T>, wallet: &str, month: u32) -> &'c
 
 fn report(insights: &[&str], levels: &str) -> String {
     let names: Vec<String> = insights.iter().map(|name| format!("\"{name}\"")).collect();
+    let bounds = [("customers", 1), ("payments", 1), ("sales", 10), ("gross", 10)];
+    let needed = |(kind, _): &(&str, i32)| insights.iter().any(|name| name.starts_with(kind));
+    let bounds = bounds.into_iter().filter(needed).map(|(kind, bound)| format!("{kind} = {bound}"));
+    let bounds: Vec<String> = bounds.collect();
     format!(
         "levels = {levels}\nkeys = \"public\"\ninsights = [{}]\nshare_of = \"wallet\"\n\
-         base = 2025-01-15\nbounds = {{ customers = 1, payments = 1, sales = 10, gross = 10 }}\n\
+         base = 2025-01-15\nbounds = {{ {} }}\n\
          suppress_above = \"never\"",
-        names.join(", ")
+        names.join(", "),
+        bounds.join(", ")
     )
 }
 

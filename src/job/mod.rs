@@ -14,6 +14,8 @@ mod registry;
 mod split;
 mod sql;
 mod statistic;
+#[cfg(test)]
+mod tests_rows;
 mod twin;
 mod unit;
 

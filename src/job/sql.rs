@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polars::chunked_array::cast::CastOptions;
-use polars::prelude::{DataType, Expr, NULL, Schema, col, lit};
+use polars::prelude::{DataType, Expr, NULL, Operator, Schema, col, lit, when};
 use polars_plan::dsl::{
     AggExpr, BooleanFunction, DataTypeExpr, FunctionExpr, StringFunction, StrptimeOptions,
 };
@@ -54,7 +54,7 @@ impl SqlExpression {
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
-        let expr = expr.map_expr(unsorted);
+        let expr = expr.map_expr(unsorted).map_expr(with_columns);
         Ok(SqlExpression { text: text.to_owned(), normal: normal_form(text), span, expr })
     }
 
@@ -161,6 +161,44 @@ fn unsorted(expr: Expr) -> Expr {
     }
 }
 
+/// Division by a constant: polars multiplies a column with the reciprocal, which is off in the last digit,
+/// but divides a row that is alone; and 0 − x has another sign of zero there. So the constant becomes a
+/// column, too.
+fn with_columns(expr: Expr) -> Expr {
+    let column = |constant: Expr, other: &Expr| {
+        let is_null = other.clone().is_null();
+        Arc::new(when(is_null).then(lit(NULL)).otherwise(constant))
+    };
+    match expr {
+        Expr::BinaryExpr { left, op, right } if is_otherwise_alone(op) => {
+            let (left, right) = match (looks_at_rows(&left), looks_at_rows(&right)) {
+                (true, false) => {
+                    let right = column(Arc::unwrap_or_clone(right), &left);
+                    (left, right)
+                }
+                (false, true) => {
+                    let left = column(Arc::unwrap_or_clone(left), &right);
+                    (left, right)
+                }
+                _ => (left, right),
+            };
+            Expr::BinaryExpr { left, op, right }
+        }
+        other => other,
+    }
+}
+
+fn is_otherwise_alone(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::RustDivide
+            | Operator::TrueDivide
+            | Operator::FloorDivide
+            | Operator::Modulus
+            | Operator::Minus
+    )
+}
+
 fn is_guessed_date(dtype: &DataTypeExpr, options: &StrptimeOptions) -> bool {
     *dtype == DataTypeExpr::from(DataType::Date) && options.format.is_none()
 }
@@ -190,7 +228,11 @@ fn is_row_by_row(expr: &Expr) -> bool {
         gathers
             || matches!(
                 node,
-                Expr::Agg(_)
+                // Of numbers that are none, `LEAST` depends on how many rows there are.
+                Expr::Function {
+                    function: FunctionExpr::MinHorizontal | FunctionExpr::MaxHorizontal,
+                    ..
+                } | Expr::Agg(_)
                     | Expr::Over { .. }
                     | Expr::Sort { .. }
                     | Expr::SortBy { .. }

@@ -8,7 +8,9 @@ use polars::prelude::col;
 use serde_json::json;
 
 use super::split::{WEIGHT_UNIT, default_weights};
-use super::{Bound, Format, Job, Key, PartitionSelection, Report, SqlExpression, StatisticKind};
+use super::{
+    Bound, Format, Job, Key, Level, PartitionSelection, Report, SqlExpression, StatisticKind,
+};
 
 impl Job {
     /// The same job on the payments of one Parquet file with the columns `user`, `merchant`, `time`
@@ -112,7 +114,8 @@ impl Job {
                 text += &format!("keys = \"private\"\ncells_max = {cells_max}\n");
             }
         }
-        if let Some(level) = report.levels.first() {
+        let looks_back = |level: &&Level| level.bounds.contains_key(&StatisticKind::NewReturning);
+        if let Some(level) = report.levels.first().filter(looks_back) {
             add(&mut text, "look_back", &level.look_back.to_string());
         }
         let keys: Vec<&[Key]> = report.levels.iter().map(|level| &level.keys[..]).collect();

@@ -329,7 +329,8 @@ mod tests {
                       insights = [\"payments\"]";
         let plan = |files: &str| {
             let files = ("files = [\"merchants.parquet\"]", files);
-            Market::with_kinds().try_plan_changed(&[wallet, files], &[report.to_owned()])
+            let groups = ("ticket_groups = \"region\"\n", "");
+            Market::with_kinds().try_plan_changed(&[wallet, files, groups], &[report.to_owned()])
         };
         let named = plan("files = [\"merchants.parquet\"]").expect("a plan");
         assert_eq!(

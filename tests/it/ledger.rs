@@ -51,15 +51,8 @@ fn reserve_as(path: &Path, job: &str, digest: &str) -> Ledger {
         threshold_delta: Delta::parse("1e-9").unwrap(),
     };
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
-    let request = Request {
-        job,
-        digest,
-        recipient: "press",
-        user: "user",
-        time: None,
-        loss,
-        all_units,
-    };
+    let request =
+        Request { job, digest, recipient: "press", user: "user", time: None, loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
     ledger
 }
