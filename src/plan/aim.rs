@@ -156,7 +156,7 @@ impl Plan {
 fn part(units: u128, left: u128, all: u128) -> MuSquared {
     // Prices are below 2⁷⁰ units.
     let (units, left, all) = (units >> 8, left >> 8, (all >> 8).max(1));
-    MuSquared::from_units(units * left / all << 8)
+    MuSquared::from_units((units * left / all) << 8)
 }
 
 /// Of what all others had, they keep at least one in so many parts.

@@ -271,7 +271,7 @@ fn many(first: u32) -> Vec<Row> {
         user: (n % 5).saturating_sub(2),
         merchant: n * 7 % 10,
         minute: first * 1440 + n * 331 % (24 * 1440),
-        amount: if n % 9 == 0 { -700 } else { i64::from(n % 40) * 311 },
+        amount: if n.is_multiple_of(9) { -700 } else { i64::from(n % 40) * 311 },
         wallet: n % 3,
     };
     (0..600).map(pay).collect()

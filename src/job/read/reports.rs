@@ -124,9 +124,7 @@ impl Reader<'_> {
         }
         let (mut levels, selection, insights) = (levels?, selection?, insights?);
         if weights.is_none() {
-            let keys: Vec<&[Key]> = levels.iter().map(|level| &level.keys[..]).collect();
-            let weights = default_weights(&keys);
-            levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
+            weigh(&mut levels);
         }
         let share_of = share_of.map(|keys| {
             self.share_keys_known(&keys, &levels);
@@ -355,6 +353,13 @@ impl Reader<'_> {
         self.faults.add(finding.at(name.span.clone()));
         false
     }
+}
+
+/// Gives levels the weights that they have if the job states none.
+fn weigh(levels: &mut [Level]) {
+    let keys: Vec<&[Key]> = levels.iter().map(|level| &level.keys[..]).collect();
+    let weights = default_weights(&keys);
+    levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
 }
 
 /// The statistics that a report needs.
