@@ -7,6 +7,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::composed::ComposedEntry;
 use super::merchants::MerchantsEntry;
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
@@ -106,31 +107,6 @@ struct UnitEntry {
     /// The same for all jobs of the ledger that counted when this one was reserved, with this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_ledger: Option<ComposedEntry>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct ComposedEntry {
-    periods: u32,
-    mu_squared_units: String,
-    threshold_delta: f64,
-    threshold_delta_units: String,
-    epsilon: f64,
-    delta: f64,
-    delta_units: String,
-}
-
-impl ComposedEntry {
-    fn new(composed: Composed) -> Self {
-        ComposedEntry {
-            periods: composed.periods,
-            mu_squared_units: composed.loss.mu_squared.units().to_string(),
-            threshold_delta: composed.loss.threshold_delta.value(),
-            threshold_delta_units: composed.loss.threshold_delta.units().to_string(),
-            epsilon: composed.epsilon,
-            delta: composed.delta.value(),
-            delta_units: composed.delta.units().to_string(),
-        }
-    }
 }
 
 /// The whole job's price, in every currency of the field.

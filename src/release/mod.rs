@@ -1,5 +1,6 @@
 //! The release: the only place that writes what leaves the building.
 
+mod composed;
 mod earlier;
 mod folder;
 mod manifest;
