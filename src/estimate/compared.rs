@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
 
+use super::peers::Peers;
 use super::ratio::{LEAST, fieller};
-use super::{Estimate, Interval, Values, View};
+use super::{Estimate, Interval, Reason, Values, View};
 use crate::job::{Comparison, Period, StatisticKind, TimeKey};
 use crate::plan::{KeyValue, period_key};
 
@@ -28,19 +29,23 @@ pub(super) struct Compared {
     /// Rows by key; and the rows of an earlier release.
     rows: HashMap<Vec<KeyValue>, usize>,
     earlier: HashMap<Vec<KeyValue>, usize>,
+    peers: Peers,
 }
 
 impl Compared {
-    /// Looks at all cells of the level, if the table compares any.
-    pub(super) fn new(view: &View) -> Compared {
+    /// Looks at all cells of the level, if the table compares any, and at those of the level that
+    /// names the merchants of its cells.
+    pub(super) fn new(view: &View, named: Option<&View>) -> Compared {
+        let asked = view.shown.insights.iter().filter_map(|insight| insight.compared());
         let asked: Vec<(Comparison, StatisticKind)> =
-            view.shown.insights.iter().filter_map(|insight| insight.compared()).collect();
+            asked.filter(|(comparison, _)| !comparison.needs_peers()).collect();
         let all: Vec<usize> = (0..view.noisy.keys.len()).collect();
         let mut own = Compared {
             cells: BTreeMap::new(),
             wholes: BTreeMap::new(),
             rows: HashMap::new(),
             earlier: HashMap::new(),
+            peers: Peers::new(view, named),
         };
         for &(comparison, kind) in &asked {
             let cells = own.cells.entry(kind).or_insert_with(|| parts(view, kind, &all));
@@ -63,13 +68,16 @@ impl Compared {
         own
     }
 
-    /// Of some rows what they are to those that they are compared with.
+    /// Of some rows what they are to those that they are compared with, for each column.
     pub(super) fn values(
         &self,
         view: &View,
         (comparison, kind): (Comparison, StatisticKind),
         rows: &[usize],
-    ) -> Values {
+    ) -> Vec<Values> {
+        if comparison.needs_peers() {
+            return self.peers.values((comparison, kind), rows);
+        }
         let cells = &self.cells[&kind];
         let signed = kind.facts().signed;
         let value = |&row: &usize| {
@@ -98,7 +106,12 @@ impl Compared {
                 }
             }
         };
-        Values::Counts(rows.iter().map(value).collect())
+        vec![Values::Counts(rows.iter().map(value).collect())]
+    }
+
+    /// Why a row is told nothing of what it is compared with.
+    pub(super) fn unknown(&self, comparison: Comparison, row: usize) -> Option<Reason> {
+        (comparison.needs_peers() && self.peers.are_few(row)).then_some(Reason::Peers)
     }
 
     /// The cell that a row is compared with, if it is known and both have whole periods.
@@ -126,8 +139,8 @@ impl Compared {
         known.then(|| self.earlier.get(&other).copied().map(Other::Earlier)).flatten()
     }
 
-    /// A release's noised values come with all that the fit took put back, by a factor of their own; so
-    /// what is doubtful of both factors counts.
+    /// A release's noised values come with all that the fit took put back, by a factor of their
+    /// own; so what is doubtful of both factors counts.
     fn against_earlier(
         &self,
         view: &View,
@@ -189,8 +202,8 @@ fn others(view: &View, row: usize) -> Vec<KeyValue> {
     key.filter(|(place, _)| !view.shown.share_of.contains(place)).map(|(_, v)| v.clone()).collect()
 }
 
-/// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised values.
-/// `both` is the covariance of noised values, and of corrected ones.
+/// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised
+/// values. `both` is the covariance of noised values, and of corrected ones.
 fn ratio(top: &Part, bottom: &Part, both: (f64, f64), scale: f64) -> Estimate<Option<f64>> {
     let noised = fieller(top.noisy, bottom.noisy, both.0);
     let interval = fieller(top.value, bottom.value, both.1)

@@ -5,13 +5,16 @@
 
 mod bins;
 mod compared;
+mod concentration;
 mod correction;
 mod model;
 mod panel;
 mod parallel;
+mod peers;
 mod rates;
 mod ratio;
 mod reconcile;
+mod sellers;
 mod shrink;
 mod suppress;
 #[cfg(test)]
@@ -20,14 +23,20 @@ mod tests;
 mod tests_compared;
 #[cfg(test)]
 mod tests_insights;
+#[cfg(test)]
+mod tests_peers;
 mod tickets;
+mod values;
 
-use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
+use std::collections::BTreeMap;
+
+use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use compared::Compared;
 use model::{Model, models, parts};
 pub use suppress::Reason;
+pub use values::{Estimate, Grade, Interval, Values};
 
 /// The tables to release.
 ///
@@ -61,138 +70,6 @@ pub struct Column {
     pub values: Values,
     /// Of each cell why its estimate is not shown; `None`: it is.
     pub suppressed: Vec<Option<Reason>>,
-}
-
-/// The values of one insight, by cell.
-#[derive(Clone, Debug)]
-pub enum Values {
-    /// Numbers of users, payments or days, and ratios of such.
-    Counts(Vec<Estimate<Option<f64>>>),
-    /// Money in minor units.
-    Money(Vec<Estimate<Option<i128>>>),
-}
-
-impl Values {
-    /// Number of cells.
-    fn len(&self) -> usize {
-        match self {
-            Values::Counts(values) => values.len(),
-            Values::Money(values) => values.len(),
-        }
-    }
-
-    /// Half the width of a cell's interval against its estimate, if that is shown.
-    fn relative_error(&self, row: usize) -> Option<f64> {
-        match self {
-            Values::Counts(values) => values[row].relative_error(),
-            Values::Money(values) => values[row].relative_error(),
-        }
-    }
-
-    /// Leaves nothing of a cell.
-    fn hide_all(&mut self, row: usize) {
-        self.hide(row);
-        match self {
-            Values::Counts(values) => (values[row].unbiased, values[row].sd) = (None, None),
-            Values::Money(values) => (values[row].unbiased, values[row].sd) = (None, None),
-        }
-    }
-
-    /// Leaves the noised value of a cell alone.
-    fn hide(&mut self, row: usize) {
-        match self {
-            Values::Counts(values) => values[row].interval = Interval::NOTHING,
-            Values::Money(values) => values[row].interval = Interval::NOTHING,
-        }
-    }
-}
-
-/// An estimate, and the noised value beside it that no model has touched; what is not shown is `None`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate<T> {
-    /// The estimate, and the ends of its 95 % interval.
-    pub interval: Interval<T>,
-    /// The noised value: unbiased but for the fit.
-    pub unbiased: T,
-    /// The standard deviation of its noise.
-    pub sd: T,
-}
-
-/// An estimate with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interval<T> {
-    /// The estimate.
-    pub value: T,
-    /// Lower end.
-    pub low: T,
-    /// Upper end.
-    pub high: T,
-}
-
-impl<T> Interval<Option<T>> {
-    /// Of an estimate that is not shown.
-    const NOTHING: Self = Interval { value: None, low: None, high: None };
-}
-
-/// How far an estimate can be trusted, by half the width of its interval against itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grade {
-    /// At most 5 %.
-    A,
-    /// At most 15 %.
-    B,
-    /// At most 50 %.
-    C,
-    /// More, or no estimate.
-    D,
-}
-
-impl Grade {
-    /// All grades, best first.
-    pub const ALL: [Grade; 4] = [Grade::A, Grade::B, Grade::C, Grade::D];
-
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Grade::A => "A",
-            Grade::B => "B",
-            Grade::C => "C",
-            Grade::D => "D",
-        }
-    }
-
-    fn of(relative_error: Option<f64>) -> Grade {
-        match relative_error {
-            Some(r) if r <= 0.05 => Grade::A,
-            Some(r) if r <= 0.15 => Grade::B,
-            Some(r) if r <= 0.5 => Grade::C,
-            _ => Grade::D,
-        }
-    }
-}
-
-impl Estimate<Option<f64>> {
-    /// Its grade.
-    pub fn grade(&self) -> Grade {
-        Grade::of(self.relative_error())
-    }
-
-    fn relative_error(&self) -> Option<f64> {
-        let Interval { value, low, high } = self.interval;
-        Some((high? - low?) / 2.0 / value?.abs())
-    }
-}
-
-impl Estimate<Option<i128>> {
-    /// Its grade.
-    pub fn grade(&self) -> Grade {
-        Grade::of(self.relative_error())
-    }
-
-    fn relative_error(&self) -> Option<f64> {
-        let Interval { value, low, high } = self.interval;
-        Some((high? as f64 - low? as f64) / 2.0 / (value? as f64).abs())
-    }
 }
 
 /// Two-sided 95 % quantile of the normal law.
@@ -238,7 +115,9 @@ pub fn memory(plan: &Plan) -> u64 {
         plan.levels.iter().filter(|coarse| level.splits(coarse, &plan.job)).count() as u64
     };
     let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
-    let at_once = plan.levels.iter().map(|level| cells(level) * MODEL_BYTES).max().unwrap_or(0);
+    // Models are found before tables compare merchants.
+    let models = |level: &LevelPlan| cells(level) * MODEL_BYTES.max(peers::bytes(level));
+    let at_once = plan.levels.iter().map(models).max().unwrap_or(0);
     let all = plan.levels.iter().map(|level| kept(level) + places(level));
     all.sum::<u64>() + plan.key_bytes() + at_once
 }
@@ -249,26 +128,61 @@ impl Estimates<'_> {
         self.totals.is_private()
     }
 
-    /// A table of one level of the plan, slice after slice; at least one, which may be empty.
-    pub fn slices(&self, level: usize, table: usize) -> impl Iterator<Item = Table> {
-        let view = View {
+    /// A table of one level of the plan.
+    pub fn table(&self, level: usize, table: usize) -> Shown<'_> {
+        let view = self.view(level, table);
+        // Rows in the order of keys, and of nothing else.
+        let mut rows: Vec<usize> = (0..view.noisy.keys.len()).collect();
+        // That a private key is shown tells of its payments.
+        if !view.level.is_public() {
+            rows.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
+        }
+        rows.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
+        let named = view.shown.peers.as_ref().and_then(|peers| peers.named);
+        let named = named.map(|level| self.view(level, 0));
+        let compared = Compared::new(&view, named.as_ref());
+        Shown { view, rows, compared }
+    }
+
+    fn view(&self, level: usize, table: usize) -> View<'_> {
+        View {
             plan: self.plan,
             level: &self.plan.levels[level],
             shown: &self.plan.levels[level].tables[table],
             noisy: &self.totals.levels[level],
             models: &self.models[level],
-        };
-        // Rows in the order of keys, and of nothing else.
-        let mut order: Vec<usize> = (0..view.noisy.keys.len()).collect();
-        // That a private key is shown tells of its payments.
-        if !view.level.is_public() {
-            order.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
         }
-        order.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
-        let compared = Compared::new(&view);
-        (0..order.len().max(1)).step_by(SLICE).map(move |start| {
-            let end = order.len().min(start + SLICE);
-            view.table(&order[start..end], &compared)
+    }
+}
+
+/// A table, before its columns are made.
+pub struct Shown<'e> {
+    view: View<'e>,
+    rows: Vec<usize>,
+    compared: Compared,
+}
+
+impl Shown<'_> {
+    /// Its rows, in the order of keys.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The same by the value of the key at a place.
+    pub fn rows_by(&self, place: usize) -> BTreeMap<&KeyValue, Vec<usize>> {
+        let place = self.view.shown.places[place];
+        let mut rows: BTreeMap<&KeyValue, Vec<usize>> = BTreeMap::new();
+        for &row in &self.rows {
+            rows.entry(&self.view.noisy.keys[row][place]).or_default().push(row);
+        }
+        rows
+    }
+
+    /// Some of its rows, slice after slice; at least one, which may be empty.
+    pub fn slices(&self, rows: &[usize]) -> impl Iterator<Item = Table> {
+        (0..rows.len().max(1)).step_by(SLICE).map(move |start| {
+            let end = rows.len().min(start + SLICE);
+            self.view.table(&rows[start..end], &self.compared)
         })
     }
 }
@@ -308,7 +222,7 @@ impl View<'_> {
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
             let values = match insight.compared() {
-                Some(what) => vec![compared.values(self, what, rows)],
+                Some(what) => compared.values(self, what, rows),
                 None => self.values(insight, parts.len().max(1), rows),
             };
             let name = |part: usize| match parts.get(part) {
@@ -316,7 +230,7 @@ impl View<'_> {
                 None => insight.name().to_owned(),
             };
             let column = |(part, mut values): (usize, Values)| {
-                let suppressed = self.unknown(insight, rows);
+                let suppressed = self.unknown(insight, rows, compared);
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
                 Column { insight, name: name(part), values, suppressed }
@@ -333,7 +247,15 @@ impl View<'_> {
     }
 
     /// Why some rows of an insight tell nothing, whatever their values.
-    fn unknown(&self, insight: Insight, rows: &[usize]) -> Vec<Option<Reason>> {
+    fn unknown(
+        &self,
+        insight: Insight,
+        rows: &[usize],
+        compared: &Compared,
+    ) -> Vec<Option<Reason>> {
+        if let Some((comparison, _)) = insight.compared() {
+            return rows.iter().map(|&row| compared.unknown(comparison, row)).collect();
+        }
         let looks_back = insight.statistics().contains(&StatisticKind::NewReturning);
         let Some(look_back) = self.level.look_back.as_ref().filter(|_| looks_back) else {
             return vec![None; rows.len()];
@@ -366,6 +288,12 @@ impl View<'_> {
             [kind, ..] => (0..parts).map(|bin| self.numbers(kind, bin, rows).counts()).collect(),
             [] => Vec::new(),
         }
+    }
+
+    /// What is doubtful of all values of a statistic together.
+    fn doubt(&self, kind: StatisticKind) -> f64 {
+        let place = self.level.position(kind);
+        place.map_or(0.0, |place| self.models[place].correction.doubt())
     }
 
     fn numbers<'e>(&'e self, kind: StatisticKind, bin: usize, rows: &'e [usize]) -> Numbers<'e> {
@@ -451,6 +379,7 @@ fn part_names(plan: &Plan, insight: Insight) -> Vec<String> {
         Insight::TicketHistogram => bin_names(plan).collect(),
         Insight::TicketQuantiles => tickets::names(),
         Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        Insight::Compared(Comparison::Benchmark, _) => peers::names(),
         _ => Vec::new(),
     }
 }

@@ -16,11 +16,14 @@ pub enum Reason {
     LookBack,
     /// It would tell of too few merchants, alone or with other cells.
     Merchants,
+    /// There are fewer merchants to compare than the report's `peers_min`.
+    Peers,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 3] = [Reason::Error, Reason::LookBack, Reason::Merchants];
+    pub const ALL: [Reason; 4] =
+        [Reason::Error, Reason::LookBack, Reason::Merchants, Reason::Peers];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
@@ -28,6 +31,7 @@ impl Reason {
             Reason::Error => "error",
             Reason::LookBack => "look-back",
             Reason::Merchants => "merchants",
+            Reason::Peers => "peers",
         }
     }
 }

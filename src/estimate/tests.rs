@@ -38,14 +38,15 @@ fn estimates<'p>(market: &Market, plan: &'p Plan, threads: usize) -> Estimates<'
 }
 
 fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
-    estimates.slices(level, 0).collect()
+    let shown = estimates.table(level, 0);
+    shown.slices(shown.rows()).collect()
 }
 
 /// The estimates of one column by cell, in parts that are whole numbers.
 fn whole(table: &Table, name: &str) -> BTreeMap<CellKey, i128> {
     let column = table.columns.iter().find(|column| column.name == name).expect("is there");
     let values: Vec<i128> = match &column.values {
-        Values::Counts(values) => values
+        Values::Counts(values) | Values::Positions(values) => values
             .iter()
             .map(|e| {
                 let parts = e.interval.value.expect("shown") * 1024.0;

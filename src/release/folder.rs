@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::Job;
 use crate::privacy::PrivacyLoss;
+use crate::release::layout::is_within;
 use crate::release::manifest::NOT_PRIVATE;
 
 /// A release being written, beside its final place. Removed when dropped.
@@ -48,6 +49,7 @@ impl Draft {
     ) -> Result<()> {
         let path = self.path(name);
         let write = || {
+            std::fs::create_dir_all(parent_of(&path))?;
             let mut file = BufWriter::new(File::create_new(&path)?);
             content(&mut file)?;
             file.flush()?;
@@ -64,7 +66,7 @@ impl Draft {
     pub fn publish(self, replace: Option<&str>) -> Result<()> {
         let Draft { place, target } = self;
         let failed = |e: std::io::Error| not_writable(&target, &e);
-        File::open(place.path()).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        sync_folders(place.path()).map_err(failed)?;
         // Readers of a release need not be the user who made it.
         open_to_readers(place.path(), 0o755).map_err(failed)?;
         let replaced = target.exists() && replace.is_some_and(|job| is_of_job(&target, job));
@@ -106,6 +108,18 @@ pub fn is_of_job(folder: &Path, job: &str) -> bool {
         Some::<serde_json::Value>(manifest) => manifest["job"]["id"] == job,
         None => empty(),
     }
+}
+
+/// Has the disk know the names in a folder and in those within it.
+fn sync_folders(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+            open_to_readers(&entry.path(), 0o755)?;
+        }
+    }
+    File::open(folder)?.sync_all()
 }
 
 fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {
@@ -168,7 +182,7 @@ pub fn read(folder: &Path) -> Result<serde_json::Value> {
     let files = files.ok_or_else(|| unreadable("its manifest names no files"))?;
     for file in files {
         let name = file["name"].as_str().unwrap_or_default();
-        let plain = !name.is_empty() && !name.contains('/');
+        let plain = is_within(name);
         let is_table = name.ends_with(".parquet");
         let digest = digest_of_file(&folder.join(name)).ok();
         if !plain || (is_table && digest.as_deref() != file["sha256"].as_str()) {
@@ -237,7 +251,7 @@ fn complete(folder: &Path, job: &Job) -> Option<(String, serde_json::Value)> {
     let unchanged = files.iter().all(|file| {
         let name = file["name"].as_str().unwrap_or_default();
         let digest = digest_of_file(&folder.join(name)).ok();
-        !name.contains('/') && digest.as_deref() == file["sha256"].as_str()
+        is_within(name) && digest.as_deref() == file["sha256"].as_str()
     });
     (unchanged && !files.is_empty()).then(|| (digest_of(&bytes), manifest))
 }

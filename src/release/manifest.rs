@@ -7,7 +7,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::merchants::MerchantsEntry;
+use super::merchants::{MerchantsEntry, PeersEntry};
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
 use crate::findings;
@@ -268,6 +268,12 @@ struct KeySetEntry {
     /// A day of the period that is 100 in indexes.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
+    /// The key whose value each file of the table has in its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_by: Option<String>,
+    /// Who is compared with whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<PeersEntry>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
 }
@@ -486,6 +492,8 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         values_of: None,
         share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
         base: table.base.map(|base| base.to_string()),
+        partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),
+        peers: table.peers.as_ref().map(|peers| PeersEntry::new(plan, peers)),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod earlier;
 mod folder;
+mod layout;
 mod manifest;
 mod merchants;
 mod status;
@@ -12,6 +13,7 @@ mod values;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
 pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
+pub use layout::{count_rows, files_of, read_table};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
@@ -61,11 +63,19 @@ fn write_tables(
 ) -> Result<()> {
     for (place, level) in plan.levels.iter().enumerate() {
         for (shown, table) in level.tables.iter().enumerate() {
-            let name = format!("{}.parquet", table.file);
             let footer = manifest.guarantee();
-            let slices = || estimates.slices(place, shown);
-            let digest = put(&name, &|file| tables::write(plan, table, slices(), &footer, file))?;
-            manifest.add_file(&name, digest);
+            let shown = estimates.table(place, shown);
+            let by_value = table.partition.map(|key| shown.rows_by(key)).unwrap_or_default();
+            for (name, value) in layout::files(level, table) {
+                // Each period has its file, with or without rows.
+                let rows = value.as_ref().map_or(shown.rows(), |value| {
+                    by_value.get(value).map_or(&[][..], Vec::as_slice)
+                });
+                let write = |file: &mut (dyn Write + Send)| {
+                    tables::write(plan, table, shown.slices(rows), &footer, file)
+                };
+                manifest.add_file(&name, put(&name, &write)?);
+            }
         }
     }
     Ok(())

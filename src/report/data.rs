@@ -2,58 +2,63 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use super::numbers::write_rounded;
+use crate::release::{count_rows, files_of, read_table};
 
 type Result<T> = std::result::Result<T, String>;
 
 /// The tables' names and digests, as the manifest has them; the page itself is none.
 pub(super) fn files(manifest: &Value) -> Vec<Value> {
     let all = manifest["files"].as_array().map_or(&[][..], Vec::as_slice);
-    let is_table = |file: &&Value| key_set(manifest, file["name"].as_str()).is_some();
+    let is_table = |file: &&Value| table_of(file).is_some_and(|t| key_set(manifest, t).is_some());
     all.iter().filter(is_table).cloned().collect()
 }
 
-fn key_set<'m>(manifest: &'m Value, file: Option<&str>) -> Option<&'m Value> {
-    manifest["key_sets"].as_array()?.iter().find(|set| set["file"].as_str() == file)
+/// The table of a file: those of one whose rows are split stand in a folder of its name.
+fn table_of(file: &Value) -> Option<&str> {
+    file["name"].as_str()?.split('/').next()
+}
+
+fn key_set<'m>(manifest: &'m Value, table: &str) -> Option<&'m Value> {
+    manifest["key_sets"].as_array()?.iter().find(|set| set["file"] == table)
 }
 
 /// All tables, smallest first until `most` bytes are full, in the manifest's order. Those that have
 /// no room are named with their rows only.
 pub(super) fn tables(folder: &Path, manifest: &Value, most: usize) -> Result<String> {
-    let names: Vec<String> =
-        files(manifest).iter().filter_map(|f| f["name"].as_str().map(str::to_owned)).collect();
+    let all = files(manifest);
+    let mut names: Vec<&str> = all.iter().filter_map(table_of).collect();
+    names.dedup();
     let mut sizes = Vec::new();
-    for (place, name) in names.iter().enumerate() {
-        let size = std::fs::metadata(folder.join(name)).map_err(|e| format!("`{name}`: {e}"))?;
-        sizes.push((size.len(), place));
+    for (place, table) in names.iter().enumerate() {
+        let mut size = 0;
+        for name in files_of(manifest, table) {
+            let file = std::fs::metadata(folder.join(name));
+            size += file.map_err(|e| format!("`{name}`: {e}"))?.len();
+        }
+        sizes.push((size, place));
     }
     sizes.sort_unstable();
     let mut texts = vec![String::new(); names.len()];
     let mut left = most;
     for (_, place) in sizes {
-        let name = &names[place];
-        let set = key_set(manifest, Some(name)).expect("cannot fail because it is a table");
-        let text = table(&folder.join(name), name, set, left);
-        texts[place] = text.map_err(|why| format!("`{name}`: {why}"))?;
+        texts[place] = table(folder, manifest, names[place], left)?;
         left = left.saturating_sub(texts[place].len());
     }
     Ok(texts.join(",\n"))
 }
 
 /// One table, or its rows only if it takes more than `most` bytes.
-fn table(path: &Path, name: &str, set: &Value, most: usize) -> Result<String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
-    let rows = table.metadata().file_metadata().num_rows();
+fn table(folder: &Path, manifest: &Value, name: &str, most: usize) -> Result<String> {
+    let set = key_set(manifest, name).expect("cannot fail because it is a table");
+    let rows = count_rows(folder, manifest, name)?;
     let keys: Vec<&str> =
         set["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let level = if keys.is_empty() { "all".to_owned() } else { keys.join("-") };
@@ -63,18 +68,22 @@ fn table(path: &Path, name: &str, set: &Value, most: usize) -> Result<String> {
     })
     .to_string();
     head.pop();
-    let fields = table.schema().fields().clone();
-    let (key_fields, value_fields) = fields.split_at(keys.len().min(fields.len()));
-    let mut key_columns: Vec<Keys> = key_fields.iter().map(|field| Keys::new(field)).collect();
-    let mut columns: Vec<Numbers> = Numbers::all(value_fields);
-    for batch in table.build().map_err(|e| e.to_string())? {
-        let batch = batch.map_err(|e| e.to_string())?;
-        key_columns.iter_mut().try_for_each(|column| column.add(&batch))?;
-        columns.iter_mut().try_for_each(|column| column.add(&batch))?;
-        let sizes = key_columns.iter().map(Keys::size).chain(columns.iter().map(Numbers::size));
-        if sizes.sum::<usize>() > most {
-            return Ok(format!("{head},\"left_out\":true,\"keys\":[],\"columns\":[]}}"));
+    let (mut key_columns, mut columns, mut full) = (Vec::new(), Vec::new(), false);
+    read_table(folder, manifest, name, |batch| {
+        if columns.is_empty() {
+            let schema = batch.schema();
+            let (key_fields, values) = schema.fields().split_at(keys.len());
+            key_columns = key_fields.iter().map(|field| Keys::new(field)).collect();
+            columns = Numbers::all(values);
         }
+        key_columns.iter_mut().try_for_each(|column| column.add(batch))?;
+        columns.iter_mut().try_for_each(|column| column.add(batch))?;
+        let sizes = key_columns.iter().map(Keys::size).chain(columns.iter().map(Numbers::size));
+        full = sizes.sum::<usize>() > most;
+        Ok(!full)
+    })?;
+    if full {
+        return Ok(format!("{head},\"left_out\":true,\"keys\":[],\"columns\":[]}}"));
     }
     let keys: Vec<String> = key_columns.iter().map(Keys::json).collect();
     let columns: Vec<String> = columns.iter().map(Numbers::json).collect();

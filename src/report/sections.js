@@ -148,6 +148,7 @@ function guaranteeSection(release) {
 
 function filesSection({ release, tables }) {
   const digest = new Map(release.files.map(file => [file.name, file.sha256]));
+  const inFolder = ({ file }) => `a folder with ${release.files.filter(({ name }) => name.startsWith(`${file}/`)).length} files`;
   return el('section', { id: 'files', class: 'card' },
     el('h2', {}, 'The tables'),
     el('p', {}, 'The same numbers, not rounded, with the noised values that no model has touched, are in Parquet files '
@@ -156,7 +157,7 @@ function filesSection({ release, tables }) {
       el('thead', {}, el('tr', {}, ['file', 'rows', 'keys', 'SHA-256'].map(head => el('th', { scope: 'col' }, head)))),
       el('tbody', {}, tables.map(table => el('tr', {},
         el('td', {}, table.file), el('td', {}, format(table.rows)),
-        el('td', {}, table.selection), el('td', {}, el('code', {}, digest.get(table.file)))))))));
+        el('td', {}, table.selection), el('td', {}, el('code', {}, digest.get(table.file) ?? inFolder(table)))))))));
 }
 
 function footSection(release) {

@@ -33,7 +33,7 @@ function shown(value, insight, short = false) {
     const signDisplay = kind === 'change' ? 'exceptZero' : 'auto';
     return format(value, { style: 'percent', signDisplay, maximumFractionDigits: short ? 0 : 1 });
   }
-  if (kind === 'rank') return `#${format(value, digits)}`;
+  if (kind === 'place') return `top ${format(value, { style: 'percent', maximumFractionDigits: short ? 0 : 1 })}`;
   const large = short && Math.abs(value) >= 10000;
   const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
   return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
@@ -43,24 +43,32 @@ function shown(value, insight, short = false) {
 function margin(cell, insight) {
   if (cell.x === null) return '';
   const half = (cell.high - cell.low) / 2;
-  if (['share', 'change'].includes(insight.kind)) {
+  if (['share', 'change', 'place'].includes(insight.kind)) {
     return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
   }
-  if (insight.kind === 'rank') return `±${format(half, { maximumFractionDigits: 0 })}`;
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';
   return `±${format(share, { style: 'percent', maximumFractionDigits: share < 0.01 ? 1 : 0 })}`;
 }
 
 /** Why an estimate is not shown, by the tables' word for it. */
-const REASONS = { error: 'too uncertain' };
+const REASONS = { error: 'too uncertain', peers: 'too few merchants to compare' };
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
+
+/** The bands that an interval reaches, where the insight has bands: `low`, or `low to high`. */
+function bandText(cell, { bands }) {
+  if (!bands || cell.x === null) return '';
+  const of = end => bands.find(([to]) => to === null || end <= to)[1];
+  const [first, last] = [of(cell.low), of(cell.high)];
+  return first === last ? first : `${first} to ${last}`;
+}
 
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
 function sentence(cell, insight) {
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
   const [x, low, high] = [cell.x, cell.low, cell.high].map(value => shown(value, insight));
-  return `${x} (${low} to ${high}), grade ${cell.grade}`;
+  const band = bandText(cell, insight);
+  return `${x} (${low} to ${high})${band && `: ${band}`}, grade ${cell.grade}`;
 }
 
 const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];

@@ -1,9 +1,11 @@
 //! The sections `[[report]]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::Reader;
 use super::payments::Facts;
+use super::shown::{needed_at, placed_names};
 use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::split::{WEIGHT_UNIT, default_weights};
@@ -26,10 +28,10 @@ const LOOK_BACK_DEFAULT: u32 = 90;
 type Stated = Option<(u64, Placed<String>)>;
 
 /// What a level's keys are looked up in.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     facts: &'a Facts,
     /// `None`: there is no table of merchants, or it cannot be read.
-    attributes: &'a [String],
+    pub(super) attributes: &'a [String],
     has_registry: bool,
     key_sets: &'a BTreeMap<String, Placed<Vec<String>>>,
 }
@@ -79,18 +81,15 @@ impl Reader<'_> {
         let lists = section.require("levels", example, section.text_lists("levels"));
         let selection = self.selection(section);
         let insights = self.insights(section, names.facts.currencies.len());
-        let look_back = section.decimal("look_back");
-        let look_back = look_back
-            .map_or(Some(LOOK_BACK_DEFAULT), |text| self.whole("look_back", &text, 1, 3660));
+        let look_back = self.look_back(section);
         let keys_from = self.keys_from(section, selection);
-        let previous = section.text("previous");
-        let previous = previous.map(|job| EarlierJob { job: job.value, span: job.span });
+        let earlier = |job: Placed<String>| EarlierJob { job: job.value, span: job.span };
+        let previous = section.text("previous").map(earlier);
         let suppress_above = self.suppress_above(section);
-        let share_of = section.texts("share_of").map(|keys| {
-            let span = keys.first().map_or(0..0, |key| key.span.clone());
-            (keys.into_iter().map(|key| key.value).collect(), span)
-        });
+        let share_of = section.texts("share_of").map(placed_names);
         let base = section.date("base").map(|base| (base.value, base.span));
+        let (peers, peers_min) = self.peers(section, names, lenient);
+        let partition_by = self.partition_by(section, lists.as_deref().unwrap_or_default());
         let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
 
         let count = lists.as_ref().map_or(0, Vec::len);
@@ -114,7 +113,9 @@ impl Reader<'_> {
                 let shown = format!("{:?}", texts_of(&list.value));
                 self.faults.add(findings::duplicate("the level", &shown).at(list.span.clone()));
             }
-            let bounds = bounds.as_ref().map(|all| all[index].clone());
+            let bounds = bounds
+                .as_ref()
+                .map(|all| needed_at(all[index].clone(), keys.as_deref(), insights.as_deref()));
             let level = keys.zip(bounds).map(|(keys, bounds)| Level {
                 keys,
                 span: list.span.clone(),
@@ -133,18 +134,25 @@ impl Reader<'_> {
             let weights = default_weights(&keys);
             levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
         }
-        let name = name?;
         Some(Report {
-            name,
+            name: name?,
             levels,
             selection,
             insights,
             share_of,
+            peers,
+            peers_min,
+            partition_by,
             base,
             suppress_above,
             keys_from,
             previous,
         })
+    }
+
+    fn look_back(&self, section: &Section) -> Option<u32> {
+        let text = section.decimal("look_back");
+        text.map_or(Some(LOOK_BACK_DEFAULT), |text| self.whole("look_back", &text, 1, 3660))
     }
 
     /// The relative error above which estimates are not shown.
@@ -425,7 +433,7 @@ impl Reader<'_> {
 const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
 const MONEY_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
 
-fn section_start(texts: &[Placed<String>]) -> std::ops::Range<usize> {
+pub(super) fn section_start(texts: &[Placed<String>]) -> Range<usize> {
     texts.first().map_or(0..0, |text| text.span.clone())
 }
 
