@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, DictionaryArray, Float64Array};
+use arrow::array::{AsArray, DictionaryArray, Float64Array, StringArray};
 use arrow::datatypes::{Float64Type, Int32Type};
 use insta::assert_snapshot;
 use polars::prelude::DataFrame;
@@ -122,7 +122,8 @@ fn what_cannot_be_is_found() {
             let column = batch.column_by_name("payments_concentration_band").unwrap();
             let column = column.as_dictionary::<Int32Type>();
             let keys = column.keys().iter().map(|key| key.map(|_| 0)).collect();
-            let low = DictionaryArray::<Int32Type>::try_new(keys, column.values().clone()).unwrap();
+            let names = Arc::new(StringArray::from(vec!["low"]));
+            let low = DictionaryArray::<Int32Type>::try_new(keys, names).unwrap();
             replaced(&batch, "payments_concentration_band", Arc::new(low))
         });
         failed(copy)
