@@ -72,7 +72,7 @@ def release(data, folder, insights, edges=None):
     purchases = baskets(folder) if data == "journey" else bounds.PURCHASES
     job = bounds.write_job(name, folder, work, "1", report, purchases=purchases)
     text = job.read_text()
-    if group:
+    if group and "ticket_quantiles" in insights:
         text = text.replace("[merchants]\n", f'[merchants]\nticket_groups = "{group}"\n')
     if edges:
         text = text.replace("[payments]\n", f"[payments]\nticket_edges = {json.dumps(edges)}\n")

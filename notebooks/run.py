@@ -2,7 +2,8 @@
 
 python notebooks/run.py DISCRETAIL FOLDER [--write]
 
-Releases go to FOLDER/releases. With --write the notebooks keep what they have shown; else they are only tried.
+Releases go to FOLDER/releases. With --write the notebooks keep what they have shown, and the audit is a full one,
+which takes minutes; else they are only tried.
 """
 
 import os
@@ -72,6 +73,7 @@ def main(binary, folder, write):
         text = JOB.format(name=name, epsilon=epsilon, report=report, levels=levels)
         (folder / f"{name}.toml").write_text(text)
         discretail(binary, folder, "run", f"{name}.toml")
+    discretail(binary, folder, "audit", "pulse.toml", "--users", "50000", "--full" if write else "--quick")
     # All but what a reader gets goes away before the notebooks start, the public registry aside.
     shutil.rmtree(folder / "payments")
     os.environ["RELEASES"] = str(folder / "releases")

@@ -16,9 +16,10 @@ use crate::privacy::{Delta, Epsilon};
     after_help = "Exit codes: 0 released or valid, 1 refused (budget, a failed check), 2 invalid job or input, \
                   3 disk or other trouble, 130 stopped with Ctrl-C.\n\
                   Results go to standard output, all else to standard error.\n\n\
-                  Try it on made-up data:\n  \
-                  discretail sample demo --payments 100000\n  \
-                  discretail run data/jobs/market.toml"
+                  Try it on the made-up data that come with the sources:\n  \
+                  discretail plan data/jobs/market.toml\n  \
+                  discretail run data/jobs/market.toml\n\
+                  More of them: discretail sample demo --payments 1000000"
 )]
 pub struct Cli {
     /// Show steps and their durations; the reader's own messages too, which may quote records.
@@ -64,8 +65,9 @@ pub enum Command {
     Audit(AuditArgs),
     /// Make the page of a release anew: `report.html`, one file that needs no network.
     ///
-    /// `run` puts it into the release. It is a function of tables and manifest, which are checked
-    /// against their digests first.
+    /// `run` puts it into the release. It is a function of tables and manifest. Tables are checked
+    /// against the digests of the manifest first, and the manifest, with --ledger, against that of the
+    /// ledger.
     Report(ReportArgs),
     /// Make, show or check a ledger, or give back what a dead run reserved.
     #[command(subcommand)]
@@ -127,8 +129,8 @@ pub struct AuditArgs {
     /// The ledger that a release was charged to; that of a job is in the job.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
-    /// Folder for the evidence [default: the release's folder, or that which a job's would be, with
-    /// `.audit` at its end].
+    /// Folder for the evidence [default: that which the job's release has or would have, with `.audit`
+    /// at its end; of a release, with `.release-audit`].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Threads [default: all cores].
@@ -157,6 +159,9 @@ pub struct VerifyArgs {
 pub struct ReportArgs {
     /// The folder of the release.
     pub release: PathBuf,
+    /// The ledger that was charged; without it a manifest that was replaced does not show.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
     /// Where to write the page; a file that is there is replaced.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,
@@ -207,7 +212,7 @@ pub struct LedgerVerifyArgs {
     /// The ledger.
     pub file: PathBuf,
     /// A head that was noted before.
-    #[arg(long, value_name = "HASH")]
+    #[arg(long, value_name = "HASH", value_parser = head)]
     pub head: Option<String>,
     /// Print a JSON object in place of text.
     #[arg(long)]
@@ -232,6 +237,14 @@ fn name(text: &str) -> Result<String, String> {
     let ok =
         (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-']);
     let rule = "must be 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit";
+    if ok { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
+}
+
+/// A row's hash, as `ledger show` prints it.
+fn head(text: &str) -> Result<String, String> {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let ok = text.len() == 64 && text.chars().all(hex);
+    let rule = "must be the 64 hexadecimal digits that `ledger show` prints as head";
     if ok { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
 }
 
@@ -260,19 +273,19 @@ pub struct SampleArgs {
     /// Folder to make; must not exist or be empty.
     pub dir: PathBuf,
     /// How many payments.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100_000)]
     pub payments: u64,
     /// Another seed makes another market.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// How many users [default: one for 25 payments].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long)]
     pub users: Option<u64>,
     /// How many merchants [default: one for 2000 payments, at least 100].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long)]
     pub merchants: Option<u64>,
     /// How many days from 2025-01-01.
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
+    #[arg(long, default_value_t = 90)]
     pub days: u32,
     /// Threads [default: all cores].
     #[arg(long)]
@@ -307,8 +320,8 @@ pub struct RunArgs {
     /// manifest says so.
     #[arg(long)]
     pub accept_useless: bool,
-    /// Memory for payments and totals, such as 2GiB; what does not fit waits on disk. The process
-    /// takes up to 256 MiB more [default: half of what is free].
+    /// Memory for payments, totals, noised values and estimates, such as 2GiB; payments that do not fit
+    /// wait on disk. The process takes up to 256 MiB more [default: half of what is free].
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// Folder for what does not fit in memory, in a file without a name that is gone when the run

@@ -158,7 +158,7 @@ impl Progress {
     /// Shows how far a run is.
     pub fn show(&self, step: Step) {
         self.0.set_message(match step {
-            Step::Read { bytes, of } => {
+            Step::Read { bytes, of, .. } => {
                 format!("reading: {} of {}", HumanBytes(bytes), HumanBytes(of))
             }
             Step::Fitted { partitions, of } => format!("fitting: partition {partitions} of {of}"),

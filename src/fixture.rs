@@ -67,12 +67,26 @@ impl Market {
         last: &str,
         reports: &[String],
     ) -> crate::error::Result<Plan> {
-        let text = JOB.replace("2025-01-01", first).replace("2025-04-30", last);
-        let section = |(place, report): (usize, &String)| {
-            format!("[[report]]\nname = \"r{place}\"\n{report}\n")
+        let text = text(reports).replace("2025-01-01", first).replace("2025-04-30", last);
+        Job::parse(&text, self.folder.path()).and_then(Plan::new)
+    }
+
+    /// Plans a job in which some texts stand in place of others.
+    pub(crate) fn try_plan_changed(
+        &self,
+        changes: &[(&str, &str)],
+        reports: &[String],
+    ) -> crate::error::Result<Plan> {
+        let change = |text: String, &(from, to): &(&str, &str)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
         };
-        let reports: String = reports.iter().enumerate().map(section).collect();
-        Job::parse(&(text + &reports), self.folder.path()).and_then(Plan::new)
+        let mut text = changes.iter().fold(JOB.to_owned(), change);
+        for (place, report) in reports.iter().enumerate() {
+            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
+            text.write_str(&name).expect("writes to a string");
+        }
+        Job::parse(&text, self.folder.path()).and_then(Plan::new)
     }
 
     /// Plans a job with a line in its section `[merchants]`.
@@ -82,11 +96,7 @@ impl Market {
         reports: &[String],
     ) -> crate::error::Result<Plan> {
         let line = format!("files = [\"merchants.parquet\"]\n{merchants}");
-        let mut text = JOB.replace("files = [\"merchants.parquet\"]", &line);
-        for (place, report) in reports.iter().enumerate() {
-            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
-            text.write_str(&name).expect("writes to a string");
-        }
+        let text = text(reports).replace("files = [\"merchants.parquet\"]", &line);
         Job::parse(&text, self.folder.path()).and_then(Plan::new)
     }
 
@@ -121,11 +131,7 @@ impl Market {
     }
 
     fn try_plan_for(&self, unit: &str, reports: &[String]) -> crate::error::Result<Plan> {
-        let mut text = JOB.replace("unit = \"user\"", &format!("unit = \"{unit}\""));
-        for (place, report) in reports.iter().enumerate() {
-            let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
-            text.write_str(&name).expect("writes to a string");
-        }
+        let text = text(reports).replace("unit = \"user\"", &format!("unit = \"{unit}\""));
         let job = Job::parse(&text, self.folder.path());
         job.and_then(Plan::new)
     }
@@ -182,6 +188,20 @@ pub(crate) fn settled(
         })
         .expect("the payments are good");
     (surveys, plan, totals)
+}
+
+/// The job with these reports, without what they do not need: some are drawn with it or without.
+fn text(reports: &[String]) -> String {
+    let mut text = JOB.to_owned();
+    for (place, report) in reports.iter().enumerate() {
+        let public = report.contains("keys = \"public\"");
+        let lines = report.lines().filter(|line| !(public && line.starts_with("cells_max")));
+        let lines: Vec<&str> = lines.collect();
+        let name = format!("[[report]]\nname = \"r{place}\"\n{}\n", lines.join("\n"));
+        text.write_str(&name).expect("writes to a string");
+    }
+    let quantiles = reports.iter().any(|report| report.contains("ticket_quantiles"));
+    if quantiles { text } else { text.replace("ticket_groups = \"region\"\n", "") }
 }
 
 fn write(path: &Path, table: &mut polars::prelude::DataFrame) {

@@ -27,6 +27,7 @@ mod fixture;
 pub mod job;
 pub mod ledger;
 pub mod mechanism;
+mod parallel;
 pub mod payments;
 pub mod plan;
 pub mod privacy;
@@ -35,4 +36,6 @@ pub mod report;
 pub mod sample;
 #[cfg(test)]
 mod tests_frozen;
+#[cfg(test)]
+mod tests_settle;
 pub mod verify;

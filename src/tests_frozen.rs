@@ -1,10 +1,12 @@
 //! A release whose noise is known is marked in every file; the ledger and `verify` refuse it.
 
+use std::collections::BTreeMap;
+
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::error::ErrorClass;
 use crate::estimate::estimate;
-use crate::fixture::Market;
+use crate::fixture::{Market, Row};
 use crate::mechanism::{RunKey, add_noise};
 use crate::plan::Plan;
 use crate::release::{Draft, publishable, write};
@@ -13,12 +15,12 @@ use crate::verify::{Outcome, verify};
 
 const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so there is no guarantee";
 
-/// Writes a release of a market without payments.
+/// Writes a release of a market's payments.
 fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) {
     let noisy = add_noise(plan, market.local(plan, 1), key, 1).expect("draws");
     let draft = Draft::beside(folder).expect("a folder");
-    let tables = write(plan, &estimate(plan, noisy, 1), None, &draft).expect("writes");
-    let page = report::page(tables.folder(), &tables.manifest()).expect("reads");
+    let tables = write(plan, &estimate(plan, noisy, 1), None, &draft, 2).expect("writes");
+    let page = report::page(tables.folder(), &tables.manifest(), 2).expect("reads");
     tables.seal(report::FILE, &page).expect("writes");
     draft.publish(None).expect("moves");
 }
@@ -26,6 +28,50 @@ fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) 
 fn failed(folder: &std::path::Path) -> Vec<&'static str> {
     let checks = verify(folder, None).expect("reads").checks.into_iter();
     checks.filter(|c| matches!(c.outcome, Outcome::Failed(_))).map(|c| c.name).collect()
+}
+
+/// Lemma 4: what users have in cells of their own is shown, or leaves no trace in any file.
+#[test]
+fn a_lone_cell_that_is_not_shown_changes_no_byte() {
+    let pay = |user, merchant, n: u32| Row {
+        user,
+        merchant,
+        minute: n * 211 % 170_000,
+        amount: i64::from(n % 90 + 1) * 37,
+        wallet: n % 3,
+    };
+    let others: Vec<Row> = (0..6_000).map(|n| pay(100 + n % 500, n % 7 % 5, n)).collect();
+    let lone = (0..40).map(|n| pay(7, 9, n * n));
+    let rest = "keys = \"private\"\ncells_max = 8\ninsights = [\"customers\", \"sales\", \"visits\"]\n\
+                bounds = { customers = 2, sales = \"90.00\", visits = 4 }";
+    let levels =
+        ["[[\"merchant\"], [\"merchant\", \"month\"]]", "[[\"merchant\", \"week\", \"wallet\"]]"];
+    let market = Market::new(&others);
+    let plan = market.plan(&levels.map(|levels| format!("levels = {levels}\n{rest}")));
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    for key in 0..3 {
+        let files = |name: &str, rows: &[Row]| {
+            market.set_payments(rows);
+            let folder = parent.path().join(format!("{name}-{key}"));
+            release(&market, &plan, &folder, RunKey::frozen([key; 32]));
+            let files = std::fs::read_dir(folder).expect("lists").map(|entry| {
+                let path = entry.expect("lists").path();
+                let name = path.file_name().expect("a name").to_owned();
+                (name, std::fs::read(path).expect("reads"))
+            });
+            files.collect::<BTreeMap<_, _>>()
+        };
+        let without = files("without", &others);
+        let with = files("with", &others.iter().cloned().chain(lone.clone()).collect::<Vec<_>>());
+        assert_eq!(without.len(), 5);
+        for (name, bytes) in &without {
+            assert!(with.get(name) == Some(bytes), "{} differs", name.display());
+        }
+        // One user more in shown cells does show.
+        let shown =
+            files("shown", &others.iter().cloned().chain([pay(7, 1, 1)]).collect::<Vec<_>>());
+        assert!(shown != without);
+    }
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::twin::{TwinPayment, World};
-use crate::job::StatisticKind;
+use super::twin::{DAY, TwinPayment, World};
+use crate::job::{LOG_PARTS, StatisticKind, Unit};
 use crate::payments::AMOUNT_MAX;
-use crate::plan::Plan;
+use crate::plan::{Gaussian, Plan};
 
 /// A user, and why they are in the twin.
 pub(crate) struct Adversary {
@@ -15,9 +15,11 @@ pub(crate) struct Adversary {
 }
 
 /// Seconds of a day and a bit, so that hours and weekdays change too.
-const STRIDE: i64 = 86_400 + 3_661;
+const STRIDE: i64 = DAY + 3_661;
 /// The most payments of an adversary at a bound.
 const PAYMENTS_MAX: u64 = 20_000;
+/// The most days of an adversary who comes daily.
+const DAYS_MAX: i64 = 1_000;
 
 /// All adversaries of a plan whose bounds are known; one of them with `most` payments in one cell.
 pub(crate) fn adversaries(world: &World, plan: &Plan, most: usize) -> Vec<Adversary> {
@@ -50,6 +52,27 @@ pub(crate) fn adversaries(world: &World, plan: &Plan, most: usize) -> Vec<Advers
         (0..most).map(|n| world.pay(u, 0, 60, 100 + (n % 7) as i64)).collect()
     });
     add("with unique keys", &|u| (0..120).map(|n| unique(world, u, n)).collect());
+    let daily = |user: &Arc<str>, merchants: usize, amount: i64| -> Vec<TwinPayment> {
+        let days = 0..world.days().min(DAYS_MAX);
+        let on = |day: i64| world.pay(user, day as usize % merchants, day * DAY + 600, amount);
+        days.map(on).collect()
+    };
+    add("on every day at one merchant", &|u| daily(u, 1, 100));
+    add("with a refund on every day at one merchant", &|u| daily(u, 1, -AMOUNT_MAX));
+    add("on every day at three merchants in turn", &|u| daily(u, 3, 100));
+    add("on the first and the last day", &|u| {
+        let last = (world.days() - 1) * DAY;
+        (0..40).map(|n| world.pay(u, n / 2, n as i64 % 2 * last + 7_200, 300)).collect()
+    });
+    add("with more refunds than payments", &|u| {
+        let pay = |n: i64| {
+            world.pay(u, n as usize / 3, n * STRIDE / 3, if n % 3 == 0 { 9 } else { -90_000 })
+        };
+        (0..120).map(pay).collect()
+    });
+    add("with the smallest and the largest tickets in turn", &|u| {
+        everywhere(u, &|n| if n % 2 == 0 { 1 } else { AMOUNT_MAX })
+    });
     for (level, statistic, why, above) in bounds(plan) {
         add(&why, &|u| at_bound(world, plan, (level, statistic), u, above));
     }
@@ -94,25 +117,51 @@ fn at_bound(
     above: u64,
 ) -> Vec<TwinPayment> {
     let statistic = &plan.levels[level].statistics[statistic];
-    let natural = |grid: u64| grid >> statistic.noise.grid_bits;
-    let (norm, cap) = (statistic.noise.bound.norm(), statistic.noise.bound.cell_cap());
-    match statistic.kind {
-        StatisticKind::Customers => {
-            let cells = (natural(norm).pow(2) + above).clamp(1, PAYMENTS_MAX);
-            (0..cells).map(|n| world.pay(user, n as usize, n as i64 * STRIDE, 100)).collect()
+    let (kind, noise) = (statistic.kind, statistic.noise);
+    let natural = |grid: u64| grid >> noise.grid_bits;
+    let facts = kind.facts();
+    match facts.unit {
+        // From the last day back, so that there are days before to look back on.
+        _ if facts.one_hot => {
+            let cells = (natural(noise.bound.norm()).pow(2) + above).clamp(1, PAYMENTS_MAX);
+            let on = |n: u64| world.pay(user, n as usize, -DAY / 2 - n as i64 * STRIDE, 100);
+            (0..cells).map(on).collect()
         }
-        StatisticKind::Sales => {
-            let amount = (natural(cap) + above).min(AMOUNT_MAX as u64) as i64;
-            // Two cells where there are two, so that the fit has something to do.
-            let second = world.pay(user, 6, 200_000, if above > 0 { -amount } else { 0 });
-            vec![world.pay(user, 5, 90_000, amount), second]
+        Unit::Money => money_at_bound(world, noise, user, (facts.signed, kind), above),
+        Unit::Log => {
+            // As far from any usual ticket as is counted: all small ones, or all large ones.
+            let most = (LOG_PARTS * 5 / 2) as u64;
+            let count = (natural(noise.bound.norm()) / most + above).clamp(1, PAYMENTS_MAX);
+            let amount = if above == 0 { 1 } else { AMOUNT_MAX };
+            (0..count).map(|_| world.pay(user, 5, 90_000, amount)).collect()
         }
-        // Counts of payments, of whatever kind.
-        _ => {
-            let count = (natural(cap) + above).clamp(1, PAYMENTS_MAX);
-            (0..count).map(|_| world.pay(user, 5, 90_000, 100)).collect()
+        // A day counts once, so each is another one.
+        Unit::Count => {
+            let count = (natural(noise.bound.cell_cap()) + above).clamp(1, PAYMENTS_MAX);
+            let apart = if kind == StatisticKind::Visits { DAY } else { 0 };
+            (0..count).map(|n| world.pay(user, 5, 90_000 + n as i64 * apart, 100)).collect()
         }
     }
+}
+
+/// One cell at the cap. Above it a second one, so that the fit has something to do: with the other
+/// sign, where values have signs.
+fn money_at_bound(
+    world: &World,
+    noise: Gaussian,
+    user: &Arc<str>,
+    (signed, kind): (bool, StatisticKind),
+    above: u64,
+) -> Vec<TwinPayment> {
+    let size = (noise.bound.cell_cap() >> noise.grid_bits) + above;
+    let amount = size.min(AMOUNT_MAX as u64) as i64;
+    let amount = if kind == StatisticKind::Refunds { -amount } else { amount };
+    let second = match (above, signed) {
+        (0, _) => 0,
+        (_, true) => -amount,
+        _ => amount,
+    };
+    vec![world.pay(user, 5, 90_000, amount), world.pay(user, 6, 200_000, second)]
 }
 
 /// Rows without a user: they are bad, and must count for nobody.

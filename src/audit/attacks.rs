@@ -4,17 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::canary::{Canary, score_shares};
+use super::canary::{Canary, Seen};
+use super::law::{clopper_pearson, student_low};
+use super::power::score_shares;
 use super::replay::Stage;
 use super::row::{Row, Verdict};
 use super::subject::Subject;
 use super::twin::{Twin, TwinPayment};
-use super::{Claim, curve};
+use super::{Claim, Mark, curve};
 use crate::error::Result;
 use crate::plan::Plan;
 
 /// Releases of each attack, half of them with the user.
 const RELEASES: usize = 20_000;
+/// Releases of the reconstruction.
+const RECONSTRUCTED: usize = 40;
 /// Users whose presence is asked for at once.
 const SECRETS: usize = 60;
 /// Chance of a false alarm of each attack's row.
@@ -23,18 +27,24 @@ const ALARM: f64 = 0.0005;
 const RATES: [f64; 2] = [0.001, 0.01];
 
 /// All attacks.
-pub(super) fn rows(subject: &dyn Subject, twin: &Twin, stage: &Stage) -> Result<Vec<Row>> {
+pub(super) fn rows(
+    subject: &dyn Subject,
+    twin: &Twin,
+    stage: &Stage,
+) -> Result<(Vec<Row>, Vec<Mark>)> {
     let plan = &stage.all.plan;
     let claim = Claim::of(plan);
     let crowd = crowd(stage);
-    let mut rows = Vec::new();
+    let (mut rows, mut marks) = (Vec::new(), Vec::new());
     if let Some(heavy) = crowd.values().max_by_key(|own| own.len()) {
         let canary = Canary::of("the busiest of the crowd", subject, twin, plan, heavy)?;
-        rows.extend(membership(&canary, subject, claim)?);
+        rows.extend(membership(&canary, subject, claim, &mut marks)?);
     }
     rows.push(reconstruction(subject, twin, plan, &crowd, claim)?);
-    rows.push(unicity(&crowd, twin, claim, subject, plan)?);
-    Ok(rows)
+    let (mall, found) = unicity(&crowd, twin, claim, subject, plan)?;
+    rows.push(mall);
+    marks.push(found);
+    Ok((rows, marks))
 }
 
 type Crowd = BTreeMap<Arc<str>, Vec<TwinPayment>>;
@@ -61,28 +71,89 @@ fn row(what: &str, method: &str, refuted: bool, figure: String, reference: &'sta
     }
 }
 
-/// Membership by likelihood ratio, in one release, and by the difference of two releases of which one
-/// may be without the user.
-fn membership(canary: &Canary, subject: &dyn Subject, claim: Claim) -> Result<Vec<Row>> {
+/// What an attack reached at a rate of false alarms.
+struct Reached {
+    rate: f64,
+    /// Found, of how many.
+    hits: (u64, u64),
+    /// The share that may be found at that rate.
+    most: f64,
+    /// The share that may be found with what chance has made of the threshold.
+    most_by_chance: f64,
+    /// Is more found than that, chance aside?
+    is_beyond: bool,
+}
+
+impl Reached {
+    fn share(&self) -> f64 {
+        self.hits.0 as f64 / self.hits.1 as f64
+    }
+
+    fn mark(&self, what: &'static str) -> Mark {
+        Mark { what, alarms: self.rate, found: self.share() }
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "at {0:.1} % false alarms guessing finds {0:.1} %, the attack {1:.2} %; at most {2:.2} % may be found, \
+             {3:.2} % with what chance may add",
+            100.0 * self.rate,
+            100.0 * self.share(),
+            100.0 * self.most,
+            100.0 * self.most_by_chance
+        )
+    }
+}
+
+/// The threshold with this rate of false alarms in `absent`, tried on `present`; a false alarm with
+/// probability `alpha` at most, half for the threshold and half for what it finds.
+fn reached(claim: Claim, (present, absent): &Pair, rate: f64, alpha: f64) -> Reached {
+    let hits = score_shares(present, absent, rate);
+    let most_by_chance = claim.ceiling_of_found(rate, absent.len(), alpha / 2.0);
+    let is_beyond = clopper_pearson(hits.0, hits.1, alpha / 2.0).0 > most_by_chance;
+    Reached { rate, hits, most: claim.ceiling(rate), most_by_chance, is_beyond }
+}
+
+/// Scores of releases with what is looked for, and without.
+type Pair = (Vec<f64>, Vec<f64>);
+
+/// Releases with and without the user, and two releases each of which the second may be without; in
+/// scores.
+struct Scores {
+    once: Pair,
+    twice: Pair,
+}
+
+impl Scores {
+    /// No release is in two differences, so that all are independent.
+    fn new(score: &dyn Fn(&Seen) -> f64, with: &[Seen], without: &[Seen]) -> Scores {
+        let scores = |seen: &[Seen]| -> Vec<f64> { seen.iter().map(score).collect() };
+        let (with, without) = (scores(with), scores(without));
+        let third = with.len() / 3;
+        let pairs = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect();
+        let gone = pairs(&with[..third], &without[..third]);
+        let stayed = pairs(&with[third..2 * third], &with[2 * third..]);
+        Scores { once: (with, without), twice: (gone, stayed) }
+    }
+}
+
+/// Membership by likelihood ratio in one release, and by the difference of two of which the second
+/// may be without the user; then both with each pair of levels alone.
+fn membership(
+    canary: &Canary,
+    subject: &dyn Subject,
+    claim: Claim,
+    marks: &mut Vec<Mark>,
+) -> Result<Vec<Row>> {
     let (with, without) = canary.releases(subject, RELEASES)?;
-    let (with, without) = (canary.scores(&with), canary.scores(&without));
-    let told = |hits: &dyn Fn(f64) -> (u64, u64), ceiling: &dyn Fn(f64) -> f64| {
-        let (mut texts, mut refuted) = (Vec::new(), false);
-        for rate in RATES {
-            let ((hits, of), most) = (hits(rate), ceiling(rate));
-            // Half of the chance for each of both rates.
-            let low = super::law::clopper_pearson(hits, of, ALARM / 4.0).0;
-            refuted |= low > most;
-            let found = 100.0 * hits as f64 / of as f64;
-            texts.push(format!(
-                "at {:.1} % false alarms guessing finds {:.1} %, the attack {found:.2} %, at most {:.2} % may be found",
-                100.0 * rate, 100.0 * rate, 100.0 * most
-            ));
-        }
-        (texts.join("; "), refuted)
+    let all = Scores::new(&|seen| canary.score(seen, &|_| true), &with, &without);
+    let mut told = |what: &'static str, pair: &Pair| {
+        let all = RATES.map(|rate| reached(claim, pair, rate, ALARM / 2.0));
+        marks.extend(all.iter().map(|reached| reached.mark(what)));
+        let refuted = all.iter().any(|reached| reached.is_beyond);
+        (all.map(|reached| reached.text()).join("; "), refuted)
     };
-    let once = |rate: f64| score_shares(&with, &without, rate);
-    let (figure, refuted) = told(&once, &|rate| claim.ceiling_of_found(rate, without.len()));
+    let (figure, refuted) = told("membership", &all.once);
     let first = row(
         "membership inference: whether a user of the crowd is in the data",
         "likelihood ratio, with all other users known; the threshold from half of the releases without the user",
@@ -90,13 +161,7 @@ fn membership(canary: &Canary, subject: &dyn Subject, claim: Claim) -> Result<Ve
         figure,
         "Carlini et al. 2022, arXiv:2112.03570",
     );
-    // Two releases: the first with the user, the second with or without.
-    let half = with.len() / 2;
-    let pair = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
-    let (gone, stayed) =
-        (pair(&with[..half], &without[half..]), pair(&with[..half], &with[half..]));
-    let twice = |rate: f64| score_shares(&gone, &stayed, rate);
-    let (figure, refuted) = told(&twice, &|rate| claim.ceiling_of_found(rate, stayed.len()));
+    let (figure, refuted) = told("two releases", &all.twice);
     let second = row(
         "differencing: whether a user left between two releases",
         "differences of two releases of all levels and statistics, weighed by what the user adds to each",
@@ -104,7 +169,39 @@ fn membership(canary: &Canary, subject: &dyn Subject, claim: Claim) -> Result<Ve
         figure,
         "docs/privacy.md, Theorem 2",
     );
-    Ok(vec![first, second])
+    Ok(vec![first, second, level_pairs(canary, claim, &with, &without)])
+}
+
+/// The same with two levels only, such as a region less its merchants: all pairs, at 1 % of false
+/// alarms.
+fn level_pairs(canary: &Canary, claim: Claim, with: &[Seen], without: &[Seen]) -> Row {
+    let levels = canary.plan().levels.len();
+    let pairs: Vec<(usize, usize)> =
+        (0..levels).flat_map(|a| (a..levels).map(move |b| (a, b))).collect();
+    let (mut refuted, mut best) = (false, None::<(Reached, String)>);
+    for &(a, b) in &pairs {
+        let score = |seen: &Seen| canary.score(seen, &|level| level == a || level == b);
+        let scores = Scores::new(&score, with, without);
+        for (pair, word) in [(scores.once, "one release"), (scores.twice, "two")] {
+            let reached = reached(claim, &pair, RATES[1], ALARM / (2 * pairs.len()) as f64);
+            refuted |= reached.is_beyond;
+            if best.as_ref().is_none_or(|(most, _)| most.share() < reached.share()) {
+                let file = |at: usize| &canary.plan().levels[at].file;
+                let name = format!("{} and {} of {word}", file(a), file(b));
+                best = Some((reached, name));
+            }
+        }
+    }
+    let figure = best.map_or_else(String::new, |(reached, name)| {
+        format!("{} pairs; the best, {name}: {}", pairs.len(), reached.text())
+    });
+    row(
+        "differencing of levels: whether one level less another tells of a user",
+        "the same likelihood ratios over two levels alone, for all pairs of levels, of one release and of two",
+        refuted,
+        figure,
+        "docs/privacy.md, Theorem 1",
+    )
 }
 
 /// Least squares with box constraints for the presence of many users at once, all payments known.
@@ -116,13 +213,13 @@ fn reconstruction(
     claim: Claim,
 ) -> Result<Row> {
     let users: Vec<&Vec<TwinPayment>> = crowd.values().take(2 * SECRETS).collect();
-    let (mut right, mut tried) = (0u64, 0u64);
+    let mut right = Vec::new();
     let mut secret = 0x9E37_79B9_7F4A_7C15u64;
     let canaries: Result<Vec<Canary>> =
         users.iter().map(|own| Canary::of("of the crowd", subject, twin, plan, own)).collect();
     let canaries = canaries?;
     let cells = Columns::of(&canaries);
-    for _ in 0..40 {
+    for _ in 0..RECONSTRUCTED {
         let present: Vec<bool> = users
             .iter()
             .map(|_| {
@@ -134,20 +231,23 @@ fn reconstruction(
             .collect();
         let seen = cells.release(subject, &canaries, &present)?;
         let guess = cells.reconstruct(&seen, users.len());
-        right += guess.iter().zip(&present).filter(|(g, p)| (**g > 0.5) == **p).count() as u64;
-        tried += users.len() as u64;
+        let own = guess.iter().zip(&present).filter(|(g, p)| (**g > 0.5) == **p).count();
+        right.push(own as f64 / users.len() as f64);
     }
     // Of one bit with even odds the best test is right Φ(μ/2) of the time, but for thresholds' delta.
     let most = 1.0 - curve::tail(claim.mu / 2.0) + claim.threshold_delta;
-    let low = super::law::clopper_pearson(right, tried, ALARM).0;
+    // Guesses within a release hang together, releases do not: Student's bound on their mean.
+    let (mean, low) = student_low(&right, ALARM);
     Ok(row(
         "reconstruction: who of many users is in the data",
         "least squares with box constraints over all noised values, all payments of all users known",
         low > most,
         format!(
-            "{} users, 40 releases: guessing is right for 50 %, the attack for {:.1} %, at most {:.1} % may be",
+            "{} users, {RECONSTRUCTED} releases: guessing is right for 50 %, the attack for {:.1} % (at least {:.1} % \
+             by Student's law), at most {:.1} % may be",
             users.len(),
-            100.0 * right as f64 / tried as f64,
+            100.0 * mean,
+            100.0 * low,
             100.0 * most
         ),
         "Dinur and Nissim 2003; Dick et al. 2023, arXiv:2211.03128",
@@ -265,7 +365,7 @@ fn unicity(
     claim: Claim,
     subject: &dyn Subject,
     plan: &Plan,
-) -> Result<Row> {
+) -> Result<(Row, Mark)> {
     let spot = |p: &TwinPayment| (p.merchant.clone(), p.time.div_euclid(86_400));
     let mut visitors: BTreeMap<(Arc<str>, i64), BTreeSet<&Arc<str>>> = BTreeMap::new();
     for (user, payments) in crowd {
@@ -304,21 +404,22 @@ fn unicity(
         .collect();
     let canary = Canary::of("by six purchases", subject, twin, plan, &known)?;
     let (with, without) = canary.releases(subject, RELEASES)?;
-    let (hits, of) = score_shares(&canary.scores(&with), &canary.scores(&without), 0.01);
-    let most = claim.ceiling_of_found(0.01, without.len());
-    let low = super::law::clopper_pearson(hits, of, ALARM).0;
-    Ok(row(
+    let scores = Scores::new(&|seen| canary.score(seen, &|_| true), &with, &without).once;
+    let reached = reached(claim, &scores, RATES[1], ALARM);
+    let mark = reached.mark("six purchases known");
+    let row = row(
         "shopping mall: who is alone with a few purchases, in the payments and in the release",
         "users of the twin whose p purchases (shop and day) are nobody else's; then those of one such user \
          looked for in releases",
-        low > most,
+        reached.is_beyond,
         format!(
             "in the payments {} are alone with 1 to 6 purchases; in the release whoever knows six recognises the \
              user in {:.2} % of cases at 1 % false alarms, guessing in 1 %, at most {:.2} % may be",
             shares.join(", "),
-            100.0 * hits as f64 / of as f64,
-            100.0 * most
+            100.0 * reached.share(),
+            100.0 * reached.most
         ),
         "de Montjoye et al., Science 2015, 347:536",
-    ))
+    );
+    Ok((row, mark))
 }

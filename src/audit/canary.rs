@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::law::clopper_pearson;
+use super::power::{best_direction, mean_difference, threshold, trade_off};
 use super::row::{Row, Verdict};
 use super::subject::Subject;
-use super::twin::{Twin, TwinPayment};
+use super::twin::{DAY, Twin, TwinPayment};
 use super::{Claim, curve};
 use crate::engine::{ExactSurveys, ExactTotals, LevelTotals, SurveyTotals};
 use crate::error::Result;
@@ -21,9 +21,10 @@ pub(super) const RELEASES: usize = 100_000;
 /// Values that all releases of a profile may hold together.
 const VALUES_MAX: usize = 600_000_000;
 /// Chance that the bounds which are told are beyond the truth.
-const TOLD: f64 = 0.05;
-/// Chance of a false alarm of each of the tests that refute; there are four.
-const ALARM: f64 = 0.001;
+pub(super) const TOLD: f64 = 0.05;
+/// Chance of a false alarm of each of the tests that refute; there are three here, and four in
+/// `one_run`.
+pub(super) const ALARM: f64 = 0.0003;
 
 const PAPERS: &str =
     "Dong, Roth and Su 2022; Nasr et al. 2023, arXiv:2302.07956; Zanella-Beguelin et al. 2023";
@@ -41,6 +42,8 @@ pub(super) struct Canary {
     /// For each statistic, then each mechanism of a survey: what the user adds over σ, number by number.
     signals: Vec<Vec<f64>>,
     sigmas: Vec<f64>,
+    /// The level of each of them.
+    levels: Vec<usize>,
 }
 
 /// One release, as an attacker looks at it: of each mechanism the part along what the user adds, in
@@ -61,23 +64,31 @@ pub(super) fn rows(
     let (with, without) = full.releases(subject, releases)?;
     let (own, points) = full.rows(&with, &without, claim);
     rows.extend(own);
-    let light = Canary::new("with one payment", subject, twin, plan, &one_payment)?;
+    let light = Canary::new("with one payment and one refund", subject, twin, plan, &one_payment)?;
     let (with, without) = light.releases(subject, releases)?;
     rows.push(light.searched(&with, &without, claim));
     Ok((rows, points))
 }
 
-/// So many cells, so often and so much, that all statistics are at their bounds.
+/// So many cells, so often and so much, that all statistics are at their bounds: over the whole
+/// period, so that there are days before to look back on; in each cell on several days, with
+/// payments in most and refunds in some, but never as much of both.
 fn everything(twin: &Twin, user: &Arc<str>, cells: usize) -> Vec<TwinPayment> {
+    let days = twin.world.days();
     let pay = |n: usize| {
-        let second = n as i64 * (86_400 + 3_661);
-        (0..3).map(move |_| twin.world.pay(user, n, second, AMOUNT_MAX))
+        // Steps of the golden section come back to no day before all are used.
+        let first = (n as f64 * 0.618_034).fract() * days as f64;
+        let amount = if n % 4 == 3 { -AMOUNT_MAX } else { AMOUNT_MAX };
+        let second = move |visit: i64| (first as i64 + visit) * DAY + 3_600 * (n as i64 % 20);
+        (0..12).map(move |count| twin.world.pay(user, n, second(count / 4), amount))
     };
     (0..cells).flat_map(pay).collect()
 }
 
+/// As little as can be, of each sign.
 fn one_payment(twin: &Twin, user: &Arc<str>, _: usize) -> Vec<TwinPayment> {
-    vec![twin.world.pay(user, 1, 40_000, 1)]
+    let refund = (twin.world.days() - 1) * DAY;
+    vec![twin.world.pay(user, 1, 40_000, 1), twin.world.pay(user, 2, refund, -1)]
 }
 
 type Payments<'a> = &'a dyn Fn(&Twin, &Arc<str>, usize) -> Vec<TwinPayment>;
@@ -126,14 +137,15 @@ impl Canary {
         let mut plan = plan.clone();
         plan.levels.iter_mut().for_each(|level| level.selection = Selection::Public);
         let (with, without) = own_cells(&plan, with, &without);
-        let (mut signals, mut sigmas) = (Vec::new(), Vec::new());
+        let (mut signals, mut sigmas, mut levels) = (Vec::new(), Vec::new(), Vec::new());
         let both = with.levels.iter().zip(&without.levels).zip(&plan.levels);
-        for ((with, without), level) in both {
+        for (place, ((with, without), level)) in both.enumerate() {
             for (row, statistic) in level.statistics.iter().enumerate() {
                 let sigma = statistic.noise.sigma as f64;
                 let pairs = with.sums[row].iter().zip(&without.sums[row]);
                 signals.push(pairs.map(|(a, b)| (a - b) as f64 / sigma).collect());
                 sigmas.push(sigma);
+                levels.push(place);
             }
         }
         let surveys = surveys.zip(none);
@@ -148,10 +160,11 @@ impl Canary {
                         with.iter().zip(&without).map(|(a, b)| (a - b) as f64 / sigma).collect(),
                     );
                     sigmas.push(sigma);
+                    levels.push(survey.level);
                 }
             }
         }
-        Ok(Canary { name, with, without, surveys, plan, signals, sigmas })
+        Ok(Canary { name, with, without, surveys, plan, signals, sigmas, levels })
     }
 
     /// Is each statistic within a thousandth of its bound?
@@ -212,15 +225,19 @@ impl Canary {
         totals.chain(surveys).zip(&self.signals).zip(&self.sigmas).map(along).collect()
     }
 
-    /// The likelihood ratio of independent normal values, in standard deviations.
-    fn score(&self, seen: &Seen) -> f64 {
+    /// The likelihood ratio of independent normal values, in standard deviations, of the mechanisms
+    /// of some levels.
+    pub(super) fn score(&self, seen: &Seen, is_wanted: &dyn Fn(usize) -> bool) -> f64 {
         let norms = self.signals.iter().map(|signal| norm(signal));
         let (mut sum, mut square) = (0.0, 0.0);
-        for (&value, norm) in seen.iter().zip(norms) {
-            sum += f64::from(value) * norm;
-            square += norm * norm;
+        for ((&value, norm), &level) in seen.iter().zip(norms).zip(&self.levels) {
+            if is_wanted(level) {
+                sum += f64::from(value) * norm;
+                square += norm * norm;
+            }
         }
-        sum / square.sqrt()
+        // A user whom some levels say nothing of.
+        sum / square.sqrt().max(f64::MIN_POSITIVE)
     }
 
     /// The plan with all keys shown.
@@ -234,8 +251,8 @@ impl Canary {
     }
 
     /// What an attacker makes of each release.
-    pub(super) fn scores(&self, seen: &[Seen]) -> Vec<f64> {
-        seen.iter().map(|seen| self.score(seen)).collect()
+    fn scores(&self, seen: &[Seen]) -> Vec<f64> {
+        seen.iter().map(|seen| self.score(seen, &|_| true)).collect()
     }
 
     fn rows(&self, with: &[Seen], without: &[Seen], claim: Claim) -> (Vec<Row>, Curve) {
@@ -306,7 +323,7 @@ impl Canary {
     }
 }
 
-fn row(what: &str, method: &str, refuted: bool, figure: String) -> Row {
+pub(super) fn row(what: &str, method: &str, refuted: bool, figure: String) -> Row {
     Row {
         check: "black box",
         what: what.to_owned(),
@@ -358,117 +375,4 @@ fn own_cells(plan: &Plan, with: ExactTotals, without: &ExactTotals) -> (ExactTot
     let pairs = with.levels.iter().zip(&without.levels).zip(&plan.levels).map(level);
     let (own, less): (Vec<LevelTotals>, Vec<LevelTotals>) = pairs.unzip();
     (ExactTotals { levels: own }, ExactTotals { levels: less })
-}
-
-fn mean_and_variance(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0))
-}
-
-/// A lower bound on μ: the difference of means over the common standard deviation, less what chance
-/// makes of it. Wrong with probability `alpha`, for normal values.
-fn mean_difference(with: &[f64], without: &[f64], alpha: f64) -> f64 {
-    let ((a, va), (b, vb)) = (mean_and_variance(with), mean_and_variance(without));
-    let (n, m) = (with.len() as f64, without.len() as f64);
-    let d = (a - b) / f64::max((va + vb) / 2.0, f64::MIN_POSITIVE).sqrt();
-    let error = (1.0 / n + 1.0 / m + d * d / (2.0 * (n + m))).sqrt();
-    d - curve::quantile(alpha) * error
-}
-
-/// Lower bounds on μ and on ε at `delta`, by one threshold that the first half of releases chooses and the
-/// second half tries. Wrong with probability `alpha`, whatever the law.
-fn threshold(with: &[f64], without: &[f64], alpha: f64, delta: f64) -> (f64, f64) {
-    let (mut a, second_a) = (with[..with.len() / 2].to_vec(), &with[with.len() / 2..]);
-    let (mut b, second_b) = (without[..without.len() / 2].to_vec(), &without[without.len() / 2..]);
-    a.sort_by(f64::total_cmp);
-    b.sort_by(f64::total_cmp);
-    let inside = |p: f64| p.clamp(1e-4, 1.0 - 1e-4);
-    let n = a.len() as f64;
-    let sd = |p: f64| (p * (1.0 - p) / n).sqrt();
-    let worth = |from: f64| {
-        let (hit, alarm) = (inside(share(&a, from)), inside(share(&b, from)));
-        curve::quantile(inside(alarm + 2.0 * sd(alarm)))
-            - curve::quantile(inside(hit - 2.0 * sd(hit)))
-    };
-    let candidates = (1..200).map(|n| a[n * (a.len() - 1) / 200]);
-    let best = candidates.max_by(|x, y| worth(*x).total_cmp(&worth(*y))).unwrap_or(0.0);
-    let count = |values: &[f64]| values.iter().filter(|&&v| v >= best).count() as u64;
-    let (hit, _) = clopper_pearson(count(second_a), second_a.len() as u64, alpha / 2.0);
-    let (_, alarm) = clopper_pearson(count(second_b), second_b.len() as u64, alpha / 2.0);
-    let mu = curve::quantile(alarm) - curve::quantile(hit);
-    (mu, ((hit - delta) / alarm).ln().max(0.0))
-}
-
-/// How many of `with` are found by the threshold that has `rate` of false alarms in `without`, and of how many.
-pub(super) fn score_shares(with: &[f64], without: &[f64], rate: f64) -> (u64, u64) {
-    let mut sorted = without.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = ((1.0 - rate) * sorted.len() as f64).ceil() as usize;
-    let from = sorted.get(at).copied().unwrap_or(f64::INFINITY);
-    (with.iter().filter(|&&v| v >= from).count() as u64, with.len() as u64)
-}
-
-/// The share of sorted values from `from` on.
-fn share(values: &[f64], from: f64) -> f64 {
-    (values.len() - values.partition_point(|&v| v < from)) as f64 / values.len() as f64
-}
-
-/// The inverse covariance times the difference of means: the best linear look, by Gauss elimination. A
-/// millionth is added to the diagonal, so that shared noise shows as very much, not as a division by zero.
-fn best_direction(with: &[Seen], without: &[Seen]) -> Vec<f64> {
-    let width = with.first().map_or(0, Vec::len);
-    let means = |seen: &[Seen]| -> Vec<f64> {
-        let n = seen.len() as f64;
-        (0..width).map(|i| seen.iter().map(|s| f64::from(s[i])).sum::<f64>() / n).collect()
-    };
-    let (a, b) = (means(with), means(without));
-    let mut matrix = vec![vec![0.0; width + 1]; width];
-    for (seen, means) in [(with, &a), (without, &b)] {
-        let n = (with.len() + without.len()) as f64;
-        for one in seen {
-            let centred: Vec<f64> = one.iter().zip(means).map(|(&v, m)| f64::from(v) - m).collect();
-            for (i, x) in centred.iter().enumerate() {
-                matrix[i].iter_mut().zip(&centred).for_each(|(cell, y)| *cell += x * y / n);
-            }
-        }
-    }
-    for (i, row) in matrix.iter_mut().enumerate() {
-        row[i] += 1e-6;
-        row[width] = a[i] - b[i];
-    }
-    solve(matrix)
-}
-
-/// Solves a positive definite system, given with its right side as the last column.
-fn solve(mut matrix: Vec<Vec<f64>>) -> Vec<f64> {
-    let width = matrix.len();
-    for pivot in 0..width {
-        let row = matrix[pivot].clone();
-        for other in matrix.iter_mut().skip(pivot + 1) {
-            let factor = other[pivot] / row[pivot];
-            other.iter_mut().zip(&row).for_each(|(cell, own)| *cell -= factor * own);
-        }
-    }
-    let mut solution = vec![0.0; width];
-    for at in (0..width).rev() {
-        let known: f64 = (at + 1..width).map(|i| matrix[at][i] * solution[i]).sum();
-        solution[at] = (matrix[at][width] - known) / matrix[at][at];
-    }
-    solution
-}
-
-/// False and true alarms of thresholds all along the score.
-fn trade_off(with: &[f64], without: &[f64]) -> Curve {
-    let sorted = |values: &[f64]| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values
-    };
-    let (with, without) = (sorted(with), sorted(without));
-    let ends = (0..=200).map(|n| without[n * (without.len() - 1) / 200]);
-    let mut points: Curve = ends.map(|from| (share(&without, from), share(&with, from))).collect();
-    points.push((0.0, 0.0));
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    points
 }

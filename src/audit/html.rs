@@ -63,9 +63,10 @@ margin:2rem auto;padding:0 1rem}h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-
 .bad{background:#fbe9e7}table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;\
 vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid #dde2ea}th{font-weight:600}td.v{white-space:nowrap}\
 .refuted{color:#b3261e;font-weight:700}.not-refuted{color:#1b6e3a;font-weight:600}.not-applicable{color:#5a6475}\
-small{color:#5a6475}svg{max-width:100%;height:auto}@media(prefers-color-scheme:dark){body{background:#14181f;\
+small,figcaption{color:#5a6475}figure{margin:1rem 0}\
+figcaption{font-size:.9rem;max-width:44rem}svg{max-width:100%;height:auto}@media(prefers-color-scheme:dark){body{background:#14181f;\
 color:#e4e8ef}.good{background:#173822}.bad{background:#4a1d1a}th,td{border-color:#333b48}.refuted{color:#ff8a80}\
-.not-refuted{color:#7fd39a}small,.not-applicable{color:#a5afbf}}";
+.not-refuted{color:#7fd39a}small,figcaption,.not-applicable{color:#a5afbf}}";
 
 /// The whole page.
 pub(super) fn page(evidence: &Evidence) -> String {
@@ -87,11 +88,19 @@ pub(super) fn page(evidence: &Evidence) -> String {
         }
         add(&mut html, format_args!("<h2>{}</h2>\n<p>{}</p>\n", escaped(title), escaped(question)));
         let pictures = &evidence.pictures;
-        match check {
-            "bounding" => html.push_str(&pictures::scatter(&pictures.points)),
-            "noise" => html.push_str(&pictures::quantiles(&pictures.quantiles)),
-            "black box" => html.push_str(&pictures::trade_off(&pictures.trade_off, evidence.claim)),
-            _ => {}
+        let (picture, caption) = match check {
+            "bounding" => (pictures::scatter(&pictures.points), SCATTER),
+            "noise" => (pictures::quantiles(&pictures.quantiles), QUANTILES),
+            "black box" => (pictures::trade_off(&pictures.trade_off, evidence.claim), TRADE_OFF),
+            "attacks" => (pictures::attacks(&pictures.attacks, evidence.claim), ATTACKS),
+            _ => (String::new(), ""),
+        };
+        if !picture.is_empty() {
+            let caption = escaped(caption);
+            add(
+                &mut html,
+                format_args!("<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"),
+            );
         }
         html.push_str(&table(&rows));
     }
@@ -99,6 +108,17 @@ pub(super) fn page(evidence: &Evidence) -> String {
     html.push_str("</body></html>\n");
     html
 }
+
+const SCATTER: &str = "A dot: one made-up person and one statistic, and how far that person moves it. Left: not at \
+all. The line: as far as the noise is made for. A dot beyond the line would be a fault.";
+const QUANTILES: &str = "What was drawn (up) against what the claimed noise would draw (across), in sorted order. \
+Noise as claimed lies on the line; too little noise is flatter, cut tails bend at the ends.";
+const TRADE_OFF: &str = "Somebody who wants to find people must accept false alarms (across) to find more of them (up). \
+Dashed: tossing a coin. Red: the most that the guarantee allows anybody. Blue: what was reached here, which must stay \
+below the red line, and comes close to it, as this attacker knows all else and this person does as much as can be.";
+const ATTACKS: &str = "The same for each attack, drawn so that few false alarms have room. Marks near the dashed line: \
+the attack does no better than a guess. Marks above the red line, by more than chance makes of some thousand releases, \
+would be a fault.";
 
 const LIMITS: &str = "<h2>What this does not show</h2>\n<p>An audit looks for faults; it cannot show that \
 there are none. That the guarantee holds is a proof, in <code>docs/privacy.md</code>; this is evidence that the \

@@ -70,6 +70,31 @@ pub(super) fn clopper_pearson(hits: u64, n: u64, alpha: f64) -> (f64, f64) {
     (low, high)
 }
 
+/// The mean, and Student's lower bound on its expectation, wrong with probability `alpha`.
+pub(super) fn student_low(values: &[f64], alpha: f64) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let (mut low, mut high) = (0.0, 1e3);
+    for _ in 0..60 {
+        let t = (low + high) / 2.0;
+        if student_tail(t, n - 1.0) > alpha { low = t } else { high = t }
+    }
+    (mean, mean - high * (variance / n).sqrt())
+}
+
+/// P[t with `k` degrees of freedom > t], t ≥ 0: the density over the angle whose tangent is t/√k,
+/// by Simpson's rule.
+fn student_tail(t: f64, k: f64) -> f64 {
+    let scale = (libm::lgamma((k + 1.0) / 2.0) - libm::lgamma(k / 2.0)).exp();
+    let scale = scale / std::f64::consts::PI.sqrt();
+    let (from, to) = ((t / k.sqrt()).atan(), std::f64::consts::FRAC_PI_2);
+    let (steps, step) = (2_000, (to - from) / 2_000.0);
+    let density = |n: i32| (from + f64::from(n) * step).cos().max(0.0).powf(k - 1.0);
+    let inner = (1..steps).map(|n| density(n) * if n % 2 == 1 { 4.0 } else { 2.0 });
+    scale * step / 3.0 * (density(0) + inner.sum::<f64>() + density(steps))
+}
+
 /// P[Binomial(n, p) ≥ k]: the sum of terms from k on, or one less those before, whichever are fewer.
 fn at_least(k: u64, n: u64, p: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 {
@@ -123,6 +148,17 @@ mod tests {
         let (low, high) = clopper_pearson(10, 100, 0.025);
         // R: binom.test(10, 100).
         assert!((low - 0.049_004_69).abs() < 1e-8 && (high - 0.176_222_60).abs() < 1e-8);
+    }
+
+    /// Tables of Student's law, and a mean by hand.
+    #[test]
+    fn means_are_bounded_by_students_law() {
+        for (t, k, p) in [(1.684, 40.0, 0.05), (3.558, 39.0, 0.0005), (2.132, 4.0, 0.05)] {
+            assert!((student_tail(t, k) / p - 1.0).abs() < 1e-3, "{t} {k}: {}", student_tail(t, k));
+        }
+        let (mean, low) = student_low(&[1.0, 2.0, 3.0, 4.0, 5.0], 0.05);
+        // 3 - 2.132 · √2.5 / √5.
+        assert!((mean - 3.0).abs() < 1e-12 && (low - 1.492_5).abs() < 1e-3, "{mean} {low}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a job should not ask for, as far as the job file shows it.
 
+use std::collections::BTreeMap;
+
 use super::row::{Row, Verdict};
 use crate::job::{PrivacyUnit, StatisticKind};
 use crate::ledger::{EntryState, Report};
@@ -153,28 +155,34 @@ fn key_sets(plan: &Plan) -> Row {
 
 /// A refund of any size moves a cell by the cap or the bound at most; without a cap, by the bound.
 fn refunds(plan: &Plan) -> Row {
-    let (mut widest, mut open, mut any) = (0.0f64, false, false);
+    // Of each statistic of money the widest cap; `None`: the run chooses it.
+    let mut widest: BTreeMap<StatisticKind, Option<f64>> = BTreeMap::new();
     for (place, level) in plan.levels.iter().enumerate() {
         for (row, statistic) in level.statistics.iter().enumerate() {
-            if statistic.kind == StatisticKind::Sales {
-                any = true;
-                open |= plan.is_open(place, row);
-                let cap = statistic.noise.bound.cell_cap();
-                widest = widest.max(statistic.noise.to_natural(cap as f64));
+            if statistic.kind.is_money() {
+                let cap = statistic.noise.to_natural(statistic.noise.bound.cell_cap() as f64);
+                let cap = (!plan.is_open(place, row)).then_some(cap);
+                let known = widest.entry(statistic.kind).or_insert(cap);
+                *known = known.zip(cap).map(|(a, b)| a.max(b));
             }
         }
     }
     let what = "refunds are bounded like payments";
+    if widest.is_empty() {
+        return Row::open("lint", what, "no statistic adds up amounts", PAGE);
+    }
     let places = plan.job.payments.money_places() as usize;
-    let cap = widest / 10f64.powi(places as i32);
-    let figure = match (any, open) {
-        (false, _) => return Row::open("lint", what, "no statistic adds up amounts", PAGE),
-        (_, true) => {
-            "a user takes no more from a cell than the bound that the run chooses".to_owned()
+    let one = |(kind, cap): (&StatisticKind, &Option<f64>)| match cap {
+        Some(cap) => {
+            format!("{} by at most {:.places$}", kind.name(), cap / 10f64.powi(places as i32))
         }
-        _ => format!("a user takes at most {cap:.places$} from a cell"),
+        None => format!("{} by no more than the bound that the run chooses", kind.name()),
     };
-    row(what, "the largest cell cap of sales, which holds on both sides of zero", &[], figure, PAGE)
+    let caps: Vec<String> = widest.iter().map(one).collect();
+    let figure = format!("in a cell a user moves {}", caps.join(", "));
+    let method =
+        "the largest cell cap of each statistic of money, which holds on both sides of zero";
+    row(what, method, &[], figure, PAGE)
 }
 
 /// Does the job fit in what is left, and how many of the same size?

@@ -14,8 +14,12 @@ mod html;
 mod law;
 mod lint;
 mod noise;
+mod one_run;
+mod outside;
 mod pack;
 mod pictures;
+mod power;
+mod race;
 mod replay;
 mod row;
 mod side;
@@ -28,7 +32,7 @@ mod tests_sampler;
 mod tests_sensitivity;
 mod twin;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use pack::write;
 pub use row::{Row, Verdict};
@@ -62,6 +66,17 @@ pub struct Point {
     pub share: f64,
 }
 
+/// What an attack found, at a rate of false alarms: for pictures.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The attack.
+    pub what: &'static str,
+    /// The rate.
+    pub alarms: f64,
+    /// The share of users that it found.
+    pub found: f64,
+}
+
 /// What a job claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
@@ -86,10 +101,12 @@ impl Claim {
         }
     }
 
-    /// The same where the rate of false alarms is that of a threshold found in so many releases: the true
-    /// one is larger by no more than four standard deviations, but for a chance of 3e-5.
-    pub(crate) fn ceiling_of_found(self, alarms: f64, releases: usize) -> f64 {
-        self.ceiling(alarms + 4.0 * (alarms / releases as f64).sqrt())
+    /// The same where a threshold was found in so many releases as that with a rate of false
+    /// alarms: its true rate may be larger, but for a chance of `alpha` not more than this allows
+    /// for.
+    pub(crate) fn ceiling_of_found(self, rate: f64, releases: usize, alpha: f64) -> f64 {
+        let alarms = (rate * releases as f64) as u64;
+        self.ceiling(law::clopper_pearson(alarms, releases as u64, alpha).1)
     }
 
     /// The most true alarms of any attack with so many false ones.
@@ -124,6 +141,8 @@ pub struct Pictures {
     pub quantiles: Vec<(f64, f64)>,
     /// False and true alarms of an attacker.
     pub trade_off: Vec<(f64, f64)>,
+    /// Single attacks.
+    pub attacks: Vec<Mark>,
 }
 
 impl Evidence {
@@ -143,6 +162,8 @@ pub struct Facts<'a> {
     pub budget: PrivacyBudget,
     /// Threads to use.
     pub threads: usize,
+    /// This program's file, for what is tried from the outside.
+    pub program: Option<PathBuf>,
 }
 
 /// Audits a job by its plan.
@@ -150,7 +171,7 @@ pub struct Facts<'a> {
 /// # Errors
 /// No temporary folder can be made or written, or the engine fails on a twin.
 pub fn audit_job(plan: &Plan, facts: &Facts, depth: Depth) -> Result<Evidence> {
-    let program = Program { threads: facts.threads };
+    let program = Program { threads: facts.threads, file: facts.program.clone() };
     let mut rows = lint::rows(plan, facts.users, facts.ledger, facts.budget);
     let (tried, pictures) = try_out(&program, plan, depth)?;
     rows.splice(0..0, tried.iter().filter(|row| row.check == "static").cloned());
@@ -180,9 +201,14 @@ fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>
         let (black_box, trade_off) =
             canary::rows(subject, &twin, &stage.all.plan, canary::RELEASES)?;
         rows.extend(noise.into_iter().chain(black_box));
-        rows.extend(attacks::rows(subject, &twin, &stage)?);
+        rows.extend(one_run::rows(subject, &twin, &stage.all.plan, one_run::SIZE)?);
+        let (attacks, marks) = attacks::rows(subject, &twin, &stage)?;
+        rows.extend(attacks);
         rows.extend(side::rows(subject, &twin, &stage)?);
+        rows.extend(side::outside(subject, &twin, &stage)?);
+        rows.push(race::row(subject, &twin)?);
         (pictures.quantiles, pictures.trade_off) = (quantiles, trade_off);
+        pictures.attacks = marks;
     }
     Ok((rows, pictures))
 }

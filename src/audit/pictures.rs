@@ -1,7 +1,7 @@
 //! The pictures of `audit.html`, as SVG.
 
 use super::html::{add, escaped};
-use super::{Claim, Point};
+use super::{Claim, Mark, Point};
 
 /// Norm over bound, statistic by statistic, under the line of one.
 pub(super) fn scatter(points: &[Point]) -> String {
@@ -137,4 +137,82 @@ pub(super) fn trade_off(points: &[(f64, f64)], claim: Option<Claim>) -> String {
         ROOM + SIDE - 22.0
     );
     square("True alarms of an attacker against false ones", ("false alarms", "true alarms"), &drawn)
+}
+
+/// The least rate of false alarms and the least share that are drawn on logarithmic axes.
+const LEAST: f64 = 5e-4;
+
+/// Single attacks under what the guarantee allows, on axes of powers of ten: there the first few
+/// false alarms, which count most, have room.
+pub(super) fn attacks(marks: &[Mark], claim: Option<Claim>) -> String {
+    let Some(claim) = claim.filter(|_| !marks.is_empty()) else { return String::new() };
+    let scale = |v: f64| (v.max(LEAST) / LEAST).ln() / (1.0 / LEAST).ln() * SIDE;
+    let place = |x: f64, y: f64| (ROOM + scale(x), ROOM + SIDE - scale(y));
+    let rates = (0..=100).map(|n| LEAST.powf(1.0 - f64::from(n) / 100.0));
+    let ceiling: Vec<(f64, f64)> =
+        rates.map(|rate| (rate, claim.ceiling(rate.min(1.0 - 1e-9)))).collect();
+    let mut drawn = String::new();
+    for (rate, name) in [(0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1.0, "100 %")] {
+        let ((x, _), (_, y)) = (place(rate, LEAST), place(LEAST, rate));
+        let (end, under) = (ROOM + SIDE, ROOM + SIDE + 14.0);
+        add(
+            &mut drawn,
+            format_args!(
+                "<path d=\"M{x:.1} {ROOM}V{end}M{ROOM} {y:.1}H{end}\" stroke=\"#8a94a6\" stroke-opacity=\".35\"/>\n\
+                 <text x=\"{x:.1}\" y=\"{under}\" font-size=\"10\" text-anchor=\"middle\">{name}</text>\n\
+                 <text x=\"{0}\" y=\"{1:.1}\" font-size=\"10\" text-anchor=\"end\">{name}</text>\n",
+                ROOM - 3.0,
+                y + 3.0
+            ),
+        );
+    }
+    let guessing = [(LEAST, LEAST), (1.0, 1.0)];
+    drawn += &line(&guessing, place, "stroke=\"#8a94a6\" stroke-dasharray=\"3 4\"");
+    drawn += &line(&ceiling, place, "stroke=\"#b3261e\" stroke-width=\"1.5\"");
+    let mut names: Vec<&str> = Vec::new();
+    for mark in marks {
+        let known = names.iter().position(|name| *name == mark.what);
+        let number = known.unwrap_or_else(|| {
+            names.push(mark.what);
+            names.len() - 1
+        });
+        let (x, y) = place(mark.alarms, mark.found);
+        add(&mut drawn, format_args!("{}", sign(number, x, y)));
+    }
+    for (number, name) in names.iter().enumerate() {
+        let (x, y) = (ROOM + 0.5 * SIDE, ROOM + SIDE - 16.0 * (names.len() - number) as f64);
+        add(
+            &mut drawn,
+            format_args!(
+                "{}<text x=\"{}\" y=\"{y}\">{}</text>\n",
+                sign(number, x, y - 4.0),
+                x + 10.0,
+                escaped(name)
+            ),
+        );
+    }
+    let (x, y) = (ROOM + 0.03 * SIDE, ROOM + 16.0);
+    drawn += &format!(
+        "<text x=\"{x}\" y=\"{y}\" fill=\"#b3261e\">what the guarantee allows</text>\n\
+         <text x=\"{x}\" y=\"{}\">dashed: guessing</text>\n",
+        y + 17.0
+    );
+    square("Attacks under what the guarantee allows", ("false alarms", "people found"), &drawn)
+}
+
+/// A circle, a square, a triangle, in turn: so that colours need not be told apart.
+fn sign(number: usize, x: f64, y: f64) -> String {
+    match number % 3 {
+        0 => format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#2f6fb0\"/>\n"),
+        1 => format!(
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"7\" height=\"7\" fill=\"none\" stroke=\"#2f6fb0\" \
+             stroke-width=\"1.5\"/>\n",
+            x - 3.5,
+            y - 3.5
+        ),
+        _ => format!(
+            "<path d=\"M{x:.1} {:.1}l5 9h-10z\" fill=\"none\" stroke=\"#2f6fb0\" stroke-width=\"1.5\"/>\n",
+            y - 5.5
+        ),
+    }
 }

@@ -333,7 +333,7 @@ fn settled_row(open: &Plan, all: &Replay) -> Row {
 /// Files are a function of the noised values that are shown: nothing else reaches them.
 fn files_row(subject: &dyn Subject, all: &Replay) -> Result<Row> {
     let made = subject.files(&all.plan, &all.totals)?;
-    let program = super::subject::Program { threads: 1 };
+    let program = super::subject::Program::within(1);
     let again = program.files(&all.plan, &all.totals)?;
     let mut faults = Vec::new();
     for (name, bytes) in &made {

@@ -1,8 +1,10 @@
 //! What is audited: the functions of a run, in the order of a run. The tests put programs with
 //! planted faults in its place (`tests_sensitivity.rs`).
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::outside::{self, Ran};
 use super::twin::Twin;
 use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys, ExactTotals, Settle};
@@ -53,6 +55,12 @@ pub(crate) trait Subject: Sync {
         render(plan, &KnownEstimates::new(plan, totals, self.threads()))
     }
 
+    /// A process of its own on the job file `job` in `folder`; `None`: there is no program to
+    /// start.
+    fn outside(&self, _folder: &Path, _job: &str) -> Result<Option<Ran>> {
+        Ok(None)
+    }
+
     /// Threads to use.
     fn threads(&self) -> usize;
 }
@@ -60,11 +68,18 @@ pub(crate) trait Subject: Sync {
 /// The program itself.
 pub(crate) struct Program {
     pub(crate) threads: usize,
+    /// Its file, for what is tried from the outside.
+    pub(crate) file: Option<PathBuf>,
 }
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl Program {
+    /// The functions alone.
+    pub(crate) fn within(threads: usize) -> Program {
+        Program { threads, file: None }
+    }
+
     /// The engine of a run, for a twin.
     pub(crate) fn engine(&self, twin: &Twin, plan: &Plan) -> Local<'static> {
         let engine = Local {
@@ -83,6 +98,10 @@ impl Program {
 impl Subject for Program {
     fn totals(&self, twin: &Twin, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
         self.engine(twin, plan).totals(plan, settle)
+    }
+
+    fn outside(&self, folder: &Path, job: &str) -> Result<Option<Ran>> {
+        self.file.as_ref().map(|file| outside::run(file, folder, job, self.threads)).transpose()
     }
 
     fn threads(&self) -> usize {

@@ -31,6 +31,25 @@ pub(super) fn plans() -> Vec<(&'static str, Plan)> {
         ("stated", market.plan(&reports)),
         ("open", market.plan(&open)),
         ("monthly", market.plan_for("user-month", &[monthly])),
+        ("insights", market.plan(&insights())),
+    ]
+}
+
+/// Reports with all insights, of which some look back, some have stated bounds and some private
+/// keys.
+pub(super) fn insights() -> Vec<String> {
+    let all = "insights = [\"customers\", \"payments\", \"gross\", \"refund_rate\", \"sales\", \
+               \"spend_per_customer\", \"visits_per_customer\", \"visit_classes\", \"repeat_rate\", \
+               \"ticket_quantiles\", \"ticket_histogram\"]";
+    let stated =
+        "bounds = { gross = \"90.00\", refunds = \"40.00\", visits = 6, visit_classes = 2 }";
+    let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\"]";
+    vec![
+        format!("levels = [[], [\"region\", \"month\"]]\nkeys = \"public\"\n{all}"),
+        format!("levels = [[\"merchant\", \"week\"]]\nkeys = \"public\"\nlook_back = 30\n{new}"),
+        format!(
+            "levels = [[\"wallet\", \"month\"]]\nkeys = \"private\"\ncells_max = 5\n{all}\n{stated}"
+        ),
     ]
 }
 
@@ -43,8 +62,7 @@ pub(super) fn refuted(subject: &dyn Subject, plan: &Plan) -> Vec<Row> {
 #[test]
 fn nothing_is_refuted_of_the_program_as_it_is() {
     for (name, plan) in plans() {
-        let (rows, pictures) =
-            try_out(&Program { threads: 2 }, &plan, Depth::Quick).expect("tries");
+        let (rows, pictures) = try_out(&Program::within(2), &plan, Depth::Quick).expect("tries");
         for row in &rows {
             assert_ne!(row.verdict, Verdict::Refuted, "{name}: {row:?}");
         }
@@ -53,6 +71,18 @@ fn nothing_is_refuted_of_the_program_as_it_is() {
         let points = &pictures.points;
         let near = points.iter().filter(|point| point.share > 0.999).count();
         assert!(near > 50, "{name}: {near} of {}", points.len());
+        // In each statistic with a bound that is known before, somebody does, whatever it counts; bounds
+        // that the run chooses may be beyond all that can be.
+        let levels = plan.levels.iter().enumerate().filter(|_| name == "insights");
+        for (place, level) in levels {
+            let known = level.statistics.iter().enumerate();
+            for (_, statistic) in known.filter(|(row, _)| !plan.is_open(place, *row)) {
+                let what = format!("{} of {}", statistic.kind.name(), level.file);
+                let own = points.iter().filter(|point| point.what == what);
+                let most = own.map(|point| point.share).fold(0.0, f64::max);
+                assert!(most > 0.99, "{name}: {what} came to {most}");
+            }
+        }
     }
 }
 
@@ -87,4 +117,25 @@ fn lint_finds_what_a_job_should_not_ask_for() {
     // All days of a user together, of which each has ε = 4.
     let days = refuted(&plan_of("user-day", "4", "90.00"), None);
     assert!(days.iter().all(|text| text.contains("units of user-day")), "{days:?}");
+}
+
+/// The twin of a job as a file is the job: the same statistics, bounds, noise and price.
+#[test]
+fn the_job_file_of_a_twin_plans_the_same() {
+    for (name, plan) in plans() {
+        let twin = Twin::new(&plan).expect("a folder");
+        let folder = twin.apart("apart", [].iter()).expect("writes");
+        let text = std::fs::read_to_string(folder.join("job.toml")).expect("reads");
+        let job = crate::job::Job::parse(&text, &folder);
+        let again =
+            Plan::new(job.unwrap_or_else(|e| panic!("{name}: {e}\n{text}"))).expect("plans");
+        assert_eq!(again.loss, plan.loss, "{name}");
+        assert_eq!(again.surveys.len(), plan.surveys.len(), "{name}");
+        for (again, level) in again.levels.iter().zip(&plan.levels) {
+            assert_eq!(again.file, level.file, "{name}");
+            assert_eq!(again.statistics, level.statistics, "{name}");
+            assert_eq!(again.selection, level.selection, "{name}");
+            assert_eq!(again.cells.count(&plan.job), level.cells.count(&plan.job), "{name}");
+        }
+    }
 }

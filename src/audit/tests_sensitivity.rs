@@ -10,6 +10,8 @@ use arrow::datatypes::Int64Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::outside::Ran;
+use super::replay::Stage;
 use super::subject::{Program, Subject};
 use super::tests::{plans, refuted};
 use super::twin::Twin;
@@ -33,7 +35,12 @@ enum Fault {
     ThresholdOffByOne,
     OtherOrder,
     CountInManifest,
+    CountInFooter,
     RowsByCount,
+    /// What the program prints tells of a user.
+    CountInLog,
+    /// Whether it stops does.
+    StopsForUser,
 }
 
 struct Mutant {
@@ -45,7 +52,7 @@ struct Mutant {
 
 impl Mutant {
     fn new(fault: Fault) -> Mutant {
-        Mutant { program: Program { threads: 2 }, fault, effects: Mutex::default() }
+        Mutant { program: Program::within(2), fault, effects: Mutex::default() }
     }
 
     /// The plan by which the engine fits, where it does not do as it should.
@@ -258,10 +265,25 @@ impl Subject for Mutant {
                 bytes.extend(format!("{{\"rows\": {}}}", totals.all[0].keys.len()).bytes());
             }
             if self.fault == Fault::RowsByCount && name.ends_with(".parquet") {
-                *bytes = by_count(bytes);
+                *bytes = rewritten(bytes, true, None);
+            }
+            if self.fault == Fault::CountInFooter && name.ends_with(".parquet") {
+                *bytes = rewritten(bytes, false, Some(totals.all[0].keys.len()));
             }
         }
         Ok(files)
+    }
+
+    /// A program that always releases, unless a fault has it stop, and prints what a fault has it
+    /// print.
+    fn outside(&self, folder: &Path, _job: &str) -> Result<Option<Ran>> {
+        let rows = Rows::read(&folder.join("twin.parquet")).batch.num_rows();
+        std::fs::create_dir_all(folder.join("test")).expect("a folder");
+        let code = i32::from(self.fault == Fault::StopsForUser && rows.is_multiple_of(2));
+        let count = format!("{rows} payments");
+        let stderr = if self.fault == Fault::CountInLog { count } else { String::new() };
+        let (stdout, seconds, folder) = (String::new(), 0.1, folder.to_owned());
+        Ok(Some(Ran { code: Some(code), stdout, stderr, seconds, folder }))
     }
 
     fn threads(&self) -> usize {
@@ -269,28 +291,35 @@ impl Subject for Mutant {
     }
 }
 
-/// The table with rows in the order of its first number.
-fn by_count(bytes: &[u8]) -> Vec<u8> {
+/// The table with rows in the order of its first number, or with a count in its footer.
+fn rewritten(bytes: &[u8], by_count: bool, count: Option<usize>) -> Vec<u8> {
     let mut file = tempfile::tempfile().expect("a file");
     std::io::Write::write_all(&mut file, bytes).expect("writes");
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
     let Some(batch) = builder.build().expect("reads").next() else {
         return bytes.to_vec();
     };
-    let batch = batch.expect("reads");
-    let first = batch.columns().iter().find(|c| c.data_type().is_floating()).expect("a number");
-    let order = arrow::compute::sort_to_indices(first, None, None).expect("sorts");
-    let columns = batch.columns().iter().map(|c| take(c, &order, None).expect("takes")).collect();
-    let batch = RecordBatch::try_new(batch.schema(), columns).expect("fits");
+    let mut batch = batch.expect("reads");
+    if by_count {
+        let mut columns = batch.columns().iter();
+        let first = columns.find(|c| c.data_type().is_floating()).expect("a number");
+        let order = arrow::compute::sort_to_indices(first, None, None).expect("sorts");
+        let columns = batch.columns().iter().map(|c| take(c, &order, None).expect("takes"));
+        batch = RecordBatch::try_new(batch.schema(), columns.collect()).expect("fits");
+    }
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).expect("a writer");
     writer.write(&batch).expect("writes");
+    if let Some(count) = count {
+        let entry = parquet::file::metadata::KeyValue::new("rows".to_owned(), count.to_string());
+        writer.append_key_value_metadata(entry);
+    }
     writer.close().expect("closes");
     bytes
 }
 
 /// Each fault with the beginning of the claim that must be refuted.
-const FAULTS: [(Fault, &str); 12] = [
+const FAULTS: [(Fault, &str); 13] = [
     (Fault::ClipOffByOne, "only the user's own cells differ"),
     (Fault::CellsOffByOne, "what a user adds to a statistic"),
     (Fault::NoClip, "no user moves a statistic further"),
@@ -302,6 +331,7 @@ const FAULTS: [(Fault, &str); 12] = [
     (Fault::ThresholdOffByOne, "a private key is shown from its threshold"),
     (Fault::OtherOrder, "the same measurements are called"),
     (Fault::CountInManifest, "files, footers and the order of rows"),
+    (Fault::CountInFooter, "files, footers and the order of rows"),
     (Fault::RowsByCount, "files, footers and the order of rows"),
 ];
 
@@ -335,13 +365,41 @@ fn a_threshold_for_fewer_cells_is_found_by_its_price() {
             *score = low.clone();
         }
     }
-    let rows = refuted(&Program { threads: 2 }, &plan);
+    let rows = refuted(&Program::within(2), &plan);
     assert!(rows.iter().any(|row| row.what.starts_with("epsilon and delta hold")), "{rows:#?}");
 }
 
 #[test]
 fn an_audit_does_the_same_each_time() {
     let (_, plan) = plans().remove(0);
-    let once = || try_out(&Program { threads: 2 }, &plan, Depth::Quick).expect("tries").0;
+    let once = || try_out(&Program::within(2), &plan, Depth::Quick).expect("tries").0;
     assert_eq!(once(), once());
+}
+
+/// What shows of one user besides the values, and a ledger that grants all.
+#[test]
+fn faults_of_the_program_show_from_the_outside() {
+    let (_, plan) = plans().remove(0);
+    let twin = Twin::new(&plan).expect("a folder");
+    let stage = Stage::new(&Program::within(2), &twin, Depth::Quick).expect("runs");
+    for (fault, shows) in
+        [(Fault::OtherOrder, false), (Fault::CountInLog, true), (Fault::StopsForUser, true)]
+    {
+        let rows = side::outside(&Mutant::new(fault), &twin, &stage).expect("runs");
+        let row = rows.iter().find(|row| row.what.starts_with("what the program prints"));
+        let refuted = row.expect("a row").verdict == Verdict::Refuted;
+        assert_eq!(refuted, shows, "{fault:?}: {rows:#?}");
+    }
+    let row = race::row(&Mutant::new(Fault::OtherOrder), &twin).expect("runs");
+    assert_eq!(row.verdict, Verdict::Refuted, "{row:?}");
+}
+
+/// People who are alone are shown by chance only.
+#[test]
+fn keys_of_lone_people_are_found() {
+    let verdict = |shown, people| one_run::hidden(shown, people, 4.5e-10).verdict;
+    assert_eq!(verdict(0, 100_000), Verdict::NotRefuted);
+    assert_eq!(verdict(1, 100_000), Verdict::Refuted);
+    // Of 10^9 people alone, 0.45 are expected.
+    assert_eq!(verdict(1, 1_000_000_000), Verdict::NotRefuted);
 }

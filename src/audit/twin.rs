@@ -2,7 +2,8 @@
 //! The job's own payments are never opened; real neighbours would leak what the audit must not know.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -57,6 +58,8 @@ pub(crate) struct World {
 /// A privacy unit of a twin: a user, and the period where units are within periods.
 pub(crate) type Unit = (Arc<str>, u32);
 
+/// Seconds of a day.
+pub(crate) const DAY: i64 = 86_400;
 /// The most merchants that the twin's users go to.
 const MERCHANTS_MAX: usize = 5_000;
 
@@ -88,6 +91,11 @@ impl World {
         }
     }
 
+    /// Days of the job's period.
+    pub(crate) fn days(&self) -> i64 {
+        self.job.payments.period.days().into()
+    }
+
     /// Whose a payment is; `None` if nobody's.
     pub(crate) fn unit(&self, payment: &TwinPayment) -> Option<Unit> {
         let day = self.clock.hour_of_instant(payment.time)? / 24;
@@ -97,9 +105,9 @@ impl World {
     /// Universal time of a second of the period by the wall clock.
     pub(crate) fn time(&self, second: i64) -> i64 {
         let period = self.job.payments.period;
-        let second = second.rem_euclid(i64::from(period.days()) * 86_400);
-        let day = period.first() + Days::new((second / 86_400) as u64);
-        let local = day.and_time(NaiveTime::MIN) + TimeDelta::seconds(second % 86_400);
+        let second = second.rem_euclid(self.days() * DAY);
+        let day = period.first() + Days::new((second / DAY) as u64);
+        let local = day.and_time(NaiveTime::MIN) + TimeDelta::seconds(second % DAY);
         let zone = self.job.payments.zone;
         // In the hour that daylight saving takes away, an hour later.
         let instant = |local| zone.from_local_datetime(&local).earliest();
@@ -202,18 +210,68 @@ impl Twin {
     /// # Errors
     /// The disk refuses.
     pub(crate) fn write<'a>(&self, payments: impl Iterator<Item = &'a TwinPayment>) -> Result<()> {
-        let path = self.folder.path().join("twin.parquet");
-        let failed =
-            |e: &dyn std::fmt::Display| Error::environment(findings::audit_not_writable(&path, &e));
         let payments: Vec<&TwinPayment> = payments.collect();
-        let batch = batch(&self.plan.job, &payments).map_err(|e| failed(&e))?;
-        let file = std::fs::File::create(&path).map_err(|e| failed(&e))?;
-        let mut writer =
-            ArrowWriter::try_new(file, batch.schema(), None).map_err(|e| failed(&e))?;
-        writer.write(&batch).map_err(|e| failed(&e))?;
-        writer.close().map_err(|e| failed(&e))?;
-        Ok(())
+        let path = self.folder.path().join("twin.parquet");
+        put(&path, &|| batch(&self.plan.job, &payments))
     }
+
+    /// Makes a folder with these payments, the job file and the table of merchants, for a process
+    /// of its own.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn apart<'a>(
+        &self,
+        name: &str,
+        payments: impl Iterator<Item = &'a TwinPayment>,
+    ) -> Result<PathBuf> {
+        let folder = self.folder.path().join(name);
+        let failed =
+            |e: std::io::Error| Error::environment(findings::audit_not_writable(&folder, &e));
+        std::fs::create_dir(&folder).map_err(failed)?;
+        let payments: Vec<&TwinPayment> = payments.collect();
+        put(&folder.join("twin.parquet"), &|| batch(&self.plan.job, &payments))?;
+        if let Some(registry) = &self.plan.job.registry {
+            let columns = std::iter::once(("twin id", &registry.ids))
+                .chain(registry.attributes.iter().map(|(name, values)| (&**name, values)));
+            let columns: Vec<_> = columns.collect();
+            put(&folder.join("twin-merchants.parquet"), &|| texts(&columns))?;
+        }
+        let text = self.plan.job.twin_text();
+        let mut file = std::fs::File::create(folder.join("job.toml")).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        Ok(folder)
+    }
+}
+
+/// Writes a table.
+///
+/// # Errors
+/// The disk refuses.
+pub(crate) fn put(
+    path: &Path,
+    table: &dyn Fn() -> std::result::Result<RecordBatch, ArrowError>,
+) -> Result<()> {
+    let write = || -> std::result::Result<(), ArrowError> {
+        let batch = table()?;
+        let file = std::fs::File::create(path)?;
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
+        writer.write(&batch)?;
+        writer.close()?;
+        Ok(())
+    };
+    write().map_err(|e| Error::environment(findings::audit_not_writable(path, &e)))
+}
+
+/// A table of texts.
+pub(crate) fn texts(
+    columns: &[(&str, &Vec<String>)],
+) -> std::result::Result<RecordBatch, ArrowError> {
+    let column = |(name, values): &(&str, &Vec<String>)| {
+        let array: ArrayRef = Arc::new(StringArray::from_iter_values(values.iter()));
+        ((*name).to_owned(), array)
+    };
+    RecordBatch::try_from_iter(columns.iter().map(column))
 }
 
 /// The columns that [`Job::on_twin`] names.

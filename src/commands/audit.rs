@@ -23,6 +23,7 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
     };
     let folder = args.out.clone().unwrap_or(folder);
     write(&evidence, &folder)?;
+    let folder = folder.canonicalize().unwrap_or(folder);
     console::result(&match args.json {
         true => as_json(&evidence, &folder).to_string(),
         false => as_text(&evidence),
@@ -37,7 +38,7 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
 }
 
 fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
-    reader::limit(args.threads)?;
+    reader::limit(args.threads, false)?;
     let (mut plan, source) = read_plan(&args.target)?;
     let fail = |error| Failure::in_job(error, &args.target, source.clone());
     use_earlier(&mut plan).map_err(fail)?;
@@ -49,6 +50,7 @@ fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
         ledger: ledger.as_ref(),
         budget: terms.budget,
         threads: threads(args.threads.map(usize::from)),
+        program: std::env::current_exe().ok(),
     };
     let depth = if args.full { Depth::Full } else { Depth::Quick };
     let spinner = Progress::spinner("auditing on synthetic twins".to_owned());
@@ -61,7 +63,8 @@ fn release(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
     let evidence = audit_release(&args.target, args.ledger.as_deref())?;
     let folder = args.target.canonicalize().unwrap_or_else(|_| args.target.clone());
     let mut name = folder.into_os_string();
-    name.push(".audit");
+    // Not that of the job's evidence, which stands beside it.
+    name.push(".release-audit");
     Ok((evidence, PathBuf::from(name)))
 }
 

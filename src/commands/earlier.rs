@@ -12,6 +12,16 @@ use crate::ledger::{EntryState, Report};
 use crate::plan::{Earlier, LevelPlan, Plan};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
 
+/// Takes what the plan needs of earlier releases, and then splits its budget by the errors that reports
+/// ask for, which may rest on them.
+///
+/// # Errors
+/// Those of [`take_earlier`] and of [`Plan::aim`].
+pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
+    take_earlier(plan)?;
+    plan.aim()
+}
+
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
 /// bounds that are open from the surveys of the job that their report names; and checks the job that
 /// it revises.
@@ -19,7 +29,7 @@ use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_k
 /// # Errors
 /// Invalid: a job is not published in the plan's ledger, its release is not as it was, or has no
 /// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is broken or cannot be read.
-pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
+fn take_earlier(plan: &mut Plan) -> Result<()> {
     let reports = &plan.job.reports;
     let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_none();
     if reports.iter().all(none) && plan.job.revises.is_none() {
@@ -29,9 +39,9 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
         !report.keys_from.is_empty() || report.previous.as_ref().is_some_and(|p| !p.is_latest())
     };
     let names_jobs = plan.job.revises.is_some() || reports.iter().any(named);
-    if !names_jobs && !plan.job.ledger.file.exists() {
-        // The first job makes the ledger.
-        return Ok(());
+    if !plan.job.ledger.file.exists() {
+        // The first job makes the ledger, so it can name no other.
+        return if names_jobs { Err(Error::invalid_all(no_ledger(plan))) } else { Ok(()) };
     }
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
@@ -61,6 +71,24 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::invalid_all(faults)) }
+}
+
+/// Of each earlier job that is named, that there is no ledger to look it up in.
+fn no_ledger(plan: &Plan) -> Vec<Finding> {
+    const WHY: &str = "the job's ledger is not there";
+    let mut faults = Vec::new();
+    let job = &plan.job;
+    faults.extend(
+        job.revises.iter().map(|r| findings::revises_unusable(&r.job, WHY).at(r.span.clone())),
+    );
+    for report in &job.reports {
+        let keys = report.keys_from.iter();
+        faults.extend(keys.map(|k| findings::keys_from_unusable(&k.job, WHY).at(k.span.clone())));
+        let previous = report.previous.iter().filter(|previous| !previous.is_latest());
+        faults
+            .extend(previous.map(|p| findings::previous_unusable(&p.job, WHY).at(p.span.clone())));
+    }
+    faults
 }
 
 fn keep_level(
@@ -113,8 +141,9 @@ fn adopt(
     if let Some(why) = misfit(plan, &released) {
         return Err(unusable(&why));
     }
-    let release = Release { job: &previous.job, folder, digest, released };
-    if release.adopt(plan, report).map_err(|why| unusable(&why))? == 0 {
+    let mut release = Release { job: &previous.job, folder, digest, released };
+    let bounds = release.bounds(plan, report);
+    if bounds + release.values(plan, report).map_err(|why| unusable(&why))? == 0 {
         return Err(unusable(
             "it has no table with the same keys, and no survey of a bound that is open here",
         ));
@@ -122,8 +151,9 @@ fn adopt(
     Ok(())
 }
 
-/// Takes them from the release of the latest period that fits and has any; of those of one period
-/// from the one published last. A first job has none, and goes without.
+/// Takes values from the release of the latest period that fits and has any, of those of one period
+/// from the one published last; and each bound from the latest that has a survey of it, as a release
+/// that took its bounds itself has none. A first job has no release before it, and goes without.
 ///
 /// A release whose folder is gone is passed over, as old ones may be deleted; one that was changed
 /// is a mistake.
@@ -154,11 +184,13 @@ fn adopt_latest(
         }
     }
     found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
-    for (_, release) in found {
-        let job = release.job;
-        let taken = release.adopt(plan, report);
-        if taken.map_err(|why| findings::previous_unusable(job, &why))? > 0 {
-            break;
+    let mut has_values = false;
+    for (_, mut release) in found {
+        release.bounds(plan, report);
+        if !has_values {
+            let taken = release.values(plan, report);
+            let unusable = |why: String| findings::previous_unusable(release.job, &why);
+            has_values = taken.map_err(unusable)? > 0;
         }
     }
     Ok(())
@@ -189,11 +221,17 @@ struct Release<'l> {
 }
 
 impl Release<'_> {
-    /// Takes what it has for a report; how many bounds and levels with values that were. Nothing is
-    /// changed if it has none.
-    fn adopt(self, plan: &mut Plan, report: &str) -> std::result::Result<usize, String> {
-        let from = (self.job.to_owned(), self.digest.to_owned());
-        let bounds = plan.adopt(report, self.released.surveys, &from);
+    fn origin(&self) -> (String, String) {
+        (self.job.to_owned(), self.digest.to_owned())
+    }
+
+    /// Gives its surveys for bounds of a report that are open; how many.
+    fn bounds(&mut self, plan: &mut Plan, report: &str) -> usize {
+        plan.adopt(report, std::mem::take(&mut self.released.surveys), &self.origin())
+    }
+
+    /// Gives its values to a report; to how many levels. Nothing is changed if it has none.
+    fn values(&self, plan: &mut Plan, report: &str) -> std::result::Result<usize, String> {
         let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
         let (codes, places) = (codes.join(","), plan.job.payments.money_places());
         let mut values = 0;
@@ -201,9 +239,9 @@ impl Release<'_> {
             let cells = released_values(self.folder, self.digest, level, (&codes, places))?;
             let cells = cells.filter(|cells| !cells.statistics.is_empty());
             values += usize::from(cells.is_some());
-            let with = |cells| Earlier { from: from.clone(), cells: Arc::new(cells) };
+            let with = |cells| Earlier { from: self.origin(), cells: Arc::new(cells) };
             level.earlier = cells.map(with);
         }
-        Ok(bounds + values)
+        Ok(values)
     }
 }

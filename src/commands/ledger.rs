@@ -1,6 +1,7 @@
 //! `discretail ledger init | show | verify | void`
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -34,6 +35,15 @@ pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure
 fn init(args: &LedgerInitArgs) -> Result<()> {
     let mut recipients = Vec::new();
     for (name, epsilon, delta) in &args.recipients {
+        let beyond = |key: &str, own: &dyn Display, total: &dyn Display| {
+            Err(Error::invalid(findings::recipient_budget_idle(name, key, own, total)))
+        };
+        if epsilon > &args.epsilon_max {
+            return beyond("epsilon", epsilon, &args.epsilon_max);
+        }
+        if delta > &args.delta_max {
+            return beyond("delta", delta, &args.delta_max);
+        }
         recipients.push(RecipientTerms {
             name: name.clone(),
             epsilon_max: epsilon.to_string(),
@@ -49,6 +59,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
         population: args.population.clone(),
         unit: args.unit.clone(),
         user: None,
+        time: None,
         epsilon_max: args.epsilon_max.to_string(),
         delta_max: args.delta_max.to_string(),
         budget: budget(args, args.epsilon_max, args.delta_max)?,
@@ -67,7 +78,10 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
 
 fn budget(args: &LedgerInitArgs, epsilon_max: Epsilon, delta_max: Delta) -> Result<PrivacyBudget> {
     let (file, population) = (args.file.clone(), args.population.clone());
-    budget_of(&LedgerTerms { file, population, epsilon_max, delta_max, same_user_as: None })
+    let (same_user_as, same_time_as) = (None, None);
+    let terms =
+        LedgerTerms { file, population, epsilon_max, delta_max, same_user_as, same_time_as };
+    budget_of(&terms)
         .ok_or_else(|| Error::invalid(findings::ledger_budget_too_small(&epsilon_max, &delta_max)))
 }
 
@@ -99,6 +113,9 @@ fn as_text(file: &Path, report: &Report) -> String {
         format!("head        {}", report.head()),
         String::new(),
     ];
+    if let Some(time) = &terms.time {
+        lines.insert(4, format!("times       {time}"));
+    }
     if let Some(Composed { periods, delta, epsilon, .. }) = within_periods(report) {
         lines.insert(
             3,
@@ -236,6 +253,7 @@ fn as_json(status: &str, file: &Path, report: &Report) -> Value {
         "population": terms.population,
         "unit": terms.unit,
         "user": terms.user,
+        "time": terms.time,
         "neighbours": report.neighbours,
         "epsilon_max": terms.epsilon_max,
         "delta_max": terms.delta_max,
@@ -283,6 +301,7 @@ fn job_json(job: &JobEntry) -> Value {
     value["digest"] = json!(job.digest);
     value["recipient"] = json!(job.recipient);
     value["user"] = json!(job.user);
+    value["time"] = json!(job.time);
     value["state"] = json!(job.state.name());
     value["folder"] = json!(job.folder.as_ref().map(|folder| folder.display().to_string()));
     value["release_digest"] = json!(job.release_digest);

@@ -1,15 +1,17 @@
 //! `discretail plan JOB`
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::earlier::use_earlier;
+use super::run::request;
 use super::{Failure, predicted, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
 use crate::error::Error;
 use crate::findings;
 use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
-use crate::ledger::{Ledger, Terms};
+use crate::ledger::{EntryState, Ledger, Reservation, Terms};
 use crate::plan::{
     Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, budget_of,
 };
@@ -26,11 +28,13 @@ pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
         Some(ledger) => ledger.recipient_left(&plan.job.recipient)?,
         None => None,
     };
+    let known = Known::of(&plan, ledger.as_ref())?;
     let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
     let fits = left.allows(plan.loss) && own.is_none_or(|(_, own)| own.allows(plan.loss));
+    let fits = fits || known.is_paid();
     let price = Parameters::new(&plan)?;
     if args.json {
-        console::result(&as_json(&plan, &price, left, fits));
+        console::result(&as_json(&plan, &price, left, (fits, &known)));
         return Ok(());
     }
     let mut text = as_text(&plan, &price, left, terms.budget);
@@ -39,11 +43,75 @@ pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
         text +=
             &format!("\nrecipient {}: {percent} % of its own budget is left", plan.job.recipient);
     }
-    if !fits {
+    text += &known.line();
+    if !fits && known == Known::New {
         text += "\nthe job does not fit: `run` would refuse it";
     }
     console::result(&text);
     Ok(())
+}
+
+/// What the ledger knows of a job's id.
+#[derive(Debug, PartialEq)]
+enum Known {
+    New,
+    Reserved,
+    Spent,
+    Published(PathBuf),
+    Differs,
+}
+
+impl Known {
+    fn of(plan: &Plan, ledger: Option<&Ledger>) -> Result<Known, Error> {
+        let Some(ledger) = ledger else { return Ok(Known::New) };
+        match ledger.earlier(&request(plan)) {
+            Err(error) if error.findings()[0].code() == "job-content-differs" => Ok(Known::Differs),
+            Err(error) => Err(error),
+            Ok(Some(Reservation::Published { folder, .. })) => Ok(Known::Published(folder)),
+            Ok(Some(_)) => Ok(Known::Spent),
+            Ok(None) => {
+                let report = ledger.report()?;
+                let own = report.job(&plan.job.id);
+                Ok(match own.filter(|job| job.state == EntryState::Reserved) {
+                    None => Known::New,
+                    Some(job) if job.digest == plan.job.digest => Known::Reserved,
+                    Some(_) => Known::Differs,
+                })
+            }
+        }
+    }
+
+    /// Would a run be charged nothing more?
+    fn is_paid(&self) -> bool {
+        matches!(self, Known::Reserved | Known::Published(_))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Known::New => "new",
+            Known::Reserved => "reserved",
+            Known::Spent => "spent",
+            Known::Published(_) => "published",
+            Known::Differs => "content-differs",
+        }
+    }
+
+    fn line(&self) -> String {
+        match self {
+            Known::New => String::new(),
+            Known::Reserved => "\nthe job is reserved: `run` takes that over".to_owned(),
+            Known::Spent => "\nthe job is spent and not published: `run` would draw no noise again, and publish what is \
+                             whole or refuse it (job-spent)"
+                .to_owned(),
+            Known::Published(folder) => format!(
+                "\nthe job is published: `run` would answer with {} and charge nothing",
+                folder.display()
+            ),
+            Known::Differs => "\nthe ledger has this job with other content or price: `run` would refuse it \
+                               (job-content-differs); give the changed job a new id"
+                .to_owned(),
+        }
+    }
 }
 
 fn percent(part: MuSquared, whole: MuSquared) -> String {
@@ -60,6 +128,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
         population: stated.population.clone(),
         unit: plan.job.privacy.unit.label(plan.job.payments.zone),
         user: Some(plan.job.user().to_owned()),
+        time: plan.job.time(),
         epsilon_max: epsilon.to_string(),
         delta_max: delta.to_string(),
         budget,
@@ -68,6 +137,7 @@ pub(super) fn terms_of(plan: &Plan) -> crate::error::Result<Terms> {
 }
 
 fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyBudget) -> String {
+    let (wide, kinds) = widths(plan);
     let job = &plan.job;
     let source = &job.payments;
     let mut lines = vec![
@@ -87,12 +157,12 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
         ),
         String::new(),
         format!(
-            "{:<34} {:>10} {:<10} {:>14} {:>14} {:>14}",
+            "{:<wide$} {:>10} {:<kinds$} {:>14} {:>14} {:>14}",
             "level", "cells", "statistic", "norm bound", "cell cap", "noise (sd)"
         ),
     ];
     let levels = plan.levels.iter().enumerate();
-    lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level)));
+    lines.extend(levels.flat_map(|(place, level)| level_lines(plan, place, level, (wide, kinds))));
     lines.push(String::new());
     lines.extend(predicted::lines(plan));
     lines.extend(survey_line(plan));
@@ -150,7 +220,7 @@ fn latest_lines(plan: &Plan) -> Vec<String> {
         let bounds =
             plan.adopted.iter().map(|bound| (&plan.levels[bound.survey.level], &bound.from));
         let values = plan.levels.iter().filter_map(|l| Some((l, &l.earlier.as_ref()?.from)));
-        let job = bounds.chain(values).find(|(level, _)| level.is_of(&report.name));
+        let job = values.chain(bounds).find(|(level, _)| level.is_of(&report.name));
         job.map_or_else(
             || format!("No earlier release fits report {} yet.", report.name),
             |(_, from)| {
@@ -164,7 +234,20 @@ fn latest_lines(plan: &Plan) -> Vec<String> {
     latest.map(line).collect()
 }
 
-fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
+/// How wide the names of tables are, and those of statistics.
+pub(super) fn widths(plan: &Plan) -> (usize, usize) {
+    let levels = || plan.levels.iter();
+    let files = levels().map(|level| level.file.chars().count());
+    let kinds = levels().flat_map(|level| &level.statistics).map(|s| s.kind.name().len());
+    (files.max().unwrap_or(0).max(34), kinds.max().unwrap_or(0).max(10))
+}
+
+fn level_lines(
+    plan: &Plan,
+    place: usize,
+    level: &LevelPlan,
+    (wide, kinds): (usize, usize),
+) -> Vec<String> {
     let mut lines = Vec::new();
     let cells = match level.selection {
         Selection::Public => level.cells.count(&plan.job).map_or(String::new(), |n| n.to_string()),
@@ -177,7 +260,7 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
             false => natural(plan, statistic, grid),
         };
         lines.push(format!(
-            "{name:<34} {cells:>10} {:<10} {:>14} {:>14} {:>14}",
+            "{name:<wide$} {cells:>10} {:<kinds$} {:>14} {:>14} {:>14}",
             statistic.kind.name(),
             shown(statistic.noise.bound.norm()),
             shown(statistic.noise.bound.cell_cap()),
@@ -185,7 +268,7 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
         ));
     }
     for table in &level.tables[1..] {
-        lines.push(format!("{:<34} shown in {} too, at no further price", "", table.file));
+        lines.push(format!("{:<wide$} shown in {} too, at no further price", "", table.file));
     }
     if let Selection::Threshold { score, cells_max, .. } = &level.selection {
         let open = (0..level.statistics.len()).any(|row| plan.is_open(place, row));
@@ -197,12 +280,12 @@ fn level_lines(plan: &Plan, place: usize, level: &LevelPlan) -> Vec<String> {
             }
         };
         lines.push(format!(
-            "{:<34} {users} by all values together; at most {cells_max} cells of a user count",
+            "{:<wide$} {users} by all values together; at most {cells_max} cells of a user count",
             ""
         ));
         if !level.keys_from.is_empty() {
             lines.push(format!(
-                "{:<34} and {} cells whose keys earlier releases have shown",
+                "{:<wide$} and {} cells whose keys earlier releases have shown",
                 "",
                 level.always.len()
             ));
@@ -261,7 +344,12 @@ fn natural(plan: &Plan, statistic: &StatisticPlan, grid: u64) -> String {
     }
 }
 
-fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> String {
+fn as_json(
+    plan: &Plan,
+    price: &Parameters,
+    left: PrivacyBudget,
+    (fits, known): (bool, &Known),
+) -> String {
     let mut statistics = Vec::new();
     for (place, level) in plan.levels.iter().enumerate() {
         let insights: BTreeSet<Insight> =
@@ -310,6 +398,7 @@ fn as_json(plan: &Plan, price: &Parameters, left: PrivacyBudget, fits: bool) -> 
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
         "fits": fits,
+        "state": known.name(),
         "merchants": plan.merchants.map(|merchants| serde_json::json!({
             "min_per_cell": merchants.least,
             "groups": merchants.sets,

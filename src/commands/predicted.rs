@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::plan::widths;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::plan::{Basis, Plan, Prediction};
@@ -18,8 +19,9 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
                     tell. Tables tell it of each value.";
         return vec![text.to_owned(), String::new()];
     }
+    let (wide, kinds) = widths(plan);
     let mut lines = vec![format!(
-        "{:<34} {:>10} {:<10} {:>14} {:>14} {:>14} {:>14}",
+        "{:<wide$} {:>10} {:<kinds$} {:>14} {:>14} {:>14} {:>14}",
         "expected error",
         "",
         "statistic",
@@ -30,7 +32,7 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
     )];
     let percent = |share: f64| match share * 100.0 {
         small if small < 100.0 => format!("{small:.1} %"),
-        large => format!("{:.0} %", large.ceil()),
+        large => format!("{} %", (large * 10.0).ceil() / 10.0),
     };
     for (level, place, prediction) in &all {
         let name = if *place == 0 { &plan.levels[*level].file[..] } else { "" };
@@ -39,13 +41,16 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
             let [total, cell, noised, estimated] =
                 [p.of_total, p.of_cell, p.noised, p.estimated].map(percent);
             lines.push(format!(
-                "{name:<34} {:>10} {statistic:<10} {total:>14} {cell:>14} {noised:>14} {estimated:>14}",
+                "{name:<wide$} {:>10} {statistic:<kinds$} {total:>14} {cell:>14} {noised:>14} {estimated:>14}",
                 ""
             ));
         } else if plan.levels[*level].is_public() {
-            lines.push(format!("{name:<34} {:>10} {statistic:<10} {:>14}", "", "not known"));
+            lines.push(format!("{name:<wide$} {:>10} {statistic:<kinds$} {:>14}", "", "not known"));
         } else if *place == 0 {
-            lines.push(format!("{name:<34} {:>10} {:<10} {:>14}", "private", "", "not known"));
+            lines.push(format!(
+                "{name:<wide$} {:>10} {:<kinds$} {:>14}",
+                "private", "", "not known"
+            ));
         }
     }
     let expected = |(_, _, prediction): &(usize, usize, Option<Prediction>)| {

@@ -1,4 +1,4 @@
-//! The reader's limits, which polars takes from the environment when it is first used.
+//! What polars and the allocator take from the environment when they are first used.
 
 use std::env::{args_os, current_exe, var_os};
 use std::os::unix::process::CommandExt;
@@ -8,10 +8,14 @@ use super::threads;
 use crate::error::{Error, Result};
 use crate::findings;
 
+/// When mimalloc gives freed memory back to the system.
+const PURGE: &str = "MIMALLOC_PURGE_DELAY";
+
 /// Starts the process again with polars' threads and buffers limited; returns where that is done.
+/// Is the process's `memory` limited too?
 ///
 /// What the user has set stays.
-pub(super) fn limit(asked: Option<u16>) -> Result<()> {
+pub(super) fn limit(asked: Option<u16>, memory: bool) -> Result<()> {
     // A row group for each thread. Left to itself, polars holds 16 and more, however large.
     let row_groups = threads(asked.map(usize::from)).to_string();
     let mut limits = vec![("POLARS_ROW_GROUP_PREFETCH_SIZE", row_groups)];
@@ -22,5 +26,10 @@ pub(super) fn limit(asked: Option<u16>) -> Result<()> {
     }
     let failed = |e: std::io::Error| Error::environment(findings::restart_failed(&e));
     let mut again = Command::new(current_exe().map_err(failed)?);
+    if !memory && var_os(PURGE).is_none() {
+        // What is freed stays at hand: to give it back and ask for it again takes a twentieth of
+        // the time.
+        again.env(PURGE, "-1");
+    }
     Err(failed(again.args(args_os().skip(1)).envs(limits).exec()))
 }

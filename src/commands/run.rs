@@ -1,6 +1,7 @@
 //! `discretail run JOB`
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::HumanBytes;
@@ -19,7 +20,7 @@ use crate::findings;
 use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
-use crate::payments::{Scan, ScanControl};
+use crate::payments::{Progress as Step, Scan, ScanControl};
 use crate::plan::{Composed, Plan};
 use crate::privacy::PrivacyLoss;
 use crate::release::{self, Draft};
@@ -32,7 +33,7 @@ enum Outcome {
 }
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
-    reader::limit(args.threads)?;
+    reader::limit(args.threads, args.memory.is_some())?;
     let (mut plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &mut plan);
     let fail = |error| Failure::in_job(error, &args.job, source);
@@ -106,15 +107,15 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
-        add_noise(plan, totals, key, threads(args.threads.map(usize::from)))?
+        add_noise(plan, totals, key, engine.threads)?
     };
     tracing::info!("noise added in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let estimates = estimate(plan, noisy, threads(args.threads.map(usize::from)));
+    let estimates = estimate(plan, noisy, engine.threads);
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let tables = release::write(plan, &estimates, in_ledger, &draft)?;
-    let page = report::page(tables.folder(), &tables.manifest())?;
+    let tables = release::write(plan, &estimates, in_ledger, &draft, engine.threads)?;
+    let page = report::page(tables.folder(), &tables.manifest(), engine.threads)?;
     tables.seal(report::FILE, &page)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
     draft.publish(args.force.then_some(&*job.id))?;
@@ -170,14 +171,25 @@ fn fit(
     ledger: &mut Ledger,
     text: String,
 ) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
+    let seen = AtomicBool::new(false);
     let pay = |ledger: &mut Ledger| -> Result<(Draft, RunKey)> {
+        if !seen.load(Ordering::Relaxed) {
+            let source = &plan.job.payments;
+            let finding = findings::rows_missing(source.filter.is_some());
+            return Err(Error::invalid(finding.at(source.span.clone())));
+        }
         // A folder that cannot be written must show before the price is paid.
         let ready = (Draft::beside(folder)?, RunKey::from_system()?);
         ledger.spend(&plan.job.id)?;
         Ok(ready)
     };
     let bar = Progress::run(text);
-    let progress = |step| bar.show(step);
+    let progress = |step| {
+        if matches!(step, Step::Read { some: true, .. }) {
+            seen.store(true, Ordering::Relaxed);
+        }
+        bar.show(step);
+    };
     let control = ScanControl { progress: &progress, ..engine.control };
     let mut paid = None;
     let fitted = Local { control, ..engine.clone() }.totals(plan, &mut |exact| {
@@ -205,13 +217,15 @@ fn engine<'c>(args: &RunArgs, control: ScanControl<'c>) -> Local<'c> {
     }
 }
 
-fn request(plan: &Plan) -> Request<'_> {
+/// What a run asks of the ledger.
+pub(super) fn request(plan: &Plan) -> Request<'_> {
     let job = &plan.job;
     Request {
         job: &job.id,
         digest: &job.digest,
         recipient: &job.recipient,
         user: job.user(),
+        time: job.time(),
         loss: plan.loss,
         all_units: plan.all_units(),
     }

@@ -1,6 +1,6 @@
 //! A cell against others: shares, growth and indexes, by estimates and with Fieller's intervals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 
@@ -8,7 +8,7 @@ use super::peers::Peers;
 use super::ratio::{LEAST, fieller};
 use super::{Estimate, Interval, Reason, Values, View};
 use crate::job::{Comparison, Period, StatisticKind, TimeKey};
-use crate::plan::{KeyValue, period_key};
+use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
 
 /// What is known of a cell, or of several together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +33,24 @@ pub(super) struct Compared {
 }
 
 impl Compared {
+    /// What the comparisons of a table take for each cell while it is written, in bytes.
+    pub(super) fn bytes(level: &LevelPlan, table: &TablePlan) -> u64 {
+        let asked = table.insights.iter().filter_map(|insight| insight.compared());
+        let asked: BTreeSet<(Comparison, StatisticKind)> =
+            asked.filter(|(comparison, _)| !comparison.needs_peers()).collect();
+        let (part, key) = (size_of::<Part>() as u64, size_of::<Vec<KeyValue>>() as u64);
+        let key = CellSpace::key_bytes(level.keys.len()) + key;
+        // Hash tables are nearly half full at least, and have a byte for each entry besides.
+        let map = |value: u64| 2 * (key + value + 1) + value;
+        let kinds: BTreeSet<StatisticKind> = asked.iter().map(|(_, kind)| *kind).collect();
+        let shares = asked.iter().filter(|(comparison, _)| *comparison == Comparison::Share);
+        let shares = shares.count() as u64;
+        let others = asked.len() as u64 > shares;
+        // Rows by key, of this release and of an earlier one.
+        let rows = if others { 2 * map(size_of::<usize>() as u64) } else { 0 };
+        kinds.len() as u64 * part + shares * map(part) + rows
+    }
+
     /// Looks at all cells of the level, if the table compares any, and at those of the level that
     /// names the merchants of its cells.
     pub(super) fn new(view: &View, named: Option<&View>) -> Compared {
@@ -68,15 +86,18 @@ impl Compared {
         own
     }
 
-    /// Of some rows what they are to those that they are compared with, for each column.
+    /// Of some rows what they are to those that they are compared with, for each column, and why a
+    /// row is told nothing of it.
     pub(super) fn values(
         &self,
         view: &View,
         (comparison, kind): (Comparison, StatisticKind),
         rows: &[usize],
-    ) -> Vec<Values> {
+    ) -> (Vec<Values>, Vec<Option<Reason>>) {
         if comparison.needs_peers() {
-            return self.peers.values((comparison, kind), rows);
+            let few = |&row: &usize| self.peers.are_few(row).then_some(Reason::Peers);
+            let reasons = rows.iter().map(few).collect();
+            return (self.peers.values((comparison, kind), rows), reasons);
         }
         let cells = &self.cells[&kind];
         let signed = kind.facts().signed;
@@ -87,31 +108,27 @@ impl Compared {
                     let whole = &self.wholes[&kind][&others(view, row)];
                     let both = (own.noisy.1.powi(2), own.value.1.powi(2));
                     let share = ratio(own, whole, both, 1.0);
-                    if signed { share } else { within(share, 0.0, 1.0) }
+                    (if signed { share } else { within(share, 0.0, 1.0) }, None)
                 }
                 _ => {
-                    let other = self.other(view, comparison, row);
-                    let growth = match other {
+                    let growth = match self.other(view, comparison, row) {
                         Some(Other::Row(other)) => {
                             let same = other == row;
                             let both = (own.noisy.1.powi(2), own.value.1.powi(2));
                             let both = if same { both } else { (0.0, 0.0) };
                             let scale = if comparison == Comparison::Index { 100.0 } else { 1.0 };
-                            ratio(own, &cells[other], both, scale)
+                            Some(ratio(own, &cells[other], both, scale))
                         }
                         Some(Other::Earlier(place)) => self.against_earlier(view, kind, row, place),
-                        None => NOTHING,
+                        None => None,
                     };
-                    if signed { growth } else { within(growth, 0.0, f64::INFINITY) }
+                    let Some(growth) = growth else { return (NOTHING, Some(Reason::NoPeriod)) };
+                    (if signed { growth } else { within(growth, 0.0, f64::INFINITY) }, None)
                 }
             }
         };
-        vec![Values::Counts(rows.iter().map(value).collect())]
-    }
-
-    /// Why a row is told nothing of what it is compared with.
-    pub(super) fn unknown(&self, comparison: Comparison, row: usize) -> Option<Reason> {
-        (comparison.needs_peers() && self.peers.are_few(row)).then_some(Reason::Peers)
+        let (values, reasons) = rows.iter().map(value).unzip();
+        (vec![Values::Counts(values)], reasons)
     }
 
     /// The cell that a row is compared with, if it is known and both have whole periods.
@@ -147,16 +164,16 @@ impl Compared {
         kind: StatisticKind,
         row: usize,
         place: usize,
-    ) -> Estimate<Option<f64>> {
+    ) -> Option<Estimate<Option<f64>>> {
         let known = view.level.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
-        let Some((known, position)) = known.zip(view.level.position(kind)) else { return NOTHING };
+        let (known, position) = known.zip(view.level.position(kind))?;
         let doubt = view.models[position].correction.doubt();
         let (own, theirs) = (&self.cells[&kind][row], known.values[place]);
         let own_sd = own.value.1.hypot(doubt * own.estimate);
         let top = Part { value: (own.value.0, own_sd), ..*own };
         let sd = known.sd.hypot(doubt * theirs);
         let bottom = Part { noisy: (0.0, 1.0), value: (theirs, sd), estimate: theirs };
-        ratio(&top, &bottom, (0.0, 0.0), 1.0)
+        Some(ratio(&top, &bottom, (0.0, 0.0), 1.0))
     }
 }
 

@@ -12,15 +12,13 @@ pub(super) struct Correction {
     factor: f64,
     /// and, unless empty, one for each beside.
     margins: Vec<f32>,
-    /// Relative standard deviation of `factor`, which all cells share, as far as laws of norms are right;
+    /// Relative standard deviation of `factor`, which all cells share.
     common: f64,
-    /// and if they are not.
-    unsure: f64,
 }
 
 impl Default for Correction {
     fn default() -> Self {
-        Correction { factor: 1.0, margins: Vec::new(), common: 0.0, unsure: 0.0 }
+        Correction { factor: 1.0, margins: Vec::new(), common: 0.0 }
     }
 }
 
@@ -47,7 +45,7 @@ impl Correction {
         let mut own = Correction::default();
         if let Some(known) = report.plan.retained(at.0, at.1) {
             own.factor = (1.0 / known.share).clamp(1.0, FACTOR_MAX);
-            (own.common, own.unsure) = (known.likely, known.at_most);
+            own.common = known.doubt;
         }
         if kind.facts().adds_up {
             own.rake(report, at, coarse, models);
@@ -55,20 +53,15 @@ impl Correction {
         own
     }
 
-    /// Relative standard deviation of what is right for a cell, most likely: that of the factor, and how
-    /// much the fit takes here rather than there.
-    pub(super) fn likely(&self) -> f64 {
+    /// Relative standard deviation of what is right for a cell: that of the factor, and how much the fit
+    /// takes here rather than there.
+    pub(super) fn doubt(&self) -> f64 {
         self.common.hypot(self.apart())
     }
 
     /// The part of it that cells do not have in common.
     pub(super) fn apart(&self) -> f64 {
         BETWEEN * (1.0 - 1.0 / self.factor)
-    }
-
-    /// The same if laws of norms are wrong: what intervals must cover.
-    pub(super) fn doubt(&self) -> f64 {
-        self.likely().hypot(self.unsure)
     }
 
     /// No level has less in all than the fit has left of it at another: raises what is below that, as
@@ -132,34 +125,28 @@ impl Correction {
                 values,
                 sd: noise(report, at) * correction.factor,
                 doubt: correction.common,
-                unsure: correction.unsure,
             })
         });
         let known: Vec<Known> = known.collect();
         // The survey and the coarser level that is known best say something of the factor; weighed by
         // inverse variances. What several levels say has too much in common.
-        let mut variance = match report.plan.retained(at.0, at.1) {
-            Some(_) => self.common.powi(2).max(1e-9),
-            None => f64::INFINITY,
-        };
-        let told = known.iter().filter_map(|Known { values, sd, doubt, unsure, .. }| {
+        let surveyed = report.plan.retained(at.0, at.1).is_some();
+        let told = known.iter().filter_map(|Known { values, sd, doubt, .. }| {
             let (sum, noise) = group(values, *sd, 1, |_| 0)[0];
             let theirs = (noise / sum).powi(2) + doubt.powi(2) + (own.1 / own.0).powi(2);
             // A sum cannot be less than what the fit has left of it here; one that is must have been cut by
             // far more than its survey tells.
             let possible = sum / own.0 > slack(statistic.kind) - 3.0 * theirs.sqrt();
-            (sum > 0.0 && theirs < 0.04 && possible).then_some((sum / own.0, theirs, *unsure))
+            (sum > 0.0 && theirs < 0.04 && possible).then_some((sum / own.0, theirs))
         });
-        if let Some((factor, theirs, unsure)) = told.min_by(|a, b| a.1.total_cmp(&b.1)) {
-            let weight = 1.0 / (1.0 + theirs / variance);
+        if let Some((factor, theirs)) = told.min_by(|a, b| a.1.total_cmp(&b.1)) {
+            let own = if surveyed { self.common.powi(2) } else { f64::INFINITY };
+            let weight = 1.0 / (1.0 + theirs / own.max(1e-9));
             self.factor += weight * (factor - self.factor);
-            variance = 1.0 / (1.0 / variance + 1.0 / theirs);
-            self.unsure = (weight * unsure).hypot((1.0 - weight) * self.unsure);
+            // The same heavy users make both wrong, so that deviations add up.
+            self.common = weight * theirs.sqrt() + (1.0 - weight) * self.common;
         }
         self.factor = self.factor.clamp(1.0, FACTOR_MAX);
-        if variance.is_finite() {
-            self.common = variance.sqrt();
-        }
         let mut done: Vec<&str> = Vec::new();
         for Known { coarse, values, sd, .. } in &known {
             for (key, values_of) in report.margins(coarse.level) {
@@ -193,9 +180,8 @@ struct Known<'c> {
     values: Vec<f64>,
     /// Standard deviation of their noise.
     sd: f64,
-    /// Relative standard deviations that they have in common, likely and beyond that.
+    /// Relative standard deviation that they have in common.
     doubt: f64,
-    unsure: f64,
 }
 
 /// Relative standard deviation of a factor that is only known to be too small.

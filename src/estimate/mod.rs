@@ -9,7 +9,6 @@ mod concentration;
 mod correction;
 mod model;
 mod panel;
-mod parallel;
 mod peers;
 mod rates;
 mod ratio;
@@ -75,8 +74,8 @@ pub struct Column {
 /// Two-sided 95 % quantile of the normal law.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// Rows of one slice: with all columns of some twenty insights about 10 MB.
-const SLICE: usize = 1 << 12;
+/// Rows of one slice: with all columns of some twenty insights about 5 MB.
+const SLICE: usize = 1 << 11;
 
 /// What the series of a level and the model of one statistic take for each cell while it is found;
 /// measured: 130 to 180.
@@ -105,7 +104,7 @@ impl<'p> KnownEstimates<'p> {
 }
 
 /// What estimates of public cells take, in bytes: noised values, models, and what is needed to find the
-/// model of one statistic.
+/// model of one statistic, or to compare the cells of one table.
 pub fn memory(plan: &Plan) -> u64 {
     let cells = |level: &LevelPlan| level.public_cells(&plan.job);
     // Noised values and estimates; of each cell deviations and factors.
@@ -115,9 +114,13 @@ pub fn memory(plan: &Plan) -> u64 {
         plan.levels.iter().filter(|coarse| level.splits(coarse, &plan.job)).count() as u64
     };
     let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
-    // Models are found before tables compare merchants.
-    let models = |level: &LevelPlan| cells(level) * MODEL_BYTES.max(peers::bytes(level));
-    let at_once = plan.levels.iter().map(models).max().unwrap_or(0);
+    let compared = |level: &LevelPlan| {
+        level.tables.iter().map(|table| Compared::bytes(level, table)).max().unwrap_or(0)
+    };
+    // Models are found before tables compare cells and merchants.
+    let once =
+        |level: &LevelPlan| cells(level) * MODEL_BYTES.max(compared(level) + peers::bytes(level));
+    let at_once = plan.levels.iter().map(once).max().unwrap_or(0);
     let all = plan.levels.iter().map(|level| kept(level) + places(level));
     all.sum::<u64>() + plan.key_bytes() + at_once
 }
@@ -178,12 +181,29 @@ impl Shown<'_> {
         rows
     }
 
-    /// Some of its rows, slice after slice; at least one, which may be empty.
-    pub fn slices(&self, rows: &[usize]) -> impl Iterator<Item = Table> {
-        (0..rows.len().max(1)).step_by(SLICE).map(move |start| {
-            let end = rows.len().min(start + SLICE);
-            self.view.table(&rows[start..end], &self.compared)
-        })
+    /// Some of its rows, in slices.
+    pub fn slices<'s>(&'s self, rows: &'s [usize]) -> Slices<'s> {
+        Slices { shown: self, rows }
+    }
+}
+
+/// Rows of a table in slices, each of which is made when it is asked for.
+pub struct Slices<'s> {
+    shown: &'s Shown<'s>,
+    rows: &'s [usize],
+}
+
+impl Slices<'_> {
+    /// How many; at least one, which may be empty.
+    pub fn count(&self) -> usize {
+        self.rows.len().div_ceil(SLICE).max(1)
+    }
+
+    /// The slice at a place.
+    pub fn get(&self, place: usize) -> Table {
+        let start = place * SLICE;
+        let rows = &self.rows[start..self.rows.len().min(start + SLICE)];
+        self.shown.view.table(rows, &self.shown.compared)
     }
 }
 
@@ -221,16 +241,19 @@ impl View<'_> {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
-            let values = match insight.compared() {
+            let (values, unknown) = match insight.compared() {
                 Some(what) => compared.values(self, what, rows),
-                None => self.values(insight, parts.len().max(1), rows),
+                None => {
+                    let values = self.values(insight, parts.len().max(1), rows);
+                    (values, self.unknown(insight, rows))
+                }
             };
             let name = |part: usize| match parts.get(part) {
                 Some(part) => format!("{}_{part}", insight.name()),
                 None => insight.name().to_owned(),
             };
             let column = |(part, mut values): (usize, Values)| {
-                let suppressed = self.unknown(insight, rows, compared);
+                let suppressed = unknown.clone();
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
                 Column { insight, name: name(part), values, suppressed }
@@ -247,15 +270,7 @@ impl View<'_> {
     }
 
     /// Why some rows of an insight tell nothing, whatever their values.
-    fn unknown(
-        &self,
-        insight: Insight,
-        rows: &[usize],
-        compared: &Compared,
-    ) -> Vec<Option<Reason>> {
-        if let Some((comparison, _)) = insight.compared() {
-            return rows.iter().map(|&row| compared.unknown(comparison, row)).collect();
-        }
+    fn unknown(&self, insight: Insight, rows: &[usize]) -> Vec<Option<Reason>> {
         let looks_back = insight.statistics().contains(&StatisticKind::NewReturning);
         let Some(look_back) = self.level.look_back.as_ref().filter(|_| looks_back) else {
             return vec![None; rows.len()];
@@ -318,7 +333,7 @@ impl View<'_> {
 impl Numbers<'_> {
     /// The standard deviation of the noise, in natural units.
     fn noise(&self) -> f64 {
-        self.statistic.noise.to_natural(self.statistic.noise.sigma as f64)
+        self.statistic.noise.sd()
     }
 
     /// What the model multiplies the noised value of a row with.

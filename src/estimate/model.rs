@@ -11,6 +11,7 @@ use super::shrink::{Posterior, shrink};
 use super::{Z95, bins};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
+use crate::parallel;
 use crate::plan::{CellKey, Plan, StatisticPlan};
 
 /// What is known of one statistic of one level, beside its noised values.
@@ -37,16 +38,16 @@ impl Model {
     /// Half the width of the 95 % interval around a noised value of the cell, for an estimate of
     /// `value`, both after the correction and in natural units.
     pub(super) fn half(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
-        Z95 * self.noise(statistic, cell).hypot(self.correction.doubt() * value)
+        Z95 * self.deviation(statistic, cell, value)
     }
 
-    /// The likely deviation of the corrected noised value of a cell that has about `value`.
-    fn likely(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
-        self.noise(statistic, cell).hypot(self.correction.likely() * value)
+    /// The standard deviation of the corrected noised value of a cell that has about `value`.
+    fn deviation(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
+        self.noise(statistic, cell).hypot(self.correction.doubt() * value)
     }
 
     fn noise(&self, statistic: &StatisticPlan, cell: usize) -> f64 {
-        let noise = statistic.noise.to_natural(statistic.noise.sigma as f64);
+        let noise = statistic.noise.sd();
         noise * self.correction.factor(cell)
     }
 }
@@ -205,7 +206,7 @@ impl Report<'_> {
     ) -> (Values, Vec<f64>) {
         let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
         let mut noisy = self.noisy(at, 0);
-        let (count, sd) = (noisy.len(), statistic.noise.to_natural(statistic.noise.sigma as f64));
+        let (count, sd) = (noisy.len(), statistic.noise.sd());
         let factor = |cell: usize| if cell < count { model.correction.factor(cell) } else { 1.0 };
         let mut sds = vec![sd; count];
         if let Some(earlier) = &self.plan.levels[at.0].earlier {
@@ -271,7 +272,7 @@ impl Report<'_> {
         models[at.0][at.1].estimates = estimates;
         for (level, place, sums) in sums {
             let noise = self.statistic((level, place)).noise;
-            let sd = noise.to_natural(noise.sigma as f64);
+            let sd = noise.sd();
             let correction = &models[level][place].correction;
             let sds = (0..sums.len()).map(|cell| (sd * correction.factor(cell)) as f32).collect();
             models[level][place].sds = sds;
@@ -305,12 +306,12 @@ impl Report<'_> {
             }
             let means = model.correction.apply(self.noisy((coarse.level, place), bin));
             let variance =
-                |(cell, &mean): (usize, &f64)| model.likely(statistic, cell, mean).powi(2);
+                |(cell, &mean): (usize, &f64)| model.deviation(statistic, cell, mean).powi(2);
             Values { variances: means.iter().enumerate().map(variance).collect(), means }
         };
         let targets: Vec<Values> = coarse.iter().map(target).collect();
         let groups: Vec<&Coarse> = coarse.iter().map(|(coarse, _)| *coarse).collect();
-        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.likely(), signed);
+        reconcile::agree(own, &groups, targets, models[at.0][at.1].correction.doubt(), signed);
         let held = coarse.iter().rev().find(|(coarse, _)| !coarse.owned);
         let held = held.map(|&(coarse, place)| {
             let width = self.statistic((coarse.level, place)).width;
@@ -333,7 +334,7 @@ impl Report<'_> {
     fn repeat_rates(&self, panel: &Panel, at: (usize, usize), models: &[Vec<Model>]) -> Vec<Rate> {
         let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
         let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
-        let noise = statistic.noise.to_natural(statistic.noise.sigma as f64).powi(2);
+        let noise = statistic.noise.sd().powi(2);
         let pair = |cell: usize| {
             let part = classes[1..].iter().map(|class| class[cell]).sum();
             let part_noise = noise * (statistic.width - 1) as f64;
@@ -360,7 +361,7 @@ impl Report<'_> {
     ) -> Vec<Rate> {
         let noise = |at: (usize, usize)| {
             let noise = self.statistic(at).noise;
-            noise.to_natural(noise.sigma as f64)
+            noise.sd()
         };
         let tops = self.noisy(at, 0);
         let Some(place) = self.plan.levels[at.0].position(of) else { return Vec::new() };
@@ -404,19 +405,25 @@ impl Report<'_> {
         });
         let mut columns: Vec<Filled> = Vec::new();
         let width = statistic.width;
-        for bin in 0..width {
-            let model = &models[at.0][at.1];
-            let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
+        let model = &models[at.0][at.1];
+        let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
+        let one = |bin: usize| {
             let noisy = model.correction.apply(self.noisy(at, bin));
             let mut own = bins::drawn(&noisy, whole.as_deref(), half);
-            let (estimates, sums) = self.reconciled(at, bin, coarse, &mut own, false, models);
-            let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
-            for (place, (level, statistic, estimates)) in all.enumerate() {
-                if columns.len() == place {
-                    columns.push((level, statistic, vec![0; estimates.len() * width]));
+            self.reconciled(at, bin, coarse, &mut own, false, models)
+        };
+        for first in (0..width).step_by(BINS_AT_ONCE) {
+            let bins = first..width.min(first + BINS_AT_ONCE);
+            let found = parallel::map(bins.clone(), self.threads, one);
+            for (bin, (estimates, sums)) in bins.zip(found) {
+                let all = std::iter::once((at.0, at.1, estimates)).chain(sums);
+                for (place, (level, statistic, estimates)) in all.enumerate() {
+                    if columns.len() == place {
+                        columns.push((level, statistic, vec![0; estimates.len() * width]));
+                    }
+                    let numbers = columns[place].2.iter_mut().skip(bin).step_by(width);
+                    numbers.zip(estimates).for_each(|(number, estimate)| *number = estimate);
                 }
-                let numbers = columns[place].2.iter_mut().skip(bin).step_by(width);
-                numbers.zip(estimates).for_each(|(number, estimate)| *number = estimate);
             }
         }
         for (level, place, estimates) in columns {
@@ -427,6 +434,10 @@ impl Report<'_> {
 
 /// A level, the place of a statistic there, and its estimates.
 type Filled = (usize, usize, Vec<i64>);
+
+/// Bins that are estimated at the same time: what they take meanwhile is within what the model of
+/// one statistic may take ([`memory`](super::memory)).
+const BINS_AT_ONCE: usize = 4;
 
 /// An estimate is never further from the noised value than this many times half its 95 % interval,
 /// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and Morris

@@ -9,17 +9,23 @@ const SIGNAL_MIN: f64 = 5.0;
 /// A ratio is estimated where its denominator is estimated to be this much, in counts or minor units.
 pub(super) const LEAST: f64 = 0.5;
 
+/// Relative standard deviation of what one user or payment has, about that of log-normal tickets with a
+/// deviation of 0.8: a mean of n varies by this over √n from cell to cell.
+const EACH: f64 = 1.0;
+
 /// A ratio by cell, in natural units; `None` where there is nothing to divide by.
 pub(super) type Ratios = Vec<Estimate<Option<f64>>>;
 
 /// What one statistic is for each unit of another: the ratio of the estimates, `None` where nothing to
 /// divide by is estimated. The interval is Fieller's where the noised denominator is at least five
-/// standard deviations of its noise, else that of the estimates. Beside it the ratio of noised values,
-/// with its standard deviation, where the denominator is that strong.
+/// standard deviations of its noise, else that of the estimates, with how much a mean of so few
+/// differs from that of cells alike; both with what is doubtful of the corrections. Beside it the ratio of noised values, with its standard
+/// deviation, where the denominator is that strong.
 pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
     let noise = (top.noise(), bottom.noise());
     let doubt = top.model.correction.doubt().hypot(bottom.model.correction.doubt());
     let signed = top.statistic.kind.facts().signed;
+    let each = if bottom.statistic.kind.is_count() { EACH } else { 0.0 };
     let ratio = |row: usize| {
         let noisy = (top.unbiased(row), bottom.unbiased(row));
         let correction = top.factor(row) / bottom.factor(row);
@@ -31,6 +37,7 @@ pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
         let estimate = (bottom >= LEAST).then(|| {
             let value = top / bottom;
             let relative = (sds.0 / top.abs().max(1.0)).hypot(sds.1 / bottom);
+            let relative = relative.hypot(each / bottom.sqrt()).hypot(doubt);
             let half = Z95 * value.abs() * relative.min(2.0);
             let Interval { low, high, .. } = match &raw {
                 Some((interval, _, _)) => *interval,

@@ -8,7 +8,7 @@
 //! the rest is a Kalman filter and smoother. Source: *Estimates* in `docs/privacy.md`.
 
 use super::panel::Panel;
-use super::parallel;
+use crate::parallel;
 
 /// Components of the law of u, from the smallest size to the largest; the first is zero.
 const COMPONENTS: usize = 40;
@@ -80,7 +80,7 @@ pub(super) fn shrink(
     let best = fits.max_by(|a, b| a.likely.total_cmp(&b.likely));
     let best = best.expect("cannot fail because there is the grouping of all");
     let fit = best.tuned(&seen);
-    let parts = parallel::map(panel.series(), threads, |series| fit.posterior(&seen, series));
+    let parts = parallel::map(0..panel.series(), threads, |series| fit.posterior(&seen, series));
     let back = |(p, sd): (Posterior, &f64)| Posterior { mean: p.mean * sd, sd: p.sd * sd };
     parts.into_iter().flatten().zip(sds).map(back).collect()
 }
@@ -154,7 +154,7 @@ impl Fit {
             let likely = |size: &f64| filter.run(signal, &expected, *size, self.law.width, rhythm);
             self.law.sizes.iter().map(likely).collect::<Vec<f64>>()
         };
-        let likely = parallel::map(seen.sample.len(), seen.threads, of_sample);
+        let likely = parallel::map(0..seen.sample.len(), seen.threads, of_sample);
         let (law, likely) = self.law.clone().learn(&likely);
         Fit { scale: self.scale.clone(), law, rhythm, likely }
     }

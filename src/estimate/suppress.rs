@@ -16,14 +16,16 @@ pub enum Reason {
     LookBack,
     /// It would tell of too few merchants, alone or with other cells.
     Merchants,
+    /// Its period or the one that it is compared with is not known as a whole.
+    NoPeriod,
     /// There are fewer merchants to compare than the report's `peers_min`.
     Peers,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 4] =
-        [Reason::Error, Reason::LookBack, Reason::Merchants, Reason::Peers];
+    pub const ALL: [Reason; 5] =
+        [Reason::Error, Reason::LookBack, Reason::Merchants, Reason::NoPeriod, Reason::Peers];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Reason {
             Reason::Error => "error",
             Reason::LookBack => "look-back",
             Reason::Merchants => "merchants",
+            Reason::NoPeriod => "no-period",
             Reason::Peers => "peers",
         }
     }

@@ -39,7 +39,8 @@ fn estimates<'p>(market: &Market, plan: &'p Plan, threads: usize) -> Estimates<'
 
 fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
     let shown = estimates.table(level, 0);
-    shown.slices(shown.rows()).collect()
+    let slices = shown.slices(shown.rows());
+    (0..slices.count()).map(|place| slices.get(place)).collect()
 }
 
 /// The estimates of one column by cell, in parts that are whole numbers.

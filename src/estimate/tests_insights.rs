@@ -45,6 +45,13 @@ fn number(level: &LevelPlan, totals: &LevelTotals, place: usize, part: usize) ->
     if statistic.kind.is_money() { natural / 100.0 } else { natural }
 }
 
+/// Tickets by their logarithm, as the survey has counted them.
+fn ticket_counts(plan: &Plan) -> Vec<f64> {
+    let survey = plan.surveys.iter().find(|survey| survey.ticket_groups.is_some()).expect("asked");
+    let result = survey.result.as_ref().expect("settled");
+    result.histogram.iter().map(|&grid| survey.histogram.to_natural(grid as f64)).collect()
+}
+
 /// The values of an insight by its formula.
 fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
     let (level, totals) = (&plan.levels[0], &totals.levels[0]);
@@ -52,8 +59,10 @@ fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
     match *insight.statistics() {
         [logs, payments] if insight == Insight::TicketQuantiles => {
             // All payments are in one group and one cell.
-            let tickets = level.tickets.as_ref().expect("asked");
-            let (law, usual) = (tickets.law(0), tickets.usual(0) as f64);
+            let mut tickets = level.tickets.clone().expect("asked");
+            let usual = tickets.usual(0) as f64;
+            tickets.learn_exact(&ticket_counts(plan));
+            let law = tickets.law(0);
             let mean =
                 number(level, totals, place(logs), 0) / number(level, totals, place(payments), 0);
             let size = |share: f64| {

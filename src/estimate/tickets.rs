@@ -3,7 +3,7 @@
 
 use super::ratio::{self, Ratios};
 use super::{Estimate, Interval, Numbers, View, Z95};
-use crate::job::{Insight, LOG_PARTS};
+use crate::job::LOG_PARTS;
 
 /// The quantiles that are shown, with the ends of their columns' names.
 pub(super) const QUANTILES: [(f64, &str); 5] =
@@ -18,7 +18,7 @@ const SHAPE: (f64, f64) = (0.12, 0.04);
 /// With μ the mean logarithm against what is usual, of the cell and of the group's law, the quantile is
 /// exp(q + μ_cell − μ_group) for the law's logarithm q. Of a cell without estimated payments there is
 /// none. The interval is that of the noised mean where payments are five standard deviations of their
-/// noise, else that of the estimate.
+/// noise, else that of the estimate; with how far q may be off, and how far the cell's law may differ.
 pub(super) fn quantiles(view: &View, logs: &Numbers, payments: &Numbers) -> Vec<Ratios> {
     let Some(tickets) = &view.level.tickets else { return Vec::new() };
     let job = &view.plan.job;
@@ -29,18 +29,19 @@ pub(super) fn quantiles(view: &View, logs: &Numbers, payments: &Numbers) -> Vec<
         (law.quantile(share) - law.moments(usual).0) / LOG_PARTS as f64
     };
     let column = |(share, _): (f64, &str)| -> Ratios {
-        let laws: Vec<f64> = (0..tickets.groups()).map(|group| law(group, share)).collect();
         let shape = SHAPE.0 + SHAPE.1 * (share / (1.0 - share)).ln().abs();
+        let doubt = |group: usize| shape.hypot(tickets.law(group).doubt(share) / LOG_PARTS as f64);
+        let laws: Vec<(f64, f64)> =
+            (0..tickets.groups()).map(|group| (law(group, share), doubt(group))).collect();
         let rows = 0..groups.len();
-        rows.map(|row| quantile(laws[groups[row]], shape, (logs, payments), row)).collect()
+        rows.map(|row| quantile(laws[groups[row]], (logs, payments), row)).collect()
     };
     QUANTILES.into_iter().map(column).collect()
 }
 
-/// One quantile of one row, of a law whose logarithm there is `law`.
+/// One quantile of one row, of a law whose logarithm there is `law`, give or take `shape`.
 fn quantile(
-    law: f64,
-    shape: f64,
+    (law, shape): (f64, f64),
     (logs, payments): (&Numbers, &Numbers),
     row: usize,
 ) -> Estimate<Option<f64>> {
@@ -67,6 +68,5 @@ fn quantile(
 
 /// The ends of the names of the insight's columns.
 pub(super) fn names() -> Vec<String> {
-    debug_assert!(Insight::TicketQuantiles.has_parts());
     QUANTILES.iter().map(|(_, name)| (*name).to_owned()).collect()
 }

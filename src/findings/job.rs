@@ -34,6 +34,7 @@ pub fn job_unreadable(path: &Path, cause: &dyn Display) -> Finding {
 /// The job file is not TOML.
 pub fn toml_wrong(message: &str) -> Finding {
     Finding::new("toml-wrong", format!("not valid TOML: {}", message.trim().replace('\n', ", ")))
+        .hint("mend this first: other mistakes show once the file can be read")
 }
 
 /// A key that must be there is not.
@@ -91,28 +92,30 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
         .hint("name jobs of the same ledger whose releases are where they were published")
 }
 
-/// An insight that the job or a level cannot carry.
-pub fn insight_unusable(insight: &str, why: &str) -> Finding {
-    Finding::new("insight-unusable", format!("`{insight}` cannot be shown here: {why}"))
-        .hint("leave it out of this report's `insights`; `docs/insights.md` says what it needs")
-}
-
-/// A release whose surveys cannot tell bounds.
+/// An earlier release that can tell neither bounds nor values.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))
         .hint("leave `previous` out, and the run makes surveys of its own for a part of the budget")
 }
 
-/// An insight that a level or the job cannot carry.
+/// An insight that a level cannot carry.
 pub fn insight_unfit(insight: &str, level: &str, why: &str, hint: &str) -> Finding {
     Finding::new("insight-unfit", format!("level {level} cannot show `{insight}`: {why}"))
         .hint(hint)
 }
 
-/// A key of a report that none of its insights looks at.
-pub fn key_idle(key: &str, insights: &str) -> Finding {
-    Finding::new("key-idle", format!("`{key}` is stated, but no insight of the report looks at it"))
-        .hint(format!("ask for one of {insights}, or leave it out"))
+/// Quantiles of tickets in several currencies.
+pub fn quantiles_of_currencies() -> Finding {
+    let message =
+        "no level can show `ticket_quantiles`: tickets of several currencies have no order";
+    Finding::new("insight-unfit", message)
+        .hint("pick one currency in [payments], or leave `ticket_quantiles` out")
+}
+
+/// A key that nothing in the job looks at; `what` it is for.
+pub fn key_idle(key: &str, what: &str) -> Finding {
+    Finding::new("key-idle", format!("`{key}` is stated, but nothing looks at it"))
+        .hint(format!("it is for {what}; ask for that, or leave `{key}` out"))
 }
 
 /// A level that names merchants, in a job that promises not to tell of so few.
@@ -244,6 +247,7 @@ pub fn key_set_unknown(name: &str, known: &[&str]) -> Finding {
 /// A key twice in one level, or a level or report twice.
 pub fn duplicate(what: &str, name: &str) -> Finding {
     Finding::new("name-duplicate", format!("{what} `{name}` appears twice"))
+        .hint("remove or rename one of them")
 }
 
 /// A public level whose key set nobody has stated.
@@ -258,6 +262,7 @@ pub fn key_set_missing(name: &str) -> Finding {
 /// A key set that is of no use.
 pub fn key_set_invalid(name: &str, why: &str) -> Finding {
     Finding::new("key-set-invalid", format!("the key set `{name}` {why}"))
+        .hint("list each value of the column once, from public knowledge")
 }
 
 /// A bound or cap that is out of range.
@@ -283,6 +288,7 @@ pub fn registry_missing(key: &str) -> Finding {
 /// The table of merchants cannot be used.
 pub fn registry_invalid(path: &str, why: &str) -> Finding {
     Finding::new("registry-invalid", format!("the table of merchants {path} {why}"))
+        .hint("mend the table, or `files`, `format` and `id` in [merchants]")
 }
 
 /// Too many cells for one level.
@@ -293,7 +299,8 @@ pub fn cells_too_many(level: &str, cells: u128, limit: u128) -> Finding {
 
 /// Noise that is expected to be more than what it is added to.
 pub fn useless(statistic: &str, level: &str, error: f64, epsilon: Option<f64>) -> Finding {
-    let percent = (error * 100.0).ceil();
+    // To tenths, rounded up: what is useless is above 100 %.
+    let percent = (error * 1000.0).ceil() / 10.0;
     let enough = epsilon.map_or("no `epsilon` up to 20 would do".to_owned(), |epsilon| {
         format!("raise `epsilon` to about {:.2}", (epsilon * 100.0).ceil() / 100.0)
     });
@@ -307,6 +314,47 @@ pub fn useless(statistic: &str, level: &str, error: f64, epsilon: Option<f64>) -
     .hint(format!(
         "{enough}; use a coarser level, fewer levels or insights, or a smaller bound; or run it with --accept-useless"
     ))
+}
+
+/// `error` where it can mean nothing.
+pub fn error_unusable(why: &str) -> Finding {
+    Finding::new("error-unusable", format!("`error` cannot be asked for: {why}"))
+        .hint("give `weights`, or nothing, and see with `plan` what errors are expected")
+}
+
+/// `error` where nothing is known of how large values are.
+pub fn error_unpredictable(statistic: &str, level: &str) -> Finding {
+    let why = format!("nothing tells beforehand how large `{statistic}` of {level} is");
+    Finding::new("error-unusable", format!("`error` cannot be asked for: {why}"))
+        .hint("say in `[expect]` what is public, or name a `previous` release")
+}
+
+/// `error` that no privacy budget reaches, as bounds take more than that.
+pub fn error_out_of_reach(statistic: &str, level: &str, least: f64) -> Finding {
+    Finding::new(
+        "error-unreachable",
+        format!(
+            "no budget reaches that error of `{statistic}` of {level}: its bound alone takes {:.1} %",
+            least * 100.0
+        ),
+    )
+    .hint("raise the bound, or leave it to the run; or ask for a larger error")
+}
+
+/// `error` that costs more than the job may.
+pub fn error_too_dear(statistic: &str, level: &str, share: f64, epsilon: Option<f64>) -> Finding {
+    let enough = epsilon.map_or("no `epsilon` up to 20 would do".to_owned(), |epsilon| {
+        format!("raise `epsilon` to about {:.2}", (epsilon * 100.0).ceil() / 100.0)
+    });
+    Finding::new(
+        "error-unreachable",
+        format!(
+            "the errors that are asked for cost more than the job may: that of `{statistic}` of {level} takes \
+             {:.1} % of its budget",
+            share * 100.0
+        ),
+    )
+    .hint(format!("{enough}; or ask for larger errors, coarser levels or fewer insights"))
 }
 
 /// (ε, δ) so small that no noise can be calibrated.

@@ -126,6 +126,23 @@ pub fn ledger_users_differ(path: &Path, (job, kept): (&str, &str), stated: &str)
     ))
 }
 
+/// The job puts payments into periods by another time than the ledger's jobs.
+pub fn ledger_times_differ(path: &Path, (job, kept): (&str, &str), stated: &str) -> Finding {
+    Finding::new(
+        "ledger-times-differ",
+        format!(
+            "the ledger `{}` reads times as `{kept}` since job `{job}`, and this job as `{stated}`: \
+             one payment could be in two periods, which no budget protects together",
+            path.display()
+        ),
+    )
+    .hint(format!(
+        "read times as the ledger does (`time` in `columns`, `time_format`, `times_without_zone`); \
+         if both give each payment the same time, say so with `same_time_as = {kept:?}` in \
+         `[ledger]`"
+    ))
+}
+
 /// The job's id stands for other content.
 pub fn job_content_differs(job: &str, path: &Path) -> Finding {
     Finding::new(
@@ -221,6 +238,20 @@ pub fn ledger_exists(path: &Path) -> Finding {
 pub fn recipient_twice(name: &str) -> Finding {
     Finding::new("recipient-twice", format!("recipient `{name}` is given two budgets"))
         .hint("state one `--recipient` for each name")
+}
+
+/// A recipient whose budget is more than that of all together.
+pub fn recipient_budget_idle(
+    name: &str,
+    key: &str,
+    own: &dyn Display,
+    total: &dyn Display,
+) -> Finding {
+    let message = format!(
+        "recipient `{name}` is given {key} {own}, more than the {total} of all recipients together"
+    );
+    Finding::new("recipient-budget-idle", message)
+        .hint("lower it, or leave it out: the total holds for every recipient")
 }
 
 /// The hash that was noted elsewhere is of no row.

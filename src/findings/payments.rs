@@ -14,6 +14,7 @@ pub fn files_missing(pattern: &Path) -> Finding {
 /// A pattern that is none.
 pub fn pattern_wrong(pattern: &Path, cause: &dyn Display) -> Finding {
     Finding::new("pattern-wrong", format!("{} is not a file pattern: {cause}", pattern.display()))
+        .hint("write it with `*`, `**`, `?` or `[...]`")
 }
 
 /// A file or folder that cannot be opened.
@@ -94,6 +95,7 @@ pub fn column_type_wrong(key: &str, found: &dyn Display, wanted: &str) -> Findin
 /// An expression that polars cannot apply to these columns.
 pub fn expression_unfit(key: &str, cause: &dyn Display) -> Finding {
     Finding::new("expression-unfit", format!("`{key}` cannot be computed: {cause}"))
+        .hint("convert its parts in SQL, for example CAST(... AS BIGINT)")
 }
 
 /// Times are text and nobody has said how they are written.
@@ -114,16 +116,20 @@ pub fn currency_not_mapped(column: &str) -> Finding {
     .hint("add `currency = \"...\"` to `columns`: the job's `currency` picks, a level splits")
 }
 
-/// Too many bad rows.
-pub fn bad_rows_too_many(max_share: f64, folder: &Path) -> Finding {
+/// Too many bad rows; `most` is what most of them are bad for.
+pub fn bad_rows_too_many(max_share: f64, most: &str, file: &Path) -> Finding {
+    // Whole millionths: 0.07 is 7 %, not 7.000000000000001 %.
+    let percent = (max_share * 1e6).round() / 1e4;
     Finding::new(
         "bad-rows-too-many",
-        // Whole millionths: 0.07 is 7 %, not 7.000000000000001 %.
-        format!("more than {} % of the rows are bad", (max_share * 1e6).round() / 1e4),
+        format!(
+            "more than {percent} % of the rows are bad, which is the limit of `max_bad_share`; most often: {most}"
+        ),
     )
     .hint(format!(
-        "look at them in {}, mend the job or the files, or raise `max_bad_share`",
-        folder.display()
+        "they are in {}, with a reason each; mend the job or the files, or raise `max_bad_share` in [payments]; \
+         nothing is charged",
+        file.display()
     ))
 }
 
@@ -134,6 +140,16 @@ pub fn rows_all_left_out(first: &dyn Display, last: &dyn Display) -> Finding {
         format!("no row lies between {first} and {last} and has a currency of the job"),
     )
     .hint("check `first_day`, `last_day`, `time` and `currency`; nothing is charged")
+}
+
+/// There are no rows at all, or none that `where` chooses.
+pub fn rows_missing(has_where: bool) -> Finding {
+    let (message, hint) = match has_where {
+        true => ("the payments have no row for which `where` is true", "`files` and `where`"),
+        false => ("the payments have no rows", "`files`"),
+    };
+    Finding::new("rows-missing", message)
+        .hint(format!("a release would show noise alone; check {hint}; nothing is charged"))
 }
 
 /// The quarantine folder cannot be written.

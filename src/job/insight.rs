@@ -261,3 +261,30 @@ impl Comparison {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Insight;
+
+    const JOB_PAGE: &str = include_str!("../../docs/job.md");
+    const SCHEMA_PAGE: &str = include_str!("../../docs/schema.md");
+
+    #[test]
+    fn the_docs_list_every_insight() {
+        let of_jobs = JOB_PAGE.lines().find(|line| line.starts_with("| `insights` |"));
+        let of_jobs = of_jobs.expect("a row on insights");
+        for insight in Insight::ALL {
+            assert!(of_jobs.contains(&format!("`{}`", insight.name())), "{insight:?}");
+            // Some have several columns, whose names go on.
+            assert!(SCHEMA_PAGE.contains(&format!("`{}", insight.name())), "{insight:?}");
+        }
+        for insight in Insight::COMPARED {
+            let (_, kind) = insight.compared().expect("compares");
+            let what = insight.name().strip_prefix(kind.name()).expect("starts with it");
+            for page in [of_jobs, SCHEMA_PAGE] {
+                let names = [format!("`x{what}`"), format!("`x{what}_p25`")];
+                assert!(names.iter().any(|name| page.contains(name)), "{insight:?}");
+            }
+        }
+    }
+}

@@ -14,6 +14,8 @@ mod registry;
 mod split;
 mod sql;
 mod statistic;
+#[cfg(test)]
+mod tests_rows;
 mod twin;
 mod unit;
 
@@ -71,6 +73,14 @@ impl Job {
     /// The expression by which all jobs of the ledger agree to tell users apart, in normal form.
     pub fn user(&self) -> &str {
         self.ledger.same_user_as.as_deref().unwrap_or(&self.payments.user.normal)
+    }
+
+    /// How all jobs of the ledger agree to read times, which tell a user's units apart; `None` if
+    /// a unit is all payments of a user.
+    pub fn time(&self) -> Option<String> {
+        let own = || self.payments.time_as_read();
+        let agreed = || self.ledger.same_time_as.clone().unwrap_or_else(own);
+        (self.privacy.unit != PrivacyUnit::User).then(agreed)
     }
 }
 
@@ -147,6 +157,14 @@ impl PaymentsSource {
         "20000", "50000",
     ];
 
+    /// What decides on a payment's time, in normal form: the expression, `utc` if times without a
+    /// zone are, and the format of texts. A column's name with a comma stands in quotes.
+    pub fn time_as_read(&self) -> String {
+        let utc = if self.zoneless == Zoneless::Utc { ", utc" } else { "" };
+        let format = self.time_format.iter().map(|format| format!(", format {format}"));
+        format!("{}{utc}{}", self.time.normal, format.collect::<String>())
+    }
+
     /// Decimal places of money: those of the currency that has most.
     pub fn money_places(&self) -> u32 {
         money_places(&self.currencies)
@@ -221,6 +239,9 @@ pub struct LedgerTerms {
     /// The expression of the ledger's other jobs, in normal form, that names the same people as
     /// this job's, says its author.
     pub same_user_as: Option<String>,
+    /// How the ledger's other jobs read times (as [`PaymentsSource::time_as_read`] writes it), which
+    /// gives each payment the same time as this job's, says its author.
+    pub same_time_as: Option<String>,
 }
 
 /// One report: levels of the same insights.
@@ -253,6 +274,8 @@ pub struct Report {
     /// The earlier job whose surveys tell the bounds that this one leaves open, or the newest that
     /// fits.
     pub previous: Option<EarlierJob>,
+    /// Place of its `look_back` in the job file, if it states one.
+    pub look_back: Option<Range<usize>>,
 }
 
 /// An earlier job of the ledger, whose release is used.
@@ -265,9 +288,12 @@ pub struct EarlierJob {
 }
 
 impl EarlierJob {
+    /// What stands for the newest release that fits; no job can have that id.
+    pub const LATEST: &str = "latest";
+
     /// Does it stand for the newest release that fits, whatever its job's name?
     pub fn is_latest(&self) -> bool {
-        self.job == "latest"
+        self.job == Self::LATEST
     }
 }
 
@@ -284,6 +310,17 @@ pub struct Level {
     pub weight: u32,
     /// For each needed statistic, its bound.
     pub bounds: BTreeMap<StatisticKind, Bound>,
+    /// Of some statistics, how near to the truth they must be.
+    pub errors: BTreeMap<StatisticKind, Aim>,
+}
+
+/// An expected error that the job asks for.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    /// That of the noised value of a cell of mean size, relative to it.
+    pub error: Percent,
+    /// Place in the job file.
+    pub span: Range<usize>,
 }
 
 impl Level {

@@ -54,6 +54,11 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
+    /// Where the value of a key is, else the section.
+    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
+        self.table.get(key).map_or(self.span(), |value| value.span())
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

@@ -1,5 +1,7 @@
 //! The one door from a job file to a [`Job`].
 
+mod bounds;
+mod errors;
 mod expect;
 mod merchants;
 mod payments;
@@ -73,10 +75,10 @@ impl Reader<'_> {
     fn job(&self, root: &Section, digest: String) -> Option<Job> {
         self.version(root);
         let id = self.name(root, "job", "job = \"market-2025-q1\"");
+        self.refuse_latest(root, id.as_deref());
         let recipient = self.name(root, "recipient", "recipient = \"partner-bank\"");
         let status = self.status(root);
-        let revises = root.text("revises");
-        let revises = revises.map(|job| EarlierJob { job: job.value, span: job.span });
+        let revises = root.text("revises").map(earlier_job);
         let releases = root.text("releases").map_or("releases".to_owned(), |p| p.value);
 
         let section = root.section("payments", "[payments]");
@@ -120,6 +122,15 @@ impl Reader<'_> {
             reports: reports?,
             digest,
         })
+    }
+
+    /// What `previous` calls the newest release cannot be the name of a job.
+    fn refuse_latest(&self, root: &Section, id: Option<&str>) {
+        if id == Some(EarlierJob::LATEST) {
+            let rule = "another name: `previous = \"latest\"` stands for the newest release";
+            let finding = findings::value_out_of_range("job", "\"latest\"", rule);
+            self.faults.add(finding.at(root.span_of("job")));
+        }
     }
 
     fn status(&self, root: &Section) -> Option<ReleaseStatus> {
@@ -207,6 +218,7 @@ impl Reader<'_> {
         let delta_max = self.parameter(section, "delta_max", example, Delta::parse);
         let same_user_as = section.text("same_user_as");
         let same_user_as = same_user_as.and_then(|text| self.sql("same_user_as", text));
+        let same_time_as = section.text("same_time_as").map(|text| text.value);
         section.finish();
         Some(LedgerTerms {
             file: self.folder.join(file?.value),
@@ -214,6 +226,7 @@ impl Reader<'_> {
             epsilon_max: epsilon_max?,
             delta_max: delta_max?,
             same_user_as: same_user_as.map(|expression| expression.normal),
+            same_time_as,
         })
     }
 
@@ -237,6 +250,10 @@ impl Reader<'_> {
     fn path(&self, text: &str) -> PathBuf {
         self.folder.join(text)
     }
+}
+
+fn earlier_job(text: Placed<String>) -> EarlierJob {
+    EarlierJob { job: text.value, span: text.span }
 }
 
 /// SHA-256 of the content in a canonical form: comments, spaces, and order of keys do not count.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use polars::chunked_array::cast::CastOptions;
-use polars::prelude::{DataType, Expr, NULL, Schema, col, lit};
+use polars::prelude::{DataType, Expr, NULL, Operator, Schema, col, lit, when};
 use polars_plan::dsl::{
-    BooleanFunction, DataTypeExpr, FunctionExpr, StringFunction, StrptimeOptions,
+    AggExpr, BooleanFunction, DataTypeExpr, FunctionExpr, StringFunction, StrptimeOptions,
 };
-use polars_plan::plans::{AExpr, ExprToIRContext, is_elementwise_rec, to_expr_ir};
+use polars_plan::plans::{AExpr, AExprSorted, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
@@ -28,7 +28,8 @@ pub struct SqlExpression {
     pub normal: String,
     /// Place in the job file.
     pub span: std::ops::Range<usize>,
-    /// As polars understands it. Failing casts give null, so that they become bad rows.
+    /// As polars understands it. Failing casts give null, so that they become bad rows. It looks
+    /// at each row, also of a column of which the file says that it is sorted.
     pub expr: Expr,
 }
 
@@ -53,6 +54,7 @@ impl SqlExpression {
         if !is_row_by_row(&expr) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
+        let expr = expr.map_expr(unsorted).map_expr(with_columns);
         Ok(SqlExpression { text: text.to_owned(), normal: normal_form(text), span, expr })
     }
 
@@ -150,14 +152,68 @@ fn lenient(expr: Expr) -> Expr {
     }
 }
 
+/// Parquet files may say that a column is sorted. polars believes it and compares some rows for all,
+/// so where that is not so, one row more could change what is made of the others.
+fn unsorted(expr: Expr) -> Expr {
+    match expr {
+        Expr::Column(_) => expr.set_sorted_flag(AExprSorted::default()),
+        other => other,
+    }
+}
+
+/// Division by a constant: polars multiplies a column with the reciprocal, which is off in the last digit,
+/// but divides a row that is alone; and 0 − x has another sign of zero there. So the constant becomes a
+/// column, too.
+fn with_columns(expr: Expr) -> Expr {
+    let column = |constant: Expr, other: &Expr| {
+        let is_null = other.clone().is_null();
+        Arc::new(when(is_null).then(lit(NULL)).otherwise(constant))
+    };
+    match expr {
+        Expr::BinaryExpr { left, op, right } if is_otherwise_alone(op) => {
+            let (left, right) = match (looks_at_rows(&left), looks_at_rows(&right)) {
+                (true, false) => {
+                    let right = column(Arc::unwrap_or_clone(right), &left);
+                    (left, right)
+                }
+                (false, true) => {
+                    let left = column(Arc::unwrap_or_clone(left), &right);
+                    (left, right)
+                }
+                _ => (left, right),
+            };
+            Expr::BinaryExpr { left, op, right }
+        }
+        other => other,
+    }
+}
+
+fn is_otherwise_alone(op: Operator) -> bool {
+    matches!(
+        op,
+        Operator::RustDivide
+            | Operator::TrueDivide
+            | Operator::FloorDivide
+            | Operator::Modulus
+            | Operator::Minus
+    )
+}
+
 fn is_guessed_date(dtype: &DataTypeExpr, options: &StrptimeOptions) -> bool {
     *dtype == DataTypeExpr::from(DataType::Date) && options.format.is_none()
 }
 
 fn is_row_by_row(expr: &Expr) -> bool {
-    // Constants, such as the list of `x IN ('a', 'b')`, are the same for every row.
+    // The list of `x IN ('a', 'b')` is the same for every row. Aggregates of constants need not be:
+    // some count rows.
     let expr = expr.clone().map_expr(|e| match e {
-        Expr::Agg(_) if !looks_at_rows(&e) => lit(NULL),
+        Expr::Function {
+            mut input,
+            function: function @ FunctionExpr::Boolean(BooleanFunction::IsIn { .. }),
+        } => {
+            input.iter_mut().filter(|list| is_constant_list(list)).for_each(|l| *l = lit(NULL));
+            Expr::Function { input, function }
+        }
         other => other,
     });
     let looks_around = |node: &Expr| {
@@ -172,7 +228,11 @@ fn is_row_by_row(expr: &Expr) -> bool {
         gathers
             || matches!(
                 node,
-                Expr::Agg(_)
+                // Of numbers that are none, `LEAST` depends on how many rows there are.
+                Expr::Function {
+                    function: FunctionExpr::MinHorizontal | FunctionExpr::MaxHorizontal,
+                    ..
+                } | Expr::Agg(_)
                     | Expr::Over { .. }
                     | Expr::Sort { .. }
                     | Expr::SortBy { .. }
@@ -195,6 +255,12 @@ fn is_row_by_row(expr: &Expr) -> bool {
     let mut context = ExprToIRContext::new_no_verification(&mut arena, &schema);
     let Ok(ir) = to_expr_ir(expr, &mut context) else { return false };
     is_elementwise_rec(ir.node(), &arena)
+}
+
+fn is_constant_list(expr: &Expr) -> bool {
+    let Expr::Agg(AggExpr::Implode { input, .. }) = expr else { return false };
+    let aggregates = |node: &Expr| matches!(node, Expr::Agg(_));
+    !looks_at_rows(input) && !input.into_iter().any(aggregates)
 }
 
 fn looks_at_rows(expr: &Expr) -> bool {
@@ -263,6 +329,13 @@ mod tests {
             "tag IN (blk)",
             "TIMESTAMP(ts)",
             "DATE(MAX(ts))",
+            "amt + SUM(1)",
+            "amt + COUNT(1 + 1)",
+            "amt * TOTAL(1)",
+            "COALESCE(amt, MAX(2))",
+            "wallet || STRING_AGG('a')",
+            "amt + ARRAY_LENGTH(ARRAY_AGG(1))",
+            "amt IN (SUM(1), 2)",
         ] {
             assert!(
                 matches!(code(text), Some("sql-not-row-by-row" | "sql-wrong" | "sql-constant")),

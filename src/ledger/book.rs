@@ -15,6 +15,7 @@ pub(super) struct JobRecord {
     pub(super) digest: String,
     pub(super) recipient: String,
     pub(super) user: String,
+    pub(super) time: Option<String>,
     pub(super) loss: PrivacyLoss,
     pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
@@ -114,12 +115,12 @@ impl Book {
         self.budgets(recipient).into_iter().flatten().all(|(_, left)| left.allows(loss))
     }
 
-    /// The expression by which all jobs that count tell users apart, and the first of these jobs
+    /// The first job that counts: all others tell users, and their periods, apart as it does
     /// (Theorem 2 of `docs/privacy.md`).
-    pub(super) fn user(&self) -> Option<(&str, &str)> {
+    pub(super) fn agreed(&self) -> Option<(&str, &JobRecord)> {
         let counted = self.jobs.iter().filter(|(_, record)| record.state != EntryState::Voided);
         let first = counted.min_by_key(|(_, record)| record.reserved_by);
-        first.map(|(id, record)| (id.as_str(), record.user.as_str()))
+        first.map(|(id, record)| (id.as_str(), record))
     }
 
     /// The job's last known state; `None` if it was never reserved.
@@ -136,6 +137,7 @@ impl Book {
             digest: request.digest.to_owned(),
             recipient: request.recipient.to_owned(),
             user: request.user.to_owned(),
+            time: request.time.clone(),
             loss: request.loss,
             all_units: request.all_units,
             release: None,
@@ -151,6 +153,7 @@ impl Book {
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),
             user: record.user.clone(),
+            time: record.time.clone(),
             loss: record.loss,
             all_units: record.all_units,
             release: None,
@@ -180,7 +183,9 @@ impl Book {
             }
             _ => entry.seq,
         };
-        if entry.state == Reserved && self.user().is_some_and(|(_, user)| user != entry.user) {
+        let others = self.agreed().filter(|_| entry.state == Reserved);
+        if others.is_some_and(|(_, first)| (&first.user, &first.time) != (&entry.user, &entry.time))
+        {
             return Err("it tells users apart by another expression than the jobs before it");
         }
         if entry.state == Reserved && !self.allows(&entry.recipient, entry.loss) {
@@ -196,6 +201,7 @@ impl Book {
             digest: entry.digest.clone(),
             recipient: entry.recipient.clone(),
             user: entry.user.clone(),
+            time: entry.time.clone(),
             loss: entry.loss,
             all_units: entry.all_units,
             release: entry.release.clone(),

@@ -64,6 +64,7 @@ pub(super) struct Entry {
     pub(super) digest: String,
     pub(super) recipient: String,
     pub(super) user: String,
+    pub(super) time: Option<String>,
     pub(super) loss: PrivacyLoss,
     pub(super) all_units: AllUnits,
     pub(super) release: Option<ReleaseMark>,
@@ -97,7 +98,7 @@ impl TermsRow {
 
     pub(super) fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 4: terms",
+            "discretail ledger 5: terms",
             &[
                 Some(&self.population),
                 Some(&self.unit),
@@ -157,6 +158,7 @@ struct EntryRow {
     digest: String,
     recipient: String,
     user: String,
+    time: Option<String>,
     mu_squared: String,
     threshold_delta: i64,
     periods: i64,
@@ -175,6 +177,7 @@ impl EntryRow {
             digest: entry.digest.clone(),
             recipient: entry.recipient.clone(),
             user: entry.user.clone(),
+            time: entry.time.clone(),
             mu_squared: entry.loss.mu_squared.units().to_string(),
             threshold_delta: stored(entry.loss.threshold_delta),
             periods: entry.all_units.periods.into(),
@@ -193,6 +196,7 @@ impl EntryRow {
             digest: row.get("digest")?,
             recipient: row.get("recipient")?,
             user: row.get("user")?,
+            time: row.get("time")?,
             mu_squared: row.get("mu_squared")?,
             threshold_delta: row.get("threshold_delta")?,
             periods: row.get("periods")?,
@@ -206,7 +210,7 @@ impl EntryRow {
 
     fn hash(&self) -> String {
         hash_of(
-            "discretail ledger 4: entry",
+            "discretail ledger 5: entry",
             &[
                 Some(&self.seq.to_string()),
                 Some(&self.event),
@@ -214,6 +218,7 @@ impl EntryRow {
                 Some(&self.digest),
                 Some(&self.recipient),
                 Some(&self.user),
+                self.time.as_deref(),
                 Some(&self.mu_squared),
                 Some(&self.threshold_delta.to_string()),
                 Some(&self.periods.to_string()),
@@ -239,6 +244,7 @@ impl EntryRow {
             digest: self.digest,
             recipient: self.recipient,
             user: self.user,
+            time: self.time,
             loss: PrivacyLoss {
                 mu_squared: MuSquared::from_units(self.mu_squared.parse().ok()?),
                 threshold_delta: Delta::stored(self.threshold_delta.try_into().ok()?)?,
@@ -305,9 +311,9 @@ impl Chain {
     pub(super) fn append(&self, connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         let row = EntryRow::of(entry, self.head());
         connection.execute(
-            "INSERT INTO entry (seq, event, job, digest, recipient, user, mu_squared,
+            "INSERT INTO entry (seq, event, job, digest, recipient, user, time, mu_squared,
                  threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 row.seq,
                 row.event,
@@ -315,6 +321,7 @@ impl Chain {
                 row.digest,
                 row.recipient,
                 row.user,
+                row.time,
                 row.mu_squared,
                 row.threshold_delta,
                 row.periods,

@@ -34,7 +34,7 @@ pub use report::{Account, JobEntry, Report};
 pub use terms::{RecipientTerms, Terms};
 
 /// A job's wish to cost `loss`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The job's id, which means one content for ever.
     pub job: &'a str,
@@ -44,6 +44,9 @@ pub struct Request<'a> {
     pub recipient: &'a str,
     /// The SQL expression that tells users apart, as all jobs of the ledger agree to write it.
     pub user: &'a str,
+    /// How it reads times, as all jobs of the ledger agree to write it, where the unit lies within
+    /// a period.
+    pub time: Option<String>,
     /// What the job will cost.
     pub loss: PrivacyLoss,
     /// What it is for all units of a user.
@@ -84,7 +87,7 @@ impl Ledger {
     /// The budget in force is the one stored by the first run; that of `terms` is for that run.
     ///
     /// # Errors
-    /// Refused: its terms or its users differ from those of `terms`, or an entry was edited.
+    /// Refused: its terms or its units differ from those of `terms`, or an entry was edited.
     /// Environment: the folder is missing, the file is no ledger, cannot be read or written, or
     /// stays locked.
     pub fn open_or_create(path: &Path, terms: &Terms) -> Result<Ledger> {
@@ -122,7 +125,7 @@ impl Ledger {
     /// Opens a ledger for changes, whatever its terms.
     ///
     /// # Errors
-    /// Refused: an entry was edited. Environment: there is no such file, or as
+    /// Refused: an entry was edited. Invalid: there is no such file. Environment: as
     /// [`Ledger::open_or_create`].
     pub fn open_to_change(path: &Path) -> Result<Ledger> {
         let path = report::there(path)?;
@@ -135,7 +138,7 @@ impl Ledger {
         let (chain, book) = read(&connection, &path)?;
         terms.compare(&chain.terms, &path)?;
         if let Some(user) = &terms.user {
-            same_users(&book, user, &path)?;
+            same_units(&book, user, terms.time.as_deref(), &path)?;
         }
         Ok(Ledger { connection, path, granted: BTreeMap::new() })
     }
@@ -199,7 +202,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Refused: the id has other content, the budget does not allow it, the ledger's jobs tell
-    /// users apart by another expression, or an entry was edited.
+    /// users, or their periods, apart by another expression, or an entry was edited.
     /// Environment: the file cannot be read or written.
     pub fn reserve(&mut self, request: &Request<'_>) -> Result<Reservation> {
         let (path, id) = (&self.path, request.job);
@@ -325,19 +328,22 @@ fn change<T>(
     Ok(said)
 }
 
-/// Refuses a job that tells users apart by another expression than the jobs that count.
-fn same_users(book: &Book, user: &str, path: &Path) -> Result<()> {
-    match book.user() {
-        Some((job, kept)) if kept != user => {
-            Err(Error::refused(findings::ledger_users_differ(path, (job, kept), user)))
-        }
-        _ => Ok(()),
+/// Refuses a job that tells units apart by other expressions than the jobs that count.
+fn same_units(book: &Book, user: &str, time: Option<&str>, path: &Path) -> Result<()> {
+    let Some((job, kept)) = book.agreed() else { return Ok(()) };
+    if kept.user != user {
+        return Err(Error::refused(findings::ledger_users_differ(path, (job, &kept.user), user)));
     }
+    let (kept, time) = (kept.time.as_deref().unwrap_or_default(), time.unwrap_or_default());
+    if kept != time {
+        return Err(Error::refused(findings::ledger_times_differ(path, (job, kept), time)));
+    }
+    Ok(())
 }
 
 /// The entry that reserves `request`, if the budget allows it.
 fn grant(book: &Book, request: &Request<'_>, path: &Path) -> Result<Entry> {
-    same_users(book, request.user, path)?;
+    same_units(book, request.user, request.time.as_deref(), path)?;
     if !book.allows(request.recipient, request.loss) {
         let own = format!(" of recipient `{}`", request.recipient);
         let budgets = ["", &own].into_iter().zip(book.budgets(request.recipient));

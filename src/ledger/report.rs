@@ -63,6 +63,8 @@ pub struct JobEntry {
     pub recipient: String,
     /// The expression that tells users apart.
     pub user: String,
+    /// How times are read, where the unit lies within a period.
+    pub time: Option<String>,
     /// How far it came.
     pub state: EntryState,
     /// Its price.
@@ -79,7 +81,7 @@ impl Report {
     /// Reads and checks the whole ledger.
     ///
     /// # Errors
-    /// Refused: an entry was edited. Environment: there is no such file, or it is no ledger or
+    /// Refused: an entry was edited. Invalid: there is no such file. Environment: it is no ledger or
     /// cannot be read.
     pub fn read(path: &Path) -> Result<Report> {
         let path = there(path)?;
@@ -131,6 +133,7 @@ impl Report {
             digest: record.digest.clone(),
             recipient: record.recipient.clone(),
             user: record.user.clone(),
+            time: record.time.clone(),
             state: record.state,
             loss: record.loss,
             all_units: record.all_units,
@@ -141,7 +144,11 @@ impl Report {
         jobs.sort_by_key(|job| job.reserved_by);
         let terms = Terms::of(&chain.terms).expect("cannot fail because the chain has read them");
         Report {
-            terms: Terms { user: book.user().map(|(_, user)| user.to_owned()), ..terms },
+            terms: Terms {
+                user: book.agreed().map(|(_, first)| first.user.clone()),
+                time: book.agreed().and_then(|(_, first)| first.time.clone()),
+                ..terms
+            },
             conversion: chain.terms.conversion.clone(),
             neighbours: chain.terms.neighbours.clone(),
             total: Account { budget: Some(chain.limits.total), tally: *book.total() },
@@ -188,11 +195,14 @@ impl Report {
     }
 }
 
-/// The ledger's path, if there is a file.
+/// The ledger's path.
+///
+/// # Errors
+/// Invalid: there is no such file. Environment: nobody can tell.
 pub(super) fn there(path: &Path) -> Result<PathBuf> {
     let path = file::locate(path)?;
     if !file::exists(&path)? {
-        return Err(Error::environment(findings::ledger_missing(&path)));
+        return Err(Error::invalid(findings::ledger_missing(&path)));
     }
     Ok(path)
 }

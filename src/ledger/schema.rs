@@ -13,7 +13,7 @@ use crate::findings;
 const APPLICATION_ID: i32 = 0x6452_6574;
 
 /// The schema below. Any change to it, or to what a field means, needs the next number.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// Entries are appended and never edited; the triggers stop accidents, the hashes (`chain.rs`)
 /// show what gets past them.
@@ -38,6 +38,7 @@ CREATE TABLE entry (
     digest          TEXT NOT NULL,    -- sha-256 of the job's content
     recipient       TEXT NOT NULL,
     user            TEXT NOT NULL,    -- the SQL expression that tells users apart
+    time            TEXT,             -- how times are read, of units within periods
     mu_squared      TEXT NOT NULL,    -- units of 2^-60, decimal
     threshold_delta INTEGER NOT NULL, -- units of 1e-18
     periods         INTEGER NOT NULL, -- the most privacy units of one user

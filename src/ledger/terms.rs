@@ -26,6 +26,9 @@ pub struct Terms {
     /// The SQL expression that tells users apart; `None`: the first job decides. Two jobs that
     /// split one person's payments differently have no common guarantee (Theorem 2).
     pub user: Option<String>,
+    /// How times are read, where the unit lies within a period, decided as `user` is: two jobs that
+    /// put one payment into different periods have no common guarantee either.
+    pub time: Option<String>,
     /// ε that all jobs may cost together, as the job file has it.
     pub epsilon_max: String,
     /// δ that all jobs may cost together, as the job file has it.
@@ -115,6 +118,7 @@ impl Terms {
             population: row.population.clone(),
             unit: row.unit.clone(),
             user: None,
+            time: None,
             epsilon_max: row.epsilon_max.clone(),
             delta_max: row.delta_max.clone(),
             budget: row.limits()?.total,

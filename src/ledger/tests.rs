@@ -21,6 +21,7 @@ pub(super) fn terms(mu_squared: u128, delta: u64) -> Terms {
         population: "cny-2025".to_owned(),
         unit: "user".to_owned(),
         user: Some("card".to_owned()),
+        time: None,
         epsilon_max: "4".to_owned(),
         delta_max: "1e-8".to_owned(),
         budget: PrivacyBudget {
@@ -33,7 +34,8 @@ pub(super) fn terms(mu_squared: u128, delta: u64) -> Terms {
 
 pub(super) fn request<'a>(job: &'a str, content: &'a str, loss: PrivacyLoss) -> Request<'a> {
     let all_units = AllUnits { periods: 3, mu_squared: loss.mu_squared };
-    Request { job, digest: content, recipient: "partner-bank", user: "card", loss, all_units }
+    let (recipient, user) = ("partner-bank", "card");
+    Request { job, digest: content, recipient, user, time: None, loss, all_units }
 }
 
 pub(super) fn folder() -> (TempDir, PathBuf) {
@@ -476,6 +478,36 @@ fn all_jobs_that_count_tell_users_apart_by_one_expression() {
          hint: write the ledger's expression as `user` in `columns`; if both give each person \
          the same token, in every row, say so with `same_user_as = \"card\"` in `[ledger]`"
     );
+}
+
+/// Else one payment could be of January in the first job and of February in the second, and
+/// removing one user's January would change both by more than each is charged for.
+#[test]
+fn all_jobs_that_count_put_payments_into_periods_by_one_time() {
+    let (_folder, path) = folder();
+    let monthly = |time: &str| Terms {
+        unit: "user-month Asia/Shanghai".to_owned(),
+        time: Some(time.to_owned()),
+        ..terms(100, 10)
+    };
+    let by = |job, time: &str| {
+        let time = Some(time.to_owned());
+        Request { time, ..request(job, "content", loss(1, 0)) }
+    };
+    let differ = (ErrorClass::Refused, "ledger-times-differ");
+    let mut ledger = Ledger::open_or_create(&path, &monthly("paid_at")).unwrap();
+    ledger.reserve(&by("slip", "settled_at")).unwrap();
+    assert_eq!(code(ledger.reserve(&by("a", "paid_at"))), differ);
+    assert_eq!(code(Ledger::open(&path, &monthly("paid_at"))), differ);
+    ledger.void("slip").unwrap();
+    ledger.reserve(&by("a", "paid_at")).unwrap();
+    ledger.spend("a").unwrap();
+    assert_eq!(code(ledger.reserve(&by("b", "paid_at, utc"))), differ);
+    assert_eq!(code(ledger.reserve(&request("b", "content", loss(1, 0)))), differ);
+    ledger.reserve(&by("b", "paid_at")).unwrap();
+    let report = Report::read(&path).unwrap();
+    assert_eq!(report.terms.time.as_deref(), Some("paid_at"));
+    assert_eq!(report.job("b").unwrap().time.as_deref(), Some("paid_at"));
 }
 
 // ----------------------------------------------------------------------------------- recipients

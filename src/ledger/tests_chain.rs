@@ -35,15 +35,15 @@ fn hashes_are_those_of_the_documented_encoding() {
     let hash = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(
         hash("SELECT hash FROM terms"),
-        "ad6012d4ad1bd05fe97e4adaf5f988a78ace20132ef5da8eb9cd4ae8ec3a0144"
+        "75104b57bdaf7d5bb45701c9c3bb93968d113395433f9495002ec467d3ee088a"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE seq = 1"),
-        "35e4dd9c0a2dd5ec19a654558db84bb0d87674b49a61de95e5c32a2058e3c479"
+        "0da0444514311f7487bb39c012183cf82c34e587e347da734845ea9dbf054b20"
     );
     assert_eq!(
         hash("SELECT hash FROM entry WHERE event = 'published'"),
-        "ede1ca1e6ab35a616c4d239061158dc543d7a3c3ed0b1fbdd872967201897927"
+        "bc288b9474f91aa47a590e059015ef1aaacaf51ceda841d0a73d20673446ff9d"
     );
 }
 
@@ -85,7 +85,7 @@ fn finds_the_edit_of_any_field() {
             edits += 1;
         }
     }
-    assert_eq!(edits, 10 + 7 * 14);
+    assert_eq!(edits, 10 + 7 * 15);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn finds_rows_that_were_removed_added_or_rehashed() {
             "entry 3: its content does not match its hash",
         ),
         (
-            "INSERT INTO entry SELECT 8, event, job, digest, recipient, user, mu_squared,
+            "INSERT INTO entry SELECT 8, event, job, digest, recipient, user, time, mu_squared,
              threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "entry 8: its content does not match its hash",
         ),
@@ -129,12 +129,24 @@ fn finds_rows_that_were_removed_added_or_rehashed() {
 #[test]
 fn refuses_well_hashed_entries_that_cannot_follow() {
     type Change = fn(&mut Entry);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 9] = [
         (|entry| entry.user = "day".to_owned(), "it differs from the reservation of its job"),
         (
             |entry| {
                 entry.state = EntryState::Reserved;
                 (entry.job, entry.user, entry.release) = ("new".to_owned(), "day".to_owned(), None);
+            },
+            "it tells users apart by another expression",
+        ),
+        (
+            |entry| entry.time = Some("paid_at".to_owned()),
+            "it differs from the reservation of its job",
+        ),
+        (
+            |entry| {
+                entry.state = EntryState::Reserved;
+                (entry.job, entry.release) = ("new".to_owned(), None);
+                entry.time = Some("paid_at".to_owned());
             },
             "it tells users apart by another expression",
         ),
@@ -196,17 +208,17 @@ fn sqlite_itself_refuses_edits() {
         ("UPDATE entry SET mu_squared = '0'", "entries are never edited"),
         ("DELETE FROM entry", "entries are never deleted"),
         (
-            "REPLACE INTO entry SELECT 7, event, job, digest, recipient, user, '0',
+            "REPLACE INTO entry SELECT 7, event, job, digest, recipient, user, time, '0',
              threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "entries are only appended",
         ),
         (
-            "INSERT INTO entry SELECT 8, 'spent', job, digest, recipient, user, mu_squared,
+            "INSERT INTO entry SELECT 8, 'spent', job, digest, recipient, user, time, mu_squared,
              threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "UNIQUE constraint failed: entry.job, entry.event",
         ),
         (
-            "INSERT INTO entry SELECT 8, 'refunded', job, digest, recipient, user, mu_squared,
+            "INSERT INTO entry SELECT 8, 'refunded', job, digest, recipient, user, time, mu_squared,
              threshold_delta, periods, mu_squared_all, folder, release_digest, previous, hash FROM entry WHERE seq = 7",
             "CHECK constraint failed: event IN ('reserved', 'spent', 'published', 'voided')",
         ),

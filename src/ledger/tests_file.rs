@@ -92,7 +92,7 @@ fn paths_that_cannot_be_a_ledger_are_named() {
 fn ledgers_of_other_versions_are_not_touched() {
     let (_folder, path) = folder();
     fill(&path);
-    for version in [3, 5] {
+    for version in [4, 6] {
         Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
         let unknown = (ErrorClass::Environment, "ledger-version-unknown");
         assert_eq!(code(Ledger::open_or_create(&path, &terms(100, 10))), unknown);

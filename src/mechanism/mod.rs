@@ -197,8 +197,12 @@ fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(
             chunk.noisy.copy_from_slice(&noisy);
         }
     };
+    // A thread of its own would take longer than the noise of a few cells.
+    if threads <= 1 {
+        return work();
+    }
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| Err("a thread stopped".to_owned()))
         };

@@ -60,12 +60,7 @@ impl Batch {
         &self.amounts
     }
 
-    /// How many further columns: the plan's, and the currency's code if the job has such a column.
-    pub fn rest_count(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// The values of one further column.
+    /// The values of one further column: the plan's, and the currency's code if the job has such a column.
     pub fn rest(&self, column: usize) -> impl Iterator<Item = &str> {
         texts(&self.rest[column])
     }
@@ -208,16 +203,22 @@ impl<'p> Rows<'p> {
     /// The decimal places of each row's currency; rows whose currency does not count are left out.
     fn currency_places(&self, codes: &StringChunked, verdicts: &mut Verdicts) -> Vec<u32> {
         let money_places = self.plan.job.payments.money_places();
-        let one = |(row, code): (usize, Option<&str>)| {
-            let known = code.filter(|code| !is_blank(code)).map(|code| self.places.get(code));
-            match known {
-                Some(Some(&places)) => return places,
+        let mut places = Vec::with_capacity(codes.len());
+        // Most rows have the currency of the row before.
+        let mut last = (None, None);
+        for (row, code) in codes.iter().enumerate() {
+            let code = code.filter(|code| !is_blank(code));
+            if last.0 != code {
+                last = (code, code.map(|code| self.places.get(code).copied()));
+            }
+            match last.1 {
+                Some(Some(_)) => {}
                 Some(None) => verdicts.set(row, Verdict::LeftOut),
                 None => verdicts.set(row, Verdict::Bad(Reason::CurrencyMissing)),
             }
-            money_places
-        };
-        codes.iter().enumerate().map(one).collect()
+            places.push(last.1.flatten().unwrap_or(money_places));
+        }
+        places
     }
 
     /// Places in the registry, if there is one.

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 pub struct ScanControl<'a> {
     /// Set to stop soon.
     pub cancelled: &'a AtomicBool,
-    /// Called now and then from any thread; for the operator's terminal only.
+    /// Called now and then from any thread, and after the last row; for the operator's terminal, and
+    /// for a run to see that there is anything to release.
     pub progress: &'a (dyn Fn(Progress) + Sync),
 }
 
@@ -23,6 +24,8 @@ pub enum Progress {
         bytes: u64,
         /// All.
         of: u64,
+        /// Are there rows so far, of those that `where` chooses?
+        some: bool,
     },
     /// Partitions of the users.
     Fitted {
@@ -64,6 +67,7 @@ impl<'a> Meter<'a> {
     pub(super) fn advance(&self, rows: usize) {
         let rows = self.rows.fetch_add(rows as u64, Ordering::Relaxed) + rows as u64;
         let bytes = (rows as f64 * self.bytes_per_row) as u64;
-        (self.control.progress)(Progress::Read { bytes: bytes.min(self.bytes), of: self.bytes });
+        let (bytes, of) = (bytes.min(self.bytes), self.bytes);
+        (self.control.progress)(Progress::Read { bytes, of, some: rows > 0 });
     }
 }

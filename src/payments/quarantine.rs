@@ -1,5 +1,6 @@
 //! Bad rows: for the operator's eyes, never in a release.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::BufWriter;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::findings;
 
 /// Why a row is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// The user is null or blank.
     UserMissing,
@@ -56,7 +57,7 @@ pub(super) struct Quarantine {
     file: PathBuf,
     names: Vec<String>,
     writer: Option<csv::Writer<BufWriter<File>>>,
-    rows: u64,
+    rows: BTreeMap<Reason, u64>,
 }
 
 impl Quarantine {
@@ -72,24 +73,30 @@ impl Quarantine {
             }
             _ => {
                 let folder = folder.to_owned();
-                Ok(Quarantine { folder, file, names, writer: None, rows: 0 })
+                Ok(Quarantine { folder, file, names, writer: None, rows: BTreeMap::new() })
             }
         }
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// How many rows were bad.
     pub(super) fn rows(&self) -> u64 {
-        self.rows
+        self.rows.values().sum()
+    }
+
+    /// What most bad rows are bad for; of equals the first in the order of reasons.
+    pub(super) fn most(&self) -> Option<Reason> {
+        let reasons = self.rows.iter().rev();
+        reasons.max_by_key(|(_, rows)| **rows).map(|(reason, _)| *reason)
     }
 
     /// Adds a row: its reason and the values of its columns.
     pub(super) fn add(&mut self, reason: Reason, values: &[String]) -> Result<()> {
-        self.rows += 1;
-        if self.rows > Self::ROWS_MAX {
+        *self.rows.entry(reason).or_default() += 1;
+        if self.rows() > Self::ROWS_MAX {
             return Ok(());
         }
         let row = std::iter::once(reason.text()).chain(values.iter().map(String::as_str));

@@ -14,7 +14,7 @@ use super::batch::{Batch, Rows};
 use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
 use super::parts::{PartReader, parts};
 use super::progress::{Meter, ScanControl};
-use super::quarantine::Quarantine;
+use super::quarantine::{Quarantine, Reason};
 use super::sinks::{Counts, Intake, lock};
 use super::source::{Files, type_name};
 use crate::error::{Error, Result};
@@ -120,8 +120,10 @@ impl<'p> Scan<'p> {
         quarantine.finish()?;
         let bad = quarantine.rows() as f64;
         if bad > source.max_bad_share * (good as f64 + bad) {
-            let folder = quarantine.folder();
-            return Err(Error::invalid(findings::bad_rows_too_many(source.max_bad_share, folder)));
+            let most = quarantine.most().map_or("", Reason::text);
+            let (share, file) = (source.max_bad_share, quarantine.file());
+            let finding = findings::bad_rows_too_many(share, most, file);
+            return Err(Error::invalid(finding.at(source.span.clone())));
         }
         if rows > 0 && good == 0 {
             let (first, last) = (source.period.first(), source.period.last());

@@ -178,14 +178,22 @@ fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<Laz
     let hive = HiveOptions { schema, try_parse_dates: false, ..HiveOptions::new_enabled() };
     let paths = paths.iter().map(|path| PlRefPath::try_from_path(path));
     let paths = paths.collect::<PolarsResult<Vec<_>>>()?.into();
+    // Which rows are read follows from the rows, not from what a file says of them elsewhere
+    // (Lemma 0). The rest of that is in `job::sql`.
     match format {
         Format::Parquet => {
-            let args = ScanArgsParquet { hive_options: hive, glob: false, ..Default::default() };
+            let args = ScanArgsParquet {
+                hive_options: hive,
+                glob: false,
+                use_statistics: false,
+                ..Default::default()
+            };
             LazyFrame::scan_parquet_sources(ScanSources::Paths(paths), args)
         }
         Format::Ipc => {
             let args = UnifiedScanArgs { hive_options: hive, glob: false, ..Default::default() };
-            LazyFrame::scan_ipc_sources(ScanSources::Paths(paths), IpcScanOptions::default(), args)
+            let options = IpcScanOptions { record_batch_statistics: false, ..Default::default() };
+            LazyFrame::scan_ipc_sources(ScanSources::Paths(paths), options, args)
         }
         // All columns are text, so that no amount passes through a float on its way.
         Format::Csv => LazyCsvReader::new_paths(paths)

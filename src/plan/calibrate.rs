@@ -51,6 +51,11 @@ impl Gaussian {
     pub fn to_natural(self, grid: f64) -> f64 {
         grid / (1u64 << self.grid_bits) as f64
     }
+
+    /// The standard deviation of the noise, in counts or minor units.
+    pub fn sd(self) -> f64 {
+        self.to_natural(self.sigma as f64)
+    }
 }
 
 /// The smallest σ in grid units whose price is at most `share`.
@@ -129,7 +134,7 @@ mod tests {
             let (epsilon, delta) = (epsilon.expect("valid"), delta.expect("valid"));
             let share = largest_loss(epsilon, delta, Delta::ZERO).expect("something is left");
             let plan = Gaussian::new(false, (1000, 1000), share).expect("a plan");
-            let ratio = plan.to_natural(plan.sigma as f64) / sigma;
+            let ratio = plan.sd() / sigma;
             assert!((1.0..1.0001).contains(&ratio), "{epsilon} {delta}: {ratio}");
         }
     }

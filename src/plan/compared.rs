@@ -89,7 +89,7 @@ fn share_fault(report: &Report, level: &Level) -> Fault {
     let missing = keys.iter().find(|name| level.keys.iter().all(|key| key.name() != *name))?;
     fault(
         format!("it has no key `{missing}` to share out"),
-        "put levels without that key in a report without shares; what both need is paid for once",
+        "put levels without that key in a report of their own, without shares",
     )
 }
 
@@ -166,12 +166,12 @@ fn idle(report: &Report) -> Vec<Finding> {
     let share_of = report.share_of.as_ref().filter(|_| !has(Comparison::Share));
     let base = report.base.as_ref().filter(|_| !has(Comparison::Index));
     let share_of = share_of.map(|(_, span)| {
-        let insights = "customers_share, payments_share, gross_share, sales_share";
-        findings::key_idle("share_of", insights).at(span.clone())
+        let what = "customers_share, payments_share, gross_share and sales_share";
+        findings::key_idle("share_of", what).at(span.clone())
     });
     let base = base.map(|(_, span)| {
-        let insights = "customers_index, payments_index, gross_index, sales_index";
-        findings::key_idle("base", insights).at(span.clone())
+        let what = "customers_index, payments_index, gross_index and sales_index";
+        findings::key_idle("base", what).at(span.clone())
     });
     share_of.into_iter().chain(base).chain(peers::idle(report)).collect()
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{CellKey, CellSpace, KeyValue};
 use crate::findings::{self, Finding};
-use crate::job::{Job, Key, Level, PrivacyUnit, StatisticKind, TimeKey};
+use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, StatisticKind, TimeKey};
 
 /// The days before each cell that tell whether a customer is new there.
 #[derive(Clone, Debug)]
@@ -34,6 +34,11 @@ impl LookBack {
         Some(LookBack { starts, times, places, days: level.look_back })
     }
 
+    /// How many days.
+    pub fn days(&self) -> u32 {
+        self.days
+    }
+
     /// The days, from the period's first, in which a customer of that time must not have been to be new;
     /// `None` if the period does not hold all of them.
     pub fn window(&self, time: usize) -> Option<Range<u32>> {
@@ -54,7 +59,7 @@ impl LookBack {
 }
 
 /// Why a level cannot tell new customers from returning ones, if it has to.
-pub(super) fn unusable(job: &Job, level: &Level) -> Option<Finding> {
+pub(super) fn unfit(job: &Job, report: &Report, level: &Level) -> Option<Finding> {
     level.bounds.get(&StatisticKind::NewReturning)?;
     let days = job.payments.period.days();
     let times = level.keys.iter().filter_map(|key| match key {
@@ -62,16 +67,27 @@ pub(super) fn unusable(job: &Job, level: &Level) -> Option<Finding> {
         _ => None,
     });
     let parts = |time: TimeKey| matches!(time, TimeKey::Weekday | TimeKey::Hour);
-    let why = if job.privacy.unit != PrivacyUnit::User {
-        "with a unit within a period, who came before is another unit: set `unit = \"user\"`"
+    let new = |insight: &&Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+    let insight = report.insights.iter().find(new).map_or("new_customers", |found| found.name());
+    let fault = |why: &str, hint: &str| findings::insight_unfit(insight, &level.name(), why, hint);
+    let back = level.look_back;
+    Some(if job.privacy.unit != PrivacyUnit::User {
+        let why = "with a unit within a period, who came before is another unit";
+        fault(why, "set `unit = \"user\"`, or leave new and returning customers out")
+            .at(level.span.clone())
     } else if times.clone().count() == 0 || times.clone().any(parts) {
-        "the level's times must be days, weeks, months or quarters"
-    } else if level.look_back >= days {
-        "no cell has that many days before it: make `look_back` shorter or the period longer"
+        let why = "only days, weeks, months and quarters have days before them";
+        fault(why, "add one of the keys day, week, month and quarter, and no weekday or hour")
+            .at(level.span.clone())
+    } else if back >= days {
+        let why = format!(
+            "it looks back {back} days, and the job has {days}, so no cell has so many before it"
+        );
+        let hint = format!("set `look_back` below {days}, or let the job begin earlier");
+        fault(&why, &hint).at(report.look_back.clone().unwrap_or(level.span.clone()))
     } else {
         return None;
-    };
-    Some(findings::insight_unusable("new_customers", why).at(level.span.clone()))
+    })
 }
 
 #[cfg(test)]
@@ -108,7 +124,7 @@ mod tests {
             ("[[\"month\"]]", "look_back = 120"),
         ] {
             let error = plan(levels, more).expect_err(levels);
-            assert_eq!(error.findings()[0].code(), "insight-unusable", "{levels} {more}");
+            assert_eq!(error.findings()[0].code(), "insight-unfit", "{levels} {more}");
         }
     }
 }

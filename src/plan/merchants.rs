@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::span::Sums;
-use super::{KeyValue, LevelPlan};
+use super::{KeyValue, LevelPlan, SurveyPlan, TicketPlan};
 use crate::findings::{self, Finding};
 use crate::job::{Job, Key};
 
@@ -30,32 +30,54 @@ pub struct MerchantProtection {
 fn least(job: &Job) -> u32 {
     let Some(registry) = &job.registry else { return 1 };
     let named =
-        job.reports.iter().flat_map(|report| &report.levels).any(|level| names(&level.keys));
+        job.reports.iter().flat_map(|report| &report.levels).any(|level| names(job, &level.keys));
     registry.min_per_cell.as_ref().map_or(if named { 1 } else { LEAST_DEFAULT }, |stated| stated.0)
 }
 
-fn names(keys: &[Key]) -> bool {
-    keys.contains(&Key::Merchant)
+/// Do these keys tell each merchant apart? A column of payments does that has their expression.
+fn names(job: &Job, keys: &[Key]) -> bool {
+    let source = &job.payments;
+    let merchant = source.merchant.as_ref().map(|expression| &expression.normal);
+    let same = |name: &String| {
+        source.columns.iter().any(|(own, e)| own == name && Some(&e.normal) == merchant)
+    };
+    let names = |key: &Key| match key {
+        Key::Merchant => true,
+        Key::Column(name) => same(name),
+        _ => false,
+    };
+    keys.iter().any(names)
 }
 
-/// Marks the groups of merchants whose cells are hidden, at each level; says what cannot be. `None`: no
-/// promise is made.
+/// Marks the groups of merchants whose cells are hidden, at each level, and makes groups of tickets
+/// coarser that would tell too much; says what cannot be. `None`: no promise is made.
 pub(super) fn protect(
     job: &Job,
     levels: &mut [LevelPlan],
+    surveys: &mut [SurveyPlan],
     findings: &mut Vec<Finding>,
 ) -> Option<MerchantProtection> {
     let least = least(job);
     let registry = job.registry.as_ref().filter(|_| least > 1)?;
-    let place = |level: &LevelPlan| registry_span(job, &level.keys);
-    let named = levels.iter().filter(|level| names(&level.keys));
+    let named = levels.iter().filter(|level| names(job, &level.keys));
     let before = findings.len();
-    findings
-        .extend(named.map(|level| findings::merchants_named(&level.file, least).at(place(level))));
+    let finding =
+        |level: &LevelPlan| findings::merchants_named(&level.file, least).at(level.span.clone());
+    findings.extend(named.map(finding));
     if findings.len() > before {
         return None;
     }
-    let (sets, of_level, wholes) = sets(levels);
+    let (mut sets, of_level, wholes) = sets(levels);
+    let cells = sets.len();
+    // Tickets of all groups together are those of all merchants, whatever the groups are.
+    let all: Vec<u32> = (0..registry.ids.len() as u32).collect();
+    let asked = surveys.iter().any(|survey| survey.ticket_groups.is_some());
+    let all = asked.then(|| {
+        sets.iter().position(|set| *set == all).unwrap_or_else(|| {
+            sets.push(all);
+            cells
+        })
+    });
     let sums = Sums::new(&sets, registry.ids.len());
     let small: Vec<bool> = (0..sets.len()).map(|set| sums.size(set) < least).collect();
     let mut known: Vec<bool> = small.iter().map(|small| !small).collect();
@@ -65,9 +87,12 @@ pub(super) fn protect(
     }
     while let Some(combination) = sums.breach(&known, least - 1) {
         // The one that tells least; of equals the last, which is of the finer level.
-        let hide = combination.into_iter().rev().min_by_key(|&set| sums.size(set));
-        known[hide.expect("cannot fail because a combination has sets")] = false;
+        let cells = combination.into_iter().rev().filter(|&set| Some(set) != all);
+        let hide = cells.min_by_key(|&set| sums.size(set));
+        known[hide.expect("cannot fail because all merchants alone are not too few")] = false;
     }
+    let told = sets.iter().zip(&known).filter(|(_, known)| **known).map(|(set, _)| set.clone());
+    pool_tickets(told.collect(), (levels, surveys), (registry.ids.len(), least));
     for ((level, sets), wholes) in levels.iter_mut().zip(of_level).zip(wholes) {
         // A share tells what it is a share of.
         let told = |(&set, whole): (&usize, &Vec<usize>)| {
@@ -76,7 +101,7 @@ pub(super) fn protect(
         level.hidden = sets.iter().zip(&wholes).map(|pair| !told(pair)).collect();
         if !level.hidden.contains(&false) {
             let finding = findings::merchants_too_few(&level.file, least);
-            findings.push(finding.at(registry_span(job, &level.keys)));
+            findings.push(finding.at(level.span.clone()));
         }
         if !level.hidden.contains(&true) {
             level.hidden.clear();
@@ -86,15 +111,55 @@ pub(super) fn protect(
         level.tables.iter_mut().for_each(|table| table.may_hide = may_hide);
     }
     let count = |of: &[bool]| of.iter().filter(|&&is| is).count();
-    let hidden = sets.len() - count(&known);
-    let small = count(&small);
-    Some(MerchantProtection { least, sets: sets.len(), small, besides: hidden - small })
+    let hidden = cells - count(&known[..cells]);
+    let small = count(&small[..cells]);
+    Some(MerchantProtection { least, sets: cells, small, besides: hidden - small })
 }
 
-/// The place of a level with these keys in the job file.
-fn registry_span(job: &Job, keys: &[Key]) -> std::ops::Range<usize> {
-    let mut levels = job.reports.iter().flat_map(|report| &report.levels);
-    levels.find(|level| level.keys == keys).map_or(0..0, |level| level.span.clone())
+/// Groups of merchants whose tickets are surveyed are sums, too, beside those that are `told`. Those that
+/// would tell of too few merchants become one group, with as many more as that one needs.
+fn pool_tickets(
+    told: Vec<Vec<u32>>,
+    (levels, surveys): (&mut [LevelPlan], &mut [SurveyPlan]),
+    (merchants, least): (usize, u32),
+) {
+    let surveyed = || surveys.iter().filter(|survey| survey.ticket_groups.is_some());
+    let tickets = surveyed().filter_map(|survey| levels[survey.level].tickets.as_ref());
+    // All levels that have groups have those of one attribute.
+    let groups = tickets.map(TicketPlan::members).find(|groups| !groups.is_empty());
+    let Some(groups) = groups else { return };
+    let pooled = pooled(told, &groups, merchants, least);
+    for survey in surveys.iter_mut().filter(|survey| survey.ticket_groups.is_some()) {
+        let Some(tickets) = &mut levels[survey.level].tickets else { continue };
+        if !tickets.members().is_empty() {
+            tickets.pool(&pooled);
+            survey.ticket_groups = Some(tickets.groups());
+        }
+    }
+}
+
+/// Which groups are to be one.
+fn pooled(told: Vec<Vec<u32>>, groups: &[Vec<u32>], merchants: usize, least: u32) -> Vec<bool> {
+    let mut pooled: Vec<bool> = groups.iter().map(|group| group.len() < least as usize).collect();
+    loop {
+        let kept: Vec<usize> = (0..groups.len()).filter(|&group| !pooled[group]).collect();
+        let mut sets: Vec<Vec<u32>> = kept.iter().map(|&group| groups[group].clone()).collect();
+        let together = groups.iter().zip(&pooled).filter(|(_, pooled)| **pooled);
+        let mut rest: Vec<u32> = together.flat_map(|(group, _)| group.clone()).collect();
+        rest.sort_unstable();
+        sets.extend(Some(rest).filter(|rest| !rest.is_empty()));
+        sets.extend(told.iter().cloned());
+        let sums = Sums::new(&sets, merchants);
+        let known = vec![true; sets.len()];
+        if kept.is_empty() || !sums.can_be_searched(&known, least - 1) {
+            return vec![true; groups.len()];
+        }
+        let Some(combination) = sums.breach(&known, least - 1) else { return pooled };
+        let size = |group: &usize| groups[*group].len();
+        let part = combination.into_iter().filter(|&set| set < kept.len()).map(|set| kept[set]);
+        let smallest = part.min_by_key(size).or_else(|| kept.iter().copied().min_by_key(size));
+        pooled[smallest.expect("cannot fail because some are kept")] = true;
+    }
 }
 
 /// The sets of merchants of each group of a level, or those that each group's shares are of.
@@ -178,6 +243,8 @@ impl LevelPlan {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::fixture::Market;
     use crate::plan::Plan;
@@ -256,8 +323,69 @@ mod tests {
         assert_eq!(hidden(levels, ""), "r0.merchant: \nr0.region-kind: \n");
         let refused = hidden(levels, "min_per_cell = 3");
         assert!(refused.contains("level r0.merchant shows single merchants"), "{refused}");
+        // So does a column of payments that is the merchant.
+        let wallet = ("wallet = \"wallet\"", "wallet = '\"merchant\"'");
+        let report = "levels = [[\"wallet\"], [\"region\", \"kind\"]]\nkeys = \"public\"\n\
+                      insights = [\"payments\"]";
+        let plan = |files: &str| {
+            let files = ("files = [\"merchants.parquet\"]", files);
+            let groups = ("ticket_groups = \"region\"\n", "");
+            Market::with_kinds().try_plan_changed(&[wallet, files, groups], &[report.to_owned()])
+        };
+        let named = plan("files = [\"merchants.parquet\"]").expect("a plan");
+        assert_eq!(
+            (named.merchants, shown(&named)),
+            (None, "r0.wallet: \nr0.region-kind: \n".into())
+        );
+        let refused = plan("files = [\"merchants.parquet\"]\nmin_per_cell = 3").expect_err("names");
+        assert!(refused.findings()[0].message().contains("r0.wallet shows single merchants"));
         let refused = hidden(r#"[["region", "kind", "name"]]"#, "");
         assert!(refused.contains("level r0.region-kind-name"), "{refused}");
+    }
+
+    /// The groups of tickets, by their regions' numbers, and the hidden cells.
+    fn groups(levels: &str, merchants: &str) -> (Vec<Vec<u32>>, String) {
+        let text =
+            format!("levels = {levels}\nkeys = \"public\"\ninsights = [\"ticket_quantiles\"]");
+        let plan = Market::with_kinds().try_plan_with(merchants, &[text]).expect("a plan");
+        let tickets = plan.levels[0].tickets.as_ref().expect("asked");
+        let survey = plan.surveys.iter().find_map(|survey| survey.ticket_groups);
+        assert_eq!(survey, Some(tickets.groups()));
+        let regions = tickets.members().into_iter().map(|group| {
+            let regions: BTreeSet<u32> = group.iter().map(|merchant| merchant % 3).collect();
+            assert_eq!(group.len(), (0..10).filter(|m| regions.contains(&(m % 3))).count());
+            regions.into_iter().collect()
+        });
+        (regions.collect(), shown(&plan))
+    }
+
+    #[test]
+    fn groups_of_tickets_tell_no_more_than_cells_may() {
+        let apart = vec![vec![0], vec![1], vec![2]];
+        assert_eq!(groups(r#"[["region"]]"#, "").0, apart);
+        // R1 and R2 have three merchants each.
+        let (pooled, cells) = groups(r#"[["region"]]"#, "min_per_cell = 4");
+        assert_eq!((pooled, &*cells), (vec![vec![0], vec![1, 2]], "r0.region: R1 R2\n"));
+        // R1 less R1/b would be R1/a, and R2 less R2/a would be R2/b, of one merchant each.
+        let levels = r#"[["region", "kind"]]"#;
+        let (pooled, cells) = groups(levels, "min_per_cell = 2");
+        assert_eq!(cells, "r0.region-kind: R1/a R2/b\n");
+        assert_eq!(pooled, [vec![0], vec![1, 2]]);
+        assert_eq!(groups(levels, "min_per_cell = 1").0, apart);
+    }
+
+    /// Where groups are one, their tickets are those of all merchants.
+    #[test]
+    fn tickets_of_all_tell_what_cells_leave_over() {
+        let text = |insight: &str| {
+            format!("levels = [[\"kind\"]]\nkeys = \"public\"\ninsights = [\"{insight}\"]")
+        };
+        let plan =
+            |insight| Market::with_kinds().try_plan_with("min_per_cell = 4", &[text(insight)]);
+        // Kind b, of three merchants, is all without a.
+        assert_eq!(shown(&plan("payments").expect("a plan")), "r0.kind: b\n");
+        let refused = plan("ticket_quantiles").expect_err("nothing is left");
+        assert!(refused.findings()[0].message().contains("r0.kind would show nothing"));
     }
 
     #[test]

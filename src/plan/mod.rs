@@ -3,12 +3,14 @@
 //! Made from the job and public facts alone; opens no payments. What the numbers mean and why
 //! they suffice is in `docs/privacy.md`.
 
+mod aim;
 mod calibrate;
 mod cells;
 mod choice;
 mod compared;
 mod composed;
 mod expected;
+mod law;
 mod look_back;
 mod merchants;
 mod names;
@@ -302,7 +304,8 @@ impl Plan {
             findings.extend(compared::table_faults(&job, tables, &mut files));
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
-            findings.extend(unusable(&job, level));
+            findings.extend(customers_of_several_periods(&job, level));
+            findings.extend(look_back::unfit(&job, report, level));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
@@ -337,7 +340,7 @@ impl Plan {
             let (epsilon, delta) = (job.privacy.epsilon, job.privacy.delta);
             findings.push(findings::budget_too_small(&epsilon, &delta, count));
         }
-        let merchants = protect(&job, &mut levels, &mut findings);
+        let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
         plan_peers(&job, &mut levels);
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
@@ -436,12 +439,6 @@ fn too_many_cells(level: &Level, count: u128) -> Option<findings::Finding> {
 
 fn unit_periods(job: &Job) -> u32 {
     job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
-}
-
-/// What a level cannot carry.
-fn unusable(job: &Job, level: &Level) -> impl Iterator<Item = findings::Finding> + use<> {
-    let periods = customers_of_several_periods(job, level);
-    periods.into_iter().chain(look_back::unusable(job, level))
 }
 
 /// Customers of cells that span periods of the privacy unit would be units, not users.

@@ -132,7 +132,7 @@ impl Plan {
             told.map(|told| survey::norms_of(kind, told, survey::most_norm(&self.job, plan, kind)));
         let earlier = plan.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
         let earlier = earlier.map(|earlier| earlier.values.iter().sum::<f64>());
-        let doubt = survey.map_or(0.0, |s| s.histogram.to_natural(s.histogram.sigma as f64));
+        let doubt = survey.map_or(0.0, |s| s.histogram.sd());
         let guess = expected::expected(self, plan, kind, doubt);
         let released = earlier.or_else(|| law.as_ref().map(NormLaw::total));
         let (total, basis) = match (released, &guess) {
@@ -166,7 +166,7 @@ impl Known {
         };
         let (share, doubt) = self.law.as_ref().map_or((1.0, 0.0), |law| {
             let retained = law.retained(norm_bound);
-            (retained.share, retained.likely)
+            (retained.share, retained.doubt)
         });
         let noise_sd = z * norm_bound;
         let (total, cells) = (self.total, self.cells * self.width);

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
 
 /// A table that shows a level, for one report.
 #[derive(Clone, Debug)]
@@ -58,6 +58,12 @@ impl TablePlan {
             may_hide: false,
         }
     }
+
+    /// Does it tell new customers from returning ones?
+    pub fn looks_back(&self) -> bool {
+        let new = |insight: &Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+        self.insights.iter().any(new)
+    }
 }
 
 /// A level as it is measured, with the reports that ask for it; at least one.
@@ -93,6 +99,12 @@ impl<'j> Asked<'j> {
     fn add(&mut self, report: &'j Report, level: &'j Level) {
         self.level.bounds.extend(&level.bounds);
         self.level.weight = self.level.weight.max(level.weight);
+        for (kind, aim) in &level.errors {
+            let known = self.level.errors.entry(*kind).or_insert_with(|| aim.clone());
+            if aim.error < known.error {
+                *known = aim.clone();
+            }
+        }
         self.tables.push((report, level));
     }
 }
@@ -136,8 +148,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::StatisticKind;
     use crate::fixture::Market;
-    use crate::job::StatisticKind;
 
     fn report(levels: &str, insights: &str, more: &str) -> String {
         format!("levels = {levels}\nkeys = \"public\"\ninsights = [{insights}]\n{more}")

@@ -292,14 +292,22 @@ impl Plan {
             adopted.push(survey);
         }
         self.surveys = asked;
-        self.choose_bounds(&adopted);
-        for survey in &adopted {
+        let count = adopted.len();
+        let adopted = adopted.into_iter().map(|survey| Adopted { survey, from: from.clone() });
+        self.adopted.extend(adopted);
+        self.choose_adopted();
+        count
+    }
+
+    /// The bounds that earlier releases tell, for what their statistics may cost.
+    pub(super) fn choose_adopted(&mut self) {
+        let surveys: Vec<SurveyPlan> = self.adopted.iter().map(|a| a.survey.clone()).collect();
+        self.choose_bounds(&surveys);
+        for survey in &surveys {
             let statistic = &mut self.levels[survey.level].statistics[survey.statistic];
             statistic.charge = statistic.noise.mu_squared;
-            self.adopted.push(Adopted { survey: survey.clone(), from: from.clone() });
         }
         self.loss.mu_squared = self.charged();
-        adopted.len()
     }
 }
 

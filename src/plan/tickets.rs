@@ -4,13 +4,14 @@
 //! from it. Payments are then added up as logarithms against what is usual, which takes far less
 //! noise than what they are alone.
 
-use super::{CellKey, KeyValue};
+use super::{CellKey, KeyValue, law};
 use crate::job::{Job, Key, LOG_PARTS, Level, StatisticKind};
 
 /// The groups of merchants of one level, and what is usual there.
 #[derive(Clone, Debug)]
 pub struct TicketPlan {
-    /// Values of the attribute by which tickets are alike, ascending; one if all are alike.
+    /// Values of the attribute by which tickets are alike, ascending; one if all are alike. Values that
+    /// are not here share the group after these.
     groups: Vec<String>,
     /// The group of each merchant of the registry; empty if all are alike.
     group_of: Vec<u32>,
@@ -25,7 +26,15 @@ pub struct TicketPlan {
 pub struct TicketLaw {
     /// The share of tickets below each bin's start, and 1 at the end.
     below: Vec<f64>,
+    /// Standard deviation of such a share, by the noise of the survey.
+    doubt: f64,
 }
+
+/// About where the logarithms are, in bins: at 40 major units.
+const PEAK: f64 = 33.0;
+
+/// Noise of so many bins is in a share: those that the law is spread over.
+const NOISY_BINS: f64 = 8.0;
 
 impl TicketPlan {
     /// Bins of a survey, each a quarter of a natural logarithm wide, from one minor unit on.
@@ -60,7 +69,30 @@ impl TicketPlan {
 
     /// How many groups.
     pub fn groups(&self) -> usize {
-        self.groups.len()
+        self.laws.len()
+    }
+
+    /// The merchants of each group, by their places in the registry; none if all are alike.
+    pub(super) fn members(&self) -> Vec<Vec<u32>> {
+        let mut members = vec![Vec::new(); if self.key.is_some() { self.groups() } else { 0 }];
+        for (merchant, &group) in (0..).zip(&self.group_of) {
+            members[group as usize].push(merchant);
+        }
+        members
+    }
+
+    /// Makes one group of those that are `pooled`.
+    pub(super) fn pool(&mut self, pooled: &[bool]) {
+        let mut next = 0..;
+        let places = pooled.iter().map(|&is| if is { None } else { next.next() });
+        let places: Vec<Option<u32>> = places.collect();
+        let kept = std::mem::take(&mut self.groups).into_iter().zip(pooled);
+        self.groups = kept.filter(|(_, pooled)| !**pooled).map(|(value, _)| value).collect();
+        let rest = self.groups.len() as u32;
+        let group = |&old: &u32| places[old as usize].unwrap_or(rest);
+        self.group_of = self.group_of.iter().map(group).collect();
+        let groups = self.groups.len() + usize::from(pooled.contains(&true));
+        self.laws = vec![TicketLaw::unknown(); groups];
     }
 
     /// The group of a merchant, by its place in the registry.
@@ -78,7 +110,10 @@ impl TicketPlan {
                 let place = registry.ids.binary_search_by(|id| id.as_str().cmp(text));
                 place.map_or(0, |merchant| self.group_of(merchant as u32))
             }
-            _ => self.groups.binary_search_by(|group| group.as_str().cmp(text)).unwrap_or(0),
+            _ => {
+                let place = self.groups.binary_search_by(|group| group.as_str().cmp(text));
+                place.unwrap_or(self.groups.len()).min(self.groups() - 1)
+            }
         }
     }
 
@@ -105,16 +140,23 @@ impl TicketPlan {
         for group in counts.chunks_exact(Self::BINS) {
             all.iter_mut().zip(group).for_each(|(all, count)| *all += count);
         }
-        let Some(whole) = TicketLaw::of(&all) else { return };
+        let all_sd = sd * (self.groups() as f64).sqrt();
+        let Some(whole) = TicketLaw::of(&all, all_sd) else { return };
         let noise = Self::BINS as f64 * sd * sd;
         let law = |group: &[f64]| {
             let size = group.iter().sum::<f64>().max(sd);
             let prior = 4.0 * noise / size;
             let drawn =
                 group.iter().zip(whole.shares()).map(|(count, share)| count + prior * share);
-            TicketLaw::of(&drawn.collect::<Vec<f64>>()).unwrap_or_else(|| whole.clone())
+            TicketLaw::of(&drawn.collect::<Vec<f64>>(), sd).unwrap_or_else(|| whole.clone())
         };
         self.laws = counts.chunks_exact(Self::BINS).map(law).collect();
+    }
+
+    /// Learns the laws from counts without noise.
+    #[cfg(test)]
+    pub(crate) fn learn_exact(&mut self, counts: &[f64]) {
+        self.learn(counts, 1e-9);
     }
 
     /// Root mean square of tickets' logarithms against what is usual, in [`LOG_PARTS`]: of the groups
@@ -129,30 +171,31 @@ impl TicketLaw {
     /// When nothing is known: everything between about 1 and 3000 major units is as likely.
     fn unknown() -> TicketLaw {
         let share = |bin: usize| ((bin as f64 - 18.0) / 32.0).clamp(0.0, 1.0);
-        TicketLaw { below: (0..=TicketPlan::BINS).map(share).collect() }
+        TicketLaw { below: (0..=TicketPlan::BINS).map(share).collect(), doubt: 1.0 }
     }
 
-    /// From noised counts; `None` if they are nothing but noise. Sums up to each bin are made to
-    /// ascend, halfway between what the sums before and those behind ask for.
-    fn of(counts: &[f64]) -> Option<TicketLaw> {
-        let whole: f64 = counts.iter().sum();
-        if whole <= 0.0 {
+    /// From noised counts with noise of `sd` each; `None` if they are nothing but noise. What looks like
+    /// noise is left out (*Chosen bounds* in `docs/privacy.md`), as it would be the law's tails.
+    fn of(counts: &[f64], sd: f64) -> Option<TicketLaw> {
+        if counts.iter().sum::<f64>() <= 0.0 {
             return None;
         }
-        let mut up = vec![0.0];
-        let mut sum: f64 = 0.0;
+        let counts = law::smoothed(counts, sd, PEAK);
+        let whole: f64 = counts.iter().sum();
+        let mut below = vec![0.0];
+        let mut sum = 0.0;
         for count in counts {
             sum += count;
-            up.push(sum.clamp(0.0, whole));
+            below.push(sum / whole);
         }
-        let mut down = up.clone();
-        for at in 1..up.len() {
-            up[at] = up[at].max(up[at - 1]);
-            let back = up.len() - 1 - at;
-            down[back] = down[back].min(down[back + 1]);
-        }
-        let below = up.iter().zip(&down).map(|(a, b)| (a + b) / 2.0 / whole).collect();
-        Some(TicketLaw { below })
+        (whole > 0.0).then(|| TicketLaw { below, doubt: NOISY_BINS.sqrt() * sd / whole })
+    }
+
+    /// Standard deviation of [`TicketLaw::quantile`]: that of the share over how dense the law is there.
+    pub fn doubt(&self, share: f64) -> f64 {
+        let near = |share: f64| self.quantile(share.clamp(0.0, 1.0));
+        let step = self.doubt.max(0.02);
+        (near(share + step) - near(share - step)) / (2.0 * step) * self.doubt
     }
 
     fn shares(&self) -> impl Iterator<Item = f64> {
@@ -187,15 +230,15 @@ mod tests {
     use super::*;
     use crate::job::{centred_log, ticket_log};
 
-    fn law(counts: &[(usize, f64)]) -> TicketLaw {
+    fn law(counts: &[(usize, f64)], sd: f64) -> TicketLaw {
         let mut bins = vec![0.0; TicketPlan::BINS];
         counts.iter().for_each(|&(bin, count)| bins[bin] += count);
-        TicketLaw::of(&bins).expect("tickets")
+        TicketLaw::of(&bins, sd).expect("tickets")
     }
 
     #[test]
     fn quantiles_are_where_the_shares_are() {
-        let known = law(&[(20, 100.0), (21, 200.0), (22, 100.0)]);
+        let known = law(&[(20, 100.0), (21, 200.0), (22, 100.0)], 1e-9);
         let natural = |share: f64| known.quantile(share) / 1024.0;
         assert!((natural(0.5) - 21.5).abs() < 1e-9);
         assert!((natural(0.25) - 21.0).abs() < 1e-9);
@@ -205,12 +248,15 @@ mod tests {
     }
 
     #[test]
-    fn noise_below_zero_keeps_laws_ascending() {
-        let noisy = law(&[(3, -30.0), (7, 25.0), (20, 1000.0), (40, -20.0), (50, 20.0)]);
+    fn noise_is_not_taken_for_tails() {
+        let counts = [(3, -30.0), (7, 25.0), (19, 700.0), (20, 1000.0), (21, 700.0), (50, 90.0)];
+        let noisy = law(&counts, 30.0);
         assert!(noisy.below.is_sorted() && noisy.below[0] >= 0.0);
         assert!((noisy.below[TicketPlan::BINS] - 1.0).abs() < 1e-9);
         assert!((noisy.quantile(0.5) / 1024.0 - 20.5).abs() < 0.1);
-        assert!(TicketLaw::of(&[-5.0; TicketPlan::BINS]).is_none());
+        assert!(noisy.quantile(0.01) / 1024.0 > 17.0 && noisy.quantile(0.99) / 1024.0 < 24.0);
+        assert!(noisy.doubt(0.5) < noisy.doubt(0.9) && noisy.doubt(0.9) < 1024.0);
+        assert!(TicketLaw::of(&[-5.0; TicketPlan::BINS], 5.0).is_none());
     }
 
     #[test]

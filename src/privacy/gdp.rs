@@ -44,6 +44,8 @@ fn tail_down(x: f64) -> f64 {
 /// // Φ(1/2) = 0.69146.
 /// assert!((right_guess_up(1.0, 0.0) - 0.691_462_461_3).abs() < 1e-10);
 /// assert!(right_guess_up(0.0, 0.0) >= 0.5);
+/// // Two such releases, which add up to μ = √2.
+/// assert!((right_guess_up(2.0f64.sqrt(), 0.0) - 0.760_249_938_9).abs() < 1e-10);
 /// ```
 pub fn right_guess_up(mu: f64, delta: f64) -> f64 {
     // One minus a tail that is rounded down; the last term covers the roundings of this sum, and the

@@ -2,13 +2,16 @@
 //! `REPORT.LEVEL.parquet/month=2025-01-01/part-0.parquet`. The key then stands in the name alone.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Date32Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Fields, Schema};
 use chrono::NaiveDate;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use serde_json::Value;
 
 use super::digest_of_file;
@@ -60,25 +63,87 @@ pub fn read_table(
         if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
             return Err(format!("`{name}` is not what was released"));
         }
-        if !part.read(&path, &mut take).map_err(|why| format!("`{name}`: {why}"))? {
+        let mut read = || {
+            let file = File::open(&path).map_err(|e| e.to_string())?;
+            let table =
+                ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
+            let empty = RecordBatch::new_empty(table.schema().clone());
+            let empty = part.whole(empty).map_err(|e| e.to_string())?;
+            Ok(take(&empty)? && part.read(table, &mut take)?)
+        };
+        if !read().map_err(|why: String| format!("`{name}`: {why}"))? {
             break;
         }
     }
     Ok(())
 }
 
-/// How many rows a table has.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn count_rows(folder: &Path, manifest: &Value, table: &str) -> Result<i64, String> {
-    let mut rows = 0;
-    for name in files_of(manifest, table) {
-        let file = File::open(folder.join(name)).map_err(|e| format!("`{name}`: {e}"))?;
-        let table = ParquetRecordBatchReaderBuilder::try_new(file);
-        rows += table.map_err(|e| format!("`{name}`: {e}"))?.metadata().file_metadata().num_rows();
+/// The files of a released table, of which several threads may read some columns each.
+pub struct TableFiles {
+    files: Vec<(PathBuf, Part, ArrowReaderMetadata)>,
+}
+
+impl TableFiles {
+    /// Looks at what the files say of themselves.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn open(folder: &Path, manifest: &Value, table: &str) -> Result<TableFiles, String> {
+        let open = |part: Part| {
+            let path = folder.join(&part.name);
+            let metadata =
+                Part::metadata(&path).map_err(|why| format!("`{}`: {why}", part.name))?;
+            Ok((path, part, metadata))
+        };
+        let files = parts(manifest, table)?.into_iter().map(open);
+        Ok(TableFiles { files: files.collect::<Result<_, String>>()? })
     }
-    Ok(rows)
+
+    /// How many rows they have together.
+    pub fn rows(&self) -> i64 {
+        let rows =
+            |(.., file): &(_, _, ArrowReaderMetadata)| file.metadata().file_metadata().num_rows();
+        self.files.iter().map(rows).sum()
+    }
+
+    /// The table's columns, with all its keys.
+    ///
+    /// # Errors
+    /// Two columns have one name.
+    pub fn fields(&self) -> Result<Fields, String> {
+        let (_, part, file) = &self.files[0];
+        let empty = RecordBatch::new_empty(file.schema().clone());
+        let whole = part.whole(empty).map_err(|e| format!("`{}`: {e}", part.name))?;
+        Ok(whole.schema().fields().clone())
+    }
+
+    /// Has `take` look at some columns, so many rows at once, until it has seen enough.
+    ///
+    /// # Errors
+    /// A file cannot be read; or what `take` says.
+    pub fn read(
+        &self,
+        columns: &[String],
+        rows: usize,
+        mut take: impl FnMut(&RecordBatch) -> Result<bool, String>,
+    ) -> Result<(), String> {
+        for (path, part, metadata) in &self.files {
+            let mut read = || {
+                // Each reader has a place of its own in the file.
+                let file = File::open(path).map_err(|e| e.to_string())?;
+                let table =
+                    ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+                let names = columns.iter().map(String::as_str);
+                let wanted = ProjectionMask::columns(table.parquet_schema(), names);
+                let table = table.with_projection(wanted).with_batch_size(rows);
+                part.read(table, &mut take)
+            };
+            if !read().map_err(|why| format!("`{}`: {why}", part.name))? {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The names of a table's files.
@@ -107,16 +172,17 @@ fn parts(manifest: &Value, table: &str) -> Result<Vec<Part>, String> {
 }
 
 impl Part {
+    fn metadata(path: &Path) -> Result<ArrowReaderMetadata, String> {
+        let file = File::open(path).map_err(|e| e.to_string())?;
+        ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|e| e.to_string())
+    }
+
     fn read(
         &self,
-        path: &Path,
+        table: ParquetRecordBatchReaderBuilder<File>,
         take: &mut impl FnMut(&RecordBatch) -> Result<bool, String>,
     ) -> Result<bool, String> {
-        let file = File::open(path).map_err(|e| e.to_string())?;
-        let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
-        let empty = RecordBatch::new_empty(table.schema().clone());
-        let batches = table.build().map_err(|e| e.to_string())?;
-        for batch in std::iter::once(Ok(empty)).chain(batches) {
+        for batch in table.build().map_err(|e| e.to_string())? {
             let batch = batch.map_err(|e| e.to_string())?;
             if !take(&self.whole(batch).map_err(|e| e.to_string())?)? {
                 return Ok(false);

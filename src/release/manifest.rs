@@ -8,13 +8,12 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::merchants::{MerchantsEntry, PeersEntry};
+use super::surveys::{BoundFromEntry, SurveyEntry};
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{
-    Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan, TablePlan,
-};
+use crate::plan::{Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, TablePlan};
 use crate::privacy::{Delta, MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
@@ -23,7 +22,7 @@ pub(super) const NOT_PRIVATE: &str = "not_private";
 
 const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so there is no guarantee";
 
-const MECHANISM: &str = "discrete Gaussian (Canonne, Kamath and Steinke 2020)";
+pub(super) const MECHANISM: &str = "discrete Gaussian (Canonne, Kamath and Steinke 2020)";
 
 /// The manifest of a release.
 #[derive(Clone, Debug, Serialize)]
@@ -93,6 +92,12 @@ struct UnitEntry {
     /// That of the ledger's other jobs, where it is written otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     same_user_as: Option<String>,
+    /// How times are read, where the unit is within a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    /// How the ledger's other jobs read them, where that is written otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_time_as: Option<String>,
     neighbours: &'static str,
     /// The guarantee for all payments of a user, where the unit is within a period.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,43 +219,12 @@ struct Event {
     cells_max: Option<u32>,
 }
 
-/// A bound that a survey of an earlier release has told.
-#[derive(Clone, Debug, Serialize)]
-struct BoundFromEntry {
-    file: String,
-    statistic: &'static str,
-    job: String,
-    manifest_sha256: String,
-}
-
 /// An earlier release whose values the estimates of a table go by.
 #[derive(Clone, Debug, Serialize)]
 struct EstimatesFromEntry {
     file: String,
     job: String,
     manifest_sha256: String,
-}
-
-/// One survey with what it said.
-#[derive(Clone, Debug, Serialize)]
-struct SurveyEntry {
-    file: String,
-    statistic: &'static str,
-    mechanisms: Vec<SurveyEvent>,
-}
-
-/// One mechanism of a survey, with its noised values.
-#[derive(Clone, Debug, Serialize)]
-struct SurveyEvent {
-    counts: &'static str,
-    mechanism: &'static str,
-    grid_units_per_unit: u64,
-    sensitivity: u64,
-    sigma: u64,
-    mu_squared_units: String,
-    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads; or tickets
-    /// by group and quarters of natural logarithms.
-    values: Vec<i64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -274,6 +248,9 @@ struct KeySetEntry {
     /// Who is compared with whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<PeersEntry>,
+    /// Days before a cell that tell who is new there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    look_back: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
 }
@@ -321,6 +298,8 @@ impl Manifest {
                 unit: job.privacy.unit.label(job.payments.zone),
                 user: job.payments.user.normal.clone(),
                 same_user_as: job.ledger.same_user_as.clone(),
+                time: job.time().map(|_| job.payments.time_as_read()),
+                same_time_as: job.time().and_then(|_| job.ledger.same_time_as.clone()),
                 neighbours: "all payments of one unit added or removed",
                 composed: Composed::of(plan).map(ComposedEntry::new),
                 in_ledger: in_ledger.map(ComposedEntry::new),
@@ -328,9 +307,13 @@ impl Manifest {
             deployment_model: "central",
             parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
-            surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
+            surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),
             estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
-            bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
+            bounds_from: plan
+                .adopted
+                .iter()
+                .map(|bound| BoundFromEntry::new(plan, bound))
+                .collect(),
             accepted_useless: plan
                 .accepted
                 .iter()
@@ -351,12 +334,12 @@ impl Manifest {
         self.files.push(FileEntry { name: name.to_owned(), sha256 });
     }
 
-    /// The guarantee as JSON, for the footer of every file.
-    pub(super) fn guarantee(&self) -> String {
+    /// The guarantee as JSON, for the footer of a table, with what its numbers mean.
+    pub(super) fn guarantee(&self, table: &str) -> String {
         if let Some(warning) = self.not_private {
             return serde_json::json!({ NOT_PRIVATE: warning }).to_string();
         }
-        serde_json::json!({
+        let mut guarantee = serde_json::json!({
             "tool": self.tool,
             "job": self.job.id,
             "job_digest": self.job.digest,
@@ -367,8 +350,12 @@ impl Manifest {
             "delta": self.parameters.delta,
             "mu": self.parameters.mu,
             "rho": self.parameters.rho,
-        })
-        .to_string()
+        });
+        let set = self.key_sets.iter().find(|set| set.file == table);
+        if let Some(days) = set.and_then(|set| set.look_back) {
+            guarantee["look_back"] = days.into();
+        }
+        guarantee.to_string()
     }
 
     pub(super) fn write(&self, mut file: impl Write) -> std::io::Result<()> {
@@ -407,7 +394,7 @@ fn events(plan: &Plan) -> Vec<Event> {
                 cell_cap: noise.bound.cell_cap(),
                 sensitivity: noise.bound.sensitivity().grid_units(),
                 sigma: noise.sigma,
-                sigma_natural: noise.to_natural(noise.sigma as f64),
+                sigma_natural: noise.sd(),
                 mu_squared_units: noise.mu_squared.units().to_string(),
                 mu: noise.mu_squared.mu_up().value(),
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),
@@ -420,40 +407,6 @@ fn events(plan: &Plan) -> Vec<Event> {
         }
     }
     events
-}
-
-fn survey_entry(plan: &Plan, survey: &SurveyPlan) -> SurveyEntry {
-    let level = &plan.levels[survey.level];
-    let values = |counts: &str| match &survey.result {
-        Some(result) if counts != "spread" => result.histogram.clone(),
-        Some(result) => result.spread.into_iter().collect(),
-        None => Vec::new(),
-    };
-    let event = |(counts, mechanism): (&'static str, Gaussian)| SurveyEvent {
-        counts,
-        mechanism: MECHANISM,
-        grid_units_per_unit: 1 << mechanism.grid_bits,
-        sensitivity: mechanism.bound.sensitivity().grid_units(),
-        sigma: mechanism.sigma,
-        mu_squared_units: mechanism.mu_squared.units().to_string(),
-        values: values(counts),
-    };
-    SurveyEntry {
-        file: format!("{}.parquet", level.file),
-        statistic: level.statistics[survey.statistic].kind.name(),
-        mechanisms: survey.mechanisms().map(event).collect(),
-    }
-}
-
-fn bound_from(plan: &Plan, bound: &Adopted) -> BoundFromEntry {
-    let level = &plan.levels[bound.survey.level];
-    let (job, manifest_sha256) = bound.from.clone();
-    BoundFromEntry {
-        file: format!("{}.parquet", level.file),
-        statistic: level.statistics[bound.survey.statistic].kind.name(),
-        job,
-        manifest_sha256,
-    }
 }
 
 fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
@@ -494,6 +447,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         base: table.base.map(|base| base.to_string()),
         partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),
         peers: table.peers.as_ref().map(|peers| PeersEntry::new(plan, peers)),
+        look_back: table.looks_back().then(|| Some(level.look_back.as_ref()?.days())).flatten(),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }
 }

@@ -6,6 +6,7 @@ mod layout;
 mod manifest;
 mod merchants;
 mod status;
+mod surveys;
 mod tables;
 mod unshown;
 mod values;
@@ -13,7 +14,7 @@ mod values;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
 pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
-pub use layout::{count_rows, files_of, read_table};
+pub use layout::{TableFiles, files_of, read_table};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
@@ -30,7 +31,7 @@ use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
 use crate::plan::{Composed, Plan};
 
-/// Writes the tables into a draft; nothing is visible at the release's folder until
+/// Writes the tables into a draft, on some threads; nothing is visible at the release's folder until
 /// [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in every file.
 /// `in_ledger` is what the ledger's jobs come to for all payments of a user, where units are within
 /// periods.
@@ -42,9 +43,10 @@ pub fn write<'d>(
     estimates: &Estimates,
     in_ledger: Option<Composed>,
     draft: &'d Draft,
+    threads: usize,
 ) -> Result<Unsealed<'d>> {
     let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
-    write_tables(plan, estimates, &mut manifest, |name, content| {
+    write_tables(plan, estimates, threads, &mut manifest, |name, content| {
         draft.write(name, |file| content(file))?;
         digest_of_file(&draft.path(name))
     })?;
@@ -58,12 +60,14 @@ type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
 fn write_tables(
     plan: &Plan,
     estimates: &Estimates,
+    threads: usize,
     manifest: &mut Manifest,
     mut put: impl FnMut(&str, Content) -> Result<String>,
 ) -> Result<()> {
     for (place, level) in plan.levels.iter().enumerate() {
         for (shown, table) in level.tables.iter().enumerate() {
-            let footer = manifest.guarantee();
+            let file = format!("{}.parquet", table.file);
+            let footer = manifest.guarantee(&file);
             let shown = estimates.table(place, shown);
             let by_value = table.partition.map(|key| shown.rows_by(key)).unwrap_or_default();
             for (name, value) in layout::files(level, table) {
@@ -71,10 +75,11 @@ fn write_tables(
                 let rows = value.as_ref().map_or(shown.rows(), |value| {
                     by_value.get(value).map_or(&[][..], Vec::as_slice)
                 });
-                let write = |file: &mut (dyn Write + Send)| {
-                    tables::write(plan, table, shown.slices(rows), &footer, file)
+                let slices = shown.slices(rows);
+                let content = |file: &mut (dyn Write + Send)| {
+                    tables::write(plan, table, &slices, &footer, threads, file)
                 };
-                manifest.add_file(&name, put(&name, &write)?);
+                manifest.add_file(&name, put(&name, &content)?);
             }
         }
     }
@@ -90,7 +95,7 @@ pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Ve
     let failed = |e| Error::environment(findings::release_not_writable(Path::new("memory"), &e));
     let mut files = Vec::new();
     let mut manifest = Manifest::new(plan, None, estimates.marked().is_private())?;
-    write_tables(plan, estimates.marked(), &mut manifest, |name, content| {
+    write_tables(plan, estimates.marked(), 1, &mut manifest, |name, content| {
         let mut bytes = Vec::new();
         content(&mut bytes).map_err(failed)?;
         let digest = digest_of(&bytes);

@@ -11,34 +11,39 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use crate::estimate::{Column, Estimate, Grade, Interval, Reason, Table, Values};
+use crate::estimate::{Column, Estimate, Grade, Interval, Reason, Slices, Table, Values};
 use crate::job::{Key, TimeKey};
+use crate::parallel;
 use crate::plan::{BAND_SUFFIX, CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
 const SCHEMA_VERSION: &str = "3";
 
-/// Rows of one row group: few enough to be held while all their columns are written.
-const ROW_GROUP: usize = 1 << 15;
+/// Slices of one row group: few enough to be held while all their columns are written.
+const ROW_GROUP: usize = 16;
+
+/// Slices that are made at the same time: they take several times what becomes of them.
+const SLICES_AT_ONCE: usize = 8;
 
 /// Digits of money columns.
 const MONEY_PRECISION: u8 = 27;
 
-/// Writes one table, slice after slice; `guarantee` goes into the footer.
+/// Writes one table, on some threads; `guarantee` goes into the footer.
 pub(super) fn write(
     plan: &Plan,
     shown: &TablePlan,
-    mut slices: impl Iterator<Item = Table>,
+    slices: &Slices,
     guarantee: &str,
+    threads: usize,
     file: impl Write + Send,
 ) -> std::io::Result<()> {
-    let batch = |table: &Table| batch(plan, shown, table).map_err(std::io::Error::other);
-    let first = slices.next().expect("cannot fail because an empty table is a slice too");
-    let first = batch(&first)?;
+    let batch = |place| batch(plan, shown, &slices.get(place));
+    let first = batch(0).map_err(std::io::Error::other)?;
     let footer = [("discretail.schema", SCHEMA_VERSION), ("discretail.guarantee", guarantee)];
     let footer = footer.map(|(key, value)| FooterEntry::new(key.to_owned(), value.to_owned()));
     let properties = WriterProperties::builder()
@@ -49,15 +54,43 @@ pub(super) fn write(
         .set_statistics_enabled(EnabledStatistics::None)
         // Noised values seldom repeat.
         .set_dictionary_enabled(false)
-        .set_max_row_group_row_count(Some(ROW_GROUP))
         .build();
-    let mut writer = ArrowWriter::try_new(file, first.schema(), Some(properties))?;
-    writer.write(&first)?;
-    for table in slices {
-        writer.write(&batch(&table)?)?;
+    let writer = ArrowWriter::try_new(file, first.schema(), Some(properties))?;
+    let (mut writer, columns) = writer.into_serialized_writer()?;
+    if first.num_rows() > 0 {
+        for (group, start) in (0..slices.count()).step_by(ROW_GROUP).enumerate() {
+            let places = start..slices.count().min(start + ROW_GROUP);
+            let batches: Result<Vec<RecordBatch>, ArrowError> =
+                parallel::map(places, threads.min(SLICES_AT_ONCE), batch).into_iter().collect();
+            let batches = batches.map_err(std::io::Error::other)?;
+            let columns = columns.create_column_writers(group)?;
+            let chunks =
+                parallel::map(columns.into_iter().enumerate(), threads, |(place, writer)| {
+                    chunk(&batches, place, writer)
+                });
+            let mut group = writer.next_row_group()?;
+            for chunk in chunks {
+                chunk?.append_to_row_group(&mut group)?;
+            }
+            group.close()?;
+        }
     }
     writer.close()?;
     Ok(())
+}
+
+/// One column of a row group.
+fn chunk(
+    batches: &[RecordBatch],
+    place: usize,
+    mut writer: ArrowColumnWriter,
+) -> parquet::errors::Result<ArrowColumnChunk> {
+    for batch in batches {
+        for leaf in compute_leaves(batch.schema_ref().field(place), batch.column(place))? {
+            writer.write(&leaf)?;
+        }
+    }
+    writer.close()
 }
 
 fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, ArrowError> {

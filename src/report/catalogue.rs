@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::job::Insight;
 
-/// How an insight is read, and so which charts show it: `count`, `money` and `ratio` from zero on (numbers of
-/// something, amounts, plain numbers such as visits for each customer); `share` in percent, from zero on;
-/// `change` in percent with a sign; `place`, in percent from the top; `points` of a concentration; `parts`, which is several columns whose names go on with `_` and what each
-/// is of.
+/// How an insight is read, and so which charts show it: `count`, `money` and `ratio` (numbers of something,
+/// amounts, plain numbers such as visits for each customer); `share` in percent; `place`, in percent from the
+/// top; `points` of a concentration; `parts`, which is several columns whose names go on with `_` and what
+/// each is of. All axes begin at zero.
 #[cfg(test)]
-const KINDS: [&str; 8] = ["count", "money", "ratio", "share", "change", "place", "points", "parts"];
+const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
 const INSIGHTS: [(&str, &str, &str, &str); 44] = [
@@ -24,7 +24,7 @@ const INSIGHTS: [(&str, &str, &str, &str); 44] = [
     ("visits", "Visits", "count", "days on which customers paid"),
     ("visits_per_customer", "Visits per customer", "ratio", "days of payment for each customer"),
     ("visit_classes", "Customers by visits", "parts", "customers by number of visits"),
-    ("repeat_rate", "Repeat rate", "share", "customers with two or more visits"),
+    ("repeat_rate", "Repeat rate", "share", "of all customers, those with two or more visits"),
     ("new_customers", "New customers", "count", "customers who had not paid there before"),
     ("returning_customers", "Returning customers", "count", "customers who had paid there before"),
     ("ticket_quantiles", "Ticket quantiles", "parts", "sizes that so many percent stay below"),

@@ -21,10 +21,9 @@ function base(colors) {
 }
 
 function valueAxis(insight, colors, more = {}) {
-  const fromZero = ['count', 'money', 'share', 'parts', 'ratio', 'place', 'points'].includes(insight.kind);
   const ends = insight.kind === 'place' ? { min: 0, max: 1 } : {};
   return {
-    type: 'value', scale: !fromZero, inverse: insight.kind === 'place', ...ends,
+    type: 'value', inverse: insight.kind === 'place', ...ends,
     axisLabel: { color: colors.soft, formatter: value => shown(value, insight, true), hideOverlap: true },
     splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4, ...more,
   };
@@ -267,7 +266,7 @@ function errorChart(lines, colors) {
   return {
     ...base(colors),
     grid: { left: 8, right: 16, top: 40, bottom: 28, containLabel: true },
-    legend: { top: 0, left: 0, textStyle: { color: colors.ink }, itemWidth: 18, itemHeight: 3, icon: 'roundRect' },
+    legend: { top: 0, left: 0, type: 'scroll', textStyle: { color: colors.ink }, itemWidth: 26, itemHeight: 7 },
     tooltip: {
       ...base(colors).tooltip, trigger: 'item',
       formatter: ({ seriesName, data: [size, error, count] }) => `<b>${escaped(seriesName)}</b><br>cells near ${
@@ -279,7 +278,10 @@ function errorChart(lines, colors) {
     yAxis: { type: 'log', axisLabel: { color: colors.soft, formatter: value => `±${percent(value)}` },
       splitLine: { lineStyle: { color: colors.line } } },
     series: lines.map(({ name, points }, place) => ({
-      type: 'line', name, data: points, color: colors.series[place % 5], symbol: 'circle', symbolSize: 7,
+      type: 'line', name, data: points, color: colors.series[place % 5], symbolSize: 7,
+      // More lines than colours differ in marks and dashes.
+      symbol: ['circle', 'rect', 'triangle', 'diamond'][Math.floor(place / 5)],
+      lineStyle: { type: ['solid', 'dashed', 'dotted', [8, 3, 2, 3]][Math.floor(place / 5)] },
     })),
   };
 }

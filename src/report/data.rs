@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type};
+use arrow::datatypes::{DataType, Field, Int32Type};
 use serde_json::{Value, json};
 
 use super::numbers::write_rounded;
-use crate::release::{count_rows, files_of, read_table};
+use crate::parallel;
+use crate::release::{TableFiles, files_of};
 
 type Result<T> = std::result::Result<T, String>;
+
+/// Rows that are made text at once.
+const ROWS_AT_ONCE: usize = 1 << 13;
 
 /// The tables' names and digests, as the manifest has them; the page itself is none.
 pub(super) fn files(manifest: &Value) -> Vec<Value> {
@@ -32,7 +37,12 @@ fn key_set<'m>(manifest: &'m Value, table: &str) -> Option<&'m Value> {
 
 /// All tables, smallest first until `most` bytes are full, in the manifest's order. Those that have
 /// no room are named with their rows only.
-pub(super) fn tables(folder: &Path, manifest: &Value, most: usize) -> Result<String> {
+pub(super) fn tables(
+    folder: &Path,
+    manifest: &Value,
+    most: usize,
+    threads: usize,
+) -> Result<String> {
     let all = files(manifest);
     let mut names: Vec<&str> = all.iter().filter_map(table_of).collect();
     names.dedup();
@@ -49,45 +59,81 @@ pub(super) fn tables(folder: &Path, manifest: &Value, most: usize) -> Result<Str
     let mut texts = vec![String::new(); names.len()];
     let mut left = most;
     for (_, place) in sizes {
-        texts[place] = table(folder, manifest, names[place], left)?;
+        texts[place] = table(folder, manifest, names[place], left, threads)?;
         left = left.saturating_sub(texts[place].len());
     }
     Ok(texts.join(",\n"))
 }
 
 /// One table, or its rows only if it takes more than `most` bytes.
-fn table(folder: &Path, manifest: &Value, name: &str, most: usize) -> Result<String> {
+fn table(
+    folder: &Path,
+    manifest: &Value,
+    name: &str,
+    most: usize,
+    threads: usize,
+) -> Result<String> {
     let set = key_set(manifest, name).expect("cannot fail because it is a table");
-    let rows = count_rows(folder, manifest, name)?;
+    let files = TableFiles::open(folder, manifest, name)?;
+    let rows = files.rows();
     let keys: Vec<&str> =
         set["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let level = if keys.is_empty() { "all".to_owned() } else { keys.join("-") };
     let report = name.strip_suffix(&format!(".{level}.parquet")).unwrap_or(name);
     let mut head = json!({
         "report": report, "level": level, "file": name, "rows": rows, "selection": set["selection"],
+        "look_back": set["look_back"],
     })
     .to_string();
     head.pop();
-    let (mut key_columns, mut columns, mut full) = (Vec::new(), Vec::new(), false);
-    read_table(folder, manifest, name, |batch| {
-        if columns.is_empty() {
-            let schema = batch.schema();
-            let (key_fields, values) = schema.fields().split_at(keys.len());
-            key_columns = key_fields.iter().map(|field| Keys::new(field)).collect();
-            columns = Numbers::all(values);
-        }
-        key_columns.iter_mut().try_for_each(|column| column.add(batch))?;
-        columns.iter_mut().try_for_each(|column| column.add(batch))?;
-        let sizes = key_columns.iter().map(Keys::size).chain(columns.iter().map(Numbers::size));
-        full = sizes.sum::<usize>() > most;
-        Ok(!full)
-    })?;
-    if full {
+    let fields = files.fields()?;
+    let (key_fields, value_fields) = fields.split_at(keys.len().min(fields.len()));
+    let numbers = Numbers::all(value_fields);
+    let source = PageTable { files, size: AtomicUsize::new(0), most };
+    let columns = parallel::map(0..key_fields.len() + numbers.len(), threads, |place| match place
+        .checked_sub(key_fields.len())
+    {
+        None => source.read(Keys::new(&key_fields[place])),
+        Some(place) => source.read(numbers[place].clone()),
+    });
+    let columns: Option<Vec<String>> = columns.into_iter().collect::<Result<_>>()?;
+    let Some(columns) = columns else {
         return Ok(format!("{head},\"left_out\":true,\"keys\":[],\"columns\":[]}}"));
-    }
-    let keys: Vec<String> = key_columns.iter().map(Keys::json).collect();
-    let columns: Vec<String> = columns.iter().map(Numbers::json).collect();
+    };
+    let (keys, columns) = columns.split_at(key_fields.len());
     Ok(format!("{head},\"keys\":[{}],\"columns\":[{}]}}", keys.join(","), columns.join(",\n")))
+}
+
+/// A table, of which each thread reads some columns.
+struct PageTable {
+    files: TableFiles,
+    /// Bytes of all columns so far, and how many there may be.
+    size: AtomicUsize,
+    most: usize,
+}
+
+/// A column of the page, made of some columns of a table, batch after batch.
+trait PageColumn {
+    /// Names of the table's columns.
+    fn sources(&self) -> Vec<String>;
+    fn add(&mut self, batch: &RecordBatch) -> Result<()>;
+    fn size(&self) -> usize;
+    fn json(&self) -> String;
+}
+
+impl PageTable {
+    /// One column of the page; `None` if all of them together have no room.
+    fn read(&self, mut column: impl PageColumn) -> Result<Option<String>> {
+        let mut full = false;
+        self.files.read(&column.sources(), ROWS_AT_ONCE, |batch| {
+            let before = column.size();
+            column.add(batch)?;
+            let added = column.size() - before;
+            full = self.size.fetch_add(added, Ordering::Relaxed) + added > self.most;
+            Ok(!full)
+        })?;
+        Ok((!full).then(|| column.json()))
+    }
 }
 
 /// A key: its distinct values in the order in which rows have them, and a place in them for each row.
@@ -110,24 +156,36 @@ impl Keys {
         Keys { name: field.name().clone(), kind, places: BTreeMap::new(), values, codes }
     }
 
+    /// The place of a value, a new one if it is met for the first time.
+    fn place(&mut self, text: &str) -> usize {
+        let next = self.places.len();
+        if let Some(&place) = self.places.get(text) {
+            return place;
+        }
+        self.places.insert(text.to_owned(), next);
+        comma(&mut self.values);
+        self.values.push_str(&Value::from(text).to_string());
+        next
+    }
+}
+
+impl PageColumn for Keys {
+    fn sources(&self) -> Vec<String> {
+        vec![self.name.clone()]
+    }
+
     fn size(&self) -> usize {
         self.values.len() + self.codes.len()
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let texts = column(batch, &self.name, &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
+        let texts = texts(batch, &self.name)?;
+        let names = texts.values().as_string::<i32>();
+        // Of each text of this batch its place among all.
+        let mut places: Vec<Option<usize>> = vec![None; names.len()];
         for row in 0..texts.len() {
-            let (next, text) = (self.places.len(), texts.value(row));
-            let place = match self.places.get(text) {
-                Some(&place) => place,
-                None => {
-                    self.places.insert(text.to_owned(), next);
-                    comma(&mut self.values);
-                    self.values.push_str(&Value::from(text).to_string());
-                    next
-                }
-            };
+            let code = texts.key(row).ok_or_else(|| format!("`{}` has no value", self.name))?;
+            let place = *places[code].get_or_insert_with(|| self.place(names.value(code)));
             comma(&mut self.codes);
             write!(self.codes, "{place}").expect("cannot fail because a string takes all");
         }
@@ -142,6 +200,7 @@ impl Keys {
 }
 
 /// An estimate with its interval, grade and the reason if it is not shown.
+#[derive(Clone)]
 struct Numbers {
     name: String,
     /// Of money: in which currency.
@@ -172,6 +231,33 @@ impl Numbers {
             .collect()
     }
 
+    fn add_reasons(&mut self, batch: &RecordBatch) -> Result<()> {
+        let texts = texts(batch, &format!("{}_suppressed", self.name))?;
+        let names = texts.values().as_string::<i32>();
+        for row in 0..texts.len() {
+            comma(&mut self.codes);
+            let Some(code) = texts.key(row) else {
+                self.codes.push_str("-1");
+                continue;
+            };
+            let known = self.reasons.iter().position(|reason| reason == names.value(code));
+            let code = known.unwrap_or_else(|| {
+                self.reasons.push(names.value(code).to_owned());
+                self.reasons.len() - 1
+            });
+            write!(self.codes, "{code}").expect("cannot fail because a string takes all");
+        }
+        Ok(())
+    }
+}
+
+impl PageColumn for Numbers {
+    fn sources(&self) -> Vec<String> {
+        let suffixes = ["", "_low", "_high", "_grade", "_suppressed"];
+        let count = if self.suppressed { suffixes.len() } else { suffixes.len() - 1 };
+        suffixes[..count].iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+    }
+
     fn size(&self) -> usize {
         let values: usize = self.values.iter().map(String::len).sum();
         values + self.grades.len() + self.codes.len()
@@ -182,12 +268,11 @@ impl Numbers {
         let numbers = ["", "_low", "_high"].map(|suffix| floats(batch, &format!("{name}{suffix}")));
         let [x, low, high] = numbers;
         let (x, low, high) = (x?, low?, high?);
-        let grades = column(batch, &format!("{name}_grade"), &DataType::Utf8)?;
-        let grades = grades.as_string::<i32>();
+        let grades = texts(batch, &format!("{name}_grade"))?;
+        let names = grades.values().as_string::<i32>();
         for row in 0..x.len() {
             self.values.iter_mut().for_each(comma);
-            let of = |column: &ArrayRef| {
-                let column = column.as_primitive::<Float64Type>();
+            let of = |column: &Float64Array| {
                 (!column.is_null(row)).then(|| column.value(row)).filter(|v| v.is_finite())
             };
             match (of(&x), of(&low), of(&high)) {
@@ -196,30 +281,9 @@ impl Numbers {
                 }
                 _ => self.values.iter_mut().for_each(|text| text.push_str("null")),
             }
-            self.grades.push_str(grades.value(row));
+            self.grades.push_str(grades.key(row).map_or("", |code| names.value(code)));
         }
-        self.add_reasons(batch)
-    }
-
-    fn add_reasons(&mut self, batch: &RecordBatch) -> Result<()> {
-        if !self.suppressed {
-            return Ok(());
-        }
-        let texts = column(batch, &format!("{}_suppressed", self.name), &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
-        for row in 0..texts.len() {
-            comma(&mut self.codes);
-            let code = (!texts.is_null(row)).then(|| {
-                let known = self.reasons.iter().position(|reason| reason == texts.value(row));
-                known.unwrap_or_else(|| {
-                    self.reasons.push(texts.value(row).to_owned());
-                    self.reasons.len() - 1
-                })
-            });
-            let code = code.map_or(-1, |code| code as i64);
-            write!(self.codes, "{code}").expect("cannot fail because a string takes all");
-        }
-        Ok(())
+        if self.suppressed { self.add_reasons(batch) } else { Ok(()) }
     }
 
     fn json(&self) -> String {
@@ -244,8 +308,14 @@ fn comma(text: &mut String) {
     }
 }
 
-fn floats(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
-    column(batch, name, &DataType::Float64)
+fn floats(batch: &RecordBatch, name: &str) -> Result<Float64Array> {
+    Ok(column(batch, name, &DataType::Float64)?.as_primitive().clone())
+}
+
+/// A column as text, which has few distinct values.
+fn texts(batch: &RecordBatch, name: &str) -> Result<DictionaryArray<Int32Type>> {
+    let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Ok(column(batch, name, &texts)?.as_dictionary().clone())
 }
 
 fn column(batch: &RecordBatch, name: &str, wanted: &DataType) -> Result<ArrayRef> {

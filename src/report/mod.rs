@@ -39,13 +39,13 @@ const SCRIPT: &str = concat!(
     include_str!("page.js"),
 );
 
-/// The page of the release in `folder`, whose manifest is given.
+/// The page of the release in `folder`, whose manifest is given, made on some threads.
 ///
 /// # Errors
 /// Environment: a table cannot be read, or is not as the manifest says.
-pub fn page(folder: &Path, manifest: &Value) -> Result<String> {
+pub fn page(folder: &Path, manifest: &Value, threads: usize) -> Result<String> {
     let unreadable = |why: String| Error::environment(findings::release_not_readable(folder, &why));
-    let tables = data::tables(folder, manifest, DATA_MAX).map_err(unreadable)?;
+    let tables = data::tables(folder, manifest, DATA_MAX, threads).map_err(unreadable)?;
     let head = serde_json::to_string(&release(manifest)).expect("cannot fail because it is JSON");
     let known = serde_json::to_string(&catalogue::known()).expect("cannot fail because it is JSON");
     let data = format!("{{\"release\":{head},\"insights\":{known},\"tables\":[{tables}]}}");
@@ -81,6 +81,8 @@ fn release(manifest: &Value) -> Value {
         "right_guess": right_guess_up(number("mu"), number("threshold_delta")),
         "mechanisms": manifest["mechanisms"].as_array().map_or(0, Vec::len),
         "surveys": manifest["surveys"].as_array().map_or(0, Vec::len),
+        "merchants_least": manifest["merchant_protection"]["min_per_cell"],
+        "useless": manifest["accepted_useless"].as_array().map_or(&[][..], Vec::as_slice),
         "files": data::files(manifest),
     })
 }

@@ -21,15 +21,18 @@ pub(super) fn write_rounded([x, low, high]: [f64; 3], into: [&mut String; 3]) {
 
 /// `scaled` in units of 10^-places.
 fn write(scaled: f64, places: i32, into: &mut String) {
-    // Also of a negative zero.
     let scaled = scaled as i128;
-    let written = match usize::try_from(places) {
-        _ if scaled == 0 => write!(into, "0"),
-        Err(_) => write!(into, "{scaled}e{}", -places),
-        Ok(0) => write!(into, "{scaled}"),
+    // Whole numbers are written in a fraction of the time that floats take.
+    let (sign, size) = (if scaled < 0 { "-" } else { "" }, scaled.unsigned_abs());
+    let written = match u32::try_from(places) {
+        _ if size == 0 => write!(into, "0"),
+        Err(_) => write!(into, "{sign}{size}e{}", -places),
+        Ok(0) => write!(into, "{sign}{size}"),
         Ok(places) => {
-            let text = format!("{:.places$}", scaled as f64 / 10f64.powi(places as i32));
-            write!(into, "{}", text.trim_end_matches('0').trim_end_matches('.'))
+            let (power, width) = (10u128.pow(places), places as usize);
+            let written = write!(into, "{sign}{}.{:0width$}", size / power, size % power);
+            into.truncate(into.trim_end_matches('0').trim_end_matches('.').len());
+            written
         }
     };
     written.expect("cannot fail because a string takes all");

@@ -92,7 +92,7 @@ function partsView(table, view, keys) {
   const name = (column, at) => partText(column.part, columns[at + 1]?.part);
   const bars = rows.length
     ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
-  const count = { ...view.insight, kind: view.insight.currency ? 'money' : 'count' };
+  const insight = { ...view.insight, kind: columns[0].currency ? 'money' : 'count' };
   // Beside its peers the merchant itself.
   const own = table.insights.get(view.insight.id.replace(/_peer_benchmark$/, ''));
   if (own && own !== view.insight && rows.length) {
@@ -100,8 +100,8 @@ function partsView(table, view, keys) {
     bars.unshift({ name: 'this one', cell: cellAt(own.columns[0], rows[0]) });
   }
   const split = table.keys.length ? `${title}, by ${levelText(table)}` : title;
-  return { ...view, insight: count, title: split, list: bars, height: 280,
-    option: colors => barChart(bars, count, colors, { standing: true }) };
+  return { ...view, insight, title: split, list: bars, height: 280,
+    option: colors => barChart(bars, insight, colors, { standing: true }) };
 }
 
 function trendView(table, view, axis, others) {
@@ -121,9 +121,10 @@ function trendView(table, view, axis, others) {
   const list = lines.flatMap(({ name, cells }) => cells.map((cell, at) => cell
     && { name: `${times[at].name}${others.length ? ` · ${name}` : ''}`, cell }).filter(Boolean));
   const split = others.length ? `, by ${others.map(plain).join(' and ')}` : '';
+  const hollow = times.some((time, at) => time.part && lines.some(({ cells }) => cells[at]?.x != null));
   const notes = [
     groups.length > LINES && `The ${LINES} ${view.insight.kind === 'place' ? 'first' : 'largest'} of ${format(groups.length)}; filters show others.`,
-    times.some(time => time.part) && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
+    hollow && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
   ];
   return { ...view, title: `${view.insight.title} by ${plain(axis)}${split}`, list,
     wide: lines.length > 1, height: width => panelsHeight(lines.length, width), note: notes.filter(Boolean).join(' '),
@@ -206,7 +207,9 @@ function scopeText(table, view) {
   const others = Object.keys(state.filters).filter(key => !names.includes(key));
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
-  return [view.insight.what, unit, ...held, apart].filter(Boolean).join(' · ');
+  const what = table.look_back && view.insight.id.endsWith('_customers')
+    ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
+  return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 
 function pickControl(card, { key, value }) {

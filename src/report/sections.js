@@ -21,17 +21,31 @@ function headSection({ release, tables }) {
   const fact = (label, value) => el('div', {}, el('dt', {}, label), el('dd', {}, value));
   return [
     release.not_private && el('p', { class: 'warning' }, release.not_private),
+    release.useless.length > 0 && uselessNote(release.useless),
+    job.status === 'provisional' && el('p', { class: 'notice' },
+      'Provisional: payments, or corrections of them, may still come in. A later release may take the place of this one.'),
     el('p', { class: 'kicker' }, 'Differentially private insights from in-store payments'),
     el('h1', {}, job.id),
     el('dl', { class: 'facts' },
       fact('released to', job.recipient),
       fact('period', period(job)),
       fact('people', job.population),
+      fact('status', job.status),
+      job.revises && fact('takes the place of', job.revises.job),
       fact('privacy', el('a', { href: '#guarantee' },
         `ε = ${parameter(parameters.epsilon)}, δ = ${parameter(parameters.delta)}`)),
       fact('protects', unitWords(release.unit.unit)),
+      release.merchants_least && fact('merchants', `at least ${release.merchants_least} in whatever is told`),
       fact('tables', `${tables.length}, with ${format(tables.reduce((sum, t) => sum + t.rows, 0))} rows`)),
   ];
+}
+
+/** What was released although noise was expected to drown it. */
+function uselessNote(entries) {
+  const one = ({ file, statistic, predicted_wape: error }) => `${words(statistic).toLowerCase()} in ${file} (errors of ${
+    format(error, { style: 'percent', maximumFractionDigits: 1 })} of all that it counts)`;
+  return el('p', { class: 'notice' }, 'Noise was expected to drown some of this, and its author accepted that: ',
+    `${entries.map(one).join('; ')}. Zeros would be nearer to the truth.`);
 }
 
 function readingSection() {
@@ -56,12 +70,12 @@ function accuracySection(tables) {
   const heads = [...singles.values()];
   const rows = open.map(table => el('tr', {},
     el('th', { scope: 'row' }, `${table.report}: ${levelText(table)}`),
-    [...singles.keys()].map(id => el('td', {}, gradeBar(table.insights.get(id)?.columns[0])))));
+    [...singles].map(([id, head]) => el('td', { 'data-head': head }, gradeBar(table.insights.get(id)?.columns[0])))));
   return el('section', { id: 'accuracy', class: 'card' },
     el('h2', {}, 'How accurate it is'),
     el('p', {}, 'Cells by grade. Large cells are precise, and small ones are mostly noise: that is what protects the '
       + 'few people in them.'),
-    el('div', { class: 'scroll' }, el('table', { class: 'grades' },
+    el('div', { class: 'scroll' }, el('table', { class: 'grades stack' },
       el('thead', {}, el('tr', {}, el('td', {}), heads.map(head => el('th', { scope: 'col' }, head)))),
       el('tbody', {}, rows))),
     el('h3', {}, 'Error by size of the estimate'),
@@ -122,8 +136,8 @@ function guaranteeSection(release) {
       el('div', {},
         el('h3', {}, 'In words'),
         el('p', {}, `Whether or not ${who} were in the data, this release would have come out with almost the same `
-          + 'probability. Who tosses a coin guesses right half of the time whether they were. Who reads this release '
-          + `as well, and knows anything else besides, guesses right at most ${guess} of the time.`),
+          + 'probability. Who cannot tell better than by tossing a coin whether they were, with all else that they know, '
+          + `guesses right at most ${guess} of the time after reading this release.`),
         el('p', {}, 'What one user adds to each number was bounded, noise was added to the sums, and everything here '
           + 'was computed from the noised sums alone.')),
       el('div', {},
@@ -141,10 +155,15 @@ function guaranteeSection(release) {
       row('ρ', parameters.rho.toPrecision(4), 'zero-concentrated differential privacy')))),
     el('h3', {}, 'What is not'),
     el('ul', {},
-      el('li', {}, 'Merchants: a merchant’s total is an insight, not a secret.'),
+      el('li', {}, release.merchants_least
+        ? `Merchants by noise: what is told of them is about at least ${release.merchants_least} registered ones, alone or `
+          + 'in differences, and cells of fewer are hidden; but one large merchant may be most of a cell.'
+        : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
 }
+
+const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];
 
 function filesSection({ release, tables }) {
   const digest = new Map(release.files.map(file => [file.name, file.sha256]));
@@ -153,11 +172,12 @@ function filesSection({ release, tables }) {
     el('h2', {}, 'The tables'),
     el('p', {}, 'The same numbers, not rounded, with the noised values that no model has touched, are in Parquet files '
       + 'beside this page. “discretail verify” checks them.'),
-    el('div', { class: 'scroll' }, el('table', { class: 'files' },
-      el('thead', {}, el('tr', {}, ['file', 'rows', 'keys', 'SHA-256'].map(head => el('th', { scope: 'col' }, head)))),
-      el('tbody', {}, tables.map(table => el('tr', {},
-        el('td', {}, table.file), el('td', {}, format(table.rows)),
-        el('td', {}, table.selection), el('td', {}, el('code', {}, digest.get(table.file) ?? inFolder(table)))))))));
+    el('div', { class: 'scroll' }, el('table', { class: 'files stack' },
+      el('thead', {}, el('tr', {}, FILE_HEADS.map(head => el('th', { scope: 'col' }, head)))),
+      el('tbody', {}, tables.map(table => {
+        const cells = [table.file, format(table.rows), table.selection, el('code', {}, digest.get(table.file) ?? inFolder(table))];
+        return el('tr', {}, cells.map((cell, at) => el('td', { 'data-head': FILE_HEADS[at] }, cell)));
+      })))));
 }
 
 function footSection(release) {

@@ -29,11 +29,9 @@ function shown(value, insight, short = false) {
   if (value === null || value === undefined) return '–';
   const { kind, currency } = insight;
   const digits = { maximumSignificantDigits: short ? 3 : 6 };
-  if (kind === 'share' || kind === 'change') {
-    const signDisplay = kind === 'change' ? 'exceptZero' : 'auto';
-    return format(value, { style: 'percent', signDisplay, maximumFractionDigits: short ? 0 : 1 });
-  }
-  if (kind === 'place') return `top ${format(value, { style: 'percent', maximumFractionDigits: short ? 0 : 1 })}`;
+  // Never to whole percents: of 94.6 to 94.8 % it would say 95.
+  if (kind === 'share') return format(value, { style: 'percent', maximumFractionDigits: 1 });
+  if (kind === 'place') return `top ${format(value, { style: 'percent', maximumFractionDigits: 1 })}`;
   const large = short && Math.abs(value) >= 10000;
   const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
   return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
@@ -43,16 +41,18 @@ function shown(value, insight, short = false) {
 function margin(cell, insight) {
   if (cell.x === null) return '';
   const half = (cell.high - cell.low) / 2;
-  if (['share', 'change', 'place'].includes(insight.kind)) {
+  if (['share', 'place'].includes(insight.kind)) {
     return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
   }
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';
-  return `±${format(share, { style: 'percent', maximumFractionDigits: share < 0.01 ? 1 : 0 })}`;
+  return `±${format(share, { style: 'percent', maximumFractionDigits: 1 })}`;
 }
 
 /** Why an estimate is not shown, by the tables' word for it. */
-const REASONS = { error: 'too uncertain', peers: 'too few merchants to compare' };
+const REASONS = {
+  error: 'too uncertain', 'no-period': 'no whole period to compare with', peers: 'too few merchants to compare',
+};
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
 
 /** The bands that an interval reaches, where the insight has bands: `low`, or `low to high`. */

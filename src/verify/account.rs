@@ -66,6 +66,8 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
 fn differences(job: &JobEntry, terms: &Terms, manifest: &Manifest) -> Vec<String> {
     let unit = &manifest.privacy_unit;
     let user = unit.same_user_as.as_ref().unwrap_or(&unit.user);
+    let none = "none".to_owned();
+    let time = unit.same_time_as.as_ref().or(unit.time.as_ref()).unwrap_or(&none);
     let [of_one, thresholds, periods, of_all] = [
         job.loss.mu_squared.units().to_string(),
         job.loss.threshold_delta.units().to_string(),
@@ -79,6 +81,7 @@ fn differences(job: &JobEntry, terms: &Terms, manifest: &Manifest) -> Vec<String
         ("population", &terms.population, &manifest.job.population),
         ("privacy unit", &terms.unit, &unit.unit),
         ("user", &job.user, user),
+        ("time", job.time.as_ref().unwrap_or(&none), time),
         ("mu^2 in units", &of_one, &claimed.mu_squared_units),
         ("delta of thresholds in units", &thresholds, &claimed.threshold_delta_units),
     ];

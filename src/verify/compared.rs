@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type};
 use chrono::{Datelike, Days, Months, NaiveDate};
 
-use super::lattice::{Faults, KeyCell, key_cell};
+use super::lattice::{Faults, KeyCell, NO_PERIOD, key_cell};
 use super::manifest::{KeySet, Manifest};
 use super::table::{COMPARED, Form};
 
@@ -26,16 +26,34 @@ pub(super) struct Comparisons<'m> {
     columns: BTreeMap<String, Vec<Option<f64>>>,
     /// Columns in whole minor units, which may be rounded.
     money: Vec<String>,
+    /// Of comparisons, whether a cell is hidden for want of a period (true) or for its error (false).
+    reasons: BTreeMap<&'static str, Vec<Option<bool>>>,
 }
 
 impl<'m> Comparisons<'m> {
     pub(super) fn new(set: &'m KeySet) -> Self {
-        Comparisons { set, keys: Vec::new(), columns: BTreeMap::new(), money: Vec::new() }
+        let (keys, columns, money) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Comparisons { set, keys, columns, money, reasons: BTreeMap::new() }
     }
 
     /// Keeps the columns that comparisons look at, if the table has any.
     pub(super) fn add(&mut self, batch: &RecordBatch) {
         let asked = ratios().filter(|(name, _)| batch.column_by_name(name).is_some());
+        let asked: Vec<_> = asked.collect();
+        for (name, _) in &asked {
+            let Some(column) = batch.column_by_name(&format!("{name}_suppressed")) else {
+                continue;
+            };
+            let column = column.as_dictionary::<Int32Type>();
+            let texts = column.values().as_string::<i32>();
+            let reason = |code: Option<i32>| match texts.value(usize::try_from(code?).ok()?) {
+                NO_PERIOD => Some(true),
+                "error" => Some(false),
+                _ => None,
+            };
+            self.reasons.entry(name).or_default().extend(column.keys().iter().map(reason));
+        }
+        let asked = asked.into_iter();
         let names: Vec<&str> = asked.flat_map(|(name, needs)| [name, needs]).collect();
         if names.is_empty() {
             return;
@@ -73,6 +91,9 @@ impl<'m> Comparisons<'m> {
                     }
                     _ => self.check_growth((name, suffix), values, &of, manifest, faults),
                 }
+            }
+            if !name.ends_with("_share") {
+                self.check_reasons(name, manifest, faults);
             }
         }
     }
@@ -138,6 +159,23 @@ impl<'m> Comparisons<'m> {
             if (ratio * bottom - top).abs() > room {
                 faults.add(row as u64 + 1, format!("`{name}{suffix}` is not what its cells say"));
             }
+        }
+    }
+
+    /// Where there is no period to be compared with, that is the reason, and nowhere else. What an
+    /// earlier release holds, does not show here.
+    fn check_reasons(&self, name: &'static str, manifest: &Manifest, faults: &mut Faults) {
+        let rows: HashMap<&Vec<KeyCell>, usize> = self.keys.iter().zip(0..).collect();
+        let alone = manifest.estimates_from.is_empty() || name.ends_with("_index");
+        for (row, reason) in self.reasons.get(name).into_iter().flatten().enumerate() {
+            let other = self.other(name, &self.keys[row], manifest);
+            let known = other.is_some_and(|other| rows.contains_key(&other));
+            let text = match reason {
+                Some(true) if known => "is said to have no period to be compared with, but has one",
+                Some(false) if !known && alone => "is hidden for its error in place of its period",
+                _ => continue,
+            };
+            faults.add(row as u64 + 1, format!("`{name}` {text}"));
         }
     }
 

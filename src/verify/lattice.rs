@@ -31,7 +31,10 @@ const SIGNAL_MIN: f64 = 5.0;
 const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
-const REASONS: [&str; 4] = ["error", "look-back", "merchants", "peers"];
+const REASONS: [&str; 5] = ["error", "look-back", "merchants", NO_PERIOD, "peers"];
+
+/// Of growth and indexes, where one of both periods is not whole.
+pub(super) const NO_PERIOD: &str = "no-period";
 
 /// Estimates of counts are multiples of one over this.
 const PARTS: f64 = 1024.0;
@@ -264,12 +267,14 @@ impl<'a> Column<'a> {
         let names = grades.values().as_string::<i32>();
         let reasons = self.array("_suppressed").as_dictionary::<Int32Type>();
         let reason_names = reasons.values().as_string::<i32>();
+        let of_periods = ["_growth", "_growth_year", "_index"].iter().any(|e| insight.ends_with(e));
+        let known = |reason: &str| REASONS.contains(&reason) && (reason != NO_PERIOD || of_periods);
         for (row, place) in self.rows() {
             let reason = reasons.keys().is_valid(row).then(|| reasons.keys().value(row) as usize);
             if reason.is_some() == values[row].is_some() {
                 faults.add(place, format!("`{insight}` and a reason to hide it, or neither"));
             }
-            if reason.is_some_and(|code| !REASONS.contains(&reason_names.value(code))) {
+            if reason.is_some_and(|code| !known(reason_names.value(code))) {
                 faults.add(place, format!("`{insight}` is hidden for a reason that is unknown"));
             }
             let grade = match (values[row], lows[row], highs[row]) {

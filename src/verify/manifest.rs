@@ -66,6 +66,10 @@ pub(super) struct Unit {
     pub(super) user: String,
     /// How the ledger's jobs agree to write `user`, if that is another text.
     pub(super) same_user_as: Option<String>,
+    /// How times are read, where the unit is within a period.
+    pub(super) time: Option<String>,
+    /// How the ledger's jobs agree to read them, if that is another text.
+    pub(super) same_time_as: Option<String>,
     /// For all payments of a user, where the unit is within a period.
     pub(super) composed: Option<Composed>,
     /// The same for the ledger's jobs up to this one.
@@ -160,6 +164,8 @@ pub(super) struct KeySet {
     pub(super) partition_by: Option<String>,
     /// Who is compared with whom.
     pub(super) peers: Option<Peers>,
+    /// Days before a cell that tell who is new there.
+    pub(super) look_back: Option<u32>,
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,

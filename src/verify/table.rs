@@ -275,12 +275,17 @@ pub(super) fn footer_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             "job_digest" => "/job/digest".to_owned(),
             "status" => "/job/status".to_owned(),
             "tool" | "variant" | "privacy_unit" => format!("/{key}"),
+            "look_back" => continue,
             // Every number of the price.
             _ => format!("/parameters/{key}"),
         };
         if manifest.whole.pointer(&place) != Some(value) {
             fault(format!("`{key}` of the guarantee is not that of the manifest"));
         }
+    }
+    let days = manifest.key_set(name).and_then(|set| set.look_back).map(Value::from);
+    if guarantee.get("look_back") != days.as_ref() {
+        fault("`look_back` of the guarantee is not that of the manifest".to_owned());
     }
     faults
 }
@@ -340,6 +345,10 @@ pub(super) fn schema_faults(
     }
     if values.is_empty() {
         fault("it shows nothing".to_owned());
+    }
+    let tells = |name: &String| ["new_customers", "returning_customers"].contains(&name.as_str());
+    if values.iter().any(|field| tells(field.name())) != set.look_back.is_some() {
+        fault("it tells who is new, and not in how many days, or the other way".to_owned());
     }
     faults
 }

@@ -83,7 +83,8 @@ fn a_job_that_asks_too_much_is_refuted() {
         .filter(|row| row["verdict"] == "refuted")
         .map(|row| row["figure"].to_string())
         .collect();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let folder = workshop.folder.path().display().to_string();
+    let error = String::from_utf8_lossy(&output.stderr).replace(&folder, "FOLDER");
     assert_snapshot!(format!("{}\n{error}", refuted.join("\n")));
 }
 
@@ -98,7 +99,14 @@ fn a_release_is_audited_from_the_outside() {
     }
     let args = ["audit", "releases/test", "--ledger", "ledger.sqlite"];
     let mut texts = shown(&workshop, &workshop.discretail(&args));
-    assert_eq!(names(&workshop.path("releases/test.audit")), ["audit.html", "audit.parquet"]);
+    let (of_release, of_job) = ("releases/test.release-audit", "releases/test.audit");
+    assert_eq!(names(&workshop.path(of_release)), ["audit.html", "audit.parquet"]);
+    // The job's own evidence stands beside it, and neither replaces the other.
+    let evidence = std::fs::read(workshop.path(of_release).join("audit.parquet")).unwrap();
+    let output = workshop.discretail(&["audit", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    assert_eq!(names(&workshop.path(of_job)), ["audit.html", "audit.parquet"]);
+    assert!(evidence == std::fs::read(workshop.path(of_release).join("audit.parquet")).unwrap());
     // A value that no mechanism makes, with nothing else changed.
     workshop.text("releases/other/market.all.parquet", "no table");
     let args = ["audit", "releases/other", "--out", "evidence"];

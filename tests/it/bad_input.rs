@@ -141,6 +141,64 @@ fn reports_name_known_keys() {
 }
 
 #[test]
+fn lists_have_something_in_them() {
+    let public = "levels   = [[], [\"region\", \"week\"], [\"wallet\"]]";
+    let mut texts = String::new();
+    for (line, replaced) in [
+        (public, "levels   = []"),
+        ("[[report]]", "[[report]]\nshare_of = []"),
+        ("[[report]]", "[[report]]\nweights = []"),
+        ("customers = \"3\"", "customers = []"),
+        ("\"payments.parquet\"", ""),
+        ("[payments]", "[payments]\nticket_edges = []"),
+    ] {
+        texts += &faults(&JOB.replacen(line, replaced, 1));
+    }
+    assert_snapshot!(texts);
+}
+
+#[test]
+fn no_job_is_called_latest() {
+    assert_snapshot!(faults(&JOB.replace("\"test\"", "\"latest\"")));
+}
+
+#[test]
+fn what_nothing_looks_at_is_told() {
+    let mut texts = String::new();
+    for (line, replaced) in [
+        ("[[report]]", "[[report]]\nlook_back = 30"),
+        ("[[report]]", "[[report]]\ncells_max = 8"),
+        ("sales = \"500.00\" }", "sales = \"500.00\", visits = 3, refunds = \"9\" }"),
+        ("cells_max = 8", "cells_max = 8\ncell_caps = { payments = 2 }"),
+        ("[\"merchants.parquet\"]", "[\"merchants.parquet\"]\nticket_groups = \"category\""),
+    ] {
+        texts += &faults(&JOB.replacen(line, replaced, 1));
+    }
+    assert_snapshot!(texts);
+}
+
+#[test]
+fn days_that_are_looked_back_on_are_fewer_than_the_job_has() {
+    let new = JOB
+        .replace("\"average_ticket\"]", "\"returning_customers\"]")
+        .replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"week\"]]");
+    let mut texts = faults(&new);
+    let stated =
+        |days: &str| new.replacen("[[report]]", &format!("[[report]]\nlook_back = {days}"), 1);
+    texts += &faults(&stated("31"));
+    texts += &faults(&stated("0"));
+    texts += &faults(&stated("30").replace("[[\"week\"]]", "[[\"hour\"]]"));
+    assert_snapshot!(texts);
+}
+
+#[test]
+fn what_is_shared_out_is_a_key_of_a_level() {
+    let report = "[[report]]\nname = \"shares\"\nlevels = [[\"wallet\"]]\nkeys = \"public\"\n\
+                  insights = [\"payments_share\"]\nshare_of = [\"walet\"]\n";
+    assert_snapshot!(faults(&format!("{JOB}\n{report}")));
+}
+
+#[test]
 fn columns_have_no_name_of_a_part_of_the_time() {
     for name in ["day", "week", "month", "quarter", "weekday", "hour"] {
         let job = JOB.replace("wallet = \"wallet\" }", &format!("{name} = \"wallet\" }}"));
@@ -603,11 +661,31 @@ fn a_period_without_any_row_stops_the_job_before_anything_is_charged() {
     assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
 }
 
+/// Bounds are stated or open: then the price would be paid for surveys.
 #[test]
-fn no_rows_are_no_error() {
+fn files_without_rows_stop_the_job_before_anything_is_charged() {
     let workshop = Workshop::new();
     let none: DataFrame = payments().head(Some(0));
-    workshop.parquet("payments.parquet", none);
+    workshop.parquet("none.parquet", none);
+    workshop.text("none.csv", HEADER);
+    let file = |name: &str| JOB.replace("payments.parquet", name);
+    let open = file("none.parquet").replace("bounds  ", "#");
+    let lines = csv("").1.replace("payments.csv", "none.csv");
+    let chosen = JOB.replace("[payments]", "[payments]\nwhere = \"wallet = 'cash'\"");
+    let mut texts = String::new();
+    for job in [&file("none.parquet"), &open, &lines, &chosen] {
+        workshop.text("job.toml", job);
+        let text = shown(&workshop, &workshop.discretail(&["run", "job.toml"]));
+        assert!(text.starts_with("exit: 2"), "{text}");
+        assert!(!workshop.path("releases").exists());
+        let ledger = workshop.discretail(&["ledger", "show", "ledger.sqlite", "--json"]);
+        let ledger: serde_json::Value = serde_json::from_slice(&ledger.stdout).unwrap();
+        assert_eq!(ledger["total"]["left"], ledger["total"]["budget"]);
+        texts += &text;
+    }
+    assert_snapshot!(texts);
+    // Beside a file that has some, one without is fine.
+    workshop.text("job.toml", &JOB.replace("\"payments.p", "\"none.parquet\", \"payments.p"));
     let output = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
 }

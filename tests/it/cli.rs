@@ -27,6 +27,22 @@ fn files(workshop: &Workshop) -> Vec<String> {
     paths.filter(|path| path.is_file()).map(name).collect()
 }
 
+/// How long a run took, and each of its steps, depends on the payments.
+#[test]
+fn a_release_tells_no_time() {
+    let workshop = Workshop::new();
+    let of_2000 = std::time::UNIX_EPOCH + std::time::Duration::from_secs(946_684_800);
+    let modified = |path: &std::path::Path| path.metadata().unwrap().modified().unwrap();
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let folder = workshop.path("releases/test");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths: Vec<_> = files.chain([folder.clone()]).collect();
+    assert!(paths.len() > 7, "{paths:?}");
+    for path in &paths {
+        assert_eq!(modified(path), of_2000, "{}", path.display());
+    }
+}
+
 #[test]
 fn help_of_the_program_and_of_each_verb() {
     let workshop = Workshop::empty();
@@ -61,6 +77,34 @@ fn wrong_arguments_are_exit_2() {
 }
 
 #[test]
+fn paths_that_are_not_there_are_exit_2() {
+    let workshop = Workshop::new();
+    let mut texts = String::new();
+    for args in [
+        &["ledger", "show", "nope"][..],
+        &["ledger", "verify", "nope"],
+        &["ledger", "verify", "nope", "--head", "abc"],
+        &["ledger", "void", "nope", "test"],
+        &["verify", "nope"],
+        &["report", "nope"],
+        &["audit", "nope"],
+    ] {
+        texts += &run(&workshop, args);
+    }
+    let named = JOB
+        .replacen("recipient", "revises = \"first\"\nrecipient", 1)
+        .replace("cells_max = 8", "cells_max = 8\nkeys_from = [\"first\", \"second\"]")
+        .replace("name     = \"market\"", "name     = \"market\"\nprevious = \"first\"");
+    workshop.text("job.toml", &named);
+    texts += &run(&workshop, &["check", "job.toml"]);
+    assert_snapshot!(texts);
+    workshop.text("job.toml", JOB);
+    run(&workshop, &["run", "job.toml"]);
+    let text = run(&workshop, &["verify", "releases/test", "--ledger", "nope"]);
+    assert!(text.contains("exit: 2") && text.contains("ledger-missing"), "{text}");
+}
+
+#[test]
 fn check_and_plan_tell_the_price_and_write_nothing() {
     let workshop = Workshop::new();
     let before = files(&workshop);
@@ -69,6 +113,25 @@ fn check_and_plan_tell_the_price_and_write_nothing() {
     assert_snapshot!("plan", run(&workshop, &["plan", "job.toml"]));
     assert_snapshot!("plan_json", run(&workshop, &["plan", "job.toml", "--json"]));
     assert_eq!(files(&workshop), before);
+}
+
+/// Whatever tables and statistics are called.
+#[test]
+fn plan_keeps_its_columns() {
+    let workshop = Workshop::new();
+    let job = JOB
+        .replace("\"found\"", "\"what-merchants-and-wallets-have-of-it\"")
+        .replace(
+            "\"payments\", \"sales\", \"average_ticket\"]",
+            "\"visit_classes\", \"ticket_histogram\"]",
+        )
+        .replace(
+            "payments = \"10\", sales = \"500.00\"",
+            "visit_classes = 3, ticket_histogram = 10",
+        )
+        .replace("[privacy]", "[expect]\nusers = 20000\npayments = 400000\n\n[privacy]");
+    workshop.text("job.toml", &job);
+    assert_snapshot!(run(&workshop, &["plan", "job.toml"]));
 }
 
 #[test]
@@ -104,6 +167,8 @@ fn an_id_stands_for_one_content() {
     let ledger = std::fs::read(workshop.path("ledger.sqlite")).unwrap();
     workshop.text("job.toml", &JOB.replace("cells_max = 8", "cells_max = 9"));
     let mut texts = run(&workshop, &["run", "job.toml"]);
+    let last = |text: String| text.lines().rev().nth(1).unwrap().to_owned() + "\n";
+    texts += &last(run(&workshop, &["plan", "job.toml"]));
     texts += &run(&workshop, &["run", "job.toml", "--force", "--json"]);
     // A comment is no content.
     workshop.text("job.toml", &format!("# The same.\n{JOB}"));
@@ -197,7 +262,7 @@ fn a_sample_fills_an_empty_folder() {
     let args = ["sample", "demo", "--payments", "2000", "--merchants", "5", "--days", "7"];
     let mut texts = run(&workshop, &args);
     texts += &run(&workshop, &args);
-    texts += &run(&workshop, &["sample", "x", "--payments", "0"]);
+    texts += &run(&workshop, &["sample", "x", "--payments", "0", "--days", "4000"]);
     assert_snapshot!(texts);
 }
 

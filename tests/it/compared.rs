@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Float64Array};
-use arrow::datatypes::Float64Type;
+use arrow::array::{Array, AsArray, DictionaryArray, Float64Array, StringArray};
+use arrow::datatypes::{Float64Type, Int32Type};
+use arrow::util::display::array_value_to_string;
 use insta::assert_snapshot;
 use polars::prelude::Column;
 use serde_json::{Value, json};
@@ -73,6 +74,17 @@ fn comparisons_are_released_and_verified() {
         let failed = copy.failed(None);
         format!("{}: {}\n", names(&failed), failed.into_values().collect::<Vec<_>>().join("; "))
     };
+    let reasons = |change: fn(Option<&str>) -> Option<&'static str>| {
+        let (copy, column) = (Copy::of(&workshop), "payments_growth_suppressed");
+        copy.table("trend.week.parquet", |batch| {
+            let texts = batch.column_by_name(column).unwrap().as_dictionary::<Int32Type>();
+            let texts = texts.downcast_dict::<StringArray>().unwrap();
+            let changed: DictionaryArray<Int32Type> = texts.into_iter().map(change).collect();
+            replaced(&batch, column, Arc::new(changed))
+        });
+        let failed = copy.failed(None);
+        format!("{}: {}\n", names(&failed), failed.into_values().collect::<Vec<_>>().join("; "))
+    };
     // Which of its cells a fault is found in first is left to chance.
     for (found, what) in [
         (
@@ -99,6 +111,18 @@ fn comparisons_are_released_and_verified() {
             claim(&|m| m["key_sets"][2]["base"] = Value::Null),
             "`payments_index` is against a cell that is not in the table",
         ),
+        (
+            reasons(|reason| reason.map(|_| "error")),
+            "`payments_growth` is hidden for its error in place of its period",
+        ),
+        (
+            reasons(|_| Some("no-period")),
+            "`payments_growth` is said to have no period to be compared with, but has one",
+        ),
+        (
+            reasons(|reason| reason.map(|_| "because")),
+            "`payments_growth` is hidden for a reason that is unknown",
+        ),
     ] {
         assert!(found.starts_with("lattice: ") && found.contains(what), "{what}: {found}");
     }
@@ -118,7 +142,7 @@ fn levels_that_cannot_carry_a_comparison_are_told_why() {
     let texts = [
         check("share_of = \"wallet\"\n", ""),
         check("[\"wallet\"]]", "[\"region\"]]"),
-        check("share_of = \"wallet\"", "share_of = [\"wallet\", \"shop\"]"),
+        check("share_of = \"wallet\"", "share_of = [\"wallet\", \"region\"]"),
         check("[\"week\"],", "[\"hour\"],"),
         check("[\"week\"],", "[],"),
         check("[\"week\"],", "[\"week\", \"month\"],"),
@@ -170,4 +194,7 @@ fn growth_goes_on_where_an_earlier_release_ends() {
         (0..4).map(|row| growth.is_null(row)).collect::<Vec<_>>(),
         [true, true, false, false]
     );
+    let reasons = first.column_by_name("payments_growth_suppressed").unwrap();
+    let reason = |row| array_value_to_string(reasons, row).unwrap();
+    assert_eq!((0..4).map(reason).collect::<Vec<_>>(), ["no-period", "no-period", "", ""]);
 }

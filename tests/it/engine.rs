@@ -1,5 +1,6 @@
 //! The engine in the real binary: files that are damaged or change, memory that runs out, Ctrl-C.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -188,6 +189,28 @@ fn stop_at_many_moments(write: fn(&Workshop, &str, &str) -> String) {
         }
     }
     assert!(stopped >= 5, "only {stopped} of 20 runs were stopped");
+}
+
+/// All payments are of one user, so in one partition: a run that ends within it has looked at the
+/// flag between blocks of that user's records.
+#[test]
+fn ctrl_c_is_heard_within_a_user_with_all_payments() {
+    let workshop = workshop(MANY);
+    let file = job(&workshop, "one-user", "20");
+    let text = std::fs::read_to_string(workshop.path(&file)).unwrap();
+    workshop.text(&file, &text.replace(r#"user = "user_token""#, r#"user = "currency""#));
+    let mut run = command(workshop.folder.path());
+    run.args(["run", &file, "-v", "--threads", "1"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    let mut log = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("payments read in")), "the run never came so far");
+    signal(&run, "-STOP");
+    signal(&run, "-INT");
+    signal(&run, "-CONT");
+    let rest: Vec<String> = log.collect();
+    assert_eq!(run.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("stopped within a partition")), "{rest:?}");
+    nothing_happened(&workshop, "one-user");
 }
 
 fn start_in_little_memory(workshop: &Workshop, file: &str) -> Child {

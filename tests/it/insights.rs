@@ -6,8 +6,10 @@ use arrow::datatypes::DataType;
 use insta::assert_snapshot;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use polars::prelude::{ParquetReader, SerReader};
+use serde_json::{Value, json};
 
 use crate::common::{JOB, Workshop, shown};
+use crate::verify::{Copy, names};
 
 /// The first report with these insights and bounds that the run chooses.
 fn job(insights: &str) -> String {
@@ -82,6 +84,15 @@ fn new_and_returning_customers_are_released_where_the_period_can_tell() {
         .collect();
     // Weeks from 30 December, of which those before the 11th day cannot tell; two regions.
     assert_eq!(hidden, [true, true, false, false, false].repeat(2));
+    // How many days tell who is new, say manifest and footers alike.
+    for (days, failed) in [(json!(11), "footer"), (Value::Null, "footer schema")] {
+        let copy = Copy::of(&workshop);
+        copy.manifest(|manifest| {
+            assert_eq!(manifest["key_sets"][0]["look_back"], 10);
+            manifest["key_sets"][0]["look_back"] = days;
+        });
+        assert_eq!(names(&copy.failed(None)), failed);
+    }
 }
 
 #[test]

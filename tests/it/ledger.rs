@@ -6,6 +6,7 @@ use discretail::ledger::{Ledger, Request, Reservation};
 use discretail::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss};
 use insta::{Settings, assert_snapshot};
 use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Value, json};
 
 use crate::common::{JOB, Workshop, shown};
 
@@ -40,16 +41,52 @@ fn head(workshop: &Workshop) -> String {
 
 /// A reservation as a killed run leaves it.
 fn reserve(path: &Path, job: &str) {
+    reserve_as(path, job, &"d".repeat(64));
+}
+
+fn reserve_as(path: &Path, job: &str, digest: &str) -> Ledger {
     let mut ledger = Ledger::open_to_change(path).unwrap();
     let loss = PrivacyLoss {
         mu_squared: MuSquared::from_units(1 << 50),
         threshold_delta: Delta::parse("1e-9").unwrap(),
     };
-    let digest = "d".repeat(64);
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
     let request =
-        Request { job, digest: &digest, recipient: "press", user: "user", loss, all_units };
+        Request { job, digest, recipient: "press", user: "user", time: None, loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
+    ledger
+}
+
+#[test]
+fn plan_says_what_the_ledger_knows_of_the_job() {
+    let workshop = Workshop::new();
+    let path = workshop.path("ledger.sqlite");
+    assert!(workshop.discretail(&INIT).status.success());
+    let plan = || -> Value {
+        let output = workshop.discretail(&["plan", "job.toml", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let mut texts = String::new();
+    let mut tell = |state: &str, fits: bool| {
+        let plan = plan();
+        assert_eq!((&plan["state"], &plan["fits"]), (&json!(state), &json!(fits)));
+        let text = String::from_utf8(workshop.discretail(&["plan", "job.toml"]).stdout).unwrap();
+        let folder = workshop.folder.path().display().to_string();
+        texts += &(text.lines().last().unwrap().replace(&folder, "FOLDER") + "\n");
+    };
+    tell("new", true);
+    reserve(&path, "test");
+    tell("content-differs", true);
+    assert!(workshop.discretail(&["ledger", "void", "ledger.sqlite", "test"]).status.success());
+    let digest = plan()["digest"].as_str().unwrap().to_owned();
+    let mut ledger = reserve_as(&path, "test", &digest);
+    tell("reserved", true);
+    ledger.void("test").unwrap();
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    tell("published", true);
+    workshop.text("job.toml", &JOB.replace("cells_max = 8", "cells_max = 9"));
+    tell("content-differs", true);
+    assert_snapshot!(texts);
 }
 
 #[test]
@@ -137,6 +174,8 @@ fn a_ledger_is_made_once_and_well() {
         &["--recipient", "a b=1,1e-6"],
         &["--recipient", "a=0,1e-6"],
         &["--recipient", "a=1,2"],
+        &["--recipient", "a=4.1,1e-6"],
+        &["--recipient", "a=4,1e-4"],
         &["--epsilon-max", "x"],
     ] {
         texts += &run(&workshop, &[&INIT[..], more].concat());
@@ -171,7 +210,8 @@ fn a_noted_head_shows_what_was_cut_off() {
     drop(file);
     texts += &run(&workshop, &["ledger", "verify", ledger]);
     texts += &run(&workshop, &["ledger", "verify", ledger, "--head", &newest]);
-    texts += &run(&workshop, &["ledger", "verify", ledger, "--head", "abc", "--json"]);
+    let unknown = "a".repeat(64);
+    texts += &run(&workshop, &["ledger", "verify", ledger, "--head", &unknown, "--json"]);
     hidden().bind(|| assert_snapshot!(texts));
 }
 
@@ -233,7 +273,7 @@ fn every_edit_of_a_field_is_found() {
         })
         .collect();
     drop(raw);
-    assert_eq!(fields.len(), 10 + 6 * 14);
+    assert_eq!(fields.len(), 10 + 6 * 15);
     for (table, row, column) in &fields {
         let mut first = true;
         for value in edits(column, table, *row) {
@@ -291,6 +331,52 @@ fn edit(path: &Path, copy: &[u8], table: &str, row: i64, column: &str, value: &s
     let changed =
         raw.execute(&format!("UPDATE {table} SET {column} = {value} WHERE rowid = {row}"), []);
     changed.is_ok() && shown(row) != before
+}
+
+/// Of units within a period: a job that reads times otherwise is refused, unless it says that they
+/// are the same.
+#[test]
+fn jobs_of_one_ledger_put_payments_into_periods_in_one_way() {
+    let workshop = Workshop::new();
+    let job = |id: &str, lines: &str, time: &str| {
+        let job = JOB.replace("unit    = \"user\"", "unit    = \"user-week\"");
+        let job = job.split("[[report]]\nname      = \"found\"").next().unwrap();
+        let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"week\"]]");
+        let job = job.replace("\"test\"", &format!("\"{id}\""));
+        let job = job.replace("[payments]", &format!("[payments]\n{lines}"));
+        let job = job.replace("time = \"time\"", &format!("time = {time}"));
+        workshop.text("job.toml", &job);
+        job
+    };
+    job("test", "", "\"time\"");
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    // Spaces and quotes are no difference; days later, a zone and a format are.
+    job("quoted", "", "'to_timestamp( \"time\" )'");
+    let mut texts = run(&workshop, &["plan", "job.toml"]);
+    job("later", "", "\"time + 86400\"");
+    texts += &run(&workshop, &["plan", "job.toml"]);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    job("zone", "times_without_zone = \"utc\"", "\"time\"");
+    texts += &run(&workshop, &["run", "job.toml"]);
+    let text = job("format", "time_format = \"%s\"", "\"CAST(time AS TEXT)\"");
+    texts += &run(&workshop, &["run", "job.toml"]);
+    workshop.text("job.toml", &text.replace("[ledger]", "[ledger]\nsame_time_as = \"time\""));
+    texts += &run(&workshop, &["run", "job.toml"]);
+    let show = run(&workshop, &["ledger", "show", "ledger.sqlite"]);
+    texts += show.lines().find(|line| line.starts_with("times")).unwrap();
+    assert_snapshot!(texts);
+    let text = std::fs::read_to_string(workshop.path("releases/format/manifest.json")).unwrap();
+    assert!(text.contains(r#""time": "CAST(time AS TEXT), format %s""#), "{text}");
+    for (time, code) in [("time", 0), ("noon", 1)] {
+        let (from, to) = (r#""same_time_as": "time""#, format!("\"same_time_as\": \"{time}\""));
+        workshop.text("releases/format/manifest.json", &text.replace(from, &to));
+        let args = ["verify", "releases/format", "--ledger", "ledger.sqlite"];
+        let output = workshop.discretail(&args);
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&workshop, &output));
+        let found = shown(&workshop, &output).contains("time: time in the ledger, noon in");
+        assert_eq!(found, code == 1);
+    }
 }
 
 /// A job whose unit is a user within a week, from its ledger to its verification.

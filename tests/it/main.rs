@@ -18,6 +18,7 @@ mod peers;
 mod predict;
 mod report;
 mod revisions;
+mod rows;
 mod shared;
 mod sources;
 mod sticky;

@@ -7,6 +7,7 @@ use arrow::datatypes::Float64Type;
 use arrow::util::display::array_value_to_string;
 use insta::assert_snapshot;
 use polars::df;
+use polars::prelude::{IntoColumn, NamedFrom, ParquetReader, SerReader, Series};
 use serde_json::{Value, json};
 
 use crate::common::{JOB, Workshop, shown};
@@ -153,6 +154,58 @@ fn the_attack_fails_where_cells_have_three_merchants() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
 }
 
+/// The two opticians' tickets are of 500.00, all others' of 10.00.
+#[test]
+fn laws_of_tickets_are_of_three_merchants_or_more() {
+    let tickets = |line: &str| {
+        let workshop = workshop(&format!("ticket_groups = \"category\"\n{line}"));
+        let ids: Vec<String> = (0..MERCHANTS.len()).map(|m| format!("M{m:02}")).collect();
+        let category = |m: usize| if m < 2 { "opticians" } else { MERCHANTS[m].1 };
+        let categories: Vec<&str> = (0..MERCHANTS.len()).map(category).collect();
+        let regions = MERCHANTS.map(|m| m.0);
+        let registry =
+            df!("merchant_id" => ids, "region" => regions, "category" => categories).unwrap();
+        workshop.parquet("merchants.parquet", registry);
+        let amounts = (0..MERCHANTS.len())
+            .flat_map(|m| vec![if m < 2 { 50_000i64 } else { 1000 }; MERCHANTS[m].2]);
+        let file = std::fs::File::open(workshop.path("payments.parquet")).unwrap();
+        let mut payments = ParquetReader::new(file).finish().unwrap();
+        let amounts = Series::new("amount".into(), amounts.collect::<Vec<_>>());
+        payments.with_column(amounts.into_column()).unwrap();
+        workshop.parquet("payments.parquet", payments);
+        let job = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
+        let (head, _) = job.split_once("[[report]]").unwrap();
+        let report = "[[report]]\nname = \"sizes\"\nlevels = [[\"category\"]]\nkeys = \"public\"\n\
+            insights = [\"ticket_quantiles\"]\n";
+        workshop.text("job.toml", &format!("{head}{report}"));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let bytes = std::fs::read(workshop.path("releases/test/manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+        let surveys = manifest["surveys"].as_array().unwrap().iter();
+        let mut tickets = surveys.map(|s| &s["mechanisms"][0]).filter(|m| m["counts"] == "tickets");
+        let tickets = tickets.next().unwrap();
+        let unit = tickets["grid_units_per_unit"].as_f64().unwrap();
+        let values = tickets["values"].as_array().unwrap().iter();
+        let values: Vec<f64> = values.map(|value| value.as_f64().unwrap() / unit).collect();
+        // Four times the natural logarithm of 1000 and of 50000, in minor units.
+        values.chunks(64).map(|law| [law[27], law[43]]).collect::<Vec<_>>()
+    };
+    let few = |law: &[f64; 2]| law[0] < 300.0 && law[1] > 1000.0;
+    let laws = tickets("min_per_cell = 1");
+    assert_eq!((laws.len(), laws.iter().filter(|law| few(law)).count()), (4, 1), "{laws:?}");
+    // The opticians, and with them the smallest other category.
+    let laws = tickets("");
+    let both = laws.iter().filter(|law| law[0] > 500.0 && law[1] > 1000.0).count();
+    assert_eq!(
+        (laws.len(), laws.iter().filter(|law| few(law)).count(), both),
+        (3, 0, 1),
+        "{laws:?}"
+    );
+}
+
 #[test]
 fn what_is_hidden_must_be_told_and_what_is_told_hidden() {
     let workshop = released("");
@@ -226,4 +279,15 @@ fn later_estimates_go_by_what_is_shown_of_earlier_ones() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
     let output = workshop.discretail(&["verify", "releases/later", "--ledger", "ledger.sqlite"]);
     assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let manifest = |job: &str| -> Value {
+        let path = workshop.path(&format!("releases/{job}/manifest.json"));
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let (first, later) = (manifest("test"), manifest("later"));
+    let from = later["estimates_from"].as_array().unwrap();
+    assert!(!from.is_empty() && from.iter().all(|entry| entry["job"] == "test"), "{from:?}");
+    // What the first hides, the second hides too, and has no values to go by.
+    let hidden = &first["merchant_protection"]["hidden"];
+    assert!(!hidden.as_array().unwrap().is_empty());
+    assert_eq!(&later["merchant_protection"]["hidden"], hidden);
 }

@@ -105,3 +105,32 @@ fn an_earlier_release_tells_errors() {
         assert!((bounds[0] / bounds[1] - 1.0).abs() < 0.3, "{statistic}");
     }
 }
+
+/// Budget by errors: the plan, and what is refused, with about the ε that would do.
+#[test]
+fn errors_that_are_asked_for_are_planned_or_refused() {
+    let workshop = Workshop::new();
+    let large = expecting(20_000, 400_000, "18000000");
+    let asking = |error: &str, job: &str| {
+        job.replacen("[[report]]\n", &format!("[[report]]\nerror    = {{ {error} }}\n"), 1)
+    };
+    let mut texts = String::new();
+    for error in ["sales = [\"any\", \"40%\", \"any\"]", "payments = \"30%\", sales = \"any\""] {
+        workshop.text("job.toml", &asking(error, &large));
+        texts += &run(&workshop, &["plan", "job.toml"]);
+    }
+    let ask = |texts: &mut String, job: &str| {
+        workshop.text("job.toml", job);
+        texts.push_str(&run(&workshop, &["check", "job.toml"]));
+        assert!(!workshop.path("ledger.sqlite").exists());
+    };
+    // Too dear; more than the bound takes; nothing to tell errors from; private keys; no percentages.
+    let little = large.replace("epsilon = \"1\"", "epsilon = \"0.1\"");
+    ask(&mut texts, &open(&asking("customers = \"0.5%\"", &little)));
+    ask(&mut texts, &asking("sales = \"0.01%\"", &large));
+    ask(&mut texts, &asking("sales = \"5%\"", JOB));
+    ask(&mut texts, &asking("sales = \"5%\"", &large.replacen("\"public\"", "\"private\"", 1)));
+    ask(&mut texts, &asking("sales = \"5%\", refunds = \"5%\", customers = \"five\"", &large));
+    ask(&mut texts, &asking("sales = [\"5%\", \"5%\"], visitors = \"5%\"", &large));
+    assert_snapshot!(texts);
+}

@@ -1,4 +1,4 @@
-//! `report.html` and `discretail report`; `tests/report` looks at it in a browser.
+//! `report.html` and `discretail report`; `tests/released` looks at it in a browser.
 
 use insta::assert_snapshot;
 use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, df};
@@ -31,6 +31,8 @@ fn data(page: &str) -> Value {
 #[test]
 fn the_page_is_made_anew_from_the_release_alone() {
     let workshop = released(JOB, crate::common::payments());
+    let charged = ["releases/test", "--ledger", "kept.sqlite"];
+    std::fs::copy(workshop.path("ledger.sqlite"), workshop.path("kept.sqlite")).unwrap();
     for file in ["payments.parquet", "merchants.parquet", "ledger.sqlite", "job.toml"] {
         std::fs::remove_file(workshop.path(file)).unwrap();
     }
@@ -46,6 +48,15 @@ fn the_page_is_made_anew_from_the_release_alone() {
     assert!(page(&workshop) == std::fs::read_to_string(workshop.path("report.html")).unwrap());
     texts += &report(&["releases/test", "--output", "nowhere/report.html"]);
     texts += &report(&["nowhere", "--json"]);
+    texts += &report(&charged);
+    // Another manifest than that which was published, however well it fits its tables.
+    let manifest = std::fs::read_to_string(workshop.path("releases/test/manifest.json")).unwrap();
+    workshop.text("releases/test/manifest.json", &manifest.replace("\"partner\"", "\"rival\""));
+    texts += &report(&charged);
+    texts += &report(&["releases/test"]);
+    workshop.text("releases/test/manifest.json", &manifest.replace("\"test\"", "\"other\""));
+    texts += &report(&charged);
+    workshop.text("releases/test/manifest.json", &manifest);
     let table = workshop.path("releases/test/market.wallet.parquet");
     std::fs::copy(workshop.path("releases/test/market.all.parquet"), &table).unwrap();
     texts += &report(&["releases/test"]);
@@ -64,6 +75,43 @@ fn json_tells_the_file() {
     assert_eq!(told["status"], "written");
     let size = std::fs::metadata(workshop.path(told["file"].as_str().unwrap())).unwrap().len();
     assert_eq!(told["bytes"], size);
+}
+
+/// What of the manifest a reader should see: each of it has words on the page, which
+/// `tests/released` reads in a browser.
+#[test]
+fn the_page_knows_what_the_manifest_says_of_the_release() {
+    let plain = data(&page(&released(JOB, crate::common::payments())));
+    assert_eq!(plain["release"]["job"]["status"], "final");
+    assert_eq!(plain["release"]["merchants_least"], Value::Null);
+    assert_eq!(plain["release"]["useless"], serde_json::json!([]));
+    let (head, _) = JOB.split_once("[[report]]").unwrap();
+    let job = head
+        .replace("recipient = ", "status = \"provisional\"\nrecipient = ")
+        .replace("[merchants]\n", "[merchants]\nmin_per_cell = 2\n")
+        .replace("[privacy]", "[expect]\nusers = 60\npayments = 1200\n\n[privacy]");
+    let report = "[[report]]\nname = \"new\"\nlevels = [[\"week\"], [\"region\", \"week\"]]\n\
+                  keys = \"public\"\ninsights = [\"new_customers\", \"customers\"]\nlook_back = 10\n\
+                  bounds = { customers = 4, new_returning = 4 }\n";
+    let workshop = Workshop::new();
+    workshop.text("first.toml", &format!("{job}{report}"));
+    let next = job.replace("\"test\"", "\"next\"\nrevises = \"test\"");
+    workshop.text("next.toml", &format!("{next}{report}"));
+    for job in ["first.toml", "next.toml"] {
+        let output = workshop.discretail(&["run", job, "--accept-useless"]);
+        assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    }
+    let output = workshop.discretail(&["verify", "releases/next", "--ledger", "ledger.sqlite"]);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    let page = std::fs::read_to_string(workshop.path("releases/next/report.html")).unwrap();
+    let data = data(&page);
+    let release = &data["release"];
+    assert_eq!(release["job"]["status"], "provisional");
+    assert_eq!(release["job"]["revises"]["job"], "test");
+    assert_eq!(release["merchants_least"], 2);
+    assert_eq!(release["useless"][0]["file"], "new.week.parquet");
+    assert_eq!(release["useless"][0]["statistic"], "customers");
+    assert_eq!(data["tables"][1]["look_back"], 10);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn totals_of(workshop: &Workshop, job: &str) -> Result<ExactTotals> {
     Ok(reference)
 }
 
-fn totals(workshop: &Workshop, job: &str) -> ExactTotals {
+pub(crate) fn totals(workshop: &Workshop, job: &str) -> ExactTotals {
     totals_of(workshop, job).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -709,8 +709,15 @@ fn releases_that_came_later_are_no_earlier_ones() {
     // Reserved before the release that is checked, and published after it.
     let (digest, loss) = ("d".repeat(64), PrivacyLoss::default());
     let (recipient, all_units) = ("partner", AllUnits::default());
-    let request =
-        Request { job: "late", digest: &digest, recipient, user: "user", loss, all_units };
+    let request = Request {
+        job: "late",
+        digest: &digest,
+        recipient,
+        user: "user",
+        time: None,
+        loss,
+        all_units,
+    };
     let mut ledger = Ledger::open_to_change(&path).unwrap();
     ledger.reserve(&request).unwrap();
     run("test");

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 JOB = """
 version = 1
+{head}
 job = "{name}"
 recipient = "tests"
 releases = "."
@@ -28,7 +29,7 @@ columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", am
   currency = "currency", wallet = "wallet" }}
 [merchants]
 files = ["{merchants}"]
-min_per_cell = 1
+min_per_cell = {least}
 {keys}
 [privacy]
 unit = "user"
@@ -67,6 +68,16 @@ peers = "category"
 partition_by = "month"
 """
 
+PROVISIONAL = """
+[[report]]
+name = "trend"
+keys = "public"
+levels = [["month"], ["region", "month"], ["category", "day"]]
+insights = ["payments", "customers", "payments_growth", "sales_growth", "new_customers", "repeat_rate",
+  "ticket_quantiles"]
+look_back = 28
+"""
+
 LARGE = """
 [[report]]
 name = "merchants"
@@ -101,10 +112,11 @@ def discretail(*args, folder=ROOT):
     return done.stdout.strip()
 
 
-def release(folder, name, reports, payments, merchants, keys=""):
-    text = JOB.format(name=name, payments=payments, merchants=merchants, keys=keys, reports=reports)
+def release(folder, name, reports, payments, merchants, keys="", head="", least=1, options=()):
+    text = JOB.format(name=name, payments=payments, merchants=merchants, keys=keys, reports=reports, head=head,
+                      least=least)
     (folder / f"{name}.toml").write_text(text)
-    return pathlib.Path(discretail("run", f"{name}.toml", folder=folder))
+    return pathlib.Path(discretail("run", f"{name}.toml", *options, folder=folder))
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +133,17 @@ def peers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("peers")
     discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
     return release(folder, "peers", PEERS, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def provisional(tmp_path_factory):
+    """A release of which its manifest has much to say, with comparisons and new customers."""
+    folder = tmp_path_factory.mktemp("provisional")
+    keys = f"[keys]\nwallet = {WALLETS}\n[expect]\nusers = 2000\npayments = 9000"
+    files = [ROOT / "data/payments/*.parquet", ROOT / "data/merchants.parquet", keys]
+    release(folder, "first", PROVISIONAL, *files, least=3, options=["--accept-useless"])
+    head = 'status = "provisional"\nrevises = "first"'
+    return release(folder, "second", PROVISIONAL, *files, head=head, least=3, options=["--accept-useless"])
 
 
 @pytest.fixture(scope="session")

@@ -155,10 +155,41 @@ def test_the_page_says_what_was_released_and_what_is_promised(browser, gallery):
     page = Page(browser, gallery)
     text = page.tab.inner_text("body")
     for part in ["gallery", "tests", "1 January 2025 to 31 March 2025", "ε = 4, δ = 0.000001", "all payments of one user",
-                 "guesses right at most", "Apache License 2.0", "How accurate it is"]:
+                 "guesses right at most", "with all else that they know", "Apache License 2.0", "How accurate it is"]:
         assert part in text.replace("1e-6", "0.000001"), part
     guess = float(re.search(r"guesses right at most ([\d.]+)%", text).group(1))
     assert 50 < guess < 100
+    page.close()
+
+
+def test_the_page_says_what_the_manifest_says_of_the_release(browser, gallery, provisional):
+    page = Page(browser, gallery)
+    text = page.tab.inner_text("body")
+    assert "No cell is hidden for them" in text and "final" in text and "Provisional" not in text
+    page.close()
+    page = Page(browser, provisional)
+    text = page.tab.inner_text("body")
+    for part in ["Provisional: payments, or corrections", "takes the place of", "first", "at least 3 in whatever is told",
+                 "about at least 3 registered ones", "its author accepted that", "in trend.category-day.parquet"]:
+        assert part in text, part
+    page.show("trend", "new_customers")
+    assert "had not paid there in the 28 days before" in page.figure("trend.month.parquet").inner_text()
+    page.show("trend", "payments_growth")
+    assert page.numbers("trend.month.parquet")[0][4] == "not shown: no whole period to compare with"
+    page.scroll()
+    page.screenshot("provisional")
+    page.close()
+
+
+def test_rates_have_tenths_and_quantiles_a_currency(browser, provisional):
+    page = Page(browser, provisional)
+    page.show("trend", "repeat_rate")
+    assert "of all customers, those with two or more visits" in page.figure("trend.month.parquet").inner_text()
+    shown = [text for row in page.numbers("trend.month.parquet") for text in row[1:4]]
+    assert all(re.fullmatch(r"[\d.]+%", text) for text in shown) and any("." in text for text in shown), shown
+    page.show("trend", "ticket_quantiles")
+    assert "in CNY" in page.figure("trend.month.parquet").inner_text()
+    assert all(row[1].startswith("CNY ") for row in page.numbers("trend.month.parquet"))
     page.close()
 
 
@@ -181,6 +212,8 @@ def test_a_phone_needs_no_sideways_scroll(browser, gallery):
     page.scroll()
     page.screenshot("phone")
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    cut = "tables => tables.filter(table => table.scrollWidth > table.parentElement.clientWidth).length"
+    assert page.tab.eval_on_selector_all("table.stack", cut) == 0
     page.close()
 
 

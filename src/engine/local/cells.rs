@@ -16,8 +16,8 @@ pub(super) struct LevelIndex<'p> {
     /// Values of the merchant groups if there is no registry.
     found_merchants: Vec<Vec<KeyValue>>,
     rest_values: Vec<Vec<KeyValue>>,
-    /// The keys of all cells by number, if the level is public.
-    pub(super) public_keys: Option<Vec<CellKey>>,
+    /// How many cells there are, if the level is public: all its numbers.
+    pub(super) public: Option<usize>,
 }
 
 impl<'p> LevelIndex<'p> {
@@ -143,7 +143,6 @@ impl Found {
     fn level<'p>(&self, plan: &'p Plan, level: &'p LevelPlan) -> (LevelIndex<'p>, Vec<u32>) {
         let cells = &level.cells;
         let public = level.selection == Selection::Public;
-        let public_keys = if public { cells.public_keys(&plan.job) } else { None };
         let places: Vec<usize> = cells
             .rest
             .iter()
@@ -173,7 +172,7 @@ impl Found {
                 None => self.merchant_texts.iter().map(|text| vec![text.clone()]).collect(),
             },
             rest_values,
-            public_keys,
+            public: public.then(|| level.public_cells(&plan.job) as usize),
         };
         (index, groups)
     }

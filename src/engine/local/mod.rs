@@ -11,14 +11,18 @@ mod fit;
 mod partition;
 mod record;
 mod spill;
+mod stop;
 mod store;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod totals;
+mod user;
 mod users;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Engine, ExactSurveys, ExactTotals, Settle};
@@ -31,7 +35,8 @@ use fit::Fitter;
 use partition::{Users, Worker};
 use record::{Codes, Encoder};
 use spill::SpillFile;
-use store::{Memory, Partition, Scatter, Store, lock};
+use stop::Stop;
+use store::{Memory, Partition, Room, Scatter, Store, lock};
 use survey::Surveyor;
 use totals::Sums;
 
@@ -63,10 +68,13 @@ impl Engine for Local<'_> {
         let free = self.memory_beside_totals(plan)?;
         // What polars holds while it reads, measured: about this much, whatever the files' size.
         let reader = (free / 8 * 7).min(1 << 30);
-        let memory = Memory::new(free - reader);
-        let spill = SpillFile::new(&self.spill_folder)?;
+        let room = Room {
+            memory: Memory::new(free - reader),
+            spill: SpillFile::new(&self.spill_folder)?,
+            stop: Stop::new(self.control.cancelled),
+        };
         let codes = Codes::new(plan)?;
-        let store = Store::new(0, self.partition_bits, &memory, &spill);
+        let store = Store::new(0, self.partition_bits, &room);
 
         let started = Instant::now();
         self.read(plan, &codes, &store, reader)?;
@@ -74,22 +82,25 @@ impl Engine for Local<'_> {
         // store: 2^partition_bits partitions; all payments of a user in one of them, in any order
         let finder = CellFinder::new(plan, &codes)?;
         let work = Work::new(&store, reader / self.threads as u64);
-        let never = AtomicBool::new(false);
-        let (plan, cancelled) = if plan.is_settled() {
-            (plan.clone(), self.control.cancelled)
+        let plan = if plan.is_settled() {
+            plan.clone()
         } else {
             let started = Instant::now();
             let surveys = self.survey(plan, &finder, &work)?;
             tracing::info!("users surveyed in {:.1} s", started.elapsed().as_secs_f64());
-            (settle(surveys)?, &never)
+            let settled = settle(surveys)?;
+            room.stop.ignore();
+            settled
         };
         let started = Instant::now();
-        let sums = self.fit(&plan, &finder, &work, cancelled)?;
-        tracing::info!("users fitted in {:.1} s", started.elapsed().as_secs_f64());
+        let sums = self.fit(&plan, &finder, &work)?;
         // sums: level → cell → statistics, totals in grid units
         let levels = sums.into_iter().zip(finder.levels).zip(&plan.levels);
-        let levels = levels.map(|((sums, index), level)| sums.resolve(index).with_always(level));
-        let totals = ExactTotals { levels: levels.collect() };
+        let levels = levels
+            .map(|((sums, index), level)| Ok(sums.resolve(&index, &room.stop)?.with_always(level)));
+        let totals = ExactTotals { levels: levels.collect::<Result<_>>()? };
+        room.stop.check()?;
+        tracing::info!("users fitted in {:.1} s", started.elapsed().as_secs_f64());
         Ok((plan, totals))
     }
 }
@@ -140,30 +151,26 @@ impl Local<'_> {
             let partition = partition.as_ref().expect("cannot fail because none is taken yet");
             worker.add(partition, work.store, work.store.shared_bits())
         };
-        let (cancelled, make) = (self.control.cancelled, || Surveyor::new(plan, finder));
-        let surveyors = self.on_all_threads(work, cancelled, make, each)?;
+        let surveyors = self.on_all_threads(work, || Surveyor::new(plan, finder), each)?;
         Ok(Surveyor::merge(plan, surveyors))
     }
 
     /// Fits all users and adds them up; frees the partitions.
-    fn fit(
-        &self,
-        plan: &Plan,
-        finder: &CellFinder,
-        work: &Work,
-        cancelled: &AtomicBool,
-    ) -> Result<Vec<Sums>> {
+    fn fit(&self, plan: &Plan, finder: &CellFinder, work: &Work) -> Result<Vec<Sums>> {
         let each = |worker: &mut Worker<_>, slot: &Mutex<Option<Partition>>| {
             let partition = lock(slot).take().expect("cannot fail because each is taken once");
             worker.add(&partition, work.store, work.store.shared_bits())?;
             partition.free(work.store);
             Ok(())
         };
-        let fitters = self.on_all_threads(work, cancelled, || Fitter::new(plan, finder), each)?;
+        let fitters = self.on_all_threads(work, || Fitter::new(plan, finder), each)?;
         let mut each = fitters.into_iter().map(Fitter::into_sums);
         let mut all = each.next().expect("cannot fail because there is at least one thread");
         for sums in each {
-            all.iter_mut().zip(sums).try_for_each(|(a, b)| a.merge(b))?;
+            for (all, sums) in all.iter_mut().zip(sums) {
+                work.store.check()?;
+                all.merge(sums)?;
+            }
         }
         Ok(all)
     }
@@ -172,7 +179,6 @@ impl Local<'_> {
     fn on_all_threads<U: Users + Send>(
         &self,
         work: &Work,
-        cancelled: &AtomicBool,
         make: impl Fn() -> U + Sync,
         each: impl Fn(&mut Worker<U>, &Mutex<Option<Partition>>) -> Result<()> + Sync,
     ) -> Result<Vec<U>> {
@@ -180,10 +186,9 @@ impl Local<'_> {
         let run = || -> Result<U> {
             let mut worker = Worker::new(make(), work.memory_each);
             while let Some(slot) = work.partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if cancelled.load(Ordering::Relaxed) {
-                    return Err(Error::cancelled());
-                }
-                each(&mut worker, slot)?;
+                work.store.check()?;
+                each(&mut worker, slot)
+                    .inspect_err(|_| tracing::info!("stopped within a partition"))?;
                 let of = work.partitions.len();
                 let partitions = next.load(Ordering::Relaxed).min(of);
                 (self.control.progress)(Progress::Fitted { partitions, of });

@@ -1,7 +1,7 @@
 //! One partition after the other: all records of a user together, then into the totals.
 
 use super::record::Record;
-use super::store::{Partition, Scatter, Store};
+use super::store::{BLOCK, Partition, Scatter, Store};
 use crate::error::Result;
 
 /// Bits of the hash by which a partition that is too large is split again.
@@ -48,7 +48,10 @@ impl<U: Users> Worker<U> {
         if partition.records <= self.records_max {
             self.sort(partition, store, skip)?;
             for user in self.sorted.chunk_by(|a, b| a.user == b.user) {
-                self.users.add(user)?;
+                for block in user.chunks(BLOCK) {
+                    store.check()?;
+                    self.users.add(block)?;
+                }
                 self.users.finish_user();
             }
             return Ok(());
@@ -75,24 +78,31 @@ impl<U: Users> Worker<U> {
     fn sort(&mut self, partition: &Partition, store: &Store, skip: u32) -> Result<()> {
         let bits = (partition.records / BUCKET).max(1).ilog2().min(128 - skip);
         let loaded = partition.load(store)?;
-        let records = || loaded.iter().chain(partition.blocks()).flatten();
+        let blocks = || loaded.iter().chain(partition.blocks());
         let mut ends = vec![0usize; (1 << bits) + 1];
-        for record in records() {
-            ends[record.user_bits(skip, bits) + 1] += 1;
+        for block in blocks() {
+            store.check()?;
+            for record in block {
+                ends[record.user_bits(skip, bits) + 1] += 1;
+            }
         }
         for bucket in 0..1 << bits {
             ends[bucket + 1] += ends[bucket];
         }
         // ends: for each bucket its start, which moves to its end while records come in
         self.sorted.resize(ends[1 << bits], Record::default());
-        for record in records() {
-            let end = &mut ends[record.user_bits(skip, bits)];
-            self.sorted[*end] = *record;
-            *end += 1;
+        for block in blocks() {
+            store.check()?;
+            for record in block {
+                let end = &mut ends[record.user_bits(skip, bits)];
+                self.sorted[*end] = *record;
+                *end += 1;
+            }
         }
         drop(loaded);
         let mut start = 0;
         for &end in &ends[..1 << bits] {
+            store.check()?;
             self.sorted[start..end].sort_unstable_by_key(|record| record.user);
             start = end;
         }

@@ -214,9 +214,8 @@ impl<'c> Encoder<'c> {
         self.row_codes.resize(batch.len() * width, 0);
         for (place, column) in self.columns.iter_mut().enumerate() {
             let places = self.row_codes.iter_mut().skip(place).step_by(width);
-            for (code, text) in places.zip(batch.rest(place)) {
-                *code = column.code(text);
-            }
+            let mut code_of = remember_last(|text| column.code(text));
+            places.zip(batch.rest(place)).for_each(|(code, text)| *code = code_of(text));
         }
         self.merchant_codes.clear();
         match batch.merchants().filter(|_| !self.codes.has_registry) {
@@ -224,8 +223,9 @@ impl<'c> Encoder<'c> {
             None => self.merchant_codes.extend_from_slice(batch.merchant_codes()),
         }
         let slots = &self.codes.slots;
+        let mut rest_of = remember_last(|codes| self.rest.code(codes));
         for (row, user) in batch.users().enumerate() {
-            let rest = self.rest.code(&self.row_codes[row * width..][..width]);
+            let rest = rest_of(&self.row_codes[row * width..][..width]);
             let slot = slots.of_hour[batch.hours()[row] as usize];
             let hash = match &self.codes.unit_of_day {
                 None => self.codes.hasher.hash(user.as_bytes()),
@@ -245,6 +245,17 @@ impl<'c> Encoder<'c> {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Of values that often follow on equals, such as currencies: finds only those that do not.
+fn remember_last<'v, T: ?Sized + Eq + 'v>(
+    mut find: impl FnMut(&'v T) -> u32,
+) -> impl FnMut(&'v T) -> u32 {
+    let mut last: Option<(&T, u32)> = None;
+    move |value| match last {
+        Some((same, code)) if same == value => code,
+        _ => last.insert((value, find(value))).1,
     }
 }
 

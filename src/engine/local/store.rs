@@ -5,10 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::record::Record;
 use super::spill::{Extent, SpillFile};
+use super::stop::Stop;
 use crate::error::Result;
 
 /// Records of one block: 64 KiB, which the disk takes gladly.
-const BLOCK: usize = 2048;
+pub(super) const BLOCK: usize = 2048;
 
 /// Bytes of one block.
 pub(super) const BLOCK_BYTES: u64 = (BLOCK * size_of::<Record>()) as u64;
@@ -23,10 +24,16 @@ pub(super) struct Store<'s> {
     /// Which bits of the user's hash name the partition.
     skip: u32,
     bits: u32,
-    memory: &'s Memory,
     /// Partitions from here on are on disk, or on their way.
     first_on_disk: AtomicUsize,
-    spill: &'s SpillFile,
+    room: &'s Room<'s>,
+}
+
+/// Where records can be, for all stores of a run, and until when.
+pub(super) struct Room<'c> {
+    pub(super) memory: Memory,
+    pub(super) spill: SpillFile,
+    pub(super) stop: Stop<'c>,
 }
 
 /// Bytes of full blocks in memory, of all stores of a run, and how many there may be.
@@ -86,7 +93,7 @@ impl Partition {
     pub(super) fn load(&self, store: &Store) -> Result<Vec<Vec<Record>>> {
         let load = |extent| {
             let mut block = Vec::new();
-            store.spill.read(extent, &mut block)?;
+            store.read(extent, &mut block)?;
             Ok(block)
         };
         self.extents.iter().map(load).collect()
@@ -103,10 +110,13 @@ impl Partition {
         store: &Store,
         mut show: impl FnMut(&[Record]) -> Result<()>,
     ) -> Result<()> {
-        self.blocks.iter().try_for_each(|block| show(block))?;
+        for block in &self.blocks {
+            store.check()?;
+            show(block)?;
+        }
         let mut buffer = Vec::new();
         for extent in &self.extents {
-            store.spill.read(extent, &mut buffer)?;
+            store.read(extent, &mut buffer)?;
             show(&buffer)?;
         }
         Ok(())
@@ -114,27 +124,26 @@ impl Partition {
 
     /// Gives its memory back.
     pub(super) fn free(self, store: &Store) {
-        store.memory.free(self.blocks.len());
+        store.room.memory.free(self.blocks.len());
     }
 }
 
 impl<'s> Store<'s> {
     /// An empty store of 2^`bits` partitions, by the bits of the user's hash after `skip`.
-    pub(super) fn new(skip: u32, bits: u32, memory: &'s Memory, spill: &'s SpillFile) -> Self {
+    pub(super) fn new(skip: u32, bits: u32, room: &'s Room) -> Self {
         let count = 1usize << bits;
         Store {
             partitions: (0..count).map(|_| Mutex::default()).collect(),
             skip,
             bits,
-            memory,
             first_on_disk: AtomicUsize::new(count),
-            spill,
+            room,
         }
     }
 
     /// An empty store for the parts of one partition.
     pub(super) fn of_parts(&self, skip: u32, bits: u32) -> Store<'s> {
-        Store::new(skip, bits, self.memory, self.spill)
+        Store::new(skip, bits, self.room)
     }
 
     /// Bits of the user's hash that are the same within a partition.
@@ -147,19 +156,41 @@ impl<'s> Store<'s> {
         self.partitions.iter().map(|p| std::mem::take(&mut *lock(p))).collect()
     }
 
+    /// Is there still somebody who wants the records? Asked before every block.
+    ///
+    /// # Errors
+    /// Ctrl-C.
+    pub(super) fn check(&self) -> Result<()> {
+        self.room.stop.check()
+    }
+
+    fn read(&self, extent: &Extent, block: &mut Vec<Record>) -> Result<()> {
+        self.check()?;
+        self.room.spill.read(extent, block)
+    }
+
+    fn write(&self, block: &[Record]) -> Result<Extent> {
+        self.check()?;
+        self.room.spill.write(block)
+    }
+
     /// Takes a block of one partition; gives an empty one to go on with.
     fn keep(&self, place: usize, mut block: Vec<Record>) -> Result<Vec<Record>> {
+        self.check()?;
         let mut partition = lock(&self.partitions[place]);
         partition.count(&block);
         if partition.on_disk {
-            partition.extents.push(self.spill.write(&block)?);
+            // Others need not wait for the disk, should most blocks go to one partition.
+            drop(partition);
+            let extent = self.write(&block)?;
+            lock(&self.partitions[place]).extents.push(extent);
             block.clear();
             return Ok(block);
         }
         partition.blocks.push(block);
         drop(partition);
-        self.memory.add(1);
-        while self.memory.is_over() && self.move_one_to_disk()? {}
+        self.room.memory.add(1);
+        while self.room.memory.is_over() && self.move_one_to_disk()? {}
         Ok(Vec::with_capacity(BLOCK))
     }
 
@@ -171,9 +202,8 @@ impl<'s> Store<'s> {
         let mut partition = lock(&self.partitions[place - 1]);
         partition.on_disk = true;
         for block in std::mem::take(&mut partition.blocks) {
-            let extent = self.spill.write(&block)?;
-            partition.extents.push(extent);
-            self.memory.free(1);
+            partition.extents.push(self.write(&block)?);
+            self.room.memory.free(1);
         }
         Ok(true)
     }

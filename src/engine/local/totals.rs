@@ -5,10 +5,11 @@ use std::hint::black_box;
 
 use super::cells::LevelIndex;
 use super::record::QuickMap;
+use super::stop::Stop;
 use crate::engine::{LevelTotals, clamp_total};
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::plan::LevelPlan;
+use crate::plan::{CellKey, LevelPlan};
 
 /// Totals in grid units: `width` numbers a cell, side by side.
 ///
@@ -24,6 +25,9 @@ pub(super) struct Sums {
     carried: QuickMap<usize, i128>,
 }
 
+/// Cells that get their keys between two looks at Ctrl-C.
+const CELLS_AT_ONCE: usize = 1 << 16;
+
 /// The cells of a private level, in the order in which they were met.
 #[derive(Default)]
 struct Found {
@@ -35,18 +39,17 @@ struct Found {
 impl Sums {
     pub(super) fn new(index: &LevelIndex) -> Self {
         let width = index.plan.width();
-        let public = index.public_keys.as_ref().map(Vec::len);
         Sums {
             width,
-            found: public.is_none().then(Found::default),
-            values: vec![0; public.unwrap_or(0) * width],
+            found: index.public.is_none().then(Found::default),
+            values: vec![0; index.public.unwrap_or(0) * width],
             carried: QuickMap::default(),
         }
     }
 
     /// Finds places of cells, but adds nothing up.
     pub(super) fn places_only(index: &LevelIndex) -> Self {
-        let found = index.public_keys.is_none().then(Found::default);
+        let found = index.public.is_none().then(Found::default);
         Sums { width: 0, found, values: Vec::new(), carried: QuickMap::default() }
     }
 
@@ -133,8 +136,9 @@ impl Sums {
                 self.keep(place);
             }
         }
-        for (from, &value) in other.values.iter().enumerate() {
-            self.add_at(to[from / width] * width + from % width, value.into());
+        for (values, &place) in other.values.chunks_exact(width).zip(&to) {
+            let values = values.iter().enumerate();
+            values.for_each(|(column, &value)| self.add_at(place * width + column, value.into()));
         }
         for (from, value) in other.carried {
             *self.carried.entry(to[from / width] * width + from % width).or_default() += value;
@@ -142,32 +146,42 @@ impl Sums {
         Ok(())
     }
 
-    /// Keys in place of numbers.
-    pub(super) fn resolve(self, index: LevelIndex) -> LevelTotals {
-        let (keys, places) = match self.found.as_ref() {
-            None => {
-                let keys = index.public_keys.unwrap_or_default();
-                let places: Vec<usize> = (0..keys.len()).collect();
-                (keys, places)
-            }
-            Some(found) => {
-                let kept = found.cells.iter().enumerate().filter(|(_, (_, kept))| *kept);
-                let mut named: Vec<_> =
-                    kept.map(|(place, &(cell, _))| (index.key(cell), place)).collect();
-                named.sort();
-                named.into_iter().unzip()
-            }
+    /// Keys in place of numbers; public cells in the order of their numbers.
+    ///
+    /// # Errors
+    /// Ctrl-C: there may be millions of cells.
+    pub(super) fn resolve(self, index: &LevelIndex, stop: &Stop) -> Result<LevelTotals> {
+        let cells = match &self.found {
+            None => self.values.len() / self.width,
+            Some(found) => found.cells.len(),
         };
+        let mut named = Vec::with_capacity(cells);
+        for place in 0..cells {
+            if place % CELLS_AT_ONCE == 0 {
+                stop.check()?;
+            }
+            match self.found.as_ref().map(|found| found.cells[place]) {
+                None => named.push((index.key(place as u64), place)),
+                Some((cell, true)) => named.push((index.key(cell), place)),
+                Some((_, false)) => {}
+            }
+        }
+        if self.found.is_some() {
+            named.sort();
+        }
+        let (keys, places): (Vec<CellKey>, Vec<usize>) = named.into_iter().unzip();
         let total = |at: usize| {
             let carried = self.carried.get(&at).copied().unwrap_or(0);
             clamp_total(i128::from(self.values[at]) + carried)
         };
         // statistic → cell after cell → its numbers
         let sums = index.plan.columns().map(|columns| {
+            stop.check()?;
             let cells = places.iter().flat_map(|place| columns.clone().map(move |c| (place, c)));
-            cells.map(|(place, column)| total(place * self.width + column)).collect()
+            Ok(cells.map(|(place, column)| total(place * self.width + column)).collect())
         });
-        LevelTotals { keys, sums: sums.collect() }
+        let sums = sums.collect::<Result<_>>()?;
+        Ok(LevelTotals { keys, sums })
     }
 
     /// Bytes that a public level of `cells` cells takes for each thread.

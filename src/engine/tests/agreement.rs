@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{monthly, newness, open, report, rows};
+use super::{ALL, monthly, newness, open, report, rows};
 use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys};
 use crate::error::Result;
@@ -101,6 +101,32 @@ fn a_user_with_most_of_all_payments_is_no_trouble() {
         assert!(market.spilled(&plan, threads, bits) == reference, "{threads} threads, {bits}");
     }
     assert!(market.local(&plan, 2) == reference, "in memory");
+}
+
+/// Half of all payments are at one merchant, a tenth are of one user.
+#[test]
+fn a_merchant_with_half_and_a_user_with_a_tenth_of_all_payments_are_no_trouble() {
+    let pay = |at: u32| Row {
+        user: if at.is_multiple_of(10) { 0 } else { 1 + at * 13 % 700 },
+        merchant: if at.is_multiple_of(2) { 7 } else { at % 10 },
+        minute: at * 11 % 170_000,
+        amount: i64::from(at) * 41 % 9_000 - 500,
+        wallet: at % 3,
+    };
+    let market = Market::new(&(0..30_000).map(pay).collect::<Vec<Row>>());
+    let report = |keys: &str| {
+        format!(
+            "levels = [[\"merchant\"], [\"merchant\", \"week\"]]\nkeys = \"{keys}\"\n\
+             insights = {ALL}\nbounds = {{ customers = 3, payments = 9, sales = \"99.00\", \
+             ticket_histogram = 7, gross = 90, refunds = 5, visits = 6, visit_classes = 3 }}"
+        )
+    };
+    let plan = market.plan(&[report("public"), report("private")]);
+    let reference = market.reference(&plan);
+    for (threads, bits) in [(1, 0), (2, 3), (3, 8)] {
+        assert!(market.spilled(&plan, threads, bits) == reference, "{threads} threads, {bits}");
+        assert!(settled(&market.engine(threads, bits), &plan).2 == reference, "in memory");
+    }
 }
 
 /// Ten payments of one user in each of four months, a bound of four payments, a grid of 2^16.

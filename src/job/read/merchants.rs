@@ -8,7 +8,7 @@ use super::Reader;
 use super::payments::Facts;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{Format, Key, Registry, Report};
+use crate::job::{Format, Insight, Key, Registry, Report};
 
 /// The most that `min_per_cell` can be: what more merchants together could tell is not looked at.
 const MIN_PER_CELL_MAX: u32 = 5;
@@ -92,6 +92,12 @@ impl Reader<'_> {
                 _ => None,
             })
             .collect();
+        let quantiles = |report: &Report| report.insights.contains(&Insight::TicketQuantiles);
+        if let Some(name) = place.ticket_groups.as_ref().filter(|_| !reports.iter().any(quantiles))
+        {
+            let finding = findings::key_idle("ticket_groups", "ticket_quantiles");
+            self.faults.add(finding.at(name.span.clone()));
+        }
         let RegistryPlace { path, shown, span, format, id, columns, ticket_groups, min_per_cell } =
             place;
         let groups = ticket_groups.iter().map(|name| name.value.clone());

@@ -58,7 +58,9 @@ impl Reader<'_> {
     pub(super) fn payments(&self, section: &Section) -> Payments {
         let files = section.texts("files");
         let files = section.require("files", "files = [\"payments/*.parquet\"]", files);
-        let files = files.filter(|files| self.some_files(section, files));
+        let rule = "a list of at least one file, pattern or folder";
+        self.refuse_empty(section, "files", files.as_ref().map(Vec::len), rule);
+        let files = files.filter(|files| !files.is_empty());
         let format = section.text("format").and_then(|f| self.format(f));
         let csv = section.section("csv", "[payments.csv]").map(|s| self.csv(&s));
         let filter = section.text("where").and_then(|w| self.sql("where", w));
@@ -111,15 +113,6 @@ impl Reader<'_> {
             })
         };
         Payments { source: source(), facts }
-    }
-
-    fn some_files(&self, section: &Section, files: &[Placed<String>]) -> bool {
-        if files.is_empty() {
-            let rule = "a list of at least one file, pattern or folder";
-            let finding = findings::value_out_of_range("files", "[]", rule);
-            self.faults.add(finding.at(section.span()));
-        }
-        !files.is_empty()
     }
 
     pub(super) fn format(&self, name: Placed<String>) -> Option<Format> {
@@ -262,11 +255,8 @@ impl Reader<'_> {
                 }
             }
         }
-        if codes.as_ref().is_some_and(Vec::is_empty) {
-            let rule = "a list of at least one currency";
-            let finding = findings::value_out_of_range("currency", "[]", rule);
-            self.faults.add(finding.at(section.span()));
-        }
+        let rule = "a list of at least one currency";
+        self.refuse_empty(section, "currency", codes.as_ref().map(Vec::len), rule);
         let codes = codes.unwrap_or_default();
         if currencies.len() > 1 && !has_column {
             self.faults.add(findings::currency_column_missing().at(codes[0].span.clone()));
@@ -304,10 +294,10 @@ impl Reader<'_> {
         let good = edges.len() == texts.len() && edges.is_sorted_by(|a, b| a < b);
         if !good || !count.contains(&edges.len()) {
             let shown: Vec<&str> = texts.iter().map(|text| text.value.as_str()).collect();
+            let shown = format!("[{}]", shown.join(", "));
             let rule = "1 to 31 ascending amounts in major units, each at least a minor unit";
-            let finding = findings::value_out_of_range("ticket_edges", &shown.join(", "), rule);
-            let span = texts.first().map_or(section.span(), |text| text.span.clone());
-            self.faults.add(finding.at(span));
+            let finding = findings::value_out_of_range("ticket_edges", &shown, rule);
+            self.faults.add(finding.at(section.span_of("ticket_edges")));
         }
         edges
     }

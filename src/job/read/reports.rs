@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::Reader;
 use super::payments::Facts;
-use super::shown::{needed_at, placed_names};
+use super::shown::needed_at;
+use super::{Reader, earlier_job};
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::split::{WEIGHT_UNIT, default_weights};
+use crate::job::split::default_weights;
 use crate::job::{
-    Bound, EarlierJob, Insight, Key, Level, PartitionSelection, Percent, Registry, Report,
-    StatisticKind, TimeKey, Unit, money_places,
+    EarlierJob, Insight, Key, Level, PartitionSelection, Percent, Registry, Report, StatisticKind,
+    TimeKey, money_places,
 };
-use crate::privacy::Decimal;
 
 /// The most cells of one user that count at a level with private keys, unless the job says else.
 const CELLS_MAX_DEFAULT: u32 = 256;
@@ -23,9 +22,6 @@ const SUPPRESS_ABOVE: &str = "50%";
 
 /// Days before a cell that tell whether a customer is new, unless the job says else.
 const LOOK_BACK_DEFAULT: u32 = 90;
-
-/// A bound or cap in thousandths of a unit, with its text; `None`: not stated.
-type Stated = Option<(u64, Placed<String>)>;
 
 /// What a level's keys are looked up in.
 pub(super) struct Names<'a> {
@@ -79,49 +75,46 @@ impl Reader<'_> {
         let name = self.name(section, "name", "name = \"market\"");
         let example = "levels = [[\"region\"], [\"region\", \"week\"]]";
         let lists = section.require("levels", example, section.text_lists("levels"));
+        let rule = "a list of at least one level; `[]` in it is the total";
+        self.refuse_empty(section, "levels", lists.as_ref().map(Vec::len), rule);
+        let share_of = section.texts("share_of");
+        let rule = "a key of the levels, or a list of at least one";
+        self.refuse_empty(section, "share_of", share_of.as_ref().map(Vec::len), rule);
         let selection = self.selection(section);
         let insights = self.insights(section, names.facts.currencies.len());
-        let look_back = self.look_back(section);
+        let needed = needed(insights.as_deref().unwrap_or_default(), selection);
+        let all_known = insights.is_some() && selection.is_some();
+        let idle = all_known && !needed.contains(&StatisticKind::NewReturning);
+        let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
-        let earlier = |job: Placed<String>| EarlierJob { job: job.value, span: job.span };
-        let previous = section.text("previous").map(earlier);
+        let previous = section.text("previous").map(earlier_job);
         let suppress_above = self.suppress_above(section);
-        let share_of = section.texts("share_of").map(placed_names);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);
         let partition_by = self.partition_by(section, lists.as_deref().unwrap_or_default());
-        let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
-
         let count = lists.as_ref().map_or(0, Vec::len);
-        let needed: BTreeSet<StatisticKind> =
-            insights.iter().flatten().flat_map(|i| i.statistics()).copied().collect();
-        let private = matches!(selection, Some(PartitionSelection::Private { .. }));
-        // The score of private keys rests on customers.
-        let needed = needed.into_iter().chain(private.then_some(StatisticKind::Customers));
+        let weights = self.weights(section, count);
         let places = money_places(&names.facts.currencies);
-        let bounds = self.bounds(section, &needed.collect(), count, places);
+        let bounds = self.bounds(section, (&needed, all_known), count, places);
+        let mut errors = self.errors(section, &needed, selection, count);
         section.finish();
 
         let mut levels = Some(Vec::new());
         let mut seen = BTreeSet::new();
         for (index, list) in lists?.into_iter().enumerate() {
             let keys = self.level(&list, names, selection, lenient);
-            let sorted = keys.as_ref().map(|keys| keys.iter().cloned().collect::<BTreeSet<_>>());
-            if let Some(sorted) = sorted.filter(|_| !lenient)
-                && !seen.insert(sorted)
-            {
-                let shown = format!("{:?}", texts_of(&list.value));
-                self.faults.add(findings::duplicate("the level", &shown).at(list.span.clone()));
+            if !lenient {
+                self.refuse_twice(&list, keys.as_deref(), &mut seen);
             }
-            let bounds = bounds
-                .as_ref()
-                .map(|all| needed_at(all[index].clone(), keys.as_deref(), insights.as_deref()));
+            let bounds = bounds.as_ref().map(|all| all[index].clone());
+            let bounds = bounds.map(|all| needed_at(all, keys.as_deref(), insights.as_deref()));
             let level = keys.zip(bounds).map(|(keys, bounds)| Level {
                 keys,
                 span: list.span.clone(),
                 look_back: look_back.unwrap_or(LOOK_BACK_DEFAULT),
                 weight: weights.as_ref().map_or(0, |weights| weights[index]),
                 bounds,
+                errors: std::mem::take(&mut errors[index]),
             });
             levels = levels.zip(level).map(|(mut all, one)| {
                 all.push(one);
@@ -134,6 +127,7 @@ impl Reader<'_> {
             let weights = default_weights(&keys);
             levels.iter_mut().zip(weights).for_each(|(level, weight)| level.weight = weight);
         }
+        let share_of = share_of.map(|keys| self.share_keys(section, keys, &levels));
         Some(Report {
             name: name?,
             levels,
@@ -147,12 +141,70 @@ impl Reader<'_> {
             suppress_above,
             keys_from,
             previous,
+            look_back: look_back_span,
         })
     }
 
-    fn look_back(&self, section: &Section) -> Option<u32> {
-        let text = section.decimal("look_back");
-        text.map_or(Some(LOOK_BACK_DEFAULT), |text| self.whole("look_back", &text, 1, 3660))
+    /// A key that nothing looks at, for all that its author may think.
+    pub(super) fn idle(&self, section: &Section, key: &str, what: &str) {
+        self.faults.add(findings::key_idle(key, what).at(section.span_of(key)));
+    }
+
+    /// A list that must have something in it, with the number of its entries.
+    pub(super) fn refuse_empty(
+        &self,
+        section: &Section,
+        key: &str,
+        count: Option<usize>,
+        rule: &str,
+    ) {
+        if count == Some(0) {
+            let finding = findings::value_out_of_range(key, "[]", rule);
+            self.faults.add(finding.at(section.span_of(key)));
+        }
+    }
+
+    /// The days that tell new customers from returning ones, with their place if stated.
+    fn look_back(&self, section: &Section, idle: bool) -> (Option<u32>, Option<Range<usize>>) {
+        let Some(text) = section.decimal("look_back") else {
+            return (Some(LOOK_BACK_DEFAULT), None);
+        };
+        if idle {
+            self.idle(section, "look_back", "new_customers and returning_customers");
+        }
+        (self.whole("look_back", &text, 1, 3660), Some(text.span))
+    }
+
+    /// A level whose keys another one has, in whatever order.
+    fn refuse_twice(
+        &self,
+        list: &Placed<Vec<Placed<String>>>,
+        keys: Option<&[Key]>,
+        seen: &mut BTreeSet<BTreeSet<Key>>,
+    ) {
+        let sorted = keys.map(|keys| keys.iter().cloned().collect());
+        if sorted.is_some_and(|sorted| !seen.insert(sorted)) {
+            let shown = format!("{:?}", texts_of(&list.value));
+            self.faults.add(findings::duplicate("the level", &shown).at(list.span.clone()));
+        }
+    }
+
+    /// What is shared out is a key of some level.
+    fn share_keys(
+        &self,
+        section: &Section,
+        keys: Vec<Placed<String>>,
+        levels: &[Level],
+    ) -> (Vec<String>, Range<usize>) {
+        let names: BTreeSet<&str> =
+            levels.iter().flat_map(|level| &level.keys).map(Key::name).collect();
+        let known: Vec<&str> = names.iter().copied().collect();
+        for key in keys.iter().filter(|key| !names.contains(key.value.as_str())) {
+            let finding = findings::level_key_unknown(&key.value, &known);
+            self.faults.add(finding.at(key.span.clone()));
+        }
+        let names = keys.into_iter().map(|key| key.value).collect();
+        (names, section.span_of("share_of"))
     }
 
     /// The relative error above which estimates are not shown.
@@ -181,12 +233,15 @@ impl Reader<'_> {
             let why = "public keys are all shown anyway: leave `keys_from` out";
             self.faults.add(findings::keys_from_unusable(&first.value, why).at(first.span.clone()));
         }
-        jobs.into_iter().map(|job| EarlierJob { job: job.value, span: job.span }).collect()
+        jobs.into_iter().map(earlier_job).collect()
     }
 
     fn selection(&self, section: &Section) -> Option<PartitionSelection> {
         let keys = section.require("keys", "keys = \"public\"", section.text("keys"));
         let cells_max = section.decimal("cells_max");
+        if cells_max.is_some() && keys.as_ref().is_some_and(|keys| keys.value == "public") {
+            self.idle(section, "cells_max", "private keys");
+        }
         let cells_max = cells_max
             .map_or(Some(CELLS_MAX_DEFAULT), |text| self.whole("cells_max", &text, 1, 1_000_000));
         let keys = keys?;
@@ -218,29 +273,12 @@ impl Reader<'_> {
         number
     }
 
-    /// The stated weights; `None` if there are none.
-    fn weights(&self, section: &Section, levels: usize) -> Option<Vec<u32>> {
-        let texts = section.decimals("weights")?;
-        let read = |text| self.whole("weights", text, 1, 1000).unwrap_or(1) * WEIGHT_UNIT;
-        let weights: Vec<u32> = texts.iter().map(read).collect();
-        match weights.len() {
-            1 => Some(vec![weights[0]; levels]),
-            n if n == levels => Some(weights),
-            n => {
-                let finding = findings::bound_count_wrong("weights", n, levels);
-                self.faults.add(finding.at(section_start(&texts)));
-                None
-            }
-        }
-    }
-
     fn insights(&self, section: &Section, currencies: usize) -> Option<Vec<Insight>> {
         let example = "insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\"]";
         let names = section.require("insights", example, section.texts("insights"))?;
         if names.is_empty() {
             let rule = "a list of at least one insight";
-            let finding = findings::value_out_of_range("insights", "[]", rule);
-            self.faults.add(finding.at(section.span()));
+            self.refuse_empty(section, "insights", Some(0), rule);
             return None;
         }
         let mut insights = BTreeSet::new();
@@ -252,9 +290,7 @@ impl Reader<'_> {
                     self.faults.add(finding.at(name.span));
                 }
                 Some(Insight::TicketQuantiles) if currencies > 1 => {
-                    let why = "tickets of several currencies have no order: pick one";
-                    let finding = findings::insight_unusable(&name.value, why);
-                    self.faults.add(finding.at(name.span));
+                    self.faults.add(findings::quantiles_of_currencies().at(name.span));
                 }
                 Some(_) => {}
                 None => {
@@ -338,103 +374,14 @@ impl Reader<'_> {
         self.faults.add(finding.at(name.span.clone()));
         false
     }
-
-    /// The bounds of each level, as far as stated, for each statistic that is needed.
-    fn bounds(
-        &self,
-        section: &Section,
-        needed: &BTreeSet<StatisticKind>,
-        levels: usize,
-        money_places: u32,
-    ) -> Option<Vec<BTreeMap<StatisticKind, Bound>>> {
-        let bounds = section.section("bounds", "`bounds`");
-        let caps = section.section("cell_caps", "`cell_caps`");
-        let mut all = vec![BTreeMap::new(); levels];
-        let mut complete = true;
-        // Bounds of logarithms follow from those of payments.
-        if needed.contains(&StatisticKind::TicketLogs) {
-            let bound = Bound::default();
-            for level in &mut all {
-                level.insert(StatisticKind::TicketLogs, bound);
-            }
-        }
-        let stated = |kind: &StatisticKind| kind.facts().unit != Unit::Log;
-        for kind in StatisticKind::ALL.into_iter().filter(stated) {
-            let norms = bounds.as_ref().and_then(|s| s.decimals(kind.name()));
-            let cell_caps = caps.as_ref().and_then(|s| s.decimals(kind.name()));
-            let lists = [(bounds.as_ref(), norms), (caps.as_ref(), cell_caps)];
-            let [norms, caps] = lists.map(|(section, texts)| match texts {
-                Some(texts) => self.per_level(kind, &texts, levels, money_places),
-                // What could not be read has a finding.
-                None if section.is_some_and(|s| s.has(kind.name())) => None,
-                None => Some(vec![None; levels]),
-            });
-            let Some((norms, caps)) = norms.zip(caps) else {
-                complete = false;
-                continue;
-            };
-            for (level, (norm, cap)) in norms.into_iter().zip(caps).enumerate() {
-                let norm = norm.map(|(milli, _)| milli);
-                if let (Some(norm), Some((cap, text))) = (norm, &cap)
-                    && *cap > norm
-                {
-                    let rule = "at most the bound of its norm";
-                    let finding = findings::bound_invalid(kind.name(), &text.value, rule);
-                    self.faults.add(finding.at(text.span.clone()));
-                }
-                if needed.contains(&kind) {
-                    let cell_cap_milli = cap.map(|(milli, _)| milli);
-                    all[level].insert(kind, Bound { norm_milli: norm, cell_cap_milli });
-                }
-            }
-        }
-        for section in bounds.iter().chain(&caps) {
-            section.finish();
-        }
-        complete.then_some(all)
-    }
-
-    /// One value a level, in thousandths of the statistic's unit, with its text.
-    fn per_level(
-        &self,
-        kind: StatisticKind,
-        texts: &[Placed<String>],
-        levels: usize,
-        money_places: u32,
-    ) -> Option<Vec<Stated>> {
-        let (scale, limit, rule) = match kind.facts().unit {
-            Unit::Money => (money_places + 3, 10u64.pow(15), MONEY_RULE),
-            Unit::Count | Unit::Log => (3, 10u64.pow(12), COUNT_RULE),
-        };
-        let read = |text: &Placed<String>| {
-            let milli = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(scale));
-            let milli = milli.and_then(|m| u64::try_from(m).ok());
-            let milli = milli.filter(|m| (1000..=limit).contains(m));
-            if milli.is_none() {
-                let finding = findings::bound_invalid(kind.name(), &text.value, rule);
-                self.faults.add(finding.at(text.span.clone()));
-            }
-            Some((milli?, text.clone()))
-        };
-        let values: Vec<_> = texts.iter().map(read).filter(Option::is_some).collect();
-        match values.len() {
-            n if n < texts.len() => None,
-            1 => Some(vec![values[0].clone(); levels]),
-            n if n == levels => Some(values),
-            n => {
-                let finding = findings::bound_count_wrong(kind.name(), n, levels);
-                self.faults.add(finding.at(section_start(texts)));
-                None
-            }
-        }
-    }
 }
 
-const COUNT_RULE: &str = "a decimal from 1 to 1000000000 with at most three places";
-const MONEY_RULE: &str = "money in major units, from one minor unit to 10^12 minor units";
-
-pub(super) fn section_start(texts: &[Placed<String>]) -> Range<usize> {
-    texts.first().map_or(0..0, |text| text.span.clone())
+/// The statistics that a report needs.
+fn needed(insights: &[Insight], selection: Option<PartitionSelection>) -> BTreeSet<StatisticKind> {
+    let private = matches!(selection, Some(PartitionSelection::Private { .. }));
+    // The score of private keys rests on customers.
+    let score = private.then_some(StatisticKind::Customers);
+    insights.iter().flat_map(|insight| insight.statistics()).copied().chain(score).collect()
 }
 
 fn texts_of(keys: &[Placed<String>]) -> Vec<&str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Reader;
-use super::reports::{Names, section_start};
+use super::reports::Names;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::{Bound, Insight, Key, StatisticKind, TimeKey};
@@ -59,8 +59,8 @@ impl Reader<'_> {
 }
 
 /// Names with the place of the first of them.
-pub(super) fn placed_names(names: Vec<Placed<String>>) -> (Vec<String>, Range<usize>) {
-    let span = section_start(&names);
+fn placed_names(names: Vec<Placed<String>>) -> (Vec<String>, Range<usize>) {
+    let span = names.first().map_or(0..0, |name| name.span.clone());
     (names.into_iter().map(|name| name.value).collect(), span)
 }
 

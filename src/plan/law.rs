@@ -1,0 +1,109 @@
+//! The law that most likely is behind a noised histogram of norms or tickets.
+
+use std::sync::LazyLock;
+
+use super::SurveyPlan;
+
+/// Standard deviations by which a bin must differ from the fitted law to count as it is: more than
+/// noise does in any of the bins.
+const DIFFERENT: f64 = 4.5;
+
+/// A bin is believed as far as it differs from the fitted law by more than noise does.
+pub(super) fn believed(fitted: f64, seen: f64, sd: f64) -> f64 {
+    let difference = seen - fitted;
+    let trust = (1.0 - (DIFFERENT * sd / difference).powi(2)).max(0.0);
+    (fitted + difference * trust).max(0.0)
+}
+
+/// Noised numbers by bin without what looks like noise alone.
+pub(super) fn smoothed(bins: &[f64], sd: f64, expected_peak: f64) -> Vec<f64> {
+    let (law, all) = fit(bins, sd, expected_peak);
+    let number = |(bin, &seen): (usize, &f64)| believed(all * law.bin(bin), seen, sd);
+    bins.iter().enumerate().map(number).collect()
+}
+
+/// A law of norms in half octaves: normal, with a width of its own on each side of the peak, as many
+/// users have little and few have much, or the other way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Law {
+    peak: f64,
+    left: f64,
+    right: f64,
+}
+
+impl Law {
+    /// The share below.
+    fn below(self, x: f64) -> f64 {
+        let half = |width: f64, distance: f64| {
+            // Both halves meet at the peak with the same density.
+            let weight = width / (self.left + self.right);
+            weight * libm::erfc(distance / (width * std::f64::consts::SQRT_2))
+        };
+        match x {
+            _ if x < self.peak => half(self.left, self.peak - x),
+            _ => 1.0 - half(self.right, x - self.peak),
+        }
+    }
+
+    pub(super) fn between(self, low: f64, high: f64) -> f64 {
+        self.below(high) - self.below(low)
+    }
+
+    /// The share of a bin of a survey; what lies outside is in the first or last.
+    pub(super) fn bin(self, bin: usize) -> f64 {
+        let low = if bin == 0 { 0.0 } else { self.below(bin as f64) };
+        let high = if bin + 1 == SurveyPlan::BINS { 1.0 } else { self.below((bin + 1) as f64) };
+        high - low
+    }
+}
+
+/// The most likely law of a noised histogram, and its users, at least 1.
+///
+/// Least squares over the peak and both widths, with a prior for each; the number of users follows.
+/// Bins that hold noise alone then hardly count, however many there are.
+pub(super) fn fit(bins: &[f64], sd: f64, expected_peak: f64) -> (Law, f64) {
+    // Half octaves: of the peak against what is expected, and of widths by their logarithm.
+    const PEAK_SD: f64 = 8.0;
+    const WIDTH: f64 = 2.0;
+    let squared = |x: f64| x * x;
+    let mut best = (f64::NEG_INFINITY, LAWS[0].law, 1.0);
+    for Tried { law, shares, square } in &*LAWS {
+        let both: f64 = shares.iter().zip(bins).map(|(p, n)| p * n).sum();
+        // Of Σ(n − Np)², what the best N = both/square takes away.
+        let gain = both.max(0.0).powi(2) / square;
+        let prior = squared((law.peak - expected_peak) / PEAK_SD)
+            + squared((law.left / WIDTH).log2())
+            + squared((law.right / WIDTH).log2());
+        let likely = gain / (2.0 * sd * sd) - prior / 2.0;
+        if likely > best.0 {
+            best = (likely, *law, both.max(0.0) / square);
+        }
+    }
+    let (_, law, users) = best;
+    (law, users.max(1.0))
+}
+
+/// A law with its shares by bin and Σ of their squares.
+struct Tried {
+    law: Law,
+    shares: Vec<f64>,
+    square: f64,
+}
+
+/// All laws that are tried.
+static LAWS: LazyLock<Vec<Tried>> = LazyLock::new(|| {
+    const WIDTHS: [f64; 9] = [0.1, 0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5];
+    const STEPS: usize = 4;
+    let mut laws = Vec::new();
+    for peak in (0..SurveyPlan::BINS * STEPS).map(|step| (step as f64 + 0.5) / STEPS as f64) {
+        for left in WIDTHS {
+            for right in WIDTHS {
+                let law = Law { peak, left, right };
+                let shares: Vec<f64> = (0..SurveyPlan::BINS).map(|bin| law.bin(bin)).collect();
+                let square = shares.iter().map(|p| p * p).sum();
+                laws.push(Tried { law, shares, square });
+            }
+        }
+    }
+    laws
+});
