@@ -263,7 +263,9 @@ fn forms(plan: &Plan, files: &[(String, Vec<u8>)]) -> Result<BTreeMap<String, Fo
 
 /// `None`: no table.
 fn form(plan: &Plan, name: &str, bytes: &[u8]) -> Result<Option<Form>> {
-    let Some(table) = name.strip_suffix(".parquet") else { return Ok(None) };
+    // Files of one table may stand in a folder of its name.
+    let table = name.split('/').next().and_then(|table| table.strip_suffix(".parquet"));
+    let Some(table) = table else { return Ok(None) };
     let failed = |e: &dyn std::fmt::Display| {
         Error::environment(findings::audit_not_writable(std::path::Path::new(name), &e))
     };

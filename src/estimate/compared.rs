@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 
+use super::peers::Peers;
 use super::ratio::{LEAST, fieller};
 use super::{Estimate, Interval, Reason, Values, View};
 use crate::job::{Comparison, Period, StatisticKind, TimeKey};
@@ -28,13 +29,15 @@ pub(super) struct Compared {
     /// Rows by key; and the rows of an earlier release.
     rows: HashMap<Vec<KeyValue>, usize>,
     earlier: HashMap<Vec<KeyValue>, usize>,
+    peers: Peers,
 }
 
 impl Compared {
     /// What the comparisons of a table take for each cell while it is written, in bytes.
     pub(super) fn bytes(level: &LevelPlan, table: &TablePlan) -> u64 {
+        let asked = table.insights.iter().filter_map(|insight| insight.compared());
         let asked: BTreeSet<(Comparison, StatisticKind)> =
-            table.insights.iter().filter_map(|insight| insight.compared()).collect();
+            asked.filter(|(comparison, _)| !comparison.needs_peers()).collect();
         let (part, key) = (size_of::<Part>() as u64, size_of::<Vec<KeyValue>>() as u64);
         let key = CellSpace::key_bytes(level.keys.len()) + key;
         // Hash tables are nearly half full at least, and have a byte for each entry besides.
@@ -48,16 +51,19 @@ impl Compared {
         kinds.len() as u64 * part + shares * map(part) + rows
     }
 
-    /// Looks at all cells of the level, if the table compares any.
-    pub(super) fn new(view: &View) -> Compared {
+    /// Looks at all cells of the level, if the table compares any, and at those of the level that
+    /// names the merchants of its cells.
+    pub(super) fn new(view: &View, named: Option<&View>) -> Compared {
+        let asked = view.shown.insights.iter().filter_map(|insight| insight.compared());
         let asked: Vec<(Comparison, StatisticKind)> =
-            view.shown.insights.iter().filter_map(|insight| insight.compared()).collect();
+            asked.filter(|(comparison, _)| !comparison.needs_peers()).collect();
         let all: Vec<usize> = (0..view.noisy.keys.len()).collect();
         let mut own = Compared {
             cells: BTreeMap::new(),
             wholes: BTreeMap::new(),
             rows: HashMap::new(),
             earlier: HashMap::new(),
+            peers: Peers::new(view, named),
         };
         for &(comparison, kind) in &asked {
             let cells = own.cells.entry(kind).or_insert_with(|| parts(view, kind, &all));
@@ -80,14 +86,19 @@ impl Compared {
         own
     }
 
-    /// Of some rows what they are to those that they are compared with, and where there are none of
-    /// these.
+    /// Of some rows what they are to those that they are compared with, for each column, and why a
+    /// row is told nothing of it.
     pub(super) fn values(
         &self,
         view: &View,
         (comparison, kind): (Comparison, StatisticKind),
         rows: &[usize],
-    ) -> (Values, Vec<Option<Reason>>) {
+    ) -> (Vec<Values>, Vec<Option<Reason>>) {
+        if comparison.needs_peers() {
+            let few = |&row: &usize| self.peers.are_few(row).then_some(Reason::Peers);
+            let reasons = rows.iter().map(few).collect();
+            return (self.peers.values((comparison, kind), rows), reasons);
+        }
         let cells = &self.cells[&kind];
         let signed = kind.facts().signed;
         let value = |&row: &usize| {
@@ -117,7 +128,7 @@ impl Compared {
             }
         };
         let (values, reasons) = rows.iter().map(value).unzip();
-        (Values::Counts(values), reasons)
+        (vec![Values::Counts(values)], reasons)
     }
 
     /// The cell that a row is compared with, if it is known and both have whole periods.
@@ -145,8 +156,8 @@ impl Compared {
         known.then(|| self.earlier.get(&other).copied().map(Other::Earlier)).flatten()
     }
 
-    /// A release's noised values come with all that the fit took put back, by a factor of their own; so
-    /// what is doubtful of both factors counts.
+    /// A release's noised values come with all that the fit took put back, by a factor of their
+    /// own; so what is doubtful of both factors counts.
     fn against_earlier(
         &self,
         view: &View,
@@ -208,8 +219,8 @@ fn others(view: &View, row: usize) -> Vec<KeyValue> {
     key.filter(|(place, _)| !view.shown.share_of.contains(place)).map(|(_, v)| v.clone()).collect()
 }
 
-/// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised values.
-/// `both` is the covariance of noised values, and of corrected ones.
+/// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised
+/// values. `both` is the covariance of noised values, and of corrected ones.
 fn ratio(top: &Part, bottom: &Part, both: (f64, f64), scale: f64) -> Estimate<Option<f64>> {
     let noised = fieller(top.noisy, bottom.noisy, both.0);
     let interval = fieller(top.value, bottom.value, both.1)

@@ -5,12 +5,15 @@
 
 mod bins;
 mod compared;
+mod concentration;
 mod correction;
 mod model;
 mod panel;
+mod peers;
 mod rates;
 mod ratio;
 mod reconcile;
+mod sellers;
 mod shrink;
 mod suppress;
 #[cfg(test)]
@@ -19,14 +22,20 @@ mod tests;
 mod tests_compared;
 #[cfg(test)]
 mod tests_insights;
+#[cfg(test)]
+mod tests_peers;
 mod tickets;
+mod values;
 
-use crate::job::{Insight, StatisticKind, VISIT_CLASSES};
+use std::collections::BTreeMap;
+
+use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use compared::Compared;
 use model::{Model, models, parts};
 pub use suppress::Reason;
+pub use values::{Estimate, Grade, Interval, Values};
 
 /// The tables to release.
 ///
@@ -60,138 +69,6 @@ pub struct Column {
     pub values: Values,
     /// Of each cell why its estimate is not shown; `None`: it is.
     pub suppressed: Vec<Option<Reason>>,
-}
-
-/// The values of one insight, by cell.
-#[derive(Clone, Debug)]
-pub enum Values {
-    /// Numbers of users, payments or days, and ratios of such.
-    Counts(Vec<Estimate<Option<f64>>>),
-    /// Money in minor units.
-    Money(Vec<Estimate<Option<i128>>>),
-}
-
-impl Values {
-    /// Number of cells.
-    fn len(&self) -> usize {
-        match self {
-            Values::Counts(values) => values.len(),
-            Values::Money(values) => values.len(),
-        }
-    }
-
-    /// Half the width of a cell's interval against its estimate, if that is shown.
-    fn relative_error(&self, row: usize) -> Option<f64> {
-        match self {
-            Values::Counts(values) => values[row].relative_error(),
-            Values::Money(values) => values[row].relative_error(),
-        }
-    }
-
-    /// Leaves nothing of a cell.
-    fn hide_all(&mut self, row: usize) {
-        self.hide(row);
-        match self {
-            Values::Counts(values) => (values[row].unbiased, values[row].sd) = (None, None),
-            Values::Money(values) => (values[row].unbiased, values[row].sd) = (None, None),
-        }
-    }
-
-    /// Leaves the noised value of a cell alone.
-    fn hide(&mut self, row: usize) {
-        match self {
-            Values::Counts(values) => values[row].interval = Interval::NOTHING,
-            Values::Money(values) => values[row].interval = Interval::NOTHING,
-        }
-    }
-}
-
-/// An estimate, and the noised value beside it that no model has touched; what is not shown is `None`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate<T> {
-    /// The estimate, and the ends of its 95 % interval.
-    pub interval: Interval<T>,
-    /// The noised value: unbiased but for the fit.
-    pub unbiased: T,
-    /// The standard deviation of its noise.
-    pub sd: T,
-}
-
-/// An estimate with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interval<T> {
-    /// The estimate.
-    pub value: T,
-    /// Lower end.
-    pub low: T,
-    /// Upper end.
-    pub high: T,
-}
-
-impl<T> Interval<Option<T>> {
-    /// Of an estimate that is not shown.
-    const NOTHING: Self = Interval { value: None, low: None, high: None };
-}
-
-/// How far an estimate can be trusted, by half the width of its interval against itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grade {
-    /// At most 5 %.
-    A,
-    /// At most 15 %.
-    B,
-    /// At most 50 %.
-    C,
-    /// More, or no estimate.
-    D,
-}
-
-impl Grade {
-    /// All grades, best first.
-    pub const ALL: [Grade; 4] = [Grade::A, Grade::B, Grade::C, Grade::D];
-
-    /// The name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Grade::A => "A",
-            Grade::B => "B",
-            Grade::C => "C",
-            Grade::D => "D",
-        }
-    }
-
-    fn of(relative_error: Option<f64>) -> Grade {
-        match relative_error {
-            Some(r) if r <= 0.05 => Grade::A,
-            Some(r) if r <= 0.15 => Grade::B,
-            Some(r) if r <= 0.5 => Grade::C,
-            _ => Grade::D,
-        }
-    }
-}
-
-impl Estimate<Option<f64>> {
-    /// Its grade.
-    pub fn grade(&self) -> Grade {
-        Grade::of(self.relative_error())
-    }
-
-    fn relative_error(&self) -> Option<f64> {
-        let Interval { value, low, high } = self.interval;
-        Some((high? - low?) / 2.0 / value?.abs())
-    }
-}
-
-impl Estimate<Option<i128>> {
-    /// Its grade.
-    pub fn grade(&self) -> Grade {
-        Grade::of(self.relative_error())
-    }
-
-    fn relative_error(&self) -> Option<f64> {
-        let Interval { value, low, high } = self.interval;
-        Some((high? as f64 - low? as f64) / 2.0 / (value? as f64).abs())
-    }
 }
 
 /// Two-sided 95 % quantile of the normal law.
@@ -240,7 +117,9 @@ pub fn memory(plan: &Plan) -> u64 {
     let compared = |level: &LevelPlan| {
         level.tables.iter().map(|table| Compared::bytes(level, table)).max().unwrap_or(0)
     };
-    let once = |level: &LevelPlan| cells(level) * MODEL_BYTES.max(compared(level));
+    // Models are found before tables compare cells and merchants.
+    let once =
+        |level: &LevelPlan| cells(level) * MODEL_BYTES.max(compared(level) + peers::bytes(level));
     let at_once = plan.levels.iter().map(once).max().unwrap_or(0);
     let all = plan.levels.iter().map(|level| kept(level) + places(level));
     all.sum::<u64>() + plan.key_bytes() + at_once
@@ -253,44 +132,78 @@ impl Estimates<'_> {
     }
 
     /// A table of one level of the plan.
-    pub fn slices(&self, level: usize, table: usize) -> Slices<'_> {
-        let view = View {
+    pub fn table(&self, level: usize, table: usize) -> Shown<'_> {
+        let view = self.view(level, table);
+        // Rows in the order of keys, and of nothing else.
+        let mut rows: Vec<usize> = (0..view.noisy.keys.len()).collect();
+        // That a private key is shown tells of its payments.
+        if !view.level.is_public() {
+            rows.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
+        }
+        rows.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
+        let named = view.shown.peers.as_ref().and_then(|peers| peers.named);
+        let named = named.map(|level| self.view(level, 0));
+        let compared = Compared::new(&view, named.as_ref());
+        Shown { view, rows, compared }
+    }
+
+    fn view(&self, level: usize, table: usize) -> View<'_> {
+        View {
             plan: self.plan,
             level: &self.plan.levels[level],
             shown: &self.plan.levels[level].tables[table],
             noisy: &self.totals.levels[level],
             models: &self.models[level],
-        };
-        // Rows in the order of keys, and of nothing else.
-        let mut order: Vec<usize> = (0..view.noisy.keys.len()).collect();
-        // That a private key is shown tells of its payments.
-        if !view.level.is_public() {
-            order.retain(|&row| !view.level.is_hidden(&view.noisy.keys[row]));
         }
-        order.sort_by(|&a, &b| view.parts(a).cmp(view.parts(b)));
-        Slices { view, order, compared: Compared::new(&view) }
     }
 }
 
-/// A table in slices, each of which is made when it is asked for.
-pub struct Slices<'e> {
+/// A table, before its columns are made.
+pub struct Shown<'e> {
     view: View<'e>,
-    /// Its rows in the order of their keys.
-    order: Vec<usize>,
+    rows: Vec<usize>,
     compared: Compared,
+}
+
+impl Shown<'_> {
+    /// Its rows, in the order of keys.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The same by the value of the key at a place.
+    pub fn rows_by(&self, place: usize) -> BTreeMap<&KeyValue, Vec<usize>> {
+        let place = self.view.shown.places[place];
+        let mut rows: BTreeMap<&KeyValue, Vec<usize>> = BTreeMap::new();
+        for &row in &self.rows {
+            rows.entry(&self.view.noisy.keys[row][place]).or_default().push(row);
+        }
+        rows
+    }
+
+    /// Some of its rows, in slices.
+    pub fn slices<'s>(&'s self, rows: &'s [usize]) -> Slices<'s> {
+        Slices { shown: self, rows }
+    }
+}
+
+/// Rows of a table in slices, each of which is made when it is asked for.
+pub struct Slices<'s> {
+    shown: &'s Shown<'s>,
+    rows: &'s [usize],
 }
 
 impl Slices<'_> {
     /// How many; at least one, which may be empty.
     pub fn count(&self) -> usize {
-        self.order.len().div_ceil(SLICE).max(1)
+        self.rows.len().div_ceil(SLICE).max(1)
     }
 
     /// The slice at a place.
     pub fn get(&self, place: usize) -> Table {
         let start = place * SLICE;
-        let rows = &self.order[start..self.order.len().min(start + SLICE)];
-        self.view.table(rows, &self.compared)
+        let rows = &self.rows[start..self.rows.len().min(start + SLICE)];
+        self.shown.view.table(rows, &self.shown.compared)
     }
 }
 
@@ -329,10 +242,7 @@ impl View<'_> {
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
             let (values, unknown) = match insight.compared() {
-                Some(what) => {
-                    let (values, unknown) = compared.values(self, what, rows);
-                    (vec![values], unknown)
-                }
+                Some(what) => compared.values(self, what, rows),
                 None => {
                     let values = self.values(insight, parts.len().max(1), rows);
                     (values, self.unknown(insight, rows))
@@ -393,6 +303,12 @@ impl View<'_> {
             [kind, ..] => (0..parts).map(|bin| self.numbers(kind, bin, rows).counts()).collect(),
             [] => Vec::new(),
         }
+    }
+
+    /// What is doubtful of all values of a statistic together.
+    fn doubt(&self, kind: StatisticKind) -> f64 {
+        let place = self.level.position(kind);
+        place.map_or(0.0, |place| self.models[place].correction.doubt())
     }
 
     fn numbers<'e>(&'e self, kind: StatisticKind, bin: usize, rows: &'e [usize]) -> Numbers<'e> {
@@ -478,6 +394,7 @@ fn part_names(plan: &Plan, insight: Insight) -> Vec<String> {
         Insight::TicketHistogram => bin_names(plan).collect(),
         Insight::TicketQuantiles => tickets::names(),
         Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        Insight::Compared(Comparison::Benchmark, _) => peers::names(),
         _ => Vec::new(),
     }
 }

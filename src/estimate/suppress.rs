@@ -18,12 +18,14 @@ pub enum Reason {
     Merchants,
     /// Its period or the one that it is compared with is not known as a whole.
     NoPeriod,
+    /// There are fewer merchants to compare than the report's `peers_min`.
+    Peers,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 4] =
-        [Reason::Error, Reason::LookBack, Reason::Merchants, Reason::NoPeriod];
+    pub const ALL: [Reason; 5] =
+        [Reason::Error, Reason::LookBack, Reason::Merchants, Reason::NoPeriod, Reason::Peers];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Reason {
             Reason::LookBack => "look-back",
             Reason::Merchants => "merchants",
             Reason::NoPeriod => "no-period",
+            Reason::Peers => "peers",
         }
     }
 }

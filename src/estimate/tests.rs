@@ -38,7 +38,8 @@ fn estimates<'p>(market: &Market, plan: &'p Plan, threads: usize) -> Estimates<'
 }
 
 fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
-    let slices = estimates.slices(level, 0);
+    let shown = estimates.table(level, 0);
+    let slices = shown.slices(shown.rows());
     (0..slices.count()).map(|place| slices.get(place)).collect()
 }
 
@@ -46,7 +47,7 @@ fn tables(estimates: &Estimates, level: usize) -> Vec<Table> {
 fn whole(table: &Table, name: &str) -> BTreeMap<CellKey, i128> {
     let column = table.columns.iter().find(|column| column.name == name).expect("is there");
     let values: Vec<i128> = match &column.values {
-        Values::Counts(values) => values
+        Values::Counts(values) | Values::Positions(values) => values
             .iter()
             .map(|e| {
                 let parts = e.interval.value.expect("shown") * 1024.0;

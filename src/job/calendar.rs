@@ -45,6 +45,11 @@ impl TimeKey {
 }
 
 impl TimeKey {
+    /// Is it of periods that follow each other?
+    pub fn has_periods(self) -> bool {
+        !matches!(self, TimeKey::Weekday | TimeKey::Hour)
+    }
+
     /// The first day of the period of this key that holds a day; `None`: it has no periods.
     pub fn start(self, day: NaiveDate) -> Option<NaiveDate> {
         match self {

@@ -1,6 +1,6 @@
 //! Insights: what a reader sees, and the statistics that each is computed from.
 
-use super::StatisticKind;
+use super::{Key, StatisticKind};
 
 /// What a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,26 +52,26 @@ pub enum Comparison {
     GrowthYear,
     /// The cell of the report's `base`, as 100.
     Index,
+    /// Of merchants in the cell, the sum of squared shares in points: 10,000 if there is but one.
+    Concentration,
+    /// The merchant's peers, by its position among them.
+    Rank,
+    /// The quarters of the merchant's peers.
+    Benchmark,
 }
 
 impl Insight {
     /// Comparisons, in the order of columns, after [`Insight::ALL`].
-    pub const COMPARED: [Insight; 16] = {
-        use StatisticKind as Kind;
-        const fn of(comparison: Comparison) -> [Insight; 4] {
-            [
-                Insight::Compared(comparison, Kind::Customers),
-                Insight::Compared(comparison, Kind::Payments),
-                Insight::Compared(comparison, Kind::Sales),
-                Insight::Compared(comparison, Kind::Gross),
-            ]
+    pub const COMPARED: [Insight; Comparison::ALL.len() * COMPARED_KINDS.len()] = {
+        let mut all = [Insight::Customers; Comparison::ALL.len() * COMPARED_KINDS.len()];
+        let mut place = 0;
+        while place < all.len() {
+            let comparison = Comparison::ALL[place / COMPARED_KINDS.len()];
+            all[place] =
+                Insight::Compared(comparison, COMPARED_KINDS[place % COMPARED_KINDS.len()]);
+            place += 1;
         }
-        let (a, b) = (of(Comparison::Share), of(Comparison::Growth));
-        let (c, d) = (of(Comparison::GrowthYear), of(Comparison::Index));
-        [
-            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1],
-            d[2], d[3],
-        ]
+        all
     };
 
     /// All there are, in the order of columns.
@@ -155,37 +155,109 @@ impl Insight {
         }
     }
 
-    /// Has a table a column for each number of its statistic?
+    /// Has a table several columns of it?
     pub const fn has_parts(self) -> bool {
         matches!(self, Insight::VisitClasses | Insight::TicketQuantiles | Insight::TicketHistogram)
+            || matches!(self, Insight::Compared(Comparison::Benchmark, _))
     }
 
     /// Can a cell have none, as there is nothing to divide by?
     pub const fn is_ratio(self) -> bool {
         self.statistics().len() > 1 || matches!(self, Insight::RepeatRate | Insight::Compared(..))
     }
+
+    /// Do levels with these keys show it? Those that name merchants show what is said of one, the
+    /// others what is said of many.
+    pub fn is_at(self, keys: &[Key]) -> bool {
+        let named = keys.contains(&Key::Merchant);
+        match self {
+            Insight::Compared(Comparison::Rank | Comparison::Benchmark, _) => named,
+            Insight::Compared(Comparison::Concentration, _) => !named,
+            _ => true,
+        }
+    }
+
+    /// The statistics that a level with these keys needs for it, its own tables or those of others.
+    pub fn statistics_at(self, keys: &[Key]) -> &'static [StatisticKind] {
+        let for_others = matches!(self, Insight::Compared(Comparison::Concentration, _));
+        if self.is_at(keys) || for_others { self.statistics() } else { &[] }
+    }
+
+    /// The upper ends of its bands, with their names, if it has such; the last one has no end.
+    pub const fn bands(self) -> Option<&'static [(f64, &'static str)]> {
+        match self {
+            Insight::Compared(Comparison::Concentration, _) => Some(&CONCENTRATION_BANDS),
+            Insight::Compared(Comparison::Rank, _) => Some(&RANK_BANDS),
+            _ => None,
+        }
+    }
 }
 
+/// The statistics by which cells are compared, in the order of columns.
+const COMPARED_KINDS: [StatisticKind; 4] =
+    [StatisticKind::Customers, StatisticKind::Payments, StatisticKind::Sales, StatisticKind::Gross];
+
+/// Those of the United States' Merger Guidelines of 2023.
+const CONCENTRATION_BANDS: [(f64, &str); 3] =
+    [(1000.0, "low"), (1800.0, "moderate"), (f64::INFINITY, "high")];
+
+const RANK_BANDS: [(f64, &str); 4] =
+    [(0.1, "top 10 %"), (0.25, "top 25 %"), (0.5, "top 50 %"), (f64::INFINITY, "rest")];
+
 impl Comparison {
+    /// All, in the order of columns.
+    const ALL: [Comparison; 7] = [
+        Comparison::Share,
+        Comparison::Growth,
+        Comparison::GrowthYear,
+        Comparison::Index,
+        Comparison::Concentration,
+        Comparison::Rank,
+        Comparison::Benchmark,
+    ];
+
+    /// Is it with other merchants, of which there must be some?
+    pub fn needs_peers(self) -> bool {
+        matches!(self, Comparison::Concentration | Comparison::Rank | Comparison::Benchmark)
+    }
+
     const fn name(self, kind: StatisticKind) -> &'static str {
         use StatisticKind as Kind;
-        match (self, kind) {
-            (Comparison::Share, Kind::Customers) => "customers_share",
-            (Comparison::Share, Kind::Payments) => "payments_share",
-            (Comparison::Share, Kind::Gross) => "gross_share",
-            (Comparison::Share, _) => "sales_share",
-            (Comparison::Growth, Kind::Customers) => "customers_growth",
-            (Comparison::Growth, Kind::Payments) => "payments_growth",
-            (Comparison::Growth, Kind::Gross) => "gross_growth",
-            (Comparison::Growth, _) => "sales_growth",
-            (Comparison::GrowthYear, Kind::Customers) => "customers_growth_year",
-            (Comparison::GrowthYear, Kind::Payments) => "payments_growth_year",
-            (Comparison::GrowthYear, Kind::Gross) => "gross_growth_year",
-            (Comparison::GrowthYear, _) => "sales_growth_year",
-            (Comparison::Index, Kind::Customers) => "customers_index",
-            (Comparison::Index, Kind::Payments) => "payments_index",
-            (Comparison::Index, Kind::Gross) => "gross_index",
-            (Comparison::Index, _) => "sales_index",
+        let [customers, payments, sales, gross] = match self {
+            Comparison::Share => {
+                ["customers_share", "payments_share", "sales_share", "gross_share"]
+            }
+            Comparison::Growth => {
+                ["customers_growth", "payments_growth", "sales_growth", "gross_growth"]
+            }
+            Comparison::GrowthYear => [
+                "customers_growth_year",
+                "payments_growth_year",
+                "sales_growth_year",
+                "gross_growth_year",
+            ],
+            Comparison::Index => {
+                ["customers_index", "payments_index", "sales_index", "gross_index"]
+            }
+            Comparison::Concentration => [
+                "customers_concentration",
+                "payments_concentration",
+                "sales_concentration",
+                "gross_concentration",
+            ],
+            Comparison::Rank => ["customers_rank", "payments_rank", "sales_rank", "gross_rank"],
+            Comparison::Benchmark => [
+                "customers_peer_benchmark",
+                "payments_peer_benchmark",
+                "sales_peer_benchmark",
+                "gross_peer_benchmark",
+            ],
+        };
+        match kind {
+            Kind::Customers => customers,
+            Kind::Payments => payments,
+            Kind::Gross => gross,
+            _ => sales,
         }
     }
 }
@@ -210,7 +282,8 @@ mod tests {
             let (_, kind) = insight.compared().expect("compares");
             let what = insight.name().strip_prefix(kind.name()).expect("starts with it");
             for page in [of_jobs, SCHEMA_PAGE] {
-                assert!(page.contains(&format!("`x{what}`")), "{insight:?}");
+                let names = [format!("`x{what}`"), format!("`x{what}_p25`")];
+                assert!(names.iter().any(|name| page.contains(name)), "{insight:?}");
             }
         }
     }

@@ -257,6 +257,14 @@ pub struct Report {
     pub insights: Vec<Insight>,
     /// Keys over which shares add up to one, with their place in the job file.
     pub share_of: Option<(Vec<String>, Range<usize>)>,
+    /// The columns of the table of merchants in which peers are alike, with their place in the job
+    /// file; empty if not stated.
+    pub peers: (Vec<String>, Range<usize>),
+    /// Registered merchants that a group of peers has at least, with the place, if stated.
+    pub peers_min: (u32, Option<Range<usize>>),
+    /// The time key by whose values tables that have it are split into files; `None`: one file a
+    /// table.
+    pub partition_by: Option<TimeKey>,
     /// A day of the period that is 100 in indexes, with its place in the job file.
     pub base: Option<(chrono::NaiveDate, Range<usize>)>,
     /// Estimates are shown if half their interval is at most this share of them; `None`: always.

@@ -6,6 +6,7 @@ mod expect;
 mod merchants;
 mod payments;
 mod reports;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
+use super::peers;
 use crate::findings::{self, Finding};
 use crate::job::{Comparison, Insight, Job, Key, Level, PartitionSelection, Report, TimeKey};
 
@@ -30,6 +31,7 @@ pub(super) fn table_faults(
         // Once a report.
         let first = report.levels.first().is_some_and(|first| first.span == level.span);
         faults.extend(first.then(|| idle(report)).into_iter().flatten());
+        faults.extend(peers::bare(report, level));
         faults
     };
     tables.iter().flat_map(faults).collect()
@@ -41,6 +43,9 @@ fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
     let mut seen = Vec::new();
     for insight in &report.insights {
         let Some((comparison, _)) = insight.compared() else { continue };
+        if !insight.is_at(&level.keys) {
+            continue;
+        }
         // One finding for all that fail for the same reason.
         if seen.contains(&comparison) {
             continue;
@@ -51,6 +56,8 @@ fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
             Comparison::Growth => growth_fault(report, level),
             Comparison::GrowthYear => year_fault(job, level),
             Comparison::Index => index_fault(job, report, level),
+            Comparison::Concentration => peers::concentration_fault(job, report, level),
+            Comparison::Rank | Comparison::Benchmark => peers::peers_fault(job, report),
         };
         if let Some((why, hint)) = fault {
             let base = report.base.as_ref().filter(|_| comparison == Comparison::Index);
@@ -63,9 +70,10 @@ fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
     findings
 }
 
-type Fault = Option<(String, String)>;
+/// Why a level cannot carry an insight, and what to do.
+pub(super) type Fault = Option<(String, String)>;
 
-fn fault(why: impl Into<String>, hint: impl Into<String>) -> Fault {
+pub(super) fn fault(why: impl Into<String>, hint: impl Into<String>) -> Fault {
     Some((why.into(), hint.into()))
 }
 
@@ -165,5 +173,5 @@ fn idle(report: &Report) -> Vec<Finding> {
         let what = "customers_index, payments_index, gross_index and sales_index";
         findings::key_idle("base", what).at(span.clone())
     });
-    share_of.into_iter().chain(base).collect()
+    share_of.into_iter().chain(base).chain(peers::idle(report)).collect()
 }

@@ -13,6 +13,8 @@ mod expected;
 mod law;
 mod look_back;
 mod merchants;
+mod names;
+mod peers;
 mod predict;
 mod score;
 mod shared;
@@ -34,6 +36,10 @@ pub use composed::Composed;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
+pub use names::{BAND_SUFFIX, VALUE_SUFFIXES};
+use names::{file_name, name_clashes};
+use peers::plan_peers;
+pub use peers::{PeerGroups, PeersPlan};
 pub use predict::{Basis, Prediction};
 pub use score::Score;
 pub use shared::TablePlan;
@@ -204,6 +210,14 @@ impl LevelPlan {
         public.then(|| self.cells.within(&coarse.cells, job)).flatten()
     }
 
+    /// The values that a key of time has in the job's period, ascending.
+    pub fn times(&self, key: &Key) -> Vec<KeyValue> {
+        let mut times = self.keys.iter().filter(|key| matches!(key, Key::Time(_)));
+        let Some(place) = times.position(|own| own == key) else { return Vec::new() };
+        let values = self.cells.times.groups.iter().map(|group| group[place].clone());
+        values.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Does it count visits?
     pub fn counts_visits(&self) -> bool {
         use StatisticKind::{NewReturning, VisitClasses, Visits};
@@ -327,6 +341,7 @@ impl Plan {
             findings.push(findings::budget_too_small(&epsilon, &delta, count));
         }
         let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
+        plan_peers(&job, &mut levels);
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
@@ -444,36 +459,6 @@ fn width_of(job: &Job, kind: StatisticKind) -> usize {
         Width::Fixed(width) => width,
         Width::TicketBins => job.payments.ticket_edges.len() + 1,
     }
-}
-
-fn file_name(report: &Report, level: &Level) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    format!("{}.{}", report.name, level.name()).chars().map(plain).collect()
-}
-
-/// What the names of an insight's columns in tables end in: the estimate, the ends of its interval, its
-/// grade, why it is not shown, the noised value and the standard deviation of its noise.
-pub const VALUE_SUFFIXES: [&str; 7] =
-    ["", "_low", "_high", "_grade", "_suppressed", "_unbiased", "_sd"];
-
-/// A level whose file or columns another one has already.
-fn name_clashes(
-    report: &Report,
-    level: &Level,
-    files: &mut BTreeSet<String>,
-) -> Option<findings::Finding> {
-    let file = file_name(report, level);
-    let clash = level.keys.iter().find(|key| {
-        report.insights.iter().any(|insight| {
-            let rest = key.name().strip_prefix(insight.name());
-            rest.is_some_and(|rest| insight.has_parts() || VALUE_SUFFIXES.contains(&rest))
-        })
-    });
-    if let Some(key) = clash {
-        return Some(findings::duplicate("the column", key.name()).at(level.span.clone()));
-    }
-    let finding = findings::duplicate("the file", &file).at(level.span.clone());
-    (!files.insert(file)).then_some(finding)
 }
 
 fn selection(report: &Report, statistics: &[StatisticPlan], delta: Delta) -> Selection {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
+use super::peers::PeersPlan;
 use super::{Plan, file_name};
 use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
 
@@ -22,6 +23,10 @@ pub struct TablePlan {
     pub insights: Vec<Insight>,
     /// Places among the level's keys over which shares add up to one.
     pub share_of: Vec<usize>,
+    /// How merchants are compared; `None`: they are not.
+    pub peers: Option<PeersPlan>,
+    /// The place of the time key by whose values it is split into files.
+    pub partition: Option<usize>,
     /// A day of the period that is 100 in indexes.
     pub base: Option<NaiveDate>,
     /// Estimates with a larger relative error are not shown.
@@ -42,8 +47,12 @@ impl TablePlan {
             file: file_name(report, level),
             keys: level.keys.clone(),
             places: level.keys.iter().map(|key| place(key).expect(why)).collect(),
-            insights: report.insights.clone(),
+            insights: report.insights.iter().copied().filter(|i| i.is_at(&level.keys)).collect(),
             share_of: share_of.map(|key| place(key).expect(why)).collect(),
+            peers: None,
+            partition: report
+                .partition_by
+                .and_then(|time| level.keys.iter().position(|key| *key == Key::Time(time))),
             base: report.base.as_ref().map(|(base, _)| *base),
             suppress_above: report.suppress_above,
             may_hide: false,

@@ -1,17 +1,14 @@
 //! What an earlier release has made public: the keys that it has shown, and what its surveys said.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int32Type;
 use chrono::NaiveDate;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::{digest_of, digest_of_file};
+use super::{digest_of, read_table};
 use crate::job::TimeKey;
 use crate::plan::{KeyValue, ReleasedSurvey, Survey};
 
@@ -35,12 +32,7 @@ pub fn shown_keys(
         if keys.collect::<BTreeSet<_>>() != names.iter().copied().collect() {
             continue;
         }
-        let entry = list(&manifest["files"]).into_iter().find(|entry| entry["name"] == file);
-        let digest = digest_of_file(&folder.join(file)).ok();
-        if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
-            return Err(format!("`{file}` is not what was released"));
-        }
-        let rows = read(&folder.join(file), names).map_err(|e| format!("`{file}`: {e}"))?;
+        let rows = read((folder, &manifest, file), names)?;
         found.get_or_insert_with(BTreeSet::new).extend(rows);
     }
     Ok(found)
@@ -118,15 +110,12 @@ fn is_time(key: &str) -> bool {
     TimeKey::ALL.iter().any(|time| time.name() == key)
 }
 
-fn read(path: &Path, names: &[&str]) -> Result<BTreeSet<Vec<KeyValue>>, String> {
-    let text = |cause: &dyn std::fmt::Display| cause.to_string();
-    let file = File::open(path).map_err(|e| text(&e))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| text(&e))?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-    let batches = builder.with_projection(mask).build().map_err(|e| text(&e))?;
+fn read(
+    (folder, manifest, table): (&Path, &Value, &str),
+    names: &[&str],
+) -> Result<BTreeSet<Vec<KeyValue>>, String> {
     let mut rows = BTreeSet::new();
-    for batch in batches {
-        let batch = batch.map_err(|e| text(&e))?;
+    read_table(folder, manifest, table, |batch| {
         let column = |name: &&str| {
             let column = batch.column_by_name(name)?.as_dictionary_opt::<Int32Type>()?;
             let values = column.values().as_string_opt::<i32>()?;
@@ -137,10 +126,11 @@ fn read(path: &Path, names: &[&str]) -> Result<BTreeSet<Vec<KeyValue>>, String> 
             (0..column.len()).map(row).collect::<Option<Vec<KeyValue>>>()
         };
         let columns: Option<Vec<Vec<KeyValue>>> = names.iter().map(column).collect();
-        let columns = columns.ok_or("its keys are no texts")?;
+        let columns = columns.ok_or_else(|| "its keys are no texts".to_owned())?;
         rows.extend(
             (0..batch.num_rows()).map(|row| columns.iter().map(|c| c[row].clone()).collect()),
         );
-    }
+        Ok(true)
+    })?;
     Ok(rows)
 }

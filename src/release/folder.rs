@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::Job;
 use crate::privacy::PrivacyLoss;
+use crate::release::layout::is_within;
 use crate::release::manifest::NOT_PRIVATE;
 
 /// The time of last change of all releases, since 1970.
@@ -52,6 +53,7 @@ impl Draft {
     ) -> Result<()> {
         let path = self.path(name);
         let write = || {
+            std::fs::create_dir_all(parent_of(&path))?;
             let mut file = BufWriter::new(File::create_new(&path)?);
             content(&mut file)?;
             file.flush()?;
@@ -117,7 +119,7 @@ fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Gives a folder and its files one time of last change, and writes it through to the disk: how long a
+/// Gives a folder and all within it one time of last change, and writes it through to the disk: how long a
 /// step of the run took depends on the payments, and whoever copies a release may keep its times.
 fn tell_no_time(folder: &Path) -> std::io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + NEW_YEAR_2000;
@@ -128,7 +130,13 @@ fn tell_no_time(folder: &Path) -> std::io::Result<()> {
         file.sync_all()
     };
     for entry in std::fs::read_dir(folder)? {
-        set(&entry?.path())?;
+        let path = entry?.path();
+        if path.is_dir() {
+            open_to_readers(&path, 0o755)?;
+            tell_no_time(&path)?;
+        } else {
+            set(&path)?;
+        }
     }
     set(folder)
 }
@@ -188,7 +196,7 @@ pub fn read(folder: &Path) -> Result<serde_json::Value> {
     let files = files.ok_or_else(|| unreadable("its manifest names no files"))?;
     for file in files {
         let name = file["name"].as_str().unwrap_or_default();
-        let plain = !name.is_empty() && !name.contains('/');
+        let plain = is_within(name);
         let is_table = name.ends_with(".parquet");
         let digest = digest_of_file(&folder.join(name)).ok();
         if !plain || (is_table && digest.as_deref() != file["sha256"].as_str()) {
@@ -257,7 +265,7 @@ fn complete(folder: &Path, job: &Job) -> Option<(String, serde_json::Value)> {
     let unchanged = files.iter().all(|file| {
         let name = file["name"].as_str().unwrap_or_default();
         let digest = digest_of_file(&folder.join(name)).ok();
-        !name.contains('/') && digest.as_deref() == file["sha256"].as_str()
+        is_within(name) && digest.as_deref() == file["sha256"].as_str()
     });
     (unchanged && !files.is_empty()).then(|| (digest_of(&bytes), manifest))
 }

@@ -8,14 +8,13 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::composed::ComposedEntry;
-use super::merchants::MerchantsEntry;
+use super::merchants::{MerchantsEntry, PeersEntry};
+use super::surveys::{BoundFromEntry, SurveyEntry};
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{
-    Adopted, Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, SurveyPlan, TablePlan,
-};
+use crate::plan::{Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, TablePlan};
 use crate::privacy::{Delta, MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
@@ -24,7 +23,7 @@ pub(super) const NOT_PRIVATE: &str = "not_private";
 
 const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so there is no guarantee";
 
-const MECHANISM: &str = "discrete Gaussian (Canonne, Kamath and Steinke 2020)";
+pub(super) const MECHANISM: &str = "discrete Gaussian (Canonne, Kamath and Steinke 2020)";
 
 /// The manifest of a release.
 #[derive(Clone, Debug, Serialize)]
@@ -196,43 +195,12 @@ struct Event {
     cells_max: Option<u32>,
 }
 
-/// A bound that a survey of an earlier release has told.
-#[derive(Clone, Debug, Serialize)]
-struct BoundFromEntry {
-    file: String,
-    statistic: &'static str,
-    job: String,
-    manifest_sha256: String,
-}
-
 /// An earlier release whose values the estimates of a table go by.
 #[derive(Clone, Debug, Serialize)]
 struct EstimatesFromEntry {
     file: String,
     job: String,
     manifest_sha256: String,
-}
-
-/// One survey with what it said.
-#[derive(Clone, Debug, Serialize)]
-struct SurveyEntry {
-    file: String,
-    statistic: &'static str,
-    mechanisms: Vec<SurveyEvent>,
-}
-
-/// One mechanism of a survey, with its noised values.
-#[derive(Clone, Debug, Serialize)]
-struct SurveyEvent {
-    counts: &'static str,
-    mechanism: &'static str,
-    grid_units_per_unit: u64,
-    sensitivity: u64,
-    sigma: u64,
-    mu_squared_units: String,
-    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads; or tickets
-    /// by group and quarters of natural logarithms.
-    values: Vec<i64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -250,6 +218,12 @@ struct KeySetEntry {
     /// A day of the period that is 100 in indexes.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
+    /// The key whose value each file of the table has in its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_by: Option<String>,
+    /// Who is compared with whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<PeersEntry>,
     /// Days before a cell that tell who is new there.
     #[serde(skip_serializing_if = "Option::is_none")]
     look_back: Option<u32>,
@@ -309,9 +283,13 @@ impl Manifest {
             deployment_model: "central",
             parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
-            surveys: plan.surveys.iter().map(|survey| survey_entry(plan, survey)).collect(),
+            surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),
             estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
-            bounds_from: plan.adopted.iter().map(|bound| bound_from(plan, bound)).collect(),
+            bounds_from: plan
+                .adopted
+                .iter()
+                .map(|bound| BoundFromEntry::new(plan, bound))
+                .collect(),
             accepted_useless: plan
                 .accepted
                 .iter()
@@ -407,40 +385,6 @@ fn events(plan: &Plan) -> Vec<Event> {
     events
 }
 
-fn survey_entry(plan: &Plan, survey: &SurveyPlan) -> SurveyEntry {
-    let level = &plan.levels[survey.level];
-    let values = |counts: &str| match &survey.result {
-        Some(result) if counts != "spread" => result.histogram.clone(),
-        Some(result) => result.spread.into_iter().collect(),
-        None => Vec::new(),
-    };
-    let event = |(counts, mechanism): (&'static str, Gaussian)| SurveyEvent {
-        counts,
-        mechanism: MECHANISM,
-        grid_units_per_unit: 1 << mechanism.grid_bits,
-        sensitivity: mechanism.bound.sensitivity().grid_units(),
-        sigma: mechanism.sigma,
-        mu_squared_units: mechanism.mu_squared.units().to_string(),
-        values: values(counts),
-    };
-    SurveyEntry {
-        file: format!("{}.parquet", level.file),
-        statistic: level.statistics[survey.statistic].kind.name(),
-        mechanisms: survey.mechanisms().map(event).collect(),
-    }
-}
-
-fn bound_from(plan: &Plan, bound: &Adopted) -> BoundFromEntry {
-    let level = &plan.levels[bound.survey.level];
-    let (job, manifest_sha256) = bound.from.clone();
-    BoundFromEntry {
-        file: format!("{}.parquet", level.file),
-        statistic: level.statistics[bound.survey.statistic].kind.name(),
-        job,
-        manifest_sha256,
-    }
-}
-
 fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
     let (job, manifest_sha256) = level.earlier.as_ref()?.from.clone();
     Some(EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 })
@@ -477,6 +421,8 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         values_of: None,
         share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
         base: table.base.map(|base| base.to_string()),
+        partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),
+        peers: table.peers.as_ref().map(|peers| PeersEntry::new(plan, peers)),
         look_back: table.looks_back().then(|| Some(level.look_back.as_ref()?.days())).flatten(),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::plan::{KeyValue, LevelPlan, Plan};
+use crate::plan::{KeyValue, LevelPlan, PeersPlan, Plan};
 
 /// The second promise (`docs/merchants.md`): public facts, of which no payment decides.
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +18,30 @@ struct HiddenEntry {
     file: String,
     keys: Vec<String>,
     values: Vec<Vec<String>>,
+}
+
+/// How a table compares merchants.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct PeersEntry {
+    /// Columns of the table of merchants in which peers are alike.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alike_in: Vec<String>,
+    /// Of fewer registered merchants nothing is told.
+    min: u32,
+    /// The table that names the merchants of this one's cells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merchants_of: Option<String>,
+}
+
+impl PeersEntry {
+    pub(super) fn new(plan: &Plan, peers: &PeersPlan) -> PeersEntry {
+        let groups = peers.groups.as_ref();
+        PeersEntry {
+            alike_in: groups.map_or_else(Vec::new, |groups| groups.attributes.clone()),
+            min: peers.least,
+            merchants_of: peers.named.map(|level| format!("{}.parquet", plan.levels[level].file)),
+        }
+    }
 }
 
 impl MerchantsEntry {

@@ -3,9 +3,11 @@
 mod composed;
 mod earlier;
 mod folder;
+mod layout;
 mod manifest;
 mod merchants;
 mod status;
+mod surveys;
 mod tables;
 mod unshown;
 mod values;
@@ -13,6 +15,7 @@ mod values;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
 pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
+pub use layout::{TableFiles, files_of, read_table};
 use manifest::Manifest;
 pub use manifest::Parameters;
 
@@ -64,14 +67,21 @@ fn write_tables(
 ) -> Result<()> {
     for (place, level) in plan.levels.iter().enumerate() {
         for (shown, table) in level.tables.iter().enumerate() {
-            let name = format!("{}.parquet", table.file);
-            let footer = manifest.guarantee(&name);
-            let slices = estimates.slices(place, shown);
-            let content = |file: &mut (dyn Write + Send)| {
-                tables::write(plan, table, &slices, &footer, threads, file)
-            };
-            let digest = put(&name, &content)?;
-            manifest.add_file(&name, digest);
+            let file = format!("{}.parquet", table.file);
+            let footer = manifest.guarantee(&file);
+            let shown = estimates.table(place, shown);
+            let by_value = table.partition.map(|key| shown.rows_by(key)).unwrap_or_default();
+            for (name, value) in layout::files(level, table) {
+                // Each period has its file, with or without rows.
+                let rows = value.as_ref().map_or(shown.rows(), |value| {
+                    by_value.get(value).map_or(&[][..], Vec::as_slice)
+                });
+                let slices = shown.slices(rows);
+                let content = |file: &mut (dyn Write + Send)| {
+                    tables::write(plan, table, &slices, &footer, threads, file)
+                };
+                manifest.add_file(&name, put(&name, &content)?);
+            }
         }
     }
     Ok(())

@@ -16,10 +16,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use crate::estimate::{Column, Estimate, Grade, Reason, Slices, Table, Values};
+use crate::estimate::{Column, Estimate, Grade, Interval, Reason, Slices, Table, Values};
 use crate::job::{Key, TimeKey};
 use crate::parallel;
-use crate::plan::{CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
+use crate::plan::{BAND_SUFFIX, CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 
 /// Version of the tables' schema, in the footer; documented in `docs/schema.md`.
 const SCHEMA_VERSION: &str = "3";
@@ -95,7 +95,9 @@ fn chunk(
 
 fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<(Field, ArrayRef)> = Vec::new();
-    for (place, key) in shown.keys.iter().enumerate() {
+    let keys = shown.keys.iter().enumerate();
+    // The file's name tells that of a partition.
+    for (place, key) in keys.filter(|(place, _)| shown.partition != Some(*place)) {
         let array = key_column(key, &table.keys, place)?;
         columns.push((Field::new(key.name(), array.data_type().clone(), false), array));
     }
@@ -141,8 +143,9 @@ fn value_columns(
     column: &Column,
 ) -> Result<Vec<(Field, ArrayRef)>, ArrowError> {
     let hidden = reasons(&column.suppressed);
+    let grades = grades((0..column.suppressed.len()).map(|row| column.values.grade(row)));
     let arrays: [ArrayRef; 7] = match &column.values {
-        Values::Counts(values) => {
+        Values::Counts(values) | Values::Positions(values) => {
             let floats = |pick: fn(&Estimate<Count>) -> Count| -> ArrayRef {
                 Arc::new(Float64Array::from_iter(values.iter().map(pick)))
             };
@@ -150,7 +153,7 @@ fn value_columns(
                 floats(|e| e.interval.value),
                 floats(|e| e.interval.low),
                 floats(|e| e.interval.high),
-                grades(values.iter().map(Estimate::<Count>::grade)),
+                grades,
                 hidden,
                 floats(|e| e.unbiased),
                 floats(|e| e.sd),
@@ -166,7 +169,7 @@ fn value_columns(
                 money(|e| e.interval.value)?,
                 money(|e| e.interval.low)?,
                 money(|e| e.interval.high)?,
-                grades(values.iter().map(Estimate::<Money>::grade)),
+                grades,
                 hidden,
                 money(|e| e.unbiased)?,
                 money(|e| e.sd)?,
@@ -185,8 +188,31 @@ fn value_columns(
         let field = if money { with_currency(field, plan) } else { field };
         (field, array)
     };
-    Ok(VALUE_SUFFIXES.into_iter().zip(arrays).map(field).collect())
+    let columns = VALUE_SUFFIXES.into_iter().zip(arrays).map(field);
+    Ok(columns.chain(band_column(column)).collect())
 }
+
+/// In which band the whole interval is, or that it is in several; null where nothing is shown.
+fn band_column(column: &Column) -> Option<(Field, ArrayRef)> {
+    let bands = column.insight.bands()?;
+    let (Values::Counts(values) | Values::Positions(values)) = &column.values else { return None };
+    let band_of = |end: f64| bands.iter().position(|(last, _)| end <= *last);
+    let code = |estimate: &Estimate<Count>| {
+        let Interval { low, high, .. } = estimate.interval;
+        let (low, high) = (band_of(low?)?, band_of(high?)?);
+        Some(if low == high { low } else { bands.len() } as i32)
+    };
+    let codes: Int32Array = values.iter().map(code).collect();
+    let names = bands.iter().map(|(_, name)| *name).chain([UNSURE]);
+    let names = Arc::new(StringArray::from_iter_values(names));
+    let why = "cannot fail because bands are places in the list of all";
+    let array: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::try_new(codes, names).expect(why));
+    let name = format!("{}{BAND_SUFFIX}", column.name);
+    Some((Field::new(name, array.data_type().clone(), true), array))
+}
+
+/// The band of what may be in several.
+const UNSURE: &str = "unsure";
 
 type Count = Option<f64>;
 type Money = Option<i128>;

@@ -1,17 +1,15 @@
 //! What the tables of an earlier release say of cells: noised values that later estimates go by.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
 use chrono::NaiveDate;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::digest_of_file;
 use super::earlier::manifest;
+use super::read_table;
 use crate::job::StatisticKind;
 use crate::plan::{CellKey, EarlierCells, EarlierValues, KeyValue, LevelPlan};
 
@@ -35,15 +33,7 @@ pub fn released_values(
     let days = day("first_day").zip(day("last_day")).ok_or("its manifest has no days")?;
     let mut found: Option<EarlierCells> = None;
     for file in tables_of(&manifest, &names) {
-        let path = folder.join(&file);
-        let entries = manifest["files"].as_array();
-        let entry = entries.and_then(|all| all.iter().find(|entry| entry["name"] == *file));
-        let digest = digest_of_file(&path).ok();
-        if entry.is_none_or(|entry| entry["sha256"].as_str() != digest.as_deref()) {
-            return Err(format!("`{file}` is not what was released"));
-        }
-        let cells = read(&path, &names, &kinds, currencies, days);
-        let cells = cells.map_err(|why| format!("`{file}`: {why}"))?;
+        let cells = read((folder, &manifest, &file), &names, &kinds, currencies, days)?;
         match &mut found {
             None => found = Some(cells),
             // Another report's view of the same cells.
@@ -73,21 +63,18 @@ fn tables_of(manifest: &Value, names: &[&str]) -> Vec<String> {
 }
 
 fn read(
-    path: &Path,
+    (folder, manifest, table): (&Path, &Value, &str),
     names: &[&str],
     kinds: &[StatisticKind],
     currencies: (&str, u32),
     days: (NaiveDate, NaiveDate),
 ) -> Result<EarlierCells, String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
     let mut keys: Vec<CellKey> = Vec::new();
     // Estimates, noised values and deviations of the noise.
     let mut columns: BTreeMap<StatisticKind, [Vec<f64>; 3]> = BTreeMap::new();
-    for batch in table.build().map_err(|e| e.to_string())? {
-        let batch = batch.map_err(|e| e.to_string())?;
+    read_table(folder, manifest, table, |batch| {
         let of_row = |row: usize| -> Result<CellKey, String> {
-            let value = |name: &&str| key_value(&batch, name, row);
+            let value = |name: &&str| key_value(batch, name, row);
             names
                 .iter()
                 .map(value)
@@ -98,14 +85,14 @@ fn read(
             keys.push(of_row(row)?);
         }
         for &kind in kinds {
-            let of =
-                |suffix: &str| numbers(&batch, &format!("{}{suffix}", kind.name()), currencies);
+            let of = |suffix: &str| numbers(batch, &format!("{}{suffix}", kind.name()), currencies);
             if let (Some(x), Some(noised), Some(sd)) = (of(""), of("_unbiased"), of("_sd")) {
                 let known = columns.entry(kind).or_default();
                 known.iter_mut().zip([x, noised, sd]).for_each(|(all, more)| all.extend(more));
             }
         }
-    }
+        Ok(true)
+    })?;
     let count = keys.len();
     // Rows stand in the order of the table's keys, which may be another than this level's.
     let mut order: Vec<usize> = (0..count).collect();

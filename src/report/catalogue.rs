@@ -2,14 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::job::Insight;
+
 /// How an insight is read, and so which charts show it: `count`, `money` and `ratio` (numbers of something,
-/// amounts, plain numbers such as visits for each customer); `share` in percent; `parts`, which is several
-/// columns whose names go on with `_` and what each is of. All axes begin at zero.
+/// amounts, plain numbers such as visits for each customer); `share` in percent; `place`, in percent from the
+/// top; `points` of a concentration; `parts`, which is several columns whose names go on with `_` and what
+/// each is of. All axes begin at zero.
 #[cfg(test)]
-const KINDS: [&str; 5] = ["count", "money", "ratio", "share", "parts"];
+const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 32] = [
+const INSIGHTS: [(&str, &str, &str, &str); 44] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -41,13 +44,64 @@ const INSIGHTS: [(&str, &str, &str, &str); 32] = [
     ("payments_index", "Payments: index", "ratio", "with the base period as 100"),
     ("gross_index", "Gross sales: index", "ratio", "with the base period as 100"),
     ("sales_index", "Sales: index", "ratio", "with the base period as 100"),
+    (
+        "customers_concentration",
+        "Customers: concentration",
+        "points",
+        "on few merchants; 10,000 is one alone",
+    ),
+    (
+        "payments_concentration",
+        "Payments: concentration",
+        "points",
+        "on few merchants; 10,000 is one alone",
+    ),
+    (
+        "gross_concentration",
+        "Gross sales: concentration",
+        "points",
+        "on few merchants; 10,000 is one alone",
+    ),
+    (
+        "sales_concentration",
+        "Sales: concentration",
+        "points",
+        "on few merchants; 10,000 is one alone",
+    ),
+    ("customers_rank", "Customers: place among peers", "place", "top 0 % is first, 100 % last"),
+    ("payments_rank", "Payments: place among peers", "place", "top 0 % is first, 100 % last"),
+    ("gross_rank", "Gross sales: place among peers", "place", "top 0 % is first, 100 % last"),
+    ("sales_rank", "Sales: place among peers", "place", "top 0 % is first, 100 % last"),
+    (
+        "customers_peer_benchmark",
+        "Customers: peers",
+        "parts",
+        "a quarter, half, three quarters have less",
+    ),
+    (
+        "payments_peer_benchmark",
+        "Payments: peers",
+        "parts",
+        "a quarter, half, three quarters have less",
+    ),
+    (
+        "gross_peer_benchmark",
+        "Gross sales: peers",
+        "parts",
+        "a quarter, half, three quarters have less",
+    ),
+    ("sales_peer_benchmark", "Sales: peers", "parts", "a quarter, half, three quarters have less"),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
 ];
 
 /// By name, in the order of columns.
 pub(super) fn known() -> Value {
     let entry = |(name, title, kind, what): &(&str, &str, &str, &str)| {
-        let about = json!({"title": title, "kind": kind, "what": what});
+        let mut about = json!({"title": title, "kind": kind, "what": what});
+        if let Some(bands) = Insight::all().find(|i| i.name() == *name).and_then(Insight::bands) {
+            // The last one has no end.
+            about["bands"] = bands.iter().map(|(to, name)| json!([to, name])).collect();
+        }
         ((*name).to_owned(), about)
     };
     Value::Object(INSIGHTS.iter().map(entry).collect::<Map<_, _>>())

@@ -21,8 +21,9 @@ function base(colors) {
 }
 
 function valueAxis(insight, colors, more = {}) {
+  const ends = insight.kind === 'place' ? { min: 0, max: 1 } : {};
   return {
-    type: 'value',
+    type: 'value', inverse: insight.kind === 'place', ...ends,
     axisLabel: { color: colors.soft, formatter: value => shown(value, insight, true), hideOverlap: true },
     splitLine: { lineStyle: { color: colors.line } }, splitNumber: 4, ...more,
   };
@@ -40,8 +41,11 @@ const tip = (title, cell, insight) => `<b>${escaped(title)}</b><br>${escaped(sen
 /** Bars with intervals: `bars` are `{ name, cell, faded }`. Lying, or standing for things in an order. */
 function barChart(bars, insight, colors, { standing = false } = {}) {
   const color = colors.series[0];
-  const data = bars.map(({ cell, faded }) => ({
-    value: cell.x,
+  // A place is no amount, so it has no bar.
+  const dots = insight.kind === 'place';
+  const value = ({ cell }, at) => (dots ? [standing ? at : cell.x ?? '-', standing ? cell.x ?? '-' : at] : cell.x);
+  const data = bars.map(({ cell, faded }, at) => ({
+    value: value({ cell }, at),
     itemStyle: { color, opacity: faded ? 0.3 : 0.85, decal: cell.grade === 'D' ? HATCH : { symbol: 'none' } },
   }));
   const lines = {
@@ -65,7 +69,20 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
     },
     xAxis: standing ? axis : values,
     yAxis: standing ? values : axis,
-    series: [{ type: 'bar', data, barMaxWidth: standing ? 48 : 18, itemStyle: { borderRadius: rounded } }, lines],
+    series: [
+      { ...(dots ? { type: 'scatter', symbolSize: 9 } : { type: 'bar', barMaxWidth: standing ? 48 : 18 }), data,
+        itemStyle: { borderRadius: rounded }, markLine: bandLines(insight, colors, standing ? 'yAxis' : 'xAxis') },
+      lines,
+    ],
+  };
+}
+
+/** Where one band of an insight ends and the next begins. */
+function bandLines({ bands }, colors, axis) {
+  const ends = (bands ?? []).filter(([to]) => to !== null);
+  return {
+    silent: true, symbol: 'none', animation: false, lineStyle: { color: colors.soft, type: 'dashed', width: 1 },
+    label: { show: false }, data: ends.map(([to]) => ({ [axis]: to })),
   };
 }
 
@@ -75,7 +92,7 @@ function interval({ cell }, insight, colors, api, standing) {
   const point = value => api.coord(standing ? [at, value] : [value, at]);
   const words = { fill: colors.soft, fontSize: 11.5, fontFamily: css('--font'), textVerticalAlign: 'middle' };
   if (cell.x === null) {
-    const [x, y] = point(0);
+    const [x, y] = point(insight.kind === 'place' && !standing ? 1 : 0);
     const text = cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
     const style = { ...words, text: standing ? '×' : text, x: standing ? x - 3 : x + 6, y: standing ? y - 8 : y };
     return { type: 'text', style };
@@ -137,7 +154,7 @@ function trendChart(lines, times, insight, colors, width) {
       gridIndex, ...scale, splitNumber: alone ? 4 : 3,
       axisLabel: { color: colors.soft, fontSize: alone ? 12 : 11, formatter: value => shown(value, insight, true) },
     })),
-    series: lines.flatMap((line, at) => panel(line, at, times, colors)),
+    series: lines.flatMap((line, at) => panel(line, at, times, insight, colors)),
   };
 }
 
@@ -153,7 +170,7 @@ function sharedScale(values) {
 const PANEL_SERIES = 4;
 
 /** The series of one panel: foot and height of its band, its line, and crosses for what is not shown. */
-function panel({ name, cells }, at, times, colors) {
+function panel({ name, cells }, at, times, insight, colors) {
   const [color] = colors.series;
   const axes = { xAxisIndex: at, yAxisIndex: at };
   const band = (data, areaStyle) => ({
@@ -169,7 +186,7 @@ function panel({ name, cells }, at, times, colors) {
     band(cells.map(cell => (cell && cell.x !== null ? cell.high - cell.low : null)), { color, opacity: 0.22 }),
     {
       type: 'line', name, data: cells.map(point), color, ...axes, symbol: 'circle', z: 3, showSymbol: true,
-      symbolSize: times.length > 60 ? 3 : 6, lineStyle: { width: 2 },
+      symbolSize: times.length > 60 ? 3 : 6, lineStyle: { width: 2 }, markLine: bandLines(insight, colors, 'yAxis'),
     },
     { type: 'custom', ...axes, data: hidden(cells), silent: true, z: 4, renderItem: cross(colors.soft) },
   ];
@@ -204,7 +221,8 @@ function matrixChart(columns, rows, cellOf, insight, colors, width) {
     const { cell } = data[params.dataIndex];
     const [x, y] = api.coord([api.value(0), api.value(1)]);
     const [w, h] = api.size([1, 1]).map(size => Math.max(size - 2, 1));
-    const share = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
+    const part = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
+    const share = insight.kind === 'place' ? 1 - part : part;
     const fill = cell.x === null ? colors.none : mixed(colors.low, colors.high, share);
     const ink = cell.x === null ? colors.soft : contrast(fill);
     const weak = cell.grade === 'D' && cell.x !== null;

@@ -2,21 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
 use serde_json::{Value, json};
 
 use super::numbers::write_rounded;
 use crate::parallel;
+use crate::release::{TableFiles, files_of};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -26,12 +22,17 @@ const ROWS_AT_ONCE: usize = 1 << 13;
 /// The tables' names and digests, as the manifest has them; the page itself is none.
 pub(super) fn files(manifest: &Value) -> Vec<Value> {
     let all = manifest["files"].as_array().map_or(&[][..], Vec::as_slice);
-    let is_table = |file: &&Value| key_set(manifest, file["name"].as_str()).is_some();
+    let is_table = |file: &&Value| table_of(file).is_some_and(|t| key_set(manifest, t).is_some());
     all.iter().filter(is_table).cloned().collect()
 }
 
-fn key_set<'m>(manifest: &'m Value, file: Option<&str>) -> Option<&'m Value> {
-    manifest["key_sets"].as_array()?.iter().find(|set| set["file"].as_str() == file)
+/// The table of a file: those of one whose rows are split stand in a folder of its name.
+fn table_of(file: &Value) -> Option<&str> {
+    file["name"].as_str()?.split('/').next()
+}
+
+fn key_set<'m>(manifest: &'m Value, table: &str) -> Option<&'m Value> {
+    manifest["key_sets"].as_array()?.iter().find(|set| set["file"] == table)
 }
 
 /// All tables, smallest first until `most` bytes are full, in the manifest's order. Those that have
@@ -42,30 +43,39 @@ pub(super) fn tables(
     most: usize,
     threads: usize,
 ) -> Result<String> {
-    let names: Vec<String> =
-        files(manifest).iter().filter_map(|f| f["name"].as_str().map(str::to_owned)).collect();
+    let all = files(manifest);
+    let mut names: Vec<&str> = all.iter().filter_map(table_of).collect();
+    names.dedup();
     let mut sizes = Vec::new();
-    for (place, name) in names.iter().enumerate() {
-        let size = std::fs::metadata(folder.join(name)).map_err(|e| format!("`{name}`: {e}"))?;
-        sizes.push((size.len(), place));
+    for (place, table) in names.iter().enumerate() {
+        let mut size = 0;
+        for name in files_of(manifest, table) {
+            let file = std::fs::metadata(folder.join(name));
+            size += file.map_err(|e| format!("`{name}`: {e}"))?.len();
+        }
+        sizes.push((size, place));
     }
     sizes.sort_unstable();
     let mut texts = vec![String::new(); names.len()];
     let mut left = most;
     for (_, place) in sizes {
-        let name = &names[place];
-        let set = key_set(manifest, Some(name)).expect("cannot fail because it is a table");
-        let text = table(&folder.join(name), name, set, left, threads);
-        texts[place] = text.map_err(|why| format!("`{name}`: {why}"))?;
+        texts[place] = table(folder, manifest, names[place], left, threads)?;
         left = left.saturating_sub(texts[place].len());
     }
     Ok(texts.join(",\n"))
 }
 
 /// One table, or its rows only if it takes more than `most` bytes.
-fn table(path: &Path, name: &str, set: &Value, most: usize, threads: usize) -> Result<String> {
-    let file = TableFile::open(path, most)?;
-    let rows = file.metadata.metadata().file_metadata().num_rows();
+fn table(
+    folder: &Path,
+    manifest: &Value,
+    name: &str,
+    most: usize,
+    threads: usize,
+) -> Result<String> {
+    let set = key_set(manifest, name).expect("cannot fail because it is a table");
+    let files = TableFiles::open(folder, manifest, name)?;
+    let rows = files.rows();
     let keys: Vec<&str> =
         set["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let level = if keys.is_empty() { "all".to_owned() } else { keys.join("-") };
@@ -76,14 +86,15 @@ fn table(path: &Path, name: &str, set: &Value, most: usize, threads: usize) -> R
     })
     .to_string();
     head.pop();
-    let fields = file.metadata.schema().fields().clone();
+    let fields = files.fields()?;
     let (key_fields, value_fields) = fields.split_at(keys.len().min(fields.len()));
     let numbers = Numbers::all(value_fields);
+    let source = PageTable { files, size: AtomicUsize::new(0), most };
     let columns = parallel::map(0..key_fields.len() + numbers.len(), threads, |place| match place
         .checked_sub(key_fields.len())
     {
-        None => file.read(Keys::new(&key_fields[place])),
-        Some(place) => file.read(numbers[place].clone()),
+        None => source.read(Keys::new(&key_fields[place])),
+        Some(place) => source.read(numbers[place].clone()),
     });
     let columns: Option<Vec<String>> = columns.into_iter().collect::<Result<_>>()?;
     let Some(columns) = columns else {
@@ -93,10 +104,9 @@ fn table(path: &Path, name: &str, set: &Value, most: usize, threads: usize) -> R
     Ok(format!("{head},\"keys\":[{}],\"columns\":[{}]}}", keys.join(","), columns.join(",\n")))
 }
 
-/// A table's file, of which each thread reads some columns.
-struct TableFile<'p> {
-    path: &'p Path,
-    metadata: ArrowReaderMetadata,
+/// A table, of which each thread reads some columns.
+struct PageTable {
+    files: TableFiles,
     /// Bytes of all columns so far, and how many there may be.
     size: AtomicUsize,
     most: usize,
@@ -111,32 +121,18 @@ trait PageColumn {
     fn json(&self) -> String;
 }
 
-impl<'p> TableFile<'p> {
-    fn open(path: &'p Path, most: usize) -> Result<TableFile<'p>> {
-        let file = File::open(path).map_err(|e| e.to_string())?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
-        let metadata = metadata.map_err(|e| e.to_string())?;
-        Ok(TableFile { path, metadata, size: AtomicUsize::new(0), most })
-    }
-
+impl PageTable {
     /// One column of the page; `None` if all of them together have no room.
     fn read(&self, mut column: impl PageColumn) -> Result<Option<String>> {
-        // Each reader has a place of its own in the file.
-        let file = File::open(self.path).map_err(|e| e.to_string())?;
-        let table = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
-        let sources = column.sources();
-        let wanted =
-            ProjectionMask::columns(table.parquet_schema(), sources.iter().map(String::as_str));
-        let table = table.with_projection(wanted).with_batch_size(ROWS_AT_ONCE);
-        for batch in table.build().map_err(|e| e.to_string())? {
+        let mut full = false;
+        self.files.read(&column.sources(), ROWS_AT_ONCE, |batch| {
             let before = column.size();
-            column.add(&batch.map_err(|e| e.to_string())?)?;
+            column.add(batch)?;
             let added = column.size() - before;
-            if self.size.fetch_add(added, Ordering::Relaxed) + added > self.most {
-                return Ok(None);
-            }
-        }
-        Ok(Some(column.json()))
+            full = self.size.fetch_add(added, Ordering::Relaxed) + added > self.most;
+            Ok(!full)
+        })?;
+        Ok((!full).then(|| column.json()))
     }
 }
 

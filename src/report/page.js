@@ -60,7 +60,9 @@ function rankingView(table, view, keys, filters) {
   const [column] = view.insight.columns;
   const rows = rowsWhere(table, filters);
   const name = row => keys.map(key => keyText(key.name, valueAt(key, row))).join(' · ');
-  const sorted = [...rows].sort((a, b) => (column.x[b] ?? -Infinity) - (column.x[a] ?? -Infinity));
+  const places = view.insight.kind === 'place';
+  const size = row => (column.x[row] === null ? -Infinity : sizeAt(column, row));
+  const sorted = [...rows].sort((a, b) => size(b) - size(a));
   const marked = Object.entries(view.filters).filter(([key]) => filters[key] === undefined);
   const faded = row => marked.some(([key, value]) => valueAt(table.keys.find(k => k.name === key), row) !== value);
   const count = state.more.has(table) ? BARS_MAX : BARS;
@@ -70,7 +72,7 @@ function rankingView(table, view, keys, filters) {
   if (!keys.length) return { ...view, title, list: bars.map(b => ({ ...b, name: view.insight.title })), number: true };
   return {
     ...view, title, list: bars, more: sorted.length > BARS ? sorted.length : 0,
-    note: sorted.length > count ? `The ${count} largest of ${format(sorted.length)}.` : '',
+    note: sorted.length > count ? `The ${count} ${places ? 'first' : 'largest'} of ${format(sorted.length)}.` : '',
     height: 40 + 25 * bars.length, option: colors => barChart(bars, view.insight, colors),
   };
 }
@@ -91,6 +93,12 @@ function partsView(table, view, keys) {
   const bars = rows.length
     ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
   const insight = { ...view.insight, kind: columns[0].currency ? 'money' : 'count' };
+  // Beside its peers the merchant itself.
+  const own = table.insights.get(view.insight.id.replace(/_peer_benchmark$/, ''));
+  if (own && own !== view.insight && rows.length) {
+    bars.forEach(bar => { bar.faded = true; });
+    bars.unshift({ name: 'this one', cell: cellAt(own.columns[0], rows[0]) });
+  }
   const split = table.keys.length ? `${title}, by ${levelText(table)}` : title;
   return { ...view, insight, title: split, list: bars, height: 280,
     option: colors => barChart(bars, insight, colors, { standing: true }) };
@@ -115,7 +123,7 @@ function trendView(table, view, axis, others) {
   const split = others.length ? `, by ${others.map(plain).join(' and ')}` : '';
   const hollow = times.some((time, at) => time.part && lines.some(({ cells }) => cells[at]?.x != null));
   const notes = [
-    groups.length > LINES && `The ${LINES} largest of ${format(groups.length)}; filters show others.`,
+    groups.length > LINES && `The ${LINES} ${view.insight.kind === 'place' ? 'first' : 'largest'} of ${format(groups.length)}; filters show others.`,
     hollow && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
   ];
   return { ...view, title: `${view.insight.title} by ${plain(axis)}${split}`, list,
@@ -226,7 +234,7 @@ function fillDetails({ details, view }) {
   if (!details.open || !view || details.querySelector('table')) return;
   const row = ({ name, cell }) => el('tr', {}, el('th', { scope: 'row' }, name),
     [cell.x, cell.low, cell.high].map(value => el('td', {}, shown(value, view.insight))),
-    el('td', {}, cell.x === null ? sentence(cell, view.insight) : badge(cell.grade)));
+    el('td', {}, cell.x === null ? sentence(cell, view.insight) : [badge(cell.grade), ` ${bandText(cell, view.insight)}`]));
   const heads = ['', 'estimate', 'low', 'high', 'grade'];
   details.append(el('div', { class: 'scroll' }, el('table', {},
     el('thead', {}, el('tr', {}, heads.map(head => el('th', { scope: 'col' }, head)))),
@@ -274,7 +282,8 @@ function tile({ name, cell }, insight) {
     el('strong', {}, cell.x === null ? '×' : shown(cell.x, insight, true),
       insight.currency && insight.kind === 'money' ? el('span', {}, insight.currency) : null),
     el('small', {}, cell.x === null ? sentence(cell, insight)
-      : `${shown(cell.low, { ...insight, currency: null })} to ${shown(cell.high, { ...insight, currency: null })}`));
+      : [`${shown(cell.low, { ...insight, currency: null })} to ${shown(cell.high, { ...insight, currency: null })}`,
+        bandText(cell, insight)].filter(Boolean).join(', ')));
 }
 
 // ---------------------------------------------------------------------------------------------- the reports

@@ -167,6 +167,7 @@ const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];
 
 function filesSection({ release, tables }) {
   const digest = new Map(release.files.map(file => [file.name, file.sha256]));
+  const inFolder = ({ file }) => `a folder with ${release.files.filter(({ name }) => name.startsWith(`${file}/`)).length} files`;
   return el('section', { id: 'files', class: 'card' },
     el('h2', {}, 'The tables'),
     el('p', {}, 'The same numbers, not rounded, with the noised values that no model has touched, are in Parquet files '
@@ -174,7 +175,7 @@ function filesSection({ release, tables }) {
     el('div', { class: 'scroll' }, el('table', { class: 'files stack' },
       el('thead', {}, el('tr', {}, FILE_HEADS.map(head => el('th', { scope: 'col' }, head)))),
       el('tbody', {}, tables.map(table => {
-        const cells = [table.file, format(table.rows), table.selection, el('code', {}, digest.get(table.file))];
+        const cells = [table.file, format(table.rows), table.selection, el('code', {}, digest.get(table.file) ?? inFolder(table))];
         return el('tr', {}, cells.map((cell, at) => el('td', { 'data-head': FILE_HEADS[at] }, cell)));
       })))));
 }

@@ -24,7 +24,7 @@ function readTables(data) {
     for (const column of table.columns) {
       const about = insightOf(column, data.insights);
       if (!table.insights.has(about.id)) table.insights.set(about.id, { ...about, columns: [] });
-      table.insights.get(about.id).columns.push({ ...column, part: about.part });
+      table.insights.get(about.id).columns.push({ ...column, part: about.part, kind: about.kind });
     }
   }
   return data.tables;
@@ -56,6 +56,12 @@ function rowsWhere(table, chosen) {
   return rows;
 }
 
+/** How much a row counts among others; of places the first counts most. */
+function sizeAt({ kind, x }, row) {
+  if (x[row] === null) return 0;
+  return kind === 'place' ? 1 - x[row] : x[row];
+}
+
 /** Rows by what they are called when only these keys are said, with the largest estimates first. */
 function grouped(rows, keys, columns) {
   const groups = new Map();
@@ -64,7 +70,7 @@ function grouped(rows, keys, columns) {
     if (!groups.has(name)) groups.set(name, { name, rows: [], size: 0 });
     const group = groups.get(name);
     group.rows.push(row);
-    for (const column of columns) group.size += column.x[row] ?? 0;
+    for (const column of columns) group.size += sizeAt(column, row);
   }
   return [...groups.values()].sort((a, b) => b.size - a.size || (a.name < b.name ? -1 : 1));
 }

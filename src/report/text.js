@@ -31,6 +31,7 @@ function shown(value, insight, short = false) {
   const digits = { maximumSignificantDigits: short ? 3 : 6 };
   // Never to whole percents: of 94.6 to 94.8 % it would say 95.
   if (kind === 'share') return format(value, { style: 'percent', maximumFractionDigits: 1 });
+  if (kind === 'place') return `top ${format(value, { style: 'percent', maximumFractionDigits: 1 })}`;
   const large = short && Math.abs(value) >= 10000;
   const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
   return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
@@ -40,21 +41,34 @@ function shown(value, insight, short = false) {
 function margin(cell, insight) {
   if (cell.x === null) return '';
   const half = (cell.high - cell.low) / 2;
-  if (insight.kind === 'share') return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
+  if (['share', 'place'].includes(insight.kind)) {
+    return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
+  }
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';
   return `±${format(share, { style: 'percent', maximumFractionDigits: 1 })}`;
 }
 
 /** Why an estimate is not shown, by the tables' word for it. */
-const REASONS = { error: 'too uncertain', 'no-period': 'no whole period to compare with' };
+const REASONS = {
+  error: 'too uncertain', 'no-period': 'no whole period to compare with', peers: 'too few merchants to compare',
+};
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
+
+/** The bands that an interval reaches, where the insight has bands: `low`, or `low to high`. */
+function bandText(cell, { bands }) {
+  if (!bands || cell.x === null) return '';
+  const of = end => bands.find(([to]) => to === null || end <= to)[1];
+  const [first, last] = [of(cell.low), of(cell.high)];
+  return first === last ? first : `${first} to ${last}`;
+}
 
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
 function sentence(cell, insight) {
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
   const [x, low, high] = [cell.x, cell.low, cell.high].map(value => shown(value, insight));
-  return `${x} (${low} to ${high}), grade ${cell.grade}`;
+  const band = bandText(cell, insight);
+  return `${x} (${low} to ${high})${band && `: ${band}`}, grade ${cell.grade}`;
 }
 
 const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];

@@ -8,10 +8,16 @@ use chrono::{Datelike, Days, Months, NaiveDate};
 
 use super::lattice::{Faults, KeyCell, NO_PERIOD, key_cell};
 use super::manifest::{KeySet, Manifest};
-use super::table::COMPARED;
+use super::table::{COMPARED, Form};
 
 /// Room for sums of floats.
 const CLOSE: f64 = 1e-9;
+
+/// Shares, growth and indexes, each with its statistic.
+fn ratios() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let ratios = COMPARED.into_iter().filter(|(.., form)| *form == Form::Compared);
+    ratios.map(|(name, needs, _)| (name, needs[0]))
+}
 
 /// The columns of a table that are compared with others, whole: cells look at cells elsewhere.
 pub(super) struct Comparisons<'m> {
@@ -32,9 +38,9 @@ impl<'m> Comparisons<'m> {
 
     /// Keeps the columns that comparisons look at, if the table has any.
     pub(super) fn add(&mut self, batch: &RecordBatch) {
-        let asked = COMPARED.iter().filter(|(name, ..)| batch.column_by_name(name).is_some());
+        let asked = ratios().filter(|(name, _)| batch.column_by_name(name).is_some());
         let asked: Vec<_> = asked.collect();
-        for (name, ..) in &asked {
+        for (name, _) in &asked {
             let Some(column) = batch.column_by_name(&format!("{name}_suppressed")) else {
                 continue;
             };
@@ -48,7 +54,7 @@ impl<'m> Comparisons<'m> {
             self.reasons.entry(name).or_default().extend(column.keys().iter().map(reason));
         }
         let asked = asked.into_iter();
-        let names: Vec<&str> = asked.flat_map(|(name, needs, _)| [*name, needs[0]]).collect();
+        let names: Vec<&str> = asked.flat_map(|(name, needs)| [name, needs]).collect();
         if names.is_empty() {
             return;
         }
@@ -75,10 +81,10 @@ impl<'m> Comparisons<'m> {
     }
 
     pub(super) fn check(&self, manifest: &Manifest, faults: &mut Faults) {
-        for (name, needs, _) in COMPARED {
+        for (name, needs) in ratios() {
             for suffix in ["", "_unbiased"] {
                 let Some(values) = self.columns.get(&format!("{name}{suffix}")) else { continue };
-                let of = format!("{}{suffix}", needs[0]);
+                let of = format!("{needs}{suffix}");
                 match name.split_once('_').map(|(_, comparison)| comparison) {
                     Some("share") => {
                         self.check_shares(&format!("{name}{suffix}"), values, &of, faults)

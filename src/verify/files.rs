@@ -13,15 +13,8 @@ use super::manifest::Manifest;
 pub(super) fn compare(folder: &Path, manifest: &Manifest) -> (Vec<String>, Vec<String>) {
     let (mut sound, mut faults) = (Vec::new(), Vec::new());
     let mut there: BTreeMap<OsString, bool> = BTreeMap::new();
-    match std::fs::read_dir(folder) {
-        Err(cause) => faults.push(format!("the folder cannot be listed: {cause}")),
-        Ok(entries) => {
-            for entry in entries.flatten() {
-                // Of a link, its own type: a file elsewhere is no part of the release.
-                let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
-                there.insert(entry.file_name(), plain);
-            }
-        }
+    if let Err(cause) = list(folder, None, manifest, &mut there) {
+        faults.push(format!("the folder cannot be listed: {cause}"));
     }
     there.remove(&OsString::from("manifest.json"));
     for file in &manifest.files {
@@ -40,6 +33,32 @@ pub(super) fn compare(folder: &Path, manifest: &Manifest) -> (Vec<String>, Vec<S
         faults.push(format!("`{}` is no part of the release", name.display()));
     }
     (sound, faults)
+}
+
+/// All that is in a folder, by its name within the release: is it a plain file? Folders in which
+/// the manifest has files are looked into.
+fn list(
+    folder: &Path,
+    within: Option<&OsString>,
+    manifest: &Manifest,
+    there: &mut BTreeMap<OsString, bool>,
+) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let mut name = within.cloned().unwrap_or_default();
+        if within.is_some() {
+            name.push("/");
+        }
+        name.push(entry.file_name());
+        // Of a link, its own type: a file elsewhere is no part of the release.
+        let kind = entry.file_type()?;
+        let start = format!("{}/", name.display());
+        if kind.is_dir() && manifest.files.iter().any(|file| file.name.starts_with(&start)) {
+            list(&entry.path(), Some(&name), manifest, there)?;
+        } else {
+            there.insert(name, kind.is_file());
+        }
+    }
+    Ok(())
 }
 
 fn digest_of(path: &Path) -> std::io::Result<String> {

@@ -15,8 +15,10 @@ use chrono::{Datelike, Days, NaiveDate};
 use super::compared::Comparisons;
 use super::manifest::{Event, Manifest};
 use super::merchants;
+use super::peers;
+use super::score::check_score;
 use super::shared::Shared;
-use super::table::{Form, QUANTILES, SUFFIXES, Table, VISIT_CLASSES, known};
+use super::table::{Form, QUANTILES, Table, VISIT_CLASSES, known, values_of};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
 const CLOSE: f64 = 1e-9;
@@ -29,7 +31,7 @@ const SIGNAL_MIN: f64 = 5.0;
 const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
-const REASONS: [&str; 4] = ["error", "look-back", "merchants", NO_PERIOD];
+const REASONS: [&str; 5] = ["error", "look-back", "merchants", NO_PERIOD, "peers"];
 
 /// Of growth and indexes, where one of both periods is not whole.
 pub(super) const NO_PERIOD: &str = "no-period";
@@ -77,17 +79,24 @@ impl Faults {
     }
 }
 
-/// What is wrong with the values of one table, whose columns are as documented.
+/// What is wrong with the values of one table, in all its files, whose columns are as documented.
 pub(super) fn faults(
     name: &str,
-    table: Table,
+    files: Vec<Table>,
     manifest: &Manifest,
     seen: &mut Seen,
 ) -> Vec<String> {
     let Some(set) = manifest.key_set(name) else { return Vec::new() };
     let (mut faults, mut last, mut row) = (Faults::default(), None, 1);
     let mut compared = Comparisons::new(set);
-    for batch in table.rows {
+    let batches =
+        files.into_iter().zip(0..).flat_map(|(file, part)| file.rows.map(move |b| (part, b)));
+    let mut before = 0;
+    for (part, batch) in batches {
+        // Each file has an order of its own.
+        if part != before {
+            (before, last) = (part, None);
+        }
         let batch = match batch {
             Ok(batch) => batch,
             Err(cause) => return vec![format!("`{name}` cannot be read: {cause}")],
@@ -97,12 +106,10 @@ pub(super) fn faults(
         compared.add(&batch);
         let rows = batch.num_rows() as u64;
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
-        let schema = batch.schema();
-        let values = schema.fields().iter().skip(set.keys.len()).step_by(SUFFIXES.len());
-        for insight in values.map(|field| field.name().as_str()) {
-            let column = Column { batch: &batch, insight, places: &places };
-            column.check_estimates(manifest.relative_error_max(name), &mut faults);
-            let Some((_, needs, form)) = known(insight) else { continue };
+        for insight in values_of(&batch.schema(), set.keys.len()) {
+            let column = Column { batch: &batch, insight: &insight, places: &places };
+            let Some((_, needs, form)) = known(&insight) else { continue };
+            column.check_estimates(manifest.relative_error_max(name), form, &mut faults);
             let event = |place: usize| manifest.event(name, needs.get(place)?);
             match form {
                 Form::Count | Form::Counts => column.check_counts(event(0), seen, &mut faults),
@@ -118,6 +125,10 @@ pub(super) fn faults(
                     column.check_quantile(payments.as_ref(), &mut faults);
                 }
                 Form::Compared => {}
+                Form::Banded(bands) => peers::check_band(&column, bands, set, &mut faults),
+                Form::Quarters | Form::MoneyQuarters => {
+                    peers::check_quarter(&column, set, &mut faults);
+                }
                 Form::Share => {
                     let top = column.part(&VISIT_CLASSES[1..], event(0));
                     if let Some(bottom) = column.part(&VISIT_CLASSES, event(0)) {
@@ -213,57 +224,18 @@ fn in_period(key: &str, number: i64, manifest: &Manifest) -> bool {
     begins && start <= day && day <= last
 }
 
-// ---------------------------------------------------------------------------------------- score
-
-/// Rows of private keys reach their threshold, where all that the score looks at is shown.
-fn check_score(
-    name: &str,
-    batch: &RecordBatch,
-    manifest: &Manifest,
-    first: u64,
-    faults: &mut Faults,
-) {
-    let Some(threshold) = manifest.events(name).find_map(|event| event.threshold) else { return };
-    let mut scores = vec![0i128; batch.num_rows()];
-    for event in manifest.events(name) {
-        let weight = i128::from(event.score_weight.unwrap_or_default());
-        let grid = event.grid_units_per_unit;
-        if weight == 0 {
-            continue;
-        }
-        let Some(values) = batch.column_by_name(&format!("{}_unbiased", event.statistic)) else {
-            return;
-        };
-        for (row, score) in scores.iter_mut().enumerate() {
-            let units = if event.statistic == "sales" {
-                let minor = values.as_primitive::<Decimal128Type>().value(row);
-                // Rounded to whole minor units, unless the grid is as coarse: the most it was.
-                minor.saturating_mul(grid.into()).saturating_add((grid / 2).into())
-            } else {
-                (values.as_primitive::<Float64Type>().value(row) * grid as f64) as i128
-            };
-            *score = score.saturating_add(units.saturating_mul(weight));
-        }
-    }
-    for (score, place) in scores.into_iter().zip(first..) {
-        if score < i128::from(threshold) {
-            faults.add(place, "its values together do not reach the threshold".to_owned());
-        }
-    }
-}
-
 // --------------------------------------------------------------------------------------- values
 
 /// An insight's columns in one batch of rows.
-struct Column<'a> {
-    batch: &'a RecordBatch,
-    insight: &'a str,
+pub(super) struct Column<'a> {
+    pub(super) batch: &'a RecordBatch,
+    pub(super) insight: &'a str,
     /// The numbers of the batch's rows in the table.
-    places: &'a [u64],
+    pub(super) places: &'a [u64],
 }
 
 impl<'a> Column<'a> {
-    fn array(&self, suffix: &str) -> &'a dyn Array {
+    pub(super) fn array(&self, suffix: &str) -> &'a dyn Array {
         let at = self.batch.schema().index_of(&format!("{}{suffix}", self.insight));
         &**self.batch.column(at.expect("cannot fail because the schema was checked before"))
     }
@@ -282,13 +254,13 @@ impl<'a> Column<'a> {
         self.array(suffix).as_primitive::<Decimal128Type>().iter().collect()
     }
 
-    fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<'a> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<'a> {
         self.places.iter().copied().enumerate()
     }
 
     /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error that
     /// the manifest states, and else a reason?
-    fn check_estimates(&self, relative_error_max: Option<f64>, faults: &mut Faults) {
+    fn check_estimates(&self, relative_error_max: Option<f64>, form: Form, faults: &mut Faults) {
         let insight = self.insight;
         let [values, lows, highs] = ["", "_low", "_high"].map(|suffix| self.numbers(suffix));
         let grades = self.array("_grade").as_dictionary::<Int32Type>();
@@ -311,7 +283,7 @@ impl<'a> Column<'a> {
                     if !(low <= value && value <= high && high < f64::INFINITY) {
                         faults.add(place, format!("`{insight}` is not within its interval"));
                     }
-                    let relative = (high - low) / 2.0 / value.abs();
+                    let relative = form.relative_error([low, value, high]);
                     let limit = relative_error_max.map(|limit| limit * (1.0 + CLOSE));
                     // What is no number fails too.
                     if !limit.is_none_or(|limit| relative <= limit) {
@@ -454,7 +426,7 @@ impl<'a> Column<'a> {
     }
 
     /// Numbers in natural units; `None` if null.
-    fn numbers(&self, suffix: &str) -> Vec<Option<f64>> {
+    pub(super) fn numbers(&self, suffix: &str) -> Vec<Option<f64>> {
         let array = self.array(suffix);
         match array.data_type() {
             DataType::Float64 => self.counts(suffix),

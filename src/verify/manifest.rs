@@ -8,6 +8,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::parts::table_of;
+
 /// The page that is made of the tables.
 pub(super) const PAGE: &str = "report.html";
 
@@ -158,11 +160,27 @@ pub(super) struct KeySet {
     pub(super) share_of: Vec<String>,
     /// A day of the period that is 100 in indexes.
     pub(super) base: Option<Day>,
+    /// The key whose value the names of the table's files tell.
+    pub(super) partition_by: Option<String>,
+    /// Who is compared with whom.
+    pub(super) peers: Option<Peers>,
     /// Days before a cell that tell who is new there.
     pub(super) look_back: Option<u32>,
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,
+}
+
+/// How a table compares merchants.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Peers {
+    /// Columns of the table of merchants in which peers are alike.
+    #[serde(default)]
+    pub(super) alike_in: Vec<String>,
+    /// Of fewer registered merchants nothing is told.
+    pub(super) min: u32,
+    /// The table that names the merchants of this one's cells.
+    pub(super) merchants_of: Option<String>,
 }
 
 /// Estimates of a table are shown up to this relative error.
@@ -228,6 +246,8 @@ impl Manifest {
         if names.len() < self.files.len() {
             faults.push("`files` names a file twice".to_owned());
         }
+        let names: BTreeSet<&str> = names.into_iter().map(table_of).collect();
+        faults.extend(super::parts::manifest_faults(self));
         // The page is made of the tables, which have keys and mechanisms.
         for name in names.iter().filter(|name| **name != PAGE) {
             let sets = self.key_sets.iter().filter(|set| set.file == *name).count();
@@ -275,6 +295,7 @@ impl Manifest {
         }
         faults.extend(self.survey_faults());
         faults.extend(super::merchants::manifest_faults(self));
+        faults.extend(super::peers::manifest_faults(self));
         faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
         faults
     }

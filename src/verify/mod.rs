@@ -11,7 +11,10 @@ mod files;
 mod lattice;
 mod manifest;
 mod merchants;
+mod parts;
+mod peers;
 mod price;
+mod score;
 mod shared;
 mod table;
 
@@ -75,7 +78,7 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
         }
     };
     checks.push(check("manifest", manifest.faults(), || {
-        let tables = manifest.files.iter().filter(|file| file.name != PAGE).count();
+        let tables = tables_of(&manifest).len();
         format!("version 1; each of {tables} tables has its keys and mechanisms")
     }));
     let (sound, faults) = files::compare(folder, &manifest);
@@ -103,31 +106,57 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
 fn tables(folder: &Path, manifest: &Manifest, sound: &[String]) -> Vec<Check> {
     let (mut schema, mut footer, mut lattice) = (Vec::new(), Vec::new(), Vec::new());
     let mut seen = lattice::Seen::default();
-    let sound: Vec<&String> = sound.iter().filter(|name| *name != PAGE).collect();
-    for name in &sound {
-        match table::Table::open(&folder.join(name)) {
-            Err(why) => schema.push(format!("`{name}` cannot be read: {why}")),
-            Ok(table) => {
-                footer.extend(table::footer_faults(name, &table, manifest));
-                let faults = table::schema_faults(name, &table, manifest);
-                if faults.is_empty() {
-                    lattice.extend(lattice::faults(name, table, manifest, &mut seen));
+    let (mut count, mut files) = (0, 0);
+    for (name, parts) in tables_of(manifest) {
+        let (mut all, mut whole) = (Vec::new(), true);
+        for file in &parts {
+            if !sound.iter().any(|sound| sound == file) {
+                whole = false;
+                continue;
+            }
+            files += 1;
+            let key = manifest.key_set(name).and_then(|set| parts::key_of(file, set).ok()?);
+            match table::Table::open(&folder.join(file), key) {
+                Err(why) => schema.push(format!("`{file}` cannot be read: {why}")),
+                Ok(table) => {
+                    footer.extend(table::footer_faults(file, &table, manifest));
+                    let faults = table::schema_faults((name, file), &table, manifest);
+                    if faults.is_empty() {
+                        all.push(table);
+                    }
+                    schema.extend(faults);
                 }
-                schema.extend(faults);
             }
         }
+        count += usize::from(!all.is_empty());
+        // Cells look at cells in other files of their table.
+        if whole && all.len() == parts.len() {
+            lattice.extend(lattice::faults(name, all, manifest, &mut seen));
+        }
     }
-    if sound.is_empty() {
+    if files == 0 {
         let why = "no table has the digest of the manifest";
         let not_done = |name| Check { name, outcome: Outcome::NotDone(why.to_owned()) };
         return ["schema", "footer", "lattice"].map(not_done).into();
     }
-    let count = sound.len();
     vec![
         check("schema", schema, || format!("columns and types of {count} tables")),
-        check("footer", footer, || format!("{count} footers say what the manifest says")),
+        check("footer", footer, || format!("{files} footers say what the manifest says")),
         check("lattice", lattice, || seen.to_string()),
     ]
+}
+
+/// The tables with their files, in the order of the manifest.
+fn tables_of(manifest: &Manifest) -> Vec<(&str, Vec<&str>)> {
+    let mut tables: Vec<(&str, Vec<&str>)> = Vec::new();
+    for file in manifest.files.iter().map(|file| file.name.as_str()).filter(|name| *name != PAGE) {
+        let table = parts::table_of(file);
+        match tables.iter_mut().find(|(name, _)| *name == table) {
+            Some((_, files)) => files.push(file),
+            None => tables.push((table, vec![file])),
+        }
+    }
+    tables
 }
 
 fn check(name: &'static str, faults: Vec<String>, held: impl FnOnce() -> String) -> Check {

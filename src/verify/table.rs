@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use arrow::array::{Date32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::manifest::Manifest;
+use super::parts::NamedKey;
 
 /// Version of the tables' schema that this program knows.
 const SCHEMA_VERSION: &str = "3";
@@ -34,17 +38,68 @@ pub(super) enum Form {
     Quantiles,
     /// Of its statistic in a cell, for each unit in other cells.
     Compared,
+    /// How concentrated a cell is, or where one is among others: with a band.
+    Banded(Bands),
+    /// The quarters of other cells: counts in several columns,
+    Quarters,
+    /// or money.
+    MoneyQuarters,
+}
+
+/// The upper ends of bands with their names; what has several is `unsure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bands {
+    Concentration,
+    Rank,
+}
+
+impl Bands {
+    pub(super) fn ends(self) -> &'static [(f64, &'static str)] {
+        match self {
+            Bands::Concentration => &[(1e3, "low"), (1.8e3, "moderate"), (1e4, "high")],
+            Bands::Rank => {
+                &[(0.1, "top 10 %"), (0.25, "top 25 %"), (0.5, "top 50 %"), (1.0, "rest")]
+            }
+        }
+    }
+
+    /// The band of an interval.
+    pub(super) fn of(self, low: f64, high: f64) -> &'static str {
+        let last = self.ends().len() - 1;
+        let band = |end: f64| self.ends().iter().position(|(to, _)| end <= *to).unwrap_or(last);
+        if band(low) == band(high) { self.ends()[band(low)].1 } else { "unsure" }
+    }
 }
 
 impl Form {
     /// Can a noised value be null, as there is nothing to divide by?
     fn is_ratio(self) -> bool {
-        matches!(self, Form::MoneyPer | Form::Per | Form::Share | Form::Quantiles | Form::Compared)
+        !matches!(self, Form::Count | Form::Counts | Form::Money)
     }
 
     /// Has it several columns?
     fn has_parts(self) -> bool {
-        matches!(self, Form::Counts | Form::Quantiles)
+        matches!(self, Form::Counts | Form::Quantiles | Form::Quarters | Form::MoneyQuarters)
+    }
+
+    pub(super) fn bands(self) -> Option<Bands> {
+        match self {
+            Form::Banded(bands) => Some(bands),
+            _ => None,
+        }
+    }
+
+    /// Half the width of an interval against its estimate; of ranks the width against all ranks.
+    pub(super) fn relative_error(self, [low, value, high]: [f64; 3]) -> f64 {
+        match self {
+            Form::Banded(Bands::Rank) => high - low,
+            _ => (high - low) / 2.0 / value.abs(),
+        }
+    }
+
+    /// How many columns it has, or each part of it.
+    fn width(self) -> usize {
+        SUFFIXES.len() + usize::from(self.bands().is_some())
     }
 }
 
@@ -69,7 +124,7 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
 ];
 
 /// Each insight that compares cells, with its statistic, in the order of columns after [`INSIGHTS`].
-pub(super) const COMPARED: [(&str, &[&str], Form); 16] = [
+pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
     ("customers_share", &["customers"], Form::Compared),
     ("payments_share", &["payments"], Form::Compared),
     ("sales_share", &["sales"], Form::Compared),
@@ -86,7 +141,25 @@ pub(super) const COMPARED: [(&str, &[&str], Form); 16] = [
     ("payments_index", &["payments"], Form::Compared),
     ("sales_index", &["sales"], Form::Compared),
     ("gross_index", &["gross"], Form::Compared),
+    ("customers_concentration", &["customers"], CONCENTRATION),
+    ("payments_concentration", &["payments"], CONCENTRATION),
+    ("sales_concentration", &["sales"], CONCENTRATION),
+    ("gross_concentration", &["gross"], CONCENTRATION),
+    ("customers_rank", &["customers"], RANK),
+    ("payments_rank", &["payments"], RANK),
+    ("sales_rank", &["sales"], RANK),
+    ("gross_rank", &["gross"], RANK),
+    ("customers_peer_benchmark", &["customers"], Form::Quarters),
+    ("payments_peer_benchmark", &["payments"], Form::Quarters),
+    ("sales_peer_benchmark", &["sales"], Form::MoneyQuarters),
+    ("gross_peer_benchmark", &["gross"], Form::MoneyQuarters),
 ];
+
+const CONCENTRATION: Form = Form::Banded(Bands::Concentration);
+const RANK: Form = Form::Banded(Bands::Rank);
+
+/// What the columns of quarters end in, in their order.
+pub(super) const QUARTERS: [&str; 3] = ["_p25", "_p50", "_p75"];
 
 /// The columns of visit classes, in their order.
 pub(super) const VISIT_CLASSES: [&str; 4] =
@@ -104,11 +177,12 @@ pub(super) const QUANTILES: [&str; 5] = [
 /// The insight that a column of values belongs to: its own name, or that of which it is a part.
 pub(super) fn insight_of(column: &str) -> &str {
     let bin = column.strip_prefix("ticket_histogram").filter(|rest| rest.starts_with("_from_"));
+    let quarter = QUARTERS.iter().find_map(|end| column.strip_suffix(end));
     match column {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
         _ if QUANTILES.contains(&column) => "ticket_quantiles",
-        _ => column,
+        _ => quarter.filter(|name| name.ends_with("_peer_benchmark")).unwrap_or(column),
     }
 }
 
@@ -117,16 +191,27 @@ pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static st
     INSIGHTS.into_iter().chain(COMPARED).find(|(insight, ..)| *insight == insight_of(column))
 }
 
-/// A table that can be read.
+/// The names of the columns of values, each with that of its interval and the rest behind it.
+pub(super) fn values_of(schema: &SchemaRef, keys: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut place = keys;
+    while let Some(field) = schema.fields().get(place) {
+        names.push(field.name().clone());
+        place += known(field.name()).map_or(SUFFIXES.len(), |(.., form)| form.width());
+    }
+    names
+}
+
+/// A file of a table that can be read, with the key that its name tells in its place.
 pub(super) struct Table {
     pub(super) schema: SchemaRef,
-    pub(super) rows: ParquetRecordBatchReader,
+    pub(super) rows: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>,
     created_by: String,
     footer: Vec<(String, String)>,
 }
 
 impl Table {
-    pub(super) fn open(path: &Path) -> Result<Table, String> {
+    pub(super) fn open(path: &Path, key: Option<NamedKey>) -> Result<Table, String> {
         let file = File::open(path).map_err(|e| e.to_string())?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| e.to_string())?;
         let metadata = builder.metadata().file_metadata();
@@ -134,10 +219,27 @@ impl Table {
         let footer = footer.filter(|entry| entry.key.starts_with("discretail."));
         let footer = footer.map(|e| (e.key.clone(), e.value.clone().unwrap_or_default())).collect();
         let created_by = metadata.created_by().unwrap_or_default().to_owned();
-        let schema = builder.schema().clone();
+        let schema = with_key(builder.schema(), key.as_ref());
         let rows = builder.with_batch_size(1 << 16).build().map_err(|e| e.to_string())?;
-        Ok(Table { schema, rows, created_by, footer })
+        let whole = schema.clone();
+        let rows = rows.map(move |batch| {
+            let batch = batch?;
+            let Some((place, _, date)) = &key else { return Ok(batch) };
+            let dates = Date32Array::from(vec![date.to_epoch_days(); batch.num_rows()]);
+            let mut columns = batch.columns().to_vec();
+            columns.insert((*place).min(columns.len()), Arc::new(dates));
+            RecordBatch::try_new(whole.clone(), columns)
+        });
+        Ok(Table { schema, rows: Box::new(rows), created_by, footer })
     }
+}
+
+fn with_key(schema: &SchemaRef, key: Option<&NamedKey>) -> SchemaRef {
+    let Some((place, name, _)) = key else { return schema.clone() };
+    let mut fields = schema.fields().to_vec();
+    let field = Field::new(name, DataType::Date32, false);
+    fields.insert((*place).min(fields.len()), Arc::new(field));
+    Arc::new(Schema::new(fields))
 }
 
 /// What of the footer is not what the manifest says.
@@ -188,11 +290,15 @@ pub(super) fn footer_faults(name: &str, table: &Table, manifest: &Manifest) -> V
     faults
 }
 
-/// What of the columns is not as documented.
-pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> Vec<String> {
+/// What of the columns is not as documented, in a file of a table.
+pub(super) fn schema_faults(
+    (name, file): (&str, &str),
+    table: &Table,
+    manifest: &Manifest,
+) -> Vec<String> {
     let Some(set) = manifest.key_set(name) else { return vec![format!("`{name}` has no keys")] };
     let mut faults = Vec::new();
-    let mut fault = |text: String| faults.push(format!("`{name}`: {text}"));
+    let mut fault = |text: String| faults.push(format!("`{file}`: {text}"));
     let fields = table.schema.fields();
     let (keys, values) = fields.split_at(set.keys.len().min(fields.len()));
     for (place, key) in set.keys.iter().enumerate() {
@@ -208,8 +314,11 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
     let hides = set.selection == "public" && manifest.hidden(name).is_some();
     let insights: Vec<_> = INSIGHTS.into_iter().chain(COMPARED).collect();
     let mut last = None;
-    for columns in values.chunks(SUFFIXES.len()) {
-        let first = columns[0].name();
+    let mut rest = values;
+    while let Some(first) = rest.first().map(|field| field.name()) {
+        let width = known(first).map_or(SUFFIXES.len(), |(.., form)| form.width());
+        let (columns, others) = rest.split_at(width.min(rest.len()));
+        rest = others;
         let at = insights.iter().position(|(insight, ..)| *insight == insight_of(first));
         // Parts of one insight stand next to each other.
         let is_part = insight_of(first) != first;
@@ -224,7 +333,9 @@ pub(super) fn schema_faults(name: &str, table: &Table, manifest: &Manifest) -> V
             fault(format!("`{insight}` needs `{statistic}`, which no mechanism protects"));
         }
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
-        if names != SUFFIXES.map(|suffix| format!("{first}{suffix}")) {
+        let band = form.bands().map(|_| "_band");
+        let wanted = SUFFIXES.into_iter().chain(band);
+        if names != wanted.map(|suffix| format!("{first}{suffix}")).collect::<Vec<_>>() {
             fault(format!("`{first}` lacks its interval, grade, reasons or noised value"));
             continue;
         }
@@ -260,14 +371,20 @@ fn text() -> DataType {
 }
 
 fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
-    for (suffix, nullable, what) in [("_grade", false, "grades"), ("_suppressed", true, "reasons")]
+    let banded = form.bands().is_some();
+    for (suffix, nullable, what) in
+        [("_grade", false, "grades"), ("_suppressed", true, "reasons"), ("_band", true, "bands")]
     {
+        if suffix == "_band" && !banded {
+            continue;
+        }
         if field.name().ends_with(suffix) {
             let wrong = field.data_type() != &text() || field.is_nullable() != nullable;
             return wrong.then(|| format!("`{}` is no column of {what}", field.name()));
         }
     }
-    let money = matches!(form, Form::Money | Form::MoneyPer | Form::Quantiles);
+    let money = Form::Quantiles == form || Form::MoneyQuarters == form;
+    let money = money || matches!(form, Form::Money | Form::MoneyPer);
     let (name, found) = (field.name(), field.data_type());
     let right = match found {
         DataType::Decimal128(27, 0..=4) => money && field.metadata().contains_key("currency"),
@@ -308,6 +425,14 @@ mod tests {
             Insight::COMPARED.map(|insight| (insight.name(), insight.statistics()[0].name()));
         assert_eq!(COMPARED.map(|(name, needs, _)| (name, needs[0])), jobs);
         assert!(Insight::COMPARED.iter().all(|insight| insight.is_ratio()));
+        for (insight, (_, _, form)) in Insight::COMPARED.into_iter().zip(COMPARED) {
+            assert!(form.is_ratio() && insight.has_parts() == form.has_parts(), "{insight:?}");
+            let names = |bands: &[(f64, &'static str)]| -> Vec<&str> {
+                bands.iter().map(|(_, name)| *name).collect()
+            };
+            let own = form.bands().map(|bands| names(bands.ends()));
+            assert_eq!(insight.bands().map(names), own, "{insight:?}");
+        }
     }
 
     #[test]

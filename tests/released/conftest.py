@@ -58,6 +58,16 @@ levels = [["merchant"], ["merchant", "month"]]
 insights = ["customers", "sales"]
 """
 
+PEERS = """
+[[report]]
+name = "shops"
+keys = "public"
+levels = [["category", "month"], ["merchant", "month"]]
+insights = ["payments", "payments_concentration", "payments_rank", "payments_peer_benchmark"]
+peers = "category"
+partition_by = "month"
+"""
+
 PROVISIONAL = """
 [[report]]
 name = "trend"
@@ -115,6 +125,14 @@ def gallery(tmp_path_factory):
     keys = f"[keys]\nwallet = {WALLETS}"
     return release(tmp_path_factory.mktemp("gallery"), "gallery", GALLERY, ROOT / "data/payments/*.parquet",
                    ROOT / "data/merchants.parquet", keys)
+
+
+@pytest.fixture(scope="session")
+def peers(tmp_path_factory):
+    """A release that compares merchants, with a file for each month."""
+    folder = tmp_path_factory.mktemp("peers")
+    discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
+    return release(folder, "peers", PEERS, "data/payments/*.parquet", "data/merchants.parquet")
 
 
 @pytest.fixture(scope="session")

@@ -232,6 +232,35 @@ def test_it_prints_within_the_paper(browser, gallery, tmp_path):
     page.close()
 
 
+def test_merchants_are_compared_with_their_uncertainty(browser, peers):
+    page = Page(browser, peers)
+    cells, shops = "shops.category-month.parquet", "shops.merchant-month.parquet"
+    page.show("shops", "payments_concentration")
+    assert not page.figure(cells).get_attribute("hidden") and "concentration" in page.figure(cells).inner_text()
+    assert page.tab.is_hidden(f'article[data-table="{shops}"]')
+    page.scroll()
+    page.screenshot("concentration")
+    rows = [row for row in page.numbers(cells) if "not shown" not in row[4]]
+    assert rows and all(any(band in row[4] for band in ["low", "moderate", "high"]) for row in rows)
+    assert drawn(page.figure(cells)) > 10
+    page.show("shops", "payments_rank")
+    assert page.tab.is_hidden(f'article[data-table="{cells}"]')
+    page.scroll()
+    page.screenshot("rank")
+    table = pl.scan_parquet(peers / shops).collect()
+    known = table.filter(pl.col("payments_rank").is_not_null())
+    rows = [row for row in page.numbers(shops) if "not shown" not in row[4]]
+    assert rows and all(row[1].startswith("top ") and row[2].startswith("top ") for row in rows)
+    # What may be in several bands is said to be.
+    assert any(" to " in row[4] for row in rows) and known["payments_rank_band"].cast(pl.String).is_in(["unsure"]).any()
+    assert drawn(page.figure(shops)) > 10
+    page.show("shops", "payments_peer_benchmark")
+    page.screenshot("benchmark")
+    rows = page.numbers(shops)
+    assert [row[0] for row in rows] == ["this one", "p25", "p50", "p75"]
+    page.close()
+
+
 def test_names_are_never_markup(browser, hostile):
     page = Page(browser, hostile)
     page.scroll()

@@ -101,7 +101,10 @@ impl Reader<'_> {
         let RegistryPlace { path, shown, span, format, id, columns, ticket_groups, min_per_cell } =
             place;
         let groups = ticket_groups.iter().map(|name| name.value.clone());
-        let attributes: BTreeSet<String> = attributes.into_iter().chain(groups).collect();
+        let peers = reports.iter().flat_map(|report| report.peers.0.iter().cloned());
+        let peers = peers.filter(|name| columns.contains(name));
+        let attributes: BTreeSet<String> =
+            attributes.into_iter().chain(groups).chain(peers).collect();
         let attributes: Vec<String> = attributes.into_iter().collect();
         let registry = Registry::read(&path, &shown, format, &id, columns, &attributes)
             .map_err(|finding| self.faults.add(finding.at(span.clone())))

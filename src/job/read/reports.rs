@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::payments::Facts;
+use super::shown::needed_at;
 use super::{Reader, earlier_job};
 use crate::findings;
 use crate::job::raw::{Placed, Section};
@@ -23,10 +24,10 @@ const SUPPRESS_ABOVE: &str = "50%";
 const LOOK_BACK_DEFAULT: u32 = 90;
 
 /// What a level's keys are looked up in.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     facts: &'a Facts,
     /// `None`: there is no table of merchants, or it cannot be read.
-    attributes: &'a [String],
+    pub(super) attributes: &'a [String],
     has_registry: bool,
     key_sets: &'a BTreeMap<String, Placed<Vec<String>>>,
 }
@@ -89,9 +90,10 @@ impl Reader<'_> {
         let previous = section.text("previous").map(earlier_job);
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
-        let weights = self.weights(section, lists.as_ref().map_or(0, Vec::len));
-
+        let (peers, peers_min) = self.peers(section, names, lenient);
+        let partition_by = self.partition_by(section, lists.as_deref().unwrap_or_default());
         let count = lists.as_ref().map_or(0, Vec::len);
+        let weights = self.weights(section, count);
         let places = money_places(&names.facts.currencies);
         let bounds = self.bounds(section, (&needed, all_known), count, places);
         let mut errors = self.errors(section, &needed, selection, count);
@@ -101,14 +103,11 @@ impl Reader<'_> {
         let mut seen = BTreeSet::new();
         for (index, list) in lists?.into_iter().enumerate() {
             let keys = self.level(&list, names, selection, lenient);
-            let sorted = keys.as_ref().map(|keys| keys.iter().cloned().collect::<BTreeSet<_>>());
-            if let Some(sorted) = sorted.filter(|_| !lenient)
-                && !seen.insert(sorted)
-            {
-                let shown = format!("{:?}", texts_of(&list.value));
-                self.faults.add(findings::duplicate("the level", &shown).at(list.span.clone()));
+            if !lenient {
+                self.refuse_twice(&list, keys.as_deref(), &mut seen);
             }
             let bounds = bounds.as_ref().map(|all| all[index].clone());
+            let bounds = bounds.map(|all| needed_at(all, keys.as_deref(), insights.as_deref()));
             let level = keys.zip(bounds).map(|(keys, bounds)| Level {
                 keys,
                 span: list.span.clone(),
@@ -126,17 +125,16 @@ impl Reader<'_> {
         if weights.is_none() {
             weigh(&mut levels);
         }
-        let share_of = share_of.map(|keys| {
-            self.share_keys_known(&keys, &levels);
-            let names = keys.into_iter().map(|key| key.value).collect();
-            (names, section.span_of("share_of"))
-        });
+        let share_of = share_of.map(|keys| self.share_keys(section, keys, &levels));
         Some(Report {
             name: name?,
             levels,
             selection,
             insights,
             share_of,
+            peers,
+            peers_min,
+            partition_by,
             base,
             suppress_above,
             keys_from,
@@ -175,8 +173,27 @@ impl Reader<'_> {
         (self.whole("look_back", &text, 1, 3660), Some(text.span))
     }
 
+    /// A level whose keys another one has, in whatever order.
+    fn refuse_twice(
+        &self,
+        list: &Placed<Vec<Placed<String>>>,
+        keys: Option<&[Key]>,
+        seen: &mut BTreeSet<BTreeSet<Key>>,
+    ) {
+        let sorted = keys.map(|keys| keys.iter().cloned().collect());
+        if sorted.is_some_and(|sorted| !seen.insert(sorted)) {
+            let shown = format!("{:?}", texts_of(&list.value));
+            self.faults.add(findings::duplicate("the level", &shown).at(list.span.clone()));
+        }
+    }
+
     /// What is shared out is a key of some level.
-    fn share_keys_known(&self, keys: &[Placed<String>], levels: &[Level]) {
+    fn share_keys(
+        &self,
+        section: &Section,
+        keys: Vec<Placed<String>>,
+        levels: &[Level],
+    ) -> (Vec<String>, Range<usize>) {
         let names: BTreeSet<&str> =
             levels.iter().flat_map(|level| &level.keys).map(Key::name).collect();
         let known: Vec<&str> = names.iter().copied().collect();
@@ -184,6 +201,8 @@ impl Reader<'_> {
             let finding = findings::level_key_unknown(&key.value, &known);
             self.faults.add(finding.at(key.span.clone()));
         }
+        let names = keys.into_iter().map(|key| key.value).collect();
+        (names, section.span_of("share_of"))
     }
 
     /// The relative error above which estimates are not shown.
