@@ -147,12 +147,18 @@ fn large_faults_show_in_the_black_box() {
     let twin = Twin::new(&plan).expect("a folder");
     twin.write([].iter()).expect("writes");
     let settled = replay(&Program::within(2), &twin, None).expect("runs").plan;
-    for (fault, claims) in [
-        (Fault::Sigma(50), &["an attacker who knows", "the same without the normal law"][..]),
-        (Fault::Sigma(71), &["an attacker who knows"]),
-        (Fault::Reused, &["no combination of statistics"]),
+    // So many releases that a fault is missed by chance once in ten thousand times at most: what is seen
+    // is four deviations or more beyond what an alarm needs.
+    for (fault, releases, claims) in [
+        (
+            Fault::Sigma(50),
+            40_000,
+            &["an attacker who knows", "the same without the normal law"][..],
+        ),
+        (Fault::Sigma(71), 40_000, &["an attacker who knows"]),
+        (Fault::Reused, 20_000, &["no combination of statistics"]),
     ] {
-        let (rows, _) = canary::rows(&Noise::new(fault), &twin, &settled, 20_000).expect("draws");
+        let (rows, _) = canary::rows(&Noise::new(fault), &twin, &settled, releases).expect("draws");
         let found = refuted(rows);
         for claim in claims {
             assert!(found.iter().any(|what| what.starts_with(claim)), "{fault:?}: {found:?}");
