@@ -251,6 +251,7 @@ fn check_periods(
         ("unit = \"user\"", &*format!("unit = \"{unit}\"")),
         ("2025-01-01", first),
         ("2025-04-30", last),
+        ("ticket_groups = \"region\"\n", ""),
     ];
     let plan = market.try_plan_changed(&changes, &reports).expect("a plan");
     assert_eq!(plan.unit_periods(), periods);
