@@ -4,6 +4,7 @@
 use super::model::{Model, Report};
 use super::reconcile::Coarse;
 use crate::job::StatisticKind;
+use crate::plan::{BETWEEN, LEFT_MIN};
 
 /// What noised values are multiplied with.
 #[derive(Clone, Debug)]
@@ -21,10 +22,6 @@ impl Default for Correction {
         Correction { factor: 1.0, margins: Vec::new(), common: 0.0 }
     }
 }
-
-/// How much the share that the fit takes differs between cells, against what it takes in all: so that
-/// intervals cover on made-up and real payments (`docs/benchmarks.md`).
-const BETWEEN: f64 = 0.17;
 
 /// A sum with the standard deviation of its noise.
 type Sum = (f64, f64);
@@ -187,8 +184,8 @@ struct Known<'c> {
 /// Relative standard deviation of a factor that is only known to be too small.
 const UNKNOWN: f64 = 0.15;
 
-/// The fit is not thought to leave less than a quarter.
-const FACTOR_MAX: f64 = 4.0;
+/// The most that noised values are multiplied with for all cells alike.
+const FACTOR_MAX: f64 = 1.0 / LEFT_MIN;
 
 /// What of a sum at one level must be there at another: all of what only adds up. Refunds may be cut at
 /// one and not at the other, but they are few.

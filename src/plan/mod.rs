@@ -40,7 +40,7 @@ pub use names::{BAND_SUFFIX, VALUE_SUFFIXES};
 use names::{file_name, name_clashes};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
-pub use predict::{Basis, Prediction};
+pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked};

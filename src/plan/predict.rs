@@ -176,7 +176,7 @@ impl Known {
         let estimated = match self.surveyed {
             // The fit's part is put back, as far as surveys tell (*Estimates* in `docs/privacy.md`).
             true => {
-                let share = share.max(0.25);
+                let share = share.max(LEFT_MIN);
                 let doubt = doubt.hypot(BETWEEN * (1.0 - share)) * HALF_NORMAL * mean;
                 self.best_error(mean, noise_sd / share).hypot(doubt)
             }
@@ -210,8 +210,12 @@ impl Known {
 /// E|X| of a normal X with deviation 1.
 const HALF_NORMAL: f64 = 0.797_884_560_802_865_4;
 
-/// How much what the fit takes differs between cells (*Estimates* in `docs/privacy.md`).
-const BETWEEN: f64 = 0.17;
+/// How much the share that the fit takes differs between cells, against what it takes in all: so that
+/// intervals cover on made-up and real payments (`docs/benchmarks.md`).
+pub const BETWEEN: f64 = 0.17;
+
+/// The fit is not thought to leave less than this share.
+pub const LEFT_MIN: f64 = 0.25;
 
 /// E|θ − E(θ|y)| for y = θ + noise of deviation `sd`, where θ is log-normal with this mean and the
 /// deviation 1.5: the error of the best estimate that knows no more of a cell than its noised value.
