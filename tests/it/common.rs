@@ -100,6 +100,14 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
+/// What `check` says of a job that it refuses.
+pub(crate) fn refused(workshop: &Workshop, job: &str) -> String {
+    workshop.text("job.toml", job);
+    let output = workshop.discretail(&["check", "job.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{}", shown(workshop, &output));
+    shown(workshop, &output).replace("exit: 2\n--- stdout\n--- stderr\n", "")
+}
+
 /// Exit code, standard output and standard error as one text, with the folder's name hidden.
 pub(crate) fn shown(workshop: &Workshop, output: &Output) -> String {
     let folder = workshop.folder.path().display().to_string();

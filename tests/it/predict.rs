@@ -119,6 +119,13 @@ fn errors_that_are_asked_for_are_planned_or_refused() {
         workshop.text("job.toml", &asking(error, &large));
         texts += &run(&workshop, &["plan", "job.toml"]);
     }
+    // What is planned is what is charged and released.
+    workshop.text("job.toml", &asking("sales = [\"any\", \"40%\", \"any\"]", &large));
+    let args = ["run", "job.toml", "--accept-useless"];
+    assert!(workshop.discretail(&args).status.success());
+    let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    std::fs::remove_file(workshop.path("ledger.sqlite")).unwrap();
     let ask = |texts: &mut String, job: &str| {
         workshop.text("job.toml", job);
         texts.push_str(&run(&workshop, &["check", "job.toml"]));
