@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod cut;
 mod earlier;
 mod ledger;
 mod memory;

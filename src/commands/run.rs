@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::predicted::admit;
-use super::{Failure, cancel_flag, memory, read_plan, reader, threads};
+use super::{Failure, cancel_flag, cut, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::local::Local;
@@ -34,6 +34,7 @@ enum Outcome {
 
 pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
     reader::limit(args.threads, args.memory.is_some())?;
+    cut::end_with_a_message(args.json)?;
     let (mut plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &mut plan);
     let fail = |error| Failure::in_job(error, &args.job, source);

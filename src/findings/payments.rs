@@ -35,6 +35,15 @@ pub fn file_changed(path: &Path) -> Finding {
         .hint("wait until it is written, then run the same command again; nothing is charged")
 }
 
+/// A mapped file whose end is gone, or whose disk gives nothing.
+pub fn file_cut_short() -> Finding {
+    Finding::new(
+        "file-cut-short",
+        "a file became shorter while it was read, or its disk failed (SIGBUS)",
+    )
+    .hint("wait until the files are written, then run the same command again; nothing is charged")
+}
+
 /// A file of no bytes.
 pub fn file_empty(path: &Path) -> Finding {
     Finding::new("file-empty", format!("{} has no bytes", path.display()))

@@ -8,7 +8,7 @@ use std::time::Instant;
 use insta::assert_snapshot;
 
 use crate::common::{JOB, Workshop, command, shown};
-use crate::crash::{events, job, open_job, start, workshop};
+use crate::crash::{events, job, open_job, settle, start, workshop};
 use crate::faults::{signal, wait_until};
 
 const LEDGER: &str = "ledger.sqlite";
@@ -67,6 +67,54 @@ fn a_file_that_changes_ends_the_run() {
     nothing_happened(&workshop, "changed");
 }
 
+/// polars maps the file: where its end is gone, the system sends SIGBUS.
+#[test]
+fn a_file_that_is_cut_off_while_it_is_read_ends_the_run() {
+    let workshop = workshop(MANY);
+    let file = job(&workshop, "cut", "4");
+    let payments = std::fs::read_dir(workshop.path("demo/payments")).unwrap().next().unwrap();
+    let payments = payments.unwrap().path();
+    let whole = std::fs::read(&payments).unwrap();
+    let mut run = command(workshop.folder.path());
+    let run = run.args(["run", &file, "--threads", "1"]).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| !events(&workshop.path(LEDGER), "cut").is_empty());
+    signal(&run, "-STOP");
+    let cut = std::fs::OpenOptions::new().write(true).open(&payments).unwrap();
+    cut.set_len(whole.len() as u64 / 2).unwrap();
+    signal(&run, "-CONT");
+    let output = run.wait_with_output().unwrap();
+    // Of a file that is cut off before polars has mapped it the footer is gone.
+    let said = shown(&workshop, &output);
+    assert!(matches!(output.status.code(), Some(2 | 3)), "{said}");
+    assert!(!workshop.path("releases/cut").exists());
+    std::io::Write::write_all(&mut std::fs::File::create(&payments).unwrap(), &whole).unwrap();
+    settle(&workshop, "cut", &file, LEDGER);
+}
+
+/// As above, but sent by hand, so that it comes while the file is mapped.
+#[test]
+fn a_sigbus_ends_the_run_with_a_message() {
+    let workshop = workshop(MANY);
+    let file = job(&workshop, "cut", "4");
+    let mut texts = String::new();
+    for json in [&[][..], &["--json"]] {
+        let mut run = command(workshop.folder.path());
+        run.args(["run", &file]).args(json).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let run = run.spawn().unwrap();
+        // The second run takes over what the first one has reserved.
+        wait_until(|| {
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", run.id()));
+            let reserved = !events(&workshop.path(LEDGER), "cut").is_empty();
+            reserved && maps.unwrap_or_default().contains("demo/payments/")
+        });
+        signal(&run, "-BUS");
+        texts += &shown(&workshop, &run.wait_with_output().unwrap());
+    }
+    assert_snapshot!(texts);
+    assert_eq!(events(&workshop.path(LEDGER), "cut"), ["reserved"]);
+    settle(&workshop, "cut", &file, LEDGER);
+}
+
 #[test]
 fn sizes_and_threads_are_checked() {
     let workshop = Workshop::new();
@@ -82,6 +130,34 @@ fn sizes_and_threads_are_checked() {
         texts += &format!("=== {}\n{}", arguments.join(" "), shown(&workshop, &output));
     }
     assert_snapshot!(texts);
+    nothing_happened(&workshop, "test");
+}
+
+/// A record has 32 bits for its hour and its wallet: of ten years 17 are the hour's.
+#[test]
+fn more_combinations_of_keys_than_records_hold_end_the_run() {
+    let workshop = Workshop::new();
+    let rows = (1 << 15) + 1;
+    let start = 1_735_704_000_i64;
+    let payments = polars::df!(
+        "user" => (0..rows).map(|row| format!("u{row}")).collect::<Vec<String>>(),
+        "merchant" => vec!["M1"; rows],
+        "time" => (0..rows as i64).map(|row| start + row).collect::<Vec<i64>>(),
+        "amount" => vec![100_i64; rows],
+        "wallet" => (0..rows).map(|row| format!("w{row}")).collect::<Vec<String>>(),
+    );
+    workshop.parquet("payments.parquet", payments.unwrap());
+    let job = JOB
+        .replace("last_day  = 2025-01-31", "last_day  = 2034-12-31")
+        .replace(r#"[["merchant"], ["wallet", "day"]]"#, r#"[["wallet", "day", "hour"]]"#);
+    let public = job.find("[[report]]\nname     = \"market\"").unwrap();
+    let private = job.find("[[report]]\nname      = \"found\"").unwrap();
+    let job = job.replace(&job[public..private], "");
+    let keys = job.find("[keys]").unwrap();
+    let privacy = job.find("[privacy]").unwrap();
+    workshop.text("job.toml", &job.replace(&job[keys..privacy], ""));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_snapshot!(shown(&workshop, &output));
     nothing_happened(&workshop, "test");
 }
 
