@@ -132,6 +132,8 @@ impl Design {
             true => vec!["customers = \"1\"".to_owned()],
             false => self.tried.iter().map(bound).collect(),
         };
+        let looks_back = self.tried.iter().any(|tried| tried.0 == StatisticKind::NewReturning);
+        let look_back = if looks_back && !private { "look_back = 20\n" } else { "" };
         format!(
             "version = 1\njob = \"{name}\"\nrecipient = \"audit\"\nreleases = \".\"\n\n[payments]\n\
              files = [\"twin.parquet\"]\ntimezone = \"UTC\"\nfirst_day = 2025-01-01\n\
@@ -141,7 +143,7 @@ impl Design {
              unit = \"user\"\nepsilon = \"{}\"\ndelta = \"{}\"\n\n[ledger]\n\
              file = \"{}.sqlite\"\npopulation = \"canaries\"\nepsilon_max = \"{}\"\n\
              delta_max = \"{}\"\n\n[[report]]\nname = \"canaries\"\nlevels = [{levels}]\n\
-             keys = {keys}\nlook_back = 20\ninsights = {insights:?}\nbounds = {{ {} }}\n",
+             keys = {keys}\n{look_back}insights = {insights:?}\nbounds = {{ {} }}\n",
             self.epsilon,
             self.delta,
             terms.ledger,

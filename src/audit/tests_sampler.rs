@@ -197,6 +197,24 @@ fn one_run(subject: &Noise, plan: &Plan, size: [usize; 2]) -> Vec<Row> {
     one_run::judge(&design, &own, &in_sigmas(&noisy.levels[0].values))
 }
 
+/// Whatever statistics the audited job has: a job of canaries that is refused would look like a fault.
+#[test]
+fn jobs_of_canaries_are_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plans = super::tests::plans().into_iter();
+    let designs = plans.map(|(name, plan)| (name, one_run::Design::new(&plan, [20, 5])));
+    let small = [("small", Ok(one_run::Design::small()))];
+    for (name, design) in designs.chain(small) {
+        let (design, folder) = (design.expect("coins"), folder.path().join(name));
+        design.write(&folder).expect("writes");
+        for private in [false, true] {
+            let text = design.job("canaries", private, one_run::Terms::AMPLE);
+            let plan = crate::job::Job::parse(&text, &folder).and_then(Plan::new);
+            assert!(plan.is_ok(), "{name}, private {private}: {:?}", plan.err());
+        }
+    }
+}
+
 /// Faults of the noise show in one run too, and the noise as it is does not.
 #[test]
 fn large_faults_show_in_one_run() {

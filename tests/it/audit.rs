@@ -116,3 +116,24 @@ fn a_release_is_audited_from_the_outside() {
     assert!(page.contains("class=\"verdict bad\">Refuted"), "{page}");
     settings().bind(|| assert_snapshot!(texts));
 }
+
+/// What is exact holds, and the program was started and read wherever that is tried. Rows that go by
+/// chance are not held here: they have a rate of false alarms (`docs/audit.md`).
+#[test]
+fn a_full_audit_starts_the_program_and_refutes_nothing_that_is_exact() {
+    let workshop = Workshop::new();
+    let output = workshop.discretail(&["audit", "job.toml", "--full", "--json"]);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", shown(&workshop, &output));
+    let mut rows = rows(&output);
+    rows.retain(|row| row["check"] != "checklist");
+    for row in &rows {
+        let by_chance = row["confidence"].as_f64().expect("a number") < 1.0;
+        assert!(by_chance || row["verdict"] != "refuted", "{row:#}");
+        assert_ne!(row["figure"], "there is no program to start");
+    }
+    let ended = "the program stopped with";
+    assert!(!output.stdout.windows(ended.len()).any(|text| text == ended.as_bytes()));
+    let count = |check: &str| rows.iter().filter(|row| row["check"] == check).count();
+    let counts = ["static", "noise", "black box", "attacks", "side channels"].map(count);
+    assert_eq!(counts, [7, 6, 7, 5, 4]);
+}
