@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::plan::Plan;
 
 /// Releases of each attack, half of them with the user.
-const RELEASES: usize = 20_000;
+pub(super) const RELEASES: usize = 20_000;
 /// Releases of the reconstruction.
 const RECONSTRUCTED: usize = 40;
 /// Users whose presence is asked for at once.
@@ -26,11 +26,12 @@ const ALARM: f64 = 0.0005;
 /// Rates of false alarms at which attacks are told.
 const RATES: [f64; 2] = [0.001, 0.01];
 
-/// All attacks.
+/// All attacks, on so many releases each.
 pub(super) fn rows(
     subject: &dyn Subject,
     twin: &Twin,
     stage: &Stage,
+    releases: usize,
 ) -> Result<(Vec<Row>, Vec<Mark>)> {
     let plan = &stage.all.plan;
     let claim = Claim::of(plan);
@@ -38,10 +39,11 @@ pub(super) fn rows(
     let (mut rows, mut marks) = (Vec::new(), Vec::new());
     if let Some(heavy) = crowd.values().max_by_key(|own| own.len()) {
         let canary = Canary::of("the busiest of the crowd", subject, twin, plan, heavy)?;
-        rows.extend(membership(&canary, subject, claim, &mut marks)?);
+        let seen = canary.releases(subject, releases)?;
+        rows.extend(membership(&canary, seen, claim, &mut marks));
     }
     rows.push(reconstruction(subject, twin, plan, &crowd, claim)?);
-    let (mall, found) = unicity(&crowd, twin, claim, subject, plan)?;
+    let (mall, found) = unicity(&crowd, twin, claim, subject, (plan, releases))?;
     rows.push(mall);
     marks.push(found);
     Ok((rows, marks))
@@ -141,11 +143,10 @@ impl Scores {
 /// may be without the user; then both with each pair of levels alone.
 fn membership(
     canary: &Canary,
-    subject: &dyn Subject,
+    (with, without): (Vec<Seen>, Vec<Seen>),
     claim: Claim,
     marks: &mut Vec<Mark>,
-) -> Result<Vec<Row>> {
-    let (with, without) = canary.releases(subject, RELEASES)?;
+) -> Vec<Row> {
     let all = Scores::new(&|seen| canary.score(seen, &|_| true), &with, &without);
     let mut told = |what: &'static str, pair: &Pair| {
         let all = RATES.map(|rate| reached(claim, pair, rate, ALARM / 2.0));
@@ -169,7 +170,7 @@ fn membership(
         figure,
         "docs/privacy.md, Theorem 2",
     );
-    Ok(vec![first, second, level_pairs(canary, claim, &with, &without)])
+    vec![first, second, level_pairs(canary, claim, &with, &without)]
 }
 
 /// The same with two levels only, such as a region less its merchants: all pairs, at 1 % of false
@@ -364,7 +365,7 @@ fn unicity(
     twin: &Twin,
     claim: Claim,
     subject: &dyn Subject,
-    plan: &Plan,
+    (plan, releases): (&Plan, usize),
 ) -> Result<(Row, Mark)> {
     let spot = |p: &TwinPayment| (p.merchant.clone(), p.time.div_euclid(86_400));
     let mut visitors: BTreeMap<(Arc<str>, i64), BTreeSet<&Arc<str>>> = BTreeMap::new();
@@ -403,7 +404,7 @@ fn unicity(
         .map(|(hits, of)| format!("{:.0} %", 100.0 * *hits as f64 / *of as f64))
         .collect();
     let canary = Canary::of("by six purchases", subject, twin, plan, &known)?;
-    let (with, without) = canary.releases(subject, RELEASES)?;
+    let (with, without) = canary.releases(subject, releases)?;
     let scores = Scores::new(&|seen| canary.score(seen, &|_| true), &with, &without).once;
     let reached = reached(claim, &scores, RATES[1], ALARM);
     let mark = reached.mark("six purchases known");

@@ -202,7 +202,7 @@ fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>
             canary::rows(subject, &twin, &stage.all.plan, canary::RELEASES)?;
         rows.extend(noise.into_iter().chain(black_box));
         rows.extend(one_run::rows(subject, &twin, &stage.all.plan, one_run::SIZE)?);
-        let (attacks, marks) = attacks::rows(subject, &twin, &stage)?;
+        let (attacks, marks) = attacks::rows(subject, &twin, &stage, attacks::RELEASES)?;
         rows.extend(attacks);
         rows.extend(side::rows(subject, &twin, &stage)?);
         rows.extend(side::outside(subject, &twin, &stage)?);
