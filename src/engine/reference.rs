@@ -33,17 +33,28 @@ struct Paid {
 type UserCells = BTreeMap<CellKey, Vec<Paid>>;
 
 /// By the privacy unit: its period, and the user.
-type Users = BTreeMap<(u32, String), UserCells>;
+type Users = BTreeMap<Unit, UserCells>;
+type Unit = (u32, String);
+
+/// How often a unit has paid, or been paid back, by column of the table of merchants and its value.
+type Homes = BTreeMap<Unit, BTreeMap<String, BTreeMap<String, usize>>>;
 
 impl Engine for Reference<'_> {
     fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
         let mut users: Vec<Users> = vec![BTreeMap::new(); plan.levels.len()];
+        let mut homes = Homes::new();
         let unit_of_day = plan.job.privacy.unit.periods(plan.job.payments.period);
         let sink = |batch: &Batch| {
             for payment in batch.payments() {
+                let unit = (unit_of_day[payment.hour as usize / 24], payment.user.to_owned());
+                for home in plan.homes() {
+                    let value = attribute_of(&plan.job, &home.attribute, &payment).to_owned();
+                    let own = homes.entry(unit.clone()).or_default();
+                    let counts = own.entry(home.attribute.clone()).or_default();
+                    *counts.entry(value).or_default() += 1;
+                }
                 for (users, level) in users.iter_mut().zip(&plan.levels) {
-                    let unit = unit_of_day[payment.hour as usize / 24];
-                    let cells = users.entry((unit, payment.user.to_owned())).or_default();
+                    let cells = users.entry(unit.clone()).or_default();
                     let paid = Paid { day: payment.hour / 24, amount: payment.amount };
                     cells.entry(key_of(plan, level, &payment)).or_default().push(paid);
                 }
@@ -51,6 +62,9 @@ impl Engine for Reference<'_> {
             Ok(())
         };
         Scan::open(plan)?.run(self.control, u64::MAX, vec![sink])?;
+        for (users, level) in users.iter_mut().zip(&plan.levels) {
+            users.iter_mut().for_each(|(unit, cells)| move_home(level, homes.get(unit), cells));
+        }
         // users: level → user → cell → payments
         let plan = if plan.is_settled() {
             plan.clone()
@@ -129,11 +143,9 @@ fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
     let day = plan.job.payments.period.day(payment.hour / 24);
     let value = |key: &Key| match key {
         Key::Merchant => text(payment.merchant),
-        Key::MerchantAttribute(name) => {
-            let registry = plan.job.registry.as_ref().expect("attributes come from it");
-            let at = registry.ids.iter().position(|id| id == payment.merchant);
-            text(&registry.attributes[name][at.expect("unknown merchants are bad rows")])
-        }
+        Key::MerchantAttribute(name) => text(attribute_of(&plan.job, name, payment)),
+        // Known once all payments are.
+        Key::Home(_) => text(""),
         Key::Time(time) => time_of(*time, day, payment.hour),
         Key::Column(name) => {
             let at = plan.columns.iter().position(|column| column == name);
@@ -142,6 +154,36 @@ fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
         Key::Currency => text(payment.rest[payment.rest.len() - 1]),
     };
     level.keys.iter().map(value).collect()
+}
+
+fn attribute_of<'j>(job: &'j Job, name: &str, payment: &Payment<'_>) -> &'j str {
+    let registry = job.registry.as_ref().expect("attributes come from it");
+    let at = registry.ids.iter().position(|id| id == payment.merchant);
+    &registry.attributes[name][at.expect("unknown merchants are bad rows")]
+}
+
+/// Definition of homes: of each column the value with most payments and refunds, of equals the first.
+fn move_home(
+    level: &LevelPlan,
+    counts: Option<&BTreeMap<String, BTreeMap<String, usize>>>,
+    cells: &mut UserCells,
+) {
+    let home = |attribute: &str| {
+        let counts = &counts.expect("a user has payments")[attribute];
+        let most = counts.values().max().expect("a user has payments");
+        let first = counts.iter().find(|(_, count)| *count == most).expect("one has most");
+        KeyValue::Text(Arc::from(first.0.as_str()))
+    };
+    let place = |mut cell: CellKey| {
+        for (value, key) in cell.iter_mut().zip(&level.keys) {
+            if let Some(attribute) = key.home_of() {
+                *value = home(attribute);
+            }
+        }
+        cell
+    };
+    let all = std::mem::take(cells).into_iter();
+    *cells = all.map(|(cell, paid)| (place(cell), paid)).collect();
 }
 
 fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {

@@ -360,6 +360,9 @@ pub enum Key {
     Merchant,
     /// A column of the public table of merchants.
     MerchantAttribute(String),
+    /// Where a user is at home: `home_` and a column of the table of merchants, whose value is that of
+    /// most of the user's payments and refunds; of equals the first.
+    Home(String),
     /// A part of the local time.
     Time(TimeKey),
     /// A column of the payments.
@@ -369,11 +372,22 @@ pub enum Key {
 }
 
 impl Key {
+    /// What the names of keys start with that tell where users are at home.
+    pub const HOME: &str = "home_";
+
+    /// The column of the table of merchants by which a user's home is found.
+    pub fn home_of(&self) -> Option<&str> {
+        match self {
+            Key::Home(name) => name.strip_prefix(Self::HOME),
+            _ => None,
+        }
+    }
+
     /// The name in job files and Parquet columns.
     pub fn name(&self) -> &str {
         match self {
             Key::Merchant => "merchant",
-            Key::MerchantAttribute(name) | Key::Column(name) => name,
+            Key::MerchantAttribute(name) | Key::Home(name) | Key::Column(name) => name,
             Key::Time(time) => time.name(),
             Key::Currency => "currency",
         }

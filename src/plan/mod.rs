@@ -29,7 +29,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 pub use calibrate::{Gaussian, budget_of};
-pub use cells::{CellKey, CellSpace, KeyValue};
+pub use cells::{CellKey, CellSpace, HomeKey, KeyValue};
 pub use choice::Retained;
 pub use compared::period_key;
 pub use composed::Composed;
@@ -372,6 +372,14 @@ impl Plan {
         let statistics = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.noise);
         let surveys = self.surveys.iter().flat_map(SurveyPlan::mechanisms).map(|(_, m)| m);
         statistics.chain(surveys)
+    }
+
+    /// The keys by which some level tells where users are at home, each once, by their columns.
+    pub fn homes(&self) -> Vec<&HomeKey> {
+        let homes = self.levels.iter().flat_map(|level| &level.cells.homes);
+        let by_column: BTreeMap<&str, &HomeKey> =
+            homes.map(|home| (home.attribute.as_str(), home)).collect();
+        by_column.into_values().collect()
     }
 
     /// Does some level count visits?

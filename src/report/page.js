@@ -32,6 +32,8 @@ function viewOf(table, id) {
   const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
   const free = texts.filter(key => filters[key.name] === undefined);
   if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
+  const ways = flowKeys(free);
+  if (ways) return flowView(table, view, ways, [...free, ...clock, ...calendar].filter(key => !ways.includes(key)));
   if (calendar.length) return trendView(table, view, calendar[0], [...free, ...clock, ...calendar.slice(1)]);
   if (clock.length === 2) return clockView(table, view, clock, free);
   if (clock.length === 1) return standingView(table, view, clock[0], free);
@@ -145,8 +147,25 @@ function matrixView(table, view, keys) {
     title: `${view.insight.title} by ${keys.map(plain).join(' and ')}` };
 }
 
+/** Where customers are at home, and where they pay: keys such as `home_region` and `region`. */
+function flowKeys(keys) {
+  for (const home of keys) {
+    const to = keys.find(key => home.name === `home_${key.name}`);
+    if (to && Math.max(home.values.length, to.values.length) <= MATRIX_MAX) return [home, to];
+  }
+  return null;
+}
+
+function flowView(table, view, [home, to], others) {
+  const rows = pick(table, view, others);
+  const flows = grid(view, rows, to, home, false, true);
+  return { ...flows, title: `${view.insight.title}: from ${plain(home)} to ${plain(to)}`,
+    note: `Each row is of customers with that ${plain(home)}, each column of where they paid. Colours go by the root, so that `
+      + 'small flows can be told apart.' };
+}
+
 /** Two keys against each other; on narrow screens a wide one may lie down. */
-function grid(view, rows, across, down, turns) {
+function grid(view, rows, across, down, turns, rooted = false) {
   const [column] = view.insight.columns;
   const cells = new Map(rows.map(row => [`${across.codes[row]} ${down.codes[row]}`, cellAt(column, row)]));
   const side = key => sortedValues(key)
@@ -162,7 +181,7 @@ function grid(view, rows, across, down, turns) {
     width: width => matrixWidth((turned(width) ? tall : wide).length, width),
     option: (colors, width) => (turned(width)
       ? matrixChart(tall, wide, (x, y) => cells.get(`${y.code} ${x.code}`), view.insight, colors, width)
-      : matrixChart(wide, tall, (x, y) => cells.get(`${x.code} ${y.code}`), view.insight, colors, width)),
+      : matrixChart(wide, tall, (x, y) => cells.get(`${x.code} ${y.code}`), view.insight, colors, width, rooted)),
   };
 }
 

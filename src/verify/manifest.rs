@@ -1,6 +1,6 @@
 //! The manifest as a reader sees it; fields that it may have besides are left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::NaiveDate;
@@ -155,6 +155,9 @@ pub(super) struct KeySet {
     pub(super) selection: String,
     /// The table with the same cells under whose name the mechanisms of these values stand.
     pub(super) values_of: Option<String>,
+    /// Keys that tell where users are at home, with the column of merchants by which each is found.
+    #[serde(default)]
+    pub(super) homes: BTreeMap<String, String>,
     /// The keys over which shares add up to one.
     #[serde(default)]
     pub(super) share_of: Vec<String>,
@@ -265,6 +268,13 @@ impl Manifest {
             }
         }
         for set in &self.key_sets {
+            let odd = set
+                .homes
+                .iter()
+                .find(|(key, column)| !set.keys.contains(key) || **key != format!("home_{column}"));
+            if let Some((key, _)) = odd {
+                faults.push(format!("`{key}` is no key of `{}` that tells homes", set.file));
+            }
             let private = match set.selection.as_str() {
                 "public" => false,
                 "private" => true,

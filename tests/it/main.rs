@@ -10,6 +10,7 @@ mod compared;
 mod crash;
 mod engine;
 mod faults;
+mod flows;
 mod hive;
 mod insights;
 mod ledger;

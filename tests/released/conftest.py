@@ -68,6 +68,14 @@ peers = "category"
 partition_by = "month"
 """
 
+FLOWS = """
+[[report]]
+name = "flows"
+keys = "public"
+levels = [["home_region", "region", "month"], ["home_category", "category"], ["home_region"], ["home_region", "month"]]
+insights = ["customers", "sales", "average_ticket"]
+"""
+
 PROVISIONAL = """
 [[report]]
 name = "trend"
@@ -133,6 +141,14 @@ def peers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("peers")
     discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
     return release(folder, "peers", PEERS, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def flows(tmp_path_factory):
+    """A release of where customers are at home and where they pay."""
+    folder = tmp_path_factory.mktemp("flows")
+    discretail("sample", folder / "data", "--payments", 150_000)
+    return release(folder, "flows", FLOWS, "data/payments/*.parquet", "data/merchants.parquet")
 
 
 @pytest.fixture(scope="session")

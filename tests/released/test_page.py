@@ -136,6 +136,33 @@ def test_filters_and_picks_choose_rows(browser, gallery):
     page.close()
 
 
+def test_flows_are_a_matrix_from_home_to_merchant(browser, flows):
+    page = Page(browser, flows)
+    name = "flows.home_region-region-month.parquet"
+    figure = page.figure(name)
+    assert "from home region to region" in figure.query_selector("h3").inner_text()
+    table = pl.read_parquet(flows / name)
+    regions = table["region"].unique().len()
+    shown = {row[0]: row[1] for row in page.numbers(name)}
+    last = table.filter(pl.col("month") == table["month"].max())
+    assert len(shown) == regions**2 == last.height
+    for home, region, x, low, high in last.select(
+            "home_region", "region", "customers", "customers_low", "customers_high").iter_rows():
+        if x is not None:
+            assert abs(float(shown[f"{home} · {region}"].replace(",", "")) - x) <= (high - low) / 100 + 1
+    # Another month, and one home alone: a trend of where it pays.
+    figure.query_selector("select").select_option(str(table["month"].min()))
+    assert {row[0]: row[1] for row in page.numbers(name)} != shown
+    page.tab.select_option("[data-filter=home_region]", table["home_region"][0])
+    assert "by month, by region" in figure.query_selector("h3").inner_text()
+    page.tab.click("#bar button:text('Clear')")
+    page.scroll()
+    page.screenshot("flows")
+    for figure in page.figures():
+        assert drawn(figure) > 10, figure.query_selector("h3").inner_text()
+    page.close()
+
+
 def test_what_is_not_shown_is_said(browser, gallery):
     page = Page(browser, gallery)
     page.show("market", "sales")

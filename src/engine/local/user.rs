@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::cells::LevelIndex;
 use super::extras::Extras;
 use super::totals::Sums;
+use crate::error::Result;
 use crate::job::{StatisticKind, visit_class};
 use crate::plan::Selection;
 
@@ -177,7 +178,24 @@ impl UserCells {
         row
     }
 
-    /// Once all payments of the user are in: drops the cells of a private level that do not count.
+    /// Once all payments of the user are in: puts the cells where the user is at home. No more can be
+    /// added then.
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn move_home(
+        &mut self,
+        index: &LevelIndex,
+        sums: &mut Sums,
+        homes: &[u32],
+    ) -> Result<()> {
+        for cell in &mut self.cells {
+            cell.place = sums.place(index.at_home(sums.number(cell.place), homes))?;
+        }
+        Ok(())
+    }
+
+    /// After that, drops the cells of a private level that do not count.
     pub(super) fn finish(&mut self, index: &LevelIndex, sums: &mut Sums) {
         self.extras.find_new(index, self.cells.iter().map(|cell| sums.number(cell.place)));
         if let Selection::Threshold { cells_max, .. } = index.plan.selection {

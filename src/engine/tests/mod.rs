@@ -1,6 +1,7 @@
 //! The engines against each other, and against the bound.
 
 mod agreement;
+mod homes;
 mod sensitivity;
 
 use proptest::prelude::*;

@@ -19,7 +19,7 @@ fn check_every_user(rows: &[Row], reports: &[String]) {
 /// Removes each unit in turn, or all of a user's at once: of each survey at most one bin for each
 /// unit changes, by one, and the sum of spreads by at most 8 (*Chosen bounds* in
 /// `docs/privacy.md`). In L2 norm that is at most so many times the survey's bound.
-fn check_surveys(
+pub(super) fn check_surveys(
     (market, plan): (&Market, &Plan),
     rows: &[Row],
     removed: fn(&Row) -> (u32, u32),
@@ -55,13 +55,18 @@ fn check_surveys(
 }
 
 /// The month of a payment, from 0; clocks go forward in the night to 30 March.
-fn month(row: &Row) -> u32 {
+pub(super) fn month(row: &Row) -> u32 {
     let day = (row.minute + if row.minute >= 88 * 1440 + 120 { 60 } else { 0 }) / 1440;
     [31, 59, 90].into_iter().filter(|&first| day >= first).count() as u32
 }
 
 /// Removes each privacy unit in turn and compares the change with the bounds.
-fn check_every_unit(market: &Market, plan: &Plan, rows: &[Row], unit: fn(&Row) -> (u32, u32)) {
+pub(super) fn check_every_unit(
+    market: &Market,
+    plan: &Plan,
+    rows: &[Row],
+    unit: fn(&Row) -> (u32, u32),
+) {
     market.set_payments(rows);
     // With what is usual of tickets, as any survey may tell it.
     let plan = &settled(&market.engine(2, 3), plan).1;
@@ -108,7 +113,7 @@ fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: (u32, u3
 }
 
 /// A user over all months is within √P or P times the bound, and P times the cells (Lemma 5).
-fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
+pub(super) fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
     let periods = u128::from(plan.unit_periods());
     let users: BTreeSet<u32> = rows.iter().map(|row| row.user).collect();
     market.set_payments(rows);

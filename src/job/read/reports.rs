@@ -348,12 +348,21 @@ impl Reader<'_> {
         if names.attributes.contains(text) {
             return Some(Key::MerchantAttribute(text.clone()));
         }
+        let is_home = |column: &str| names.attributes.iter().any(|known| known == column);
+        if text.strip_prefix(Key::HOME).is_some_and(is_home) {
+            return Some(Key::Home(text.clone()));
+        }
         if !lenient {
             let mut known: Vec<&str> = TimeKey::ALL.map(TimeKey::name).to_vec();
             known.extend(names.facts.has_merchant.then_some("merchant"));
             known.extend(names.facts.has_currency_column.then_some("currency"));
             known.extend(names.facts.columns.iter().map(String::as_str));
             known.extend(names.attributes.iter().map(String::as_str));
+            let homes: Vec<String> =
+                names.attributes.iter().map(|name| format!("{}{name}", Key::HOME)).collect();
+            // Only to those who have begun to write one.
+            let homes = homes.iter().filter(|_| text.starts_with("home"));
+            known.extend(homes.map(String::as_str));
             let finding = findings::level_key_unknown(text, &known);
             self.faults.add(finding.at(name.span.clone()));
         }
