@@ -63,7 +63,10 @@ impl Engine for Reference<'_> {
         };
         Scan::open(plan)?.run(self.control, u64::MAX, vec![sink])?;
         for (users, level) in users.iter_mut().zip(&plan.levels) {
-            users.iter_mut().for_each(|(unit, cells)| move_home(level, homes.get(unit), cells));
+            for (unit, cells) in users.iter_mut() {
+                pair_up(level, cells);
+                move_home(level, homes.get(unit), cells);
+            }
         }
         // users: level → user → cell → payments
         let plan = if plan.is_settled() {
@@ -145,7 +148,7 @@ fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
         Key::Merchant => text(payment.merchant),
         Key::MerchantAttribute(name) => text(attribute_of(&plan.job, name, payment)),
         // Known once all payments are.
-        Key::Home(_) => text(""),
+        Key::Home(_) | Key::With(_) => text(""),
         Key::Time(time) => time_of(*time, day, payment.hour),
         Key::Column(name) => {
             let at = plan.columns.iter().position(|column| column == name);
@@ -160,6 +163,27 @@ fn attribute_of<'j>(job: &'j Job, name: &str, payment: &Payment<'_>) -> &'j str 
     let registry = job.registry.as_ref().expect("attributes come from it");
     let at = registry.ids.iter().position(|id| id == payment.merchant);
     &registry.attributes[name][at.expect("unknown merchants are bad rows")]
+}
+
+/// Definition of pairs: cells that differ in one attribute of merchants alone, the first of which has the
+/// smaller value.
+fn pair_up(level: &LevelPlan, cells: &mut UserCells) {
+    let place = |is: &dyn Fn(&Key) -> bool| level.keys.iter().position(is);
+    let Some(with) = place(&|key| key.pairs_of().is_some()) else { return };
+    let name = level.keys[with].pairs_of().expect("it is such a key").to_owned();
+    let own = place(&|key| *key == Key::MerchantAttribute(name.clone())).expect("it is a key too");
+    let mut pairs = UserCells::new();
+    for (one, paid) in &*cells {
+        for (other, more) in cells.iter().filter(|(other, _)| other[own] > one[own]) {
+            let alike = (0..one.len()).all(|place| place == own || one[place] == other[place]);
+            if alike {
+                let mut key = one.clone();
+                key[with] = other[own].clone();
+                pairs.insert(key, [&paid[..], more].concat());
+            }
+        }
+    }
+    *cells = pairs;
 }
 
 /// Definition of homes: of each column the value with most payments and refunds, of equals the first.

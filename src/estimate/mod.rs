@@ -7,6 +7,7 @@ mod bins;
 mod compared;
 mod concentration;
 mod correction;
+mod lift;
 mod model;
 mod panel;
 mod peers;
@@ -23,6 +24,8 @@ mod tests_compared;
 #[cfg(test)]
 mod tests_insights;
 #[cfg(test)]
+mod tests_lift;
+#[cfg(test)]
 mod tests_peers;
 mod tickets;
 mod values;
@@ -33,6 +36,7 @@ use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
 use compared::Compared;
+use lift::Lifts;
 use model::{Model, models, parts};
 pub use suppress::Reason;
 pub use values::{Estimate, Grade, Interval, Values};
@@ -115,7 +119,8 @@ pub fn memory(plan: &Plan) -> u64 {
     };
     let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
     let compared = |level: &LevelPlan| {
-        level.tables.iter().map(|table| Compared::bytes(level, table)).max().unwrap_or(0)
+        let of_tables = level.tables.iter().map(|table| Compared::bytes(level, table));
+        of_tables.max().unwrap_or(0) + lift::bytes(level)
     };
     // Models are found before tables compare cells and merchants.
     let once =
@@ -144,7 +149,12 @@ impl Estimates<'_> {
         let named = view.shown.peers.as_ref().and_then(|peers| peers.named);
         let named = named.map(|level| self.view(level, 0));
         let compared = Compared::new(&view, named.as_ref());
-        Shown { view, rows, compared }
+        let pairs =
+            view.level.pairs.as_ref().filter(|_| view.shown.insights.contains(&Insight::Lift));
+        let lifts = pairs.map(|pairs| {
+            Lifts::new(&view, pairs, &self.view(pairs.singles, 0), &self.view(pairs.whole, 0))
+        });
+        Shown { view, rows, compared, lifts }
     }
 
     fn view(&self, level: usize, table: usize) -> View<'_> {
@@ -163,6 +173,7 @@ pub struct Shown<'e> {
     view: View<'e>,
     rows: Vec<usize>,
     compared: Compared,
+    lifts: Option<Lifts>,
 }
 
 impl Shown<'_> {
@@ -203,7 +214,7 @@ impl Slices<'_> {
     pub fn get(&self, place: usize) -> Table {
         let start = place * SLICE;
         let rows = &self.rows[start..self.rows.len().min(start + SLICE)];
-        self.shown.view.table(rows, &self.shown.compared)
+        self.shown.view.table(rows, self.shown)
     }
 }
 
@@ -237,13 +248,15 @@ impl View<'_> {
     }
 
     /// The table of some rows.
-    fn table(&self, rows: &[usize], compared: &Compared) -> Table {
+    fn table(&self, rows: &[usize], shown: &Shown) -> Table {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
             let parts = part_names(self.plan, insight);
-            let (values, unknown) = match insight.compared() {
-                Some(what) => compared.values(self, what, rows),
-                None => {
+            let lifts = shown.lifts.as_ref().filter(|_| insight == Insight::Lift);
+            let (values, unknown) = match (insight.compared(), lifts) {
+                (Some(what), _) => shown.compared.values(self, what, rows),
+                (_, Some(lifts)) => (vec![lifts.values(rows)], vec![None; rows.len()]),
+                _ => {
                     let values = self.values(insight, parts.len().max(1), rows);
                     (values, self.unknown(insight, rows))
                 }

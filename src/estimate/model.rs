@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::correction::Correction;
+use super::lift;
 use super::panel::Panel;
 use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
@@ -65,7 +66,7 @@ pub(super) fn models(plan: &Plan, totals: &NoisyTotals, threads: usize) -> Vec<V
 /// One report, or several that share levels: levels that may add up.
 pub(super) struct Report<'p> {
     pub(super) plan: &'p Plan,
-    totals: &'p NoisyTotals,
+    pub(super) totals: &'p NoisyTotals,
     threads: usize,
     /// Places of its levels in the plan.
     levels: Vec<usize>,
@@ -163,7 +164,8 @@ impl Report<'_> {
                     continue;
                 }
             };
-            let from = from.iter().find_map(|kind| known.get(kind));
+            let pairs = lift::unrelated(self, level, models);
+            let from = from.iter().find_map(|kind| known.get(kind)).or(pairs.as_ref());
             let (own, earlier) = self.modelled(&panel, at, from.map(Vec::as_slice), models);
             let own = self.settle(at, coarse, own, models);
             known.insert(statistic.kind, [own, earlier].concat());

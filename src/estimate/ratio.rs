@@ -4,7 +4,7 @@ use super::{Estimate, Interval, Numbers, Values, Z95};
 
 /// A ratio of noised values is shown only if its denominator is this many standard deviations of its
 /// noise.
-const SIGNAL_MIN: f64 = 5.0;
+pub(super) const SIGNAL_MIN: f64 = 5.0;
 
 /// A ratio is estimated where its denominator is estimated to be this much, in counts or minor units.
 pub(super) const LEAST: f64 = 0.5;

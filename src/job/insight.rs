@@ -37,6 +37,8 @@ pub enum Insight {
     TicketQuantiles,
     /// Payments by size.
     TicketHistogram,
+    /// Users who paid at both of a pair, against those that there were if one said nothing of the other.
+    Lift,
     /// A statistic of a cell against that of other cells.
     Compared(Comparison, StatisticKind),
 }
@@ -76,8 +78,12 @@ impl Insight {
 
     /// All there are, in the order of columns.
     pub fn all() -> impl Iterator<Item = Insight> {
-        Self::ALL.into_iter().chain(Self::COMPARED)
+        Self::ALL.into_iter().chain(Self::PAIRED).chain(Self::COMPARED)
     }
+
+    /// Those of pairs, in the order of columns, after [`Insight::ALL`] and before
+    /// [`Insight::COMPARED`].
+    pub const PAIRED: [Insight; 1] = [Insight::Lift];
 
     /// What it compares with which cells.
     pub fn compared(self) -> Option<(Comparison, StatisticKind)> {
@@ -126,6 +132,7 @@ impl Insight {
             Insight::RepeatRate => "repeat_rate",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
+            Insight::Lift => "lift",
             Insight::Compared(comparison, kind) => comparison.name(kind),
         }
     }
@@ -134,7 +141,7 @@ impl Insight {
     pub const fn statistics(self) -> &'static [StatisticKind] {
         use StatisticKind as Kind;
         match self {
-            Insight::Customers => &[Kind::Customers],
+            Insight::Customers | Insight::Lift => &[Kind::Customers],
             Insight::Payments => &[Kind::Payments],
             Insight::Gross => &[Kind::Gross],
             Insight::Refunds => &[Kind::Refunds],
@@ -163,14 +170,18 @@ impl Insight {
 
     /// Can a cell have none, as there is nothing to divide by?
     pub const fn is_ratio(self) -> bool {
-        self.statistics().len() > 1 || matches!(self, Insight::RepeatRate | Insight::Compared(..))
+        self.statistics().len() > 1
+            || matches!(self, Insight::RepeatRate | Insight::Lift | Insight::Compared(..))
     }
 
     /// Do levels with these keys show it? Those that name merchants show what is said of one, the
-    /// others what is said of many.
+    /// others what is said of many; those of pairs how many users there are, and lifts.
     pub fn is_at(self, keys: &[Key]) -> bool {
         let named = keys.contains(&Key::Merchant);
+        let paired = keys.iter().any(|key| matches!(key, Key::With(_)));
         match self {
+            Insight::Lift => paired,
+            _ if paired => self == Insight::Customers,
             Insight::Compared(Comparison::Rank | Comparison::Benchmark, _) => named,
             Insight::Compared(Comparison::Concentration, _) => !named,
             _ => true,
@@ -179,7 +190,8 @@ impl Insight {
 
     /// The statistics that a level with these keys needs for it, its own tables or those of others.
     pub fn statistics_at(self, keys: &[Key]) -> &'static [StatisticKind] {
-        let for_others = matches!(self, Insight::Compared(Comparison::Concentration, _));
+        let for_others =
+            matches!(self, Insight::Lift | Insight::Compared(Comparison::Concentration, _));
         if self.is_at(keys) || for_others { self.statistics() } else { &[] }
     }
 
@@ -273,7 +285,7 @@ mod tests {
     fn the_docs_list_every_insight() {
         let of_jobs = JOB_PAGE.lines().find(|line| line.starts_with("| `insights` |"));
         let of_jobs = of_jobs.expect("a row on insights");
-        for insight in Insight::ALL {
+        for insight in Insight::ALL.into_iter().chain(Insight::PAIRED) {
             assert!(of_jobs.contains(&format!("`{}`", insight.name())), "{insight:?}");
             // Some have several columns, whose names go on.
             assert!(SCHEMA_PAGE.contains(&format!("`{}", insight.name())), "{insight:?}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 
+use super::{HomeKey, Pairs};
 use crate::job::{Job, Key, Level, Period, Registry, TimeKey};
 
 /// One value of one key.
@@ -32,23 +33,14 @@ pub struct CellSpace {
     pub homes: Vec<HomeKey>,
     /// Distinct merchant keys, ascending; `None`: no table of merchants, each merchant a group.
     pub merchants: Option<Grouping>,
+    /// Of which pairs are cells, at levels with a key such as `with_category`.
+    pub pairs: Option<Pairs>,
     /// Distinct time keys, ascending, by hour of the period.
     pub times: Grouping,
     /// Of each key of the level: its part, and its place there.
     layout: Vec<(Part, usize)>,
     /// Names of the columns of the last part (`currency` for the currency).
     pub rest: Vec<String>,
-}
-
-/// A key that tells where users are at home.
-#[derive(Clone, Debug)]
-pub struct HomeKey {
-    /// The column of the table of merchants whose values are homes.
-    pub attribute: String,
-    /// Its values, ascending.
-    pub values: Vec<KeyValue>,
-    /// The value of each merchant of the table.
-    pub value_of: Vec<u32>,
 }
 
 /// Public values and the group of each of them.
@@ -79,6 +71,7 @@ impl Grouping {
 enum Part {
     Home,
     Merchant,
+    With,
     Time,
     Rest,
 }
@@ -98,6 +91,7 @@ impl CellSpace {
                     layout.push((Part::Merchant, merchant_keys.len()));
                     merchant_keys.push(key);
                 }
+                Key::With(_) => layout.push((Part::With, 0)),
                 Key::Time(time) => {
                     layout.push((Part::Time, time_keys.len()));
                     time_keys.push(*time);
@@ -116,7 +110,20 @@ impl CellSpace {
             None => None,
         };
         let times = time_groups(job.payments.period, &time_keys);
-        CellSpace { homes, merchants, times, layout, rest }
+        let paired = level.keys.iter().find_map(Key::pairs_of);
+        let place = paired.and_then(|name| {
+            let is = |key: &&Key| matches!(key, Key::MerchantAttribute(own) if own == name);
+            merchant_keys.iter().position(is)
+        });
+        let pairs = place.zip(merchants.as_ref());
+        let pairs = pairs.map(|(place, merchants)| Pairs::new(&merchants.groups, place));
+        CellSpace { homes, merchants, pairs, times, layout, rest }
+    }
+
+    /// The key values of each group of merchants, or of each pair of groups, in the order of cells.
+    pub fn sellers(&self) -> Option<&[Vec<KeyValue>]> {
+        let groups = self.merchants.as_ref().map(|grouping| &grouping.groups);
+        Some(self.pairs.as_ref().map_or(groups?, |pairs| &pairs.groups))
     }
 
     /// How many combinations of homes there are.
@@ -146,7 +153,8 @@ impl CellSpace {
 
     /// The number of public cells; `None` if the keys are not all public.
     pub fn count(&self, job: &Job) -> Option<u128> {
-        let merchants = self.merchants.as_ref()?.groups.len() as u128;
+        let groups = self.merchants.as_ref()?.groups.len() as u64;
+        let merchants = u128::from(self.pairs.as_ref().map_or(groups, |pairs| pairs.count));
         let times = self.times.groups.len() as u128;
         let rest: Option<u128> =
             self.rest.iter().map(|name| Some(public_values(job, name)?.len() as u128)).product();
@@ -180,7 +188,7 @@ impl CellSpace {
         let mut keys = Vec::new();
         for home in 0..self.home_count() {
             let home = self.home_values(home);
-            for merchant in &self.merchants.as_ref()?.groups {
+            for merchant in self.sellers()? {
                 for time in &self.times.groups {
                     keys.extend(rest.iter().map(|rest| self.key(&home, merchant, time, rest)));
                 }
@@ -192,6 +200,9 @@ impl CellSpace {
     /// Of each public cell, in the order of [`CellSpace::public_keys`], the cell of a coarser level in
     /// which it lies; `None` if some cell lies in several, or keys are not public.
     pub fn within(&self, coarse: &CellSpace, job: &Job) -> Option<Vec<u32>> {
+        if self.pairs.is_some() || coarse.pairs.is_some() {
+            return None;
+        }
         let merchants = self.merchants.as_ref()?.within(coarse.merchants.as_ref()?)?;
         let times = self.times.within(&coarse.times)?;
         let (own, theirs) = (self.public_rest(job)?, coarse.public_rest(job)?);
@@ -239,21 +250,30 @@ impl CellSpace {
     /// Does [`CellSpace::within`] find a cell of `coarse` for each cell?
     pub fn splits(&self, coarse: &CellSpace, job: &Job) -> bool {
         let merchants = self.merchants.as_ref().zip(coarse.merchants.as_ref());
-        merchants.is_some_and(|(own, theirs)| own.within(theirs).is_some())
+        self.pairs.is_none()
+            && coarse.pairs.is_none()
+            && merchants.is_some_and(|(own, theirs)| own.within(theirs).is_some())
             && self.times.within(&coarse.times).is_some()
             && self.homes_within(coarse).is_some()
             && coarse.rest.iter().all(|name| self.rest.contains(name))
             && self.rest.iter().all(|name| public_values(job, name).is_some())
     }
 
-    /// The combination of homes and the group of merchants in which a cell lies, as one number.
+    /// The combination of homes and the group of merchants, or the pair of groups, in which a cell lies,
+    /// as one number.
     pub(super) fn merchant_group(&self, key: &[KeyValue]) -> Option<usize> {
         let values = |wanted: Part| -> Vec<KeyValue> {
             let parts = self.layout.iter().zip(key).filter(|((part, _), _)| *part == wanted);
             parts.map(|(_, value)| value.clone()).collect()
         };
         let groups = &self.merchants.as_ref()?.groups;
-        let merchant = groups.binary_search(&values(Part::Merchant)).ok()?;
+        let mut own = values(Part::Merchant);
+        let mut merchant = groups.binary_search(&own).ok()?;
+        if let Some(pairs) = &self.pairs {
+            own[pairs.place] = values(Part::With).pop()?;
+            let other = groups.binary_search(&own).ok()?;
+            merchant = pairs.of(merchant as u32, other as u32)? as usize;
+        }
         let homes = values(Part::Home);
         let places = self
             .homes
@@ -261,7 +281,7 @@ impl CellSpace {
             .zip(&homes)
             .map(|(home, value)| Some(home.values.binary_search(value).ok()? as u32));
         let places: Vec<u32> = places.collect::<Option<_>>()?;
-        Some(self.home_number(places.into_iter()) as usize * groups.len() + merchant)
+        Some(self.home_number(places.into_iter()) as usize * self.sellers()?.len() + merchant)
     }
 
     /// What a key of so many parts takes, in bytes.
@@ -281,28 +301,11 @@ impl CellSpace {
         let value = |&(part, place): &(Part, usize)| match part {
             Part::Home => home[place].clone(),
             Part::Merchant => merchant[place].clone(),
+            Part::With => merchant[merchant.len() - 1].clone(),
             Part::Time => time[place].clone(),
             Part::Rest => rest[place].clone(),
         };
         self.layout.iter().map(value).collect()
-    }
-}
-
-impl HomeKey {
-    fn new(job: &Job, key: &Key) -> Option<HomeKey> {
-        let attribute = key.home_of()?.to_owned();
-        let column = Key::MerchantAttribute(attribute.clone());
-        let Grouping { groups, group_of } = merchant_groups(job.registry.as_ref()?, &[&column]);
-        Some(HomeKey { attribute, values: groups.concat(), value_of: group_of })
-    }
-
-    /// The merchants of each value, by their places in the table.
-    pub(super) fn members(&self) -> Vec<Vec<u32>> {
-        let mut members = vec![Vec::new(); self.values.len()];
-        for (merchant, &value) in (0..).zip(&self.value_of) {
-            members[value as usize].push(merchant);
-        }
-        members
     }
 }
 
@@ -317,7 +320,7 @@ fn public_values(job: &Job, name: &str) -> Option<Vec<KeyValue>> {
     (name == "currency").then_some(codes)
 }
 
-fn merchant_groups(registry: &Registry, keys: &[&Key]) -> Grouping {
+pub(super) fn merchant_groups(registry: &Registry, keys: &[&Key]) -> Grouping {
     let columns: Vec<&Vec<String>> = keys
         .iter()
         .map(|key| match key {

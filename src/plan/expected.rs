@@ -30,6 +30,10 @@ pub(super) fn expected(
         StatisticKind::Refunds | StatisticKind::TicketLogs => return None,
         other => other,
     };
+    // How many pairs people make is not known beforehand.
+    if level.cells.pairs.is_some() {
+        return None;
+    }
     let expect = plan.job.expect?;
     let cells = level.cells.count(&plan.job)? as f64;
     // Units are people, or people within periods, each with a payment at least.

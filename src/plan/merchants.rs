@@ -101,11 +101,16 @@ pub(super) fn protect(
         let told = |(&set, whole): (&usize, &Vec<usize>)| {
             known[set] && whole.iter().all(|&whole| known[whole])
         };
-        let told: Vec<bool> = sets.iter().zip(&wholes).map(told).collect();
+        let mut told: Vec<bool> = sets.iter().zip(&wholes).map(told).collect();
+        if let Some(pairs) = &level.cells.pairs {
+            // Who paid at both tells of either.
+            let both = |&(one, other): &(u32, u32)| told[one as usize] && told[other as usize];
+            told = pairs.members.iter().map(both).collect();
+        }
         let at_home = homes.iter().map(|sets| sets.iter().all(|&set| known[set]));
         level.hidden =
             at_home.flat_map(|known| told.iter().map(move |told| !(known && *told))).collect();
-        if !level.hidden.contains(&false) {
+        if !level.hidden.contains(&false) && !level.hidden.is_empty() {
             let finding = findings::merchants_too_few(&level.file, least);
             findings.push(finding.at(level.span.clone()));
         }
@@ -261,13 +266,15 @@ impl LevelPlan {
         !self.hidden.is_empty() && group().is_none_or(|group| self.hidden[group])
     }
 
-    /// Names of the keys that tell homes, then of those that tell merchants apart, and their values at
-    /// hidden cells.
+    /// Names of the keys that tell homes, of those that tell merchants apart, and of that which makes pairs;
+    /// and their values at hidden cells.
     pub fn hidden_groups(&self) -> (Vec<&str>, Vec<Vec<KeyValue>>) {
         let homes = self.keys.iter().filter(|key| matches!(key, Key::Home(_)));
         let of_merchants = |key: &&Key| matches!(key, Key::Merchant | Key::MerchantAttribute(_));
-        let names = homes.chain(self.keys.iter().filter(of_merchants)).map(Key::name).collect();
-        let merchants = self.cells.merchants.iter().flat_map(|grouping| &grouping.groups);
+        let paired = self.keys.iter().filter(|key| matches!(key, Key::With(_)));
+        let merchants = self.keys.iter().filter(of_merchants);
+        let names = homes.chain(merchants).chain(paired).map(Key::name).collect();
+        let merchants = self.cells.sellers().into_iter().flatten();
         let groups = (0..self.cells.home_count()).flat_map(|home| {
             let home = self.cells.home_values(home);
             merchants.clone().map(move |merchant| [&home[..], merchant].concat())
@@ -340,6 +347,27 @@ mod tests {
         // A name is a merchant.
         let named = hidden(r#"[["home_name"]]"#, "");
         assert!(named.contains("level r0.home_name would show nothing"), "{named}");
+    }
+
+    /// Who paid at both of a pair tells of either's merchants.
+    #[test]
+    fn pairs_of_few_merchants_are_hidden() {
+        let pairs = |keys: &str, least: u32| {
+            let text = format!("levels = [{keys}]\nkeys = \"public\"\ninsights = [\"customers\"]");
+            let line = format!("min_per_cell = {least}");
+            match Market::with_kinds().try_plan_with(&line, &[text]) {
+                Ok(plan) => shown(&plan),
+                Err(error) => error.findings()[0].message().to_owned(),
+            }
+        };
+        let regions = r#"["with_region", "region"]"#;
+        assert_eq!(pairs(regions, 3), "r0.with_region-region: \n");
+        // R0 has four merchants and the others three, so each pair has one of too few.
+        assert!(pairs(regions, 4).contains("r0.with_region-region would show nothing"));
+        // Two of a and one of b in R2, the other way in R1; R0 has no pair.
+        let kinds = r#"["region", "kind", "with_kind"]"#;
+        assert_eq!(pairs(kinds, 1), "r0.region-kind-with_kind: \n");
+        assert!(pairs(kinds, 2).contains("would show nothing"));
     }
 
     #[test]

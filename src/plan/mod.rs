@@ -10,10 +10,12 @@ mod choice;
 mod compared;
 mod composed;
 mod expected;
+mod homes;
 mod law;
 mod look_back;
 mod merchants;
 mod names;
+mod pairs;
 mod peers;
 mod predict;
 mod score;
@@ -29,15 +31,17 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 pub use calibrate::{Gaussian, budget_of};
-pub use cells::{CellKey, CellSpace, HomeKey, KeyValue};
+pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
 pub use compared::period_key;
 pub use composed::Composed;
+pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
 pub use names::{BAND_SUFFIX, VALUE_SUFFIXES};
 use names::{file_name, name_clashes};
+pub use pairs::{PairLevels, Pairs};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
 pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
@@ -98,6 +102,8 @@ pub struct LevelPlan {
     pub always: Vec<CellKey>,
     /// The earlier jobs, each with the digest of its release's manifest.
     pub keys_from: Vec<(String, String)>,
+    /// The levels by which pairs are judged, where cells are pairs and the report has these levels.
+    pub pairs: Option<PairLevels>,
     /// What tells new customers from returning ones, where the level does.
     pub look_back: Option<LookBack>,
     /// What is usual of tickets, where the level adds up their logarithms.
@@ -304,6 +310,7 @@ impl Plan {
             findings.extend(compared::table_faults(&job, tables, &mut files));
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
+            findings.extend(pairs::faults(tables, &cells));
             findings.extend(customers_of_several_periods(&job, level));
             findings.extend(look_back::unfit(&job, report, level));
             let public = report.selection == PartitionSelection::Public;
@@ -327,6 +334,7 @@ impl Plan {
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
                 look_back: LookBack::new(level, &cells),
+                pairs: None,
                 cells,
                 statistics,
                 always: Vec::new(),
@@ -342,6 +350,7 @@ impl Plan {
         }
         let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
         plan_peers(&job, &mut levels);
+        pairs::plan_pairs(&mut levels);
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }

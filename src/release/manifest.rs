@@ -217,6 +217,9 @@ struct KeySetEntry {
     /// Keys that tell where users are at home, with the column of merchants by which each is found.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     homes: BTreeMap<String, String>,
+    /// Of which values cells are pairs, and by which tables lifts are judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs: Option<PairsEntry>,
     /// The keys over which shares add up to one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     share_of: Vec<String>,
@@ -234,6 +237,34 @@ struct KeySetEntry {
     look_back: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
+}
+
+/// Cells that are pairs.
+#[derive(Clone, Debug, Serialize)]
+struct PairsEntry {
+    /// The key of the second value of a pair.
+    key: String,
+    /// The column of the table of merchants of whose values they are pairs.
+    of: String,
+    /// The table of single values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    singles: Option<String>,
+    /// The table of all users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<String>,
+}
+
+impl PairsEntry {
+    fn new(plan: &Plan, level: &LevelPlan) -> Option<PairsEntry> {
+        let key = level.keys.iter().find(|key| key.pairs_of().is_some())?;
+        let file = |level: usize| format!("{}.parquet", plan.levels[level].file);
+        Some(PairsEntry {
+            key: key.name().to_owned(),
+            of: key.pairs_of()?.to_owned(),
+            singles: level.pairs.as_ref().map(|pairs| file(pairs.singles)),
+            whole: level.pairs.as_ref().map(|pairs| file(pairs.whole)),
+        })
+    }
 }
 
 /// An earlier release whose keys are shown, whatever their values.
@@ -426,6 +457,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         origin,
         values_of: None,
         homes: table.keys.iter().filter_map(home).collect(),
+        pairs: PairsEntry::new(plan, level),
         share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
         base: table.base.map(|base| base.to_string()),
         partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),

@@ -125,6 +125,7 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
         Key::Merchant
         | Key::MerchantAttribute(_)
         | Key::Home(_)
+        | Key::With(_)
         | Key::Column(_)
         | Key::Currency => {
             let mut builder = StringDictionaryBuilder::<Int32Type>::new();

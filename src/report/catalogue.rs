@@ -12,7 +12,7 @@ use crate::job::Insight;
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 44] = [
+const INSIGHTS: [(&str, &str, &str, &str); 45] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -92,6 +92,7 @@ const INSIGHTS: [(&str, &str, &str, &str); 44] = [
     ),
     ("sales_peer_benchmark", "Sales: peers", "parts", "a quarter, half, three quarters have less"),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
+    ("lift", "Lift", "ratio", "customers of both, times what chance would make; 1 is by chance"),
 ];
 
 /// By name, in the order of columns.

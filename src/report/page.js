@@ -32,6 +32,8 @@ function viewOf(table, id) {
   const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
   const free = texts.filter(key => filters[key.name] === undefined);
   if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
+  const pair = pairKeys(free);
+  if (pair) return pairView(table, view, pair, [...free, ...clock, ...calendar].filter(key => !pair.includes(key)));
   const ways = flowKeys(free);
   if (ways) return flowView(table, view, ways, [...free, ...clock, ...calendar].filter(key => !ways.includes(key)));
   if (calendar.length) return trendView(table, view, calendar[0], [...free, ...clock, ...calendar.slice(1)]);
@@ -145,6 +147,24 @@ function matrixView(table, view, keys) {
   const [rows, columns] = [...keys].sort((a, b) => b.values.length - a.values.length);
   return { ...grid(view, rowsWhere(table, view.filters), columns, rows, false),
     title: `${view.insight.title} by ${keys.map(plain).join(' and ')}` };
+}
+
+/** Both values of pairs: keys such as `category` and `with_category`. */
+function pairKeys(keys) {
+  const [other] = keys.filter(key => key.name.startsWith('with_'));
+  const one = keys.find(key => other?.name === `with_${key.name}`);
+  const count = one && new Set([...one.values, ...other.values]).size;
+  return count <= MATRIX_MAX ? [one, other] : null;
+}
+
+/** Each pair once, below the diagonal: the smaller value across. */
+function pairView(table, view, [one, other], others) {
+  const rows = pick(table, view, others);
+  const lift = view.insight.id === 'lift';
+  const title = `${view.insight.title} of pairs of ${plain(one)}`;
+  return { ...grid(view, rows, one, other, false), title, note: lift
+    ? 'Above 1: who pays at one is likelier than others to pay at the other. Below 1: less likely.'
+    : 'Customers who paid at both.' };
 }
 
 /** Where customers are at home, and where they pay: keys such as `home_region` and `region`. */

@@ -15,6 +15,7 @@ use chrono::{Datelike, Days, NaiveDate};
 use super::compared::Comparisons;
 use super::manifest::{Event, Manifest};
 use super::merchants;
+use super::pairs::Judged;
 use super::peers;
 use super::score::check_score;
 use super::shared::Shared;
@@ -46,6 +47,7 @@ pub(super) struct Seen {
     on_grid: u64,
     rounded: u64,
     shared: Shared,
+    pub(super) pairs: Judged,
 }
 
 impl fmt::Display for Seen {
@@ -104,6 +106,7 @@ pub(super) fn faults(
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
         seen.shared.add(name, &batch, manifest);
         compared.add(&batch);
+        seen.pairs.add(name, &batch, manifest, row, &mut faults);
         let rows = batch.num_rows() as u64;
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
         for insight in values_of(&batch.schema(), set.keys.len()) {

@@ -158,6 +158,8 @@ pub(super) struct KeySet {
     /// Keys that tell where users are at home, with the column of merchants by which each is found.
     #[serde(default)]
     pub(super) homes: BTreeMap<String, String>,
+    /// Of what cells are pairs.
+    pub(super) pairs: Option<Pairs>,
     /// The keys over which shares add up to one.
     #[serde(default)]
     pub(super) share_of: Vec<String>,
@@ -172,6 +174,17 @@ pub(super) struct KeySet {
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,
+}
+
+/// Cells that are pairs of values of a column.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Pairs {
+    /// The key of the second value.
+    pub(super) key: String,
+    pub(super) of: String,
+    /// The tables of single values and of all users.
+    pub(super) singles: Option<String>,
+    pub(super) whole: Option<String>,
 }
 
 /// How a table compares merchants.
@@ -306,6 +319,7 @@ impl Manifest {
         faults.extend(self.survey_faults());
         faults.extend(super::merchants::manifest_faults(self));
         faults.extend(super::peers::manifest_faults(self));
+        faults.extend(super::pairs::manifest_faults(self));
         faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
         faults
     }

@@ -123,7 +123,10 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
 
-/// Each insight that compares cells, with its statistic, in the order of columns after [`INSIGHTS`].
+/// Those of pairs, in the order of columns after [`INSIGHTS`].
+pub(super) const PAIRED: [(&str, &[&str], Form); 1] = [("lift", &["customers"], Form::Compared)];
+
+/// Each insight that compares cells, with its statistic, in the order of columns after [`PAIRED`].
 pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
     ("customers_share", &["customers"], Form::Compared),
     ("payments_share", &["payments"], Form::Compared),
@@ -188,7 +191,11 @@ pub(super) fn insight_of(column: &str) -> &str {
 
 /// What is known of the insight that a column of values belongs to.
 pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static str], Form)> {
-    INSIGHTS.into_iter().chain(COMPARED).find(|(insight, ..)| *insight == insight_of(column))
+    INSIGHTS
+        .into_iter()
+        .chain(PAIRED)
+        .chain(COMPARED)
+        .find(|(insight, ..)| *insight == insight_of(column))
 }
 
 /// The names of the columns of values, each with that of its interval and the rest behind it.
@@ -312,7 +319,7 @@ pub(super) fn schema_faults(
         }
     }
     let hides = set.selection == "public" && manifest.hidden(name).is_some();
-    let insights: Vec<_> = INSIGHTS.into_iter().chain(COMPARED).collect();
+    let insights: Vec<_> = INSIGHTS.into_iter().chain(PAIRED).chain(COMPARED).collect();
     let mut last = None;
     let mut rest = values;
     while let Some(first) = rest.first().map(|field| field.name()) {
@@ -401,7 +408,7 @@ fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMPARED, INSIGHTS, VISIT_CLASSES};
+    use super::{COMPARED, INSIGHTS, PAIRED, VISIT_CLASSES};
     use crate::job::{Insight, StatisticKind};
 
     /// Written down twice on purpose; this keeps the two from drifting apart.
@@ -417,6 +424,13 @@ mod tests {
             assert_eq!(insight.is_ratio(), form.is_ratio(), "{insight:?}");
             assert_eq!(insight.has_parts(), form.has_parts(), "{insight:?}");
         }
+    }
+
+    #[test]
+    fn insights_of_pairs_are_those_of_jobs() {
+        let jobs = Insight::PAIRED.map(|insight| (insight.name(), insight.statistics()[0].name()));
+        assert_eq!(PAIRED.map(|(name, needs, _)| (name, needs[0])), jobs);
+        assert!(Insight::PAIRED.iter().all(|i| i.is_ratio() && !i.has_parts()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cli;
 mod common;
 mod compared;
 mod crash;
+mod cross;
 mod engine;
 mod faults;
 mod flows;

@@ -74,6 +74,11 @@ name = "flows"
 keys = "public"
 levels = [["home_region", "region", "month"], ["home_category", "category"], ["home_region"], ["home_region", "month"]]
 insights = ["customers", "sales", "average_ticket"]
+[[report]]
+name = "basket"
+keys = "public"
+levels = [["month"], ["category", "month"], ["category", "with_category", "month"]]
+insights = ["customers", "lift"]
 """
 
 PROVISIONAL = """

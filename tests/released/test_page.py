@@ -163,6 +163,30 @@ def test_flows_are_a_matrix_from_home_to_merchant(browser, flows):
     page.close()
 
 
+def test_lifts_are_a_matrix_of_pairs(browser, flows):
+    page = Page(browser, flows)
+    name = "basket.category-with_category-month.parquet"
+    page.show("basket", "lift")
+    figure = page.figure(name)
+    assert figure.query_selector("h3").inner_text() == "Lift of pairs of category"
+    assert not page.figure("basket.category-month.parquet").is_visible()
+    table = pl.read_parquet(flows / name)
+    last = table.filter(pl.col("month") == table["month"].max())
+    count = table["category"].n_unique() + 1
+    assert last.height == count * (count - 1) // 2
+    shown = {row[0]: row[1] for row in page.numbers(name)}
+    assert len(shown) == last.height
+    for one, other, x, low, high in last.select(
+            "category", "with_category", "lift", "lift_low", "lift_high").iter_rows():
+        if x is not None:
+            assert abs(float(shown[f"{other} · {one}"].replace(",", "")) - x) <= (high - low) / 100 + 1e-6
+    assert last["lift"].drop_nulls().len() > 0
+    page.scroll()
+    page.screenshot("lift")
+    assert drawn(page.figure(name)) > 10
+    page.close()
+
+
 def test_what_is_not_shown_is_said(browser, gallery):
     page = Page(browser, gallery)
     page.show("market", "sales")

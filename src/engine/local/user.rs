@@ -7,7 +7,7 @@ use super::extras::Extras;
 use super::totals::Sums;
 use crate::error::Result;
 use crate::job::{StatisticKind, visit_class};
-use crate::plan::Selection;
+use crate::plan::{Pairs, Selection};
 
 /// The cells of the user at hand at one level.
 pub(super) struct UserCells {
@@ -176,6 +176,33 @@ impl UserCells {
             self.tickets.resize(self.cells.len() * self.bins, 0);
         }
         row
+    }
+
+    /// Once all payments of the user are in: puts pairs in place of cells, with nothing but customers in
+    /// them. No more can be added then.
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn pair_up(
+        &mut self,
+        pairs: &Pairs,
+        index: &LevelIndex,
+        sums: &mut Sums,
+    ) -> Result<()> {
+        let single = |cell: &UserCell| index.single(pairs, sums.number(cell.place));
+        let mut singles: Vec<(u64, u32)> = self.cells.iter().map(single).collect();
+        singles.sort_unstable();
+        self.cells.clear();
+        for alike in singles.chunk_by(|a, b| a.0 == b.0) {
+            for (at, &(common, first)) in alike.iter().enumerate() {
+                for &(_, second) in &alike[at + 1..] {
+                    let place = sums.place(index.pair(pairs, common, first, second))?;
+                    let (slot, row) = (u32::MAX, self.cells.len() as u32);
+                    self.cells.push(UserCell { place, slot, row, bins: 0, payments: 0, sales: 0 });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Once all payments of the user are in: puts the cells where the user is at home. No more can be

@@ -113,8 +113,8 @@ impl<'p> UserLevels<'p> {
         Ok(())
     }
 
-    /// Shows each level, with its place, once cells are where the user is at home and those that do not
-    /// count are gone; then forgets the user.
+    /// Shows each level, with its place, once cells are pairs, where they are, and where the user is at home,
+    /// and those that do not count are gone; then forgets the user.
     ///
     /// # Errors
     /// As [`Sums::place`].
@@ -122,6 +122,9 @@ impl<'p> UserLevels<'p> {
         let homes = self.homes.settle();
         for (place, index) in self.finder.levels.iter().enumerate() {
             let Some(level) = &mut self.levels[place] else { continue };
+            if let Some(pairs) = index.pairs() {
+                level.user.pair_up(pairs, index, &mut level.sums)?;
+            }
             if index.has_homes() {
                 level.user.move_home(index, &mut level.sums, homes)?;
             }

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod homes;
+mod pairs;
 mod sensitivity;
 
 use proptest::prelude::*;

@@ -348,9 +348,12 @@ impl Reader<'_> {
         if names.attributes.contains(text) {
             return Some(Key::MerchantAttribute(text.clone()));
         }
-        let is_home = |column: &str| names.attributes.iter().any(|known| known == column);
-        if text.strip_prefix(Key::HOME).is_some_and(is_home) {
+        let is_attribute = |column: &str| names.attributes.iter().any(|known| known == column);
+        if text.strip_prefix(Key::HOME).is_some_and(is_attribute) {
             return Some(Key::Home(text.clone()));
+        }
+        if text.strip_prefix(Key::WITH).is_some_and(is_attribute) {
+            return Some(Key::With(text.clone()));
         }
         if !lenient {
             let mut known: Vec<&str> = TimeKey::ALL.map(TimeKey::name).to_vec();
@@ -358,11 +361,12 @@ impl Reader<'_> {
             known.extend(names.facts.has_currency_column.then_some("currency"));
             known.extend(names.facts.columns.iter().map(String::as_str));
             known.extend(names.attributes.iter().map(String::as_str));
-            let homes: Vec<String> =
-                names.attributes.iter().map(|name| format!("{}{name}", Key::HOME)).collect();
             // Only to those who have begun to write one.
-            let homes = homes.iter().filter(|_| text.starts_with("home"));
-            known.extend(homes.map(String::as_str));
+            let begun = [Key::HOME, Key::WITH].into_iter().filter(|start| text.starts_with(start));
+            let more: Vec<String> = begun
+                .flat_map(|start| names.attributes.iter().map(move |name| format!("{start}{name}")))
+                .collect();
+            known.extend(more.iter().map(String::as_str));
             let finding = findings::level_key_unknown(text, &known);
             self.faults.add(finding.at(name.span.clone()));
         }
