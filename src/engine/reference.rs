@@ -77,6 +77,7 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
         let cells = kept(level, all.clone());
         let numbers = cells.iter().flat_map(|(key, paid)| match kind {
             StatisticKind::NewReturning => new_returning(level, all, key),
+            StatisticKind::Recency => recency(level, (key, paid)),
             _ => numbers(&plan.job, kind, paid),
         });
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
@@ -235,6 +236,7 @@ fn fitted(
                 _ if statistic.kind == StatisticKind::NewReturning => {
                     new_returning(level, all, key)
                 }
+                _ if statistic.kind == StatisticKind::Recency => recency(level, (key, paid)),
                 _ => numbers(job, statistic.kind, paid),
             };
             numbers.into_iter().map(capped).collect()
@@ -259,6 +261,24 @@ fn new_returning(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128>
     let same = all.iter().filter(|(other, _)| place(other) == place(key));
     let before = same.flat_map(|(_, paid)| paid).any(|paid| days.contains(&paid.day));
     if before { vec![0, 1] } else { vec![1, 0] }
+}
+
+/// How long before the cell's last day the user was last there: 1 in the class that says so.
+fn recency(level: &LevelPlan, (key, paid): (&CellKey, &[Paid])) -> Vec<i128> {
+    let plan = level.recency.as_ref().expect("the level has the statistic");
+    let last = paid.iter().map(|paid| paid.day).max().expect("a cell has a payment");
+    let days = plan.last_day_of(key) - last;
+    let class = match days {
+        0..7 => 0,
+        7..14 => 1,
+        14..30 => 2,
+        30..60 => 3,
+        60..90 => 4,
+        90..180 => 5,
+        _ => 6,
+    };
+    // Longer ago than the last class begins is in the last class, too.
+    (0..plan.classes()).map(|own| i128::from(own == class.min(plan.classes() - 1))).collect()
 }
 
 /// Sum of the logarithms of payments above zero against a usual one.
@@ -288,7 +308,7 @@ fn numbers(job: &Job, kind: StatisticKind, paid: &[Paid]) -> Vec<i128> {
             _ => vec![0, 0, 0, 1],
         },
         // These need more than the cell.
-        StatisticKind::NewReturning => vec![0, 0],
+        StatisticKind::NewReturning | StatisticKind::Recency => vec![0; 2],
         StatisticKind::TicketLogs => vec![logs(paid, 0)],
         StatisticKind::TicketHistogram => {
             let edges = &job.payments.ticket_edges;

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 
 use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan};
 use compared::Compared;
 use model::{Model, models, parts};
 pub use suppress::Reason;
@@ -240,7 +240,7 @@ impl View<'_> {
     fn table(&self, rows: &[usize], compared: &Compared) -> Table {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
-            let parts = part_names(self.plan, insight);
+            let parts = part_names((self.plan, self.level), insight);
             let (values, unknown) = match insight.compared() {
                 Some(what) => compared.values(self, what, rows),
                 None => {
@@ -389,11 +389,12 @@ impl Numbers<'_> {
 }
 
 /// The ends of the names of an insight's columns, if it has several.
-fn part_names(plan: &Plan, insight: Insight) -> Vec<String> {
+fn part_names((plan, level): (&Plan, &LevelPlan), insight: Insight) -> Vec<String> {
     match insight {
         Insight::TicketHistogram => bin_names(plan).collect(),
         Insight::TicketQuantiles => tickets::names(),
         Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        Insight::RecencyHistogram => level.recency.iter().flat_map(Recency::names).collect(),
         Insight::Compared(Comparison::Benchmark, _) => peers::names(),
         _ => Vec::new(),
     }

@@ -98,7 +98,7 @@ fn examples_are_right() {
     let names: Vec<String> =
         Insight::ALL.iter().map(|insight| format!("\"{}\"", insight.name())).collect();
     let bounds = "bounds = { customers = 9, payments = 99, sales = 999, gross = 999, refunds = 99, \
-                  visits = 99, visit_classes = 9, new_returning = 9, ticket_histogram = 99 }";
+                  visits = 99, visit_classes = 9, recency_histogram = 9, new_returning = 9, ticket_histogram = 99 }";
     let market = Market::new(&rows);
     let plan = market.plan(&[format!(
         "levels = [[\"month\"]]\nkeys = \"public\"\nlook_back = 30\ninsights = [{}]\n{bounds}",

@@ -33,6 +33,8 @@ pub enum Insight {
     VisitClasses,
     /// Share of customers with two visits or more.
     RepeatRate,
+    /// Customers by days since their last visit.
+    RecencyHistogram,
     /// Sizes that a tenth, a quarter, half, ... of payments do not exceed.
     TicketQuantiles,
     /// Payments by size.
@@ -88,7 +90,7 @@ impl Insight {
     }
 
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 16] = [
+    pub const ALL: [Insight; 17] = [
         Insight::Customers,
         Insight::Payments,
         Insight::Gross,
@@ -103,6 +105,7 @@ impl Insight {
         Insight::VisitsPerCustomer,
         Insight::VisitClasses,
         Insight::RepeatRate,
+        Insight::RecencyHistogram,
         Insight::TicketQuantiles,
         Insight::TicketHistogram,
     ];
@@ -124,6 +127,7 @@ impl Insight {
             Insight::VisitsPerCustomer => "visits_per_customer",
             Insight::VisitClasses => "visit_classes",
             Insight::RepeatRate => "repeat_rate",
+            Insight::RecencyHistogram => "recency_histogram",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
             Insight::Compared(comparison, kind) => comparison.name(kind),
@@ -146,6 +150,7 @@ impl Insight {
             Insight::Visits => &[Kind::Visits],
             Insight::VisitsPerCustomer => &[Kind::Visits, Kind::Customers],
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
+            Insight::RecencyHistogram => &[Kind::Recency],
             Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
             Insight::Compared(_, Kind::Customers) => &[Kind::Customers],
@@ -157,7 +162,8 @@ impl Insight {
 
     /// Has a table several columns of it?
     pub const fn has_parts(self) -> bool {
-        matches!(self, Insight::VisitClasses | Insight::TicketQuantiles | Insight::TicketHistogram)
+        matches!(self, Insight::VisitClasses | Insight::RecencyHistogram)
+            || matches!(self, Insight::TicketQuantiles | Insight::TicketHistogram)
             || matches!(self, Insight::Compared(Comparison::Benchmark, _))
     }
 

@@ -2,19 +2,15 @@
 
 use std::ops::Range;
 
-use super::{CellKey, CellSpace, KeyValue};
+use super::cell_times::CellTimes;
+use super::{CellKey, CellSpace};
 use crate::findings::{self, Finding};
 use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, StatisticKind, TimeKey};
 
 /// The days before each cell that tell whether a customer is new there.
 #[derive(Clone, Debug)]
 pub struct LookBack {
-    /// Of each time of the level, its first day in the period.
-    starts: Vec<u32>,
-    /// The times' values, ascending.
-    times: Vec<Vec<KeyValue>>,
-    /// Places of the time keys among the level's keys.
-    places: Vec<usize>,
+    times: CellTimes,
     /// How many days.
     days: u32,
 }
@@ -23,15 +19,7 @@ impl LookBack {
     /// Of a level that tells new customers from returning ones.
     pub(super) fn new(level: &Level, cells: &CellSpace) -> Option<LookBack> {
         level.bounds.get(&StatisticKind::NewReturning)?;
-        let times = cells.times.groups.clone();
-        let mut starts = vec![u32::MAX; times.len()];
-        for (hour, &time) in cells.times.group_of.iter().enumerate() {
-            let start = &mut starts[time as usize];
-            *start = (*start).min(hour as u32 / 24);
-        }
-        let is_time = |&place: &usize| matches!(level.keys[place], Key::Time(_));
-        let places = (0..level.keys.len()).filter(is_time).collect();
-        Some(LookBack { starts, times, places, days: level.look_back })
+        Some(LookBack { times: CellTimes::new(level, cells), days: level.look_back })
     }
 
     /// How many days.
@@ -42,14 +30,13 @@ impl LookBack {
     /// The days, from the period's first, in which a customer of that time must not have been to be new;
     /// `None` if the period does not hold all of them.
     pub fn window(&self, time: usize) -> Option<Range<u32>> {
-        let start = self.starts[time];
+        let start = self.times.first_day(time);
         start.checked_sub(self.days).map(|first| first..start)
     }
 
     /// The time of a cell.
     pub fn time_of(&self, cell: &CellKey) -> usize {
-        let value: Vec<KeyValue> = self.places.iter().map(|&place| cell[place].clone()).collect();
-        self.times.binary_search(&value).unwrap_or(0)
+        self.times.of(cell)
     }
 
     /// Does the period hold all days before the cell that tell?

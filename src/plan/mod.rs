@@ -5,6 +5,7 @@
 
 mod aim;
 mod calibrate;
+mod cell_times;
 mod cells;
 mod choice;
 mod compared;
@@ -16,6 +17,7 @@ mod merchants;
 mod names;
 mod peers;
 mod predict;
+mod recency;
 mod score;
 mod shared;
 mod span;
@@ -33,6 +35,7 @@ pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
 pub use compared::period_key;
 pub use composed::Composed;
+use composed::customers_of_several_periods;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
@@ -41,6 +44,7 @@ use names::{file_name, name_clashes};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
 pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
+pub use recency::Recency;
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked};
@@ -100,6 +104,8 @@ pub struct LevelPlan {
     pub keys_from: Vec<(String, String)>,
     /// What tells new customers from returning ones, where the level does.
     pub look_back: Option<LookBack>,
+    /// The classes of days since the last visit, where the level has them.
+    pub recency: Option<Recency>,
     /// What is usual of tickets, where the level adds up their logarithms.
     pub tickets: Option<TicketPlan>,
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
@@ -220,8 +226,8 @@ impl LevelPlan {
 
     /// Does it count visits?
     pub fn counts_visits(&self) -> bool {
-        use StatisticKind::{NewReturning, VisitClasses, Visits};
-        let visits = [Visits, VisitClasses, NewReturning];
+        use StatisticKind::{NewReturning, Recency, VisitClasses, Visits};
+        let visits = [Visits, VisitClasses, Recency, NewReturning];
         self.statistics.iter().any(|s| visits.contains(&s.kind))
     }
 
@@ -310,10 +316,13 @@ impl Plan {
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
             let tickets = TicketPlan::new(&job, level);
+            let recency = Recency::new(level, &cells);
+            findings.extend(Recency::unfit(level, recency.as_ref()));
             let planned = share(level).zip(total).and_then(|(share, total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
                 let bounds = level.bounds.iter().map(known);
-                planned(&job, (levels.len(), tickets.as_ref()), bounds, (share, total))
+                let classes = (tickets.as_ref(), recency.as_ref());
+                planned(&job, (levels.len(), classes), bounds, (share, total))
             });
             let Some((statistics, asked)) = planned else {
                 too_small = true;
@@ -327,6 +336,7 @@ impl Plan {
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
                 look_back: LookBack::new(level, &cells),
+                recency,
                 cells,
                 statistics,
                 always: Vec::new(),
@@ -403,7 +413,7 @@ fn statistic(
 /// are open; `None` if no noise is enough.
 fn planned(
     job: &Job,
-    (level, tickets): (usize, Option<&TicketPlan>),
+    (level, (tickets, recency)): (usize, (Option<&TicketPlan>, Option<&Recency>)),
     bounds: impl Iterator<Item = (StatisticKind, Bound)>,
     (share, total): (MuSquared, MuSquared),
 ) -> Option<(Vec<StatisticPlan>, Vec<SurveyPlan>)> {
@@ -421,7 +431,12 @@ fn planned(
             rest = share.checked_sub(survey.mu_squared())?;
             surveys.push(survey);
         }
-        statistics.push(statistic(kind, width_of(job, kind), bound, rest)?);
+        let width = match kind.facts().width {
+            Width::Fixed(width) => width,
+            Width::TicketBins => job.payments.ticket_edges.len() + 1,
+            Width::RecencyClasses => recency.map_or(1, Recency::classes),
+        };
+        statistics.push(statistic(kind, width, bound, rest)?);
     }
     Some((statistics, surveys))
 }
@@ -439,26 +454,6 @@ fn too_many_cells(level: &Level, count: u128) -> Option<findings::Finding> {
 
 fn unit_periods(job: &Job) -> u32 {
     job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
-}
-
-/// Customers of cells that span periods of the privacy unit would be units, not users.
-fn customers_of_several_periods(job: &Job, level: &Level) -> Option<findings::Finding> {
-    let unit = job.privacy.unit;
-    let counted = kinds_of(level).any(|kind| kind.facts().one_hot);
-    let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
-    let finding = || findings::unit_across_periods(&level.name(), unit.name());
-    (counted && spans).then(|| finding().at(level.span.clone()))
-}
-
-fn kinds_of(level: &Level) -> impl Iterator<Item = StatisticKind> {
-    level.bounds.keys().copied()
-}
-
-fn width_of(job: &Job, kind: StatisticKind) -> usize {
-    match kind.facts().width {
-        Width::Fixed(width) => width,
-        Width::TicketBins => job.payments.ticket_edges.len() + 1,
-    }
 }
 
 fn selection(report: &Report, statistics: &[StatisticPlan], delta: Delta) -> Selection {

@@ -12,7 +12,7 @@ use crate::job::Insight;
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 44] = [
+const INSIGHTS: [(&str, &str, &str, &str); 45] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -25,6 +25,12 @@ const INSIGHTS: [(&str, &str, &str, &str); 44] = [
     ("visits_per_customer", "Visits per customer", "ratio", "days of payment for each customer"),
     ("visit_classes", "Customers by visits", "parts", "customers by number of visits"),
     ("repeat_rate", "Repeat rate", "share", "of all customers, those with two or more visits"),
+    (
+        "recency_histogram",
+        "Customers by last visit",
+        "parts",
+        "customers by days since their last visit, when the cell ends",
+    ),
     ("new_customers", "New customers", "count", "customers who had not paid there before"),
     ("returning_customers", "Returning customers", "count", "customers who had paid there before"),
     ("ticket_quantiles", "Ticket quantiles", "parts", "sizes that so many percent stay below"),

@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use super::classes;
 use super::manifest::Manifest;
 use super::parts::NamedKey;
 
@@ -104,7 +105,7 @@ impl Form {
 }
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 17] = [
     ("customers", &["customers"], Form::Count),
     ("payments", &["payments"], Form::Count),
     ("gross", &["gross"], Form::Money),
@@ -119,6 +120,7 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
     ("visits_per_customer", &["visits", "customers"], Form::Per),
     ("visit_classes", &["visit_classes"], Form::Counts),
     ("repeat_rate", &["visit_classes"], Form::Share),
+    ("recency_histogram", &["recency_histogram"], Form::Counts),
     ("ticket_quantiles", &["ticket_logs", "payments"], Form::Quantiles),
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
@@ -181,6 +183,7 @@ pub(super) fn insight_of(column: &str) -> &str {
     match column {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
+        _ if classes::is_recency(column) => "recency_histogram",
         _ if QUANTILES.contains(&column) => "ticket_quantiles",
         _ => quarter.filter(|name| name.ends_with("_peer_benchmark")).unwrap_or(column),
     }
@@ -345,6 +348,9 @@ pub(super) fn schema_faults(
     }
     if values.is_empty() {
         fault("it shows nothing".to_owned());
+    }
+    if let Some(why) = classes::fault(values) {
+        fault(why.to_owned());
     }
     let tells = |name: &String| ["new_customers", "returning_customers"].contains(&name.as_str());
     if values.iter().any(|field| tells(field.name())) != set.look_back.is_some() {

@@ -105,6 +105,23 @@ fn newness() -> impl Strategy<Value = String> {
     })
 }
 
+/// A report of levels that tell how long ago users were there, with private keys or public ones.
+fn recency() -> impl Strategy<Value = String> {
+    let keys = prop::sample::subsequence(vec!["merchant", "region", "wallet", "hour"], 0..4);
+    let time = prop::sample::select(vec!["", "month", "quarter", "weekday"]);
+    (keys, time, any::<bool>(), 1u32..8, 1u32..5).prop_map(
+        |(mut keys, time, private, cells_max, norm)| {
+            keys.extend(Some(time).filter(|time| !time.is_empty()));
+            let selection = if private { "private" } else { "public" };
+            format!(
+                "levels = [{keys:?}]\nkeys = \"{selection}\"\ncells_max = {cells_max}\n\
+                 insights = [\"customers\", \"recency_histogram\", \"visit_classes\"]\n\
+                 bounds = {{ customers = 3, recency_histogram = {norm}, visit_classes = 2 }}"
+            )
+        },
+    )
+}
+
 /// Reports for the unit `user-month`: levels within a month, private ones too, and others.
 fn monthly() -> Vec<String> {
     let all = &format!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{ALL, monthly, newness, open, report, rows};
+use super::{ALL, monthly, newness, open, recency, report, rows};
 use crate::engine::ExactTotals;
 use crate::fixture::{DAYS, Market, Row, settled};
 use crate::job::StatisticKind;
@@ -168,6 +168,14 @@ proptest! {
     #[test]
     fn users_who_are_new_or_not_are_within_the_bound(rows in rows(), report in newness()) {
         check_every_user(&rows, &[report]);
+    }
+
+    #[test]
+    fn users_who_were_last_there_are_within_the_bound(rows in rows(), report in recency()) {
+        check_every_user(&rows, &[report.clone()]);
+        let market = Market::new(&rows);
+        let plan = market.plan(&[open(&report)]);
+        check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
     }
 
     #[test]
