@@ -24,6 +24,9 @@ pub enum StatisticKind {
     Recency,
     /// 1 for each user, in one of two numbers: new in the cell, or returning.
     NewReturning,
+    /// Of users who are new in the cell: 1 for each, and 1 for each of the periods after it in which they
+    /// come again; one number for each period.
+    Cohorts,
     /// Sum of the logarithms of payments above zero against what is usual at their merchants.
     TicketLogs,
 }
@@ -48,6 +51,8 @@ pub enum Width {
     TicketBins,
     /// One for each class of [`RECENCY_CLASSES`] that the level's cells are long enough for.
     RecencyClasses,
+    /// One for those who are new, and one for each period after.
+    Periods,
 }
 
 /// What the model expects of a cell, of the same time and series.
@@ -89,7 +94,7 @@ pub struct Facts {
 impl StatisticKind {
     /// All statistics, in the order in which a level has them: those that others are expected from
     /// come first.
-    pub const ALL: [StatisticKind; 11] = [
+    pub const ALL: [StatisticKind; 12] = [
         StatisticKind::Customers,
         StatisticKind::Payments,
         StatisticKind::Sales,
@@ -100,6 +105,7 @@ impl StatisticKind {
         StatisticKind::VisitClasses,
         StatisticKind::Recency,
         StatisticKind::NewReturning,
+        StatisticKind::Cohorts,
         StatisticKind::TicketLogs,
     ];
 
@@ -176,6 +182,14 @@ impl StatisticKind {
                 expected: Expected::Share(Customers),
                 ..USERS
             },
+            // As new customers; several of the numbers may be 1.
+            StatisticKind::Cohorts => Facts {
+                name: "retention_cohort",
+                width: Width::Periods,
+                adds_up: false,
+                expected: Expected::Share(Customers),
+                ..PLAIN
+            },
             // Levels may take different tickets for usual.
             StatisticKind::TicketLogs => Facts {
                 name: "ticket_logs",
@@ -191,6 +205,11 @@ impl StatisticKind {
     /// The name in job files and manifests.
     pub const fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// Does it look at the days before a cell, to tell who is new?
+    pub fn looks_back(self) -> bool {
+        matches!(self, StatisticKind::NewReturning | StatisticKind::Cohorts)
     }
 
     /// Is it money?

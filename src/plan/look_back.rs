@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::cell_times::CellTimes;
-use super::{CellKey, CellSpace};
+use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
 use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, StatisticKind, TimeKey};
 
@@ -16,10 +16,10 @@ pub struct LookBack {
 }
 
 impl LookBack {
-    /// Of a level that tells new customers from returning ones.
+    /// Of a level that tells who is new.
     pub(super) fn new(level: &Level, cells: &CellSpace) -> Option<LookBack> {
-        level.bounds.get(&StatisticKind::NewReturning)?;
-        Some(LookBack { times: CellTimes::new(level, cells), days: level.look_back })
+        let asked = level.bounds.keys().any(|kind| kind.looks_back());
+        asked.then(|| LookBack { times: CellTimes::new(level, cells), days: level.look_back })
     }
 
     /// How many days.
@@ -35,33 +35,32 @@ impl LookBack {
     }
 
     /// The time of a cell.
-    pub fn time_of(&self, cell: &CellKey) -> usize {
+    pub fn time_of(&self, cell: &[KeyValue]) -> usize {
         self.times.of(cell)
     }
 
     /// Does the period hold all days before the cell that tell?
-    pub fn is_known(&self, cell: &CellKey) -> bool {
+    pub fn is_known(&self, cell: &[KeyValue]) -> bool {
         self.window(self.time_of(cell)).is_some()
     }
 }
 
 /// Why a level cannot tell new customers from returning ones, if it has to.
 pub(super) fn unfit(job: &Job, report: &Report, level: &Level) -> Option<Finding> {
-    level.bounds.get(&StatisticKind::NewReturning)?;
+    let asked = level.bounds.keys().copied().find(|kind| kind.looks_back())?;
     let days = job.payments.period.days();
     let times = level.keys.iter().filter_map(|key| match key {
         Key::Time(time) => Some(*time),
         _ => None,
     });
     let parts = |time: TimeKey| matches!(time, TimeKey::Weekday | TimeKey::Hour);
-    let new = |insight: &&Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+    let new = |insight: &&Insight| insight.statistics().contains(&asked);
     let insight = report.insights.iter().find(new).map_or("new_customers", |found| found.name());
     let fault = |why: &str, hint: &str| findings::insight_unfit(insight, &level.name(), why, hint);
     let back = level.look_back;
     Some(if job.privacy.unit != PrivacyUnit::User {
         let why = "with a unit within a period, who came before is another unit";
-        fault(why, "set `unit = \"user\"`, or leave new and returning customers out")
-            .at(level.span.clone())
+        fault(why, "set `unit = \"user\"`, or leave it out").at(level.span.clone())
     } else if times.clone().count() == 0 || times.clone().any(parts) {
         let why = "only days, weeks, months and quarters have days before them";
         fault(why, "add one of the keys day, week, month and quarter, and no weekday or hour")

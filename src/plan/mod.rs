@@ -8,6 +8,7 @@ mod calibrate;
 mod cell_times;
 mod cells;
 mod choice;
+mod cohorts;
 mod compared;
 mod composed;
 mod expected;
@@ -33,6 +34,7 @@ use chrono::NaiveDate;
 pub use calibrate::{Gaussian, budget_of};
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
+pub use cohorts::{Cohorts, Told};
 pub use compared::period_key;
 pub use composed::Composed;
 use composed::customers_of_several_periods;
@@ -104,6 +106,8 @@ pub struct LevelPlan {
     pub keys_from: Vec<(String, String)>,
     /// What tells new customers from returning ones, where the level does.
     pub look_back: Option<LookBack>,
+    /// In which periods new customers are looked for again, where the level has them.
+    pub cohorts: Option<Cohorts>,
     /// The classes of days since the last visit, where the level has them.
     pub recency: Option<Recency>,
     /// What is usual of tickets, where the level adds up their logarithms.
@@ -226,9 +230,9 @@ impl LevelPlan {
 
     /// Does it count visits?
     pub fn counts_visits(&self) -> bool {
-        use StatisticKind::{NewReturning, Recency, VisitClasses, Visits};
-        let visits = [Visits, VisitClasses, Recency, NewReturning];
-        self.statistics.iter().any(|s| visits.contains(&s.kind))
+        use StatisticKind::{Recency, VisitClasses, Visits};
+        let visits = |kind| [Visits, VisitClasses, Recency].contains(&kind) || kind.looks_back();
+        self.statistics.iter().any(|s| visits(s.kind))
     }
 
     /// The place of a statistic in `statistics`.
@@ -311,7 +315,10 @@ impl Plan {
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
             findings.extend(customers_of_several_periods(&job, level));
-            findings.extend(look_back::unfit(&job, report, level));
+            let unfit = look_back::unfit(&job, report, level);
+            let look_back = LookBack::new(level, &cells);
+            let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
+            findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
@@ -321,7 +328,7 @@ impl Plan {
             let planned = share(level).zip(total).and_then(|(share, total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
                 let bounds = level.bounds.iter().map(known);
-                let classes = (tickets.as_ref(), recency.as_ref());
+                let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
                 planned(&job, (levels.len(), classes), bounds, (share, total))
             });
             let Some((statistics, asked)) = planned else {
@@ -335,7 +342,8 @@ impl Plan {
                 keys: level.keys.clone(),
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
-                look_back: LookBack::new(level, &cells),
+                look_back,
+                cohorts,
                 recency,
                 cells,
                 statistics,
@@ -409,11 +417,14 @@ fn statistic(
     Some(StatisticPlan { kind, width, noise, charge })
 }
 
+/// What tells how many numbers the cells of a level have, where the job does not.
+type Classes<'p> = (Option<&'p TicketPlan>, Option<&'p Recency>, Option<&'p Cohorts>);
+
 /// The statistics of a level, of which each may cost `share`, and the surveys of those whose bounds
 /// are open; `None` if no noise is enough.
 fn planned(
     job: &Job,
-    (level, (tickets, recency)): (usize, (Option<&TicketPlan>, Option<&Recency>)),
+    (level, (tickets, recency, cohorts)): (usize, Classes),
     bounds: impl Iterator<Item = (StatisticKind, Bound)>,
     (share, total): (MuSquared, MuSquared),
 ) -> Option<(Vec<StatisticPlan>, Vec<SurveyPlan>)> {
@@ -435,6 +446,7 @@ fn planned(
             Width::Fixed(width) => width,
             Width::TicketBins => job.payments.ticket_edges.len() + 1,
             Width::RecencyClasses => recency.map_or(1, Recency::classes),
+            Width::Periods => cohorts.map_or(1, Cohorts::width),
         };
         statistics.push(statistic(kind, width, bound, rest)?);
     }

@@ -1,4 +1,5 @@
-//! Columns of classes whose number follows from the job: those of days since the last visit.
+//! Columns whose number follows from the job: classes of days since the last visit, and the periods in
+//! which new customers come again.
 
 use std::sync::Arc;
 
@@ -26,9 +27,41 @@ fn name(place: usize, last: bool) -> Option<String> {
     }
 }
 
+/// Insights in columns that end in a number of periods.
+pub(super) const COHORT: &str = "retention_cohort";
+pub(super) const RATE: &str = "retention_rate";
+
+/// How many periods after the first a column of such an insight is about.
+pub(super) fn periods(column: &str, insight: &str) -> Option<usize> {
+    let periods = column.strip_prefix(insight)?.strip_prefix('_')?;
+    let known = (usize::from(insight == RATE)..=PERIODS_MAX).find(|n| n.to_string() == periods);
+    known.filter(|_| [COHORT, RATE].contains(&insight))
+}
+
+const PERIODS_MAX: usize = 6;
+
+/// The columns of those who come again and of all, of which a rate is the ratio.
+pub(super) fn rate_of(column: &str) -> [String; 2] {
+    let periods = periods(column, RATE).unwrap_or_default();
+    [periods, 0].map(|periods| format!("{COHORT}_{periods}"))
+}
+
+/// What is wrong with such columns of a table.
+pub(super) fn fault(values: &[Arc<Field>]) -> Option<&'static str> {
+    let follow = |insight: &str| {
+        let own = values.iter().filter_map(|field| periods(field.name(), insight));
+        let own: Vec<usize> = own.collect();
+        let first = usize::from(insight == RATE);
+        own.is_empty() || own.len() > 1 - first && own.iter().copied().eq(first..first + own.len())
+    };
+    let missing = "its periods in which customers come again do not follow one another";
+    let periods = (!(follow(COHORT) && follow(RATE))).then_some(missing);
+    periods.or_else(|| recency_fault(values))
+}
+
 /// What is wrong with the classes of a table: they begin at 0, follow one another, and the last one alone
 /// has no end.
-pub(super) fn fault(values: &[Arc<Field>]) -> Option<&'static str> {
+fn recency_fault(values: &[Arc<Field>]) -> Option<&'static str> {
     let columns = values.iter().map(|field| field.name().as_str()).filter(|c| is_recency(c));
     let columns: Vec<&str> = columns.collect();
     let whole = (0..columns.len()).map(|place| name(place, place + 1 == columns.len()));
@@ -41,11 +74,38 @@ mod tests {
     use super::*;
 
     fn is_whole(classes: &[&str]) -> bool {
-        let field = |class: &&str| {
-            let name = format!("{RECENCY}{class}");
-            Arc::new(Field::new(name, arrow::datatypes::DataType::Float64, true))
+        are_whole(&classes.iter().map(|class| format!("{RECENCY}{class}")).collect::<Vec<_>>())
+    }
+
+    fn are_whole(names: &[String]) -> bool {
+        let field = |name: &String| {
+            Arc::new(Field::new(name.as_str(), arrow::datatypes::DataType::Float64, true))
         };
-        fault(&classes.iter().map(field).collect::<Vec<_>>()).is_none()
+        fault(&names.iter().map(field).collect::<Vec<_>>()).is_none()
+    }
+
+    #[test]
+    fn periods_follow_one_another() {
+        let names = |insight: &str, periods: &[usize]| -> Vec<String> {
+            periods.iter().map(|periods| format!("{insight}_{periods}")).collect()
+        };
+        for (insight, periods, whole) in [
+            (COHORT, &[0, 1, 2][..], true),
+            (COHORT, &[0, 1, 2, 3, 4, 5, 6], true),
+            (COHORT, &[0], false),
+            (COHORT, &[1, 2], false),
+            (COHORT, &[0, 2], false),
+            (RATE, &[1], true),
+            (RATE, &[1, 2, 3], true),
+            (RATE, &[2], false),
+        ] {
+            assert_eq!(are_whole(&names(insight, periods)), whole, "{insight} {periods:?}");
+        }
+        assert_eq!(rate_of("retention_rate_3"), ["retention_cohort_3", "retention_cohort_0"]);
+        for other in ["retention_rate_0", "retention_rate_7", "retention_rate_01", "retention_rate"]
+        {
+            assert_eq!(periods(other, RATE), None, "{other}");
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(super) struct Extras {
 struct Newness {
     /// By row: have they been there in the days before?
     returns: Vec<Option<bool>>,
+    /// By row, of the level that looks at cohorts: bit 0 if they are new, and bit k if they come again k
+    /// periods later, too.
+    cohorts: Vec<u32>,
     /// Cells without their time, with row and time: those of one series next to each other.
     order: Vec<(u64, u32, usize)>,
     /// The days of one series, as in [`Extras::days`].
@@ -98,6 +101,11 @@ impl Extras {
         self.newness.as_ref().and_then(|newness| newness.returns[row as usize])
     }
 
+    /// In which periods from this one on the user is seen, if new: a bit for each.
+    pub(super) fn cohort(&self, row: u32) -> u32 {
+        self.newness.as_ref().map_or(0, |newness| newness.cohorts[row as usize])
+    }
+
     /// Finds out what rests on the times of cells; `cells` are the numbers of all their cells, by row.
     pub(super) fn find_times(
         &mut self,
@@ -128,7 +136,7 @@ impl Extras {
 
     /// Finds out where the user is new; `cells` are the numbers of all their cells, by row.
     fn find_new(&mut self, index: &LevelIndex, cells: impl Iterator<Item = u64>) {
-        let Some(Newness { returns, order, days }) = &mut self.newness else { return };
+        let Some(Newness { returns, cohorts, order, days }) = &mut self.newness else { return };
         order.clear();
         order.extend(cells.zip(0..).map(|(cell, row)| {
             let (series, time) = index.series_and_time(cell);
@@ -137,6 +145,8 @@ impl Extras {
         order.sort_unstable();
         returns.clear();
         returns.resize(order.len(), None);
+        cohorts.clear();
+        cohorts.resize(order.len(), 0);
         for cells in order.chunk_by(|a, b| a.0 == b.0) {
             days.clear();
             days.resize(self.words, 0);
@@ -148,6 +158,13 @@ impl Extras {
             for &(_, row, time) in cells {
                 let window = index.plan.look_back.as_ref().and_then(|back| back.window(time));
                 returns[row as usize] = window.map(|mut days| days.any(was));
+                let Some(plan) = &index.plan.cohorts else { continue };
+                if returns[row as usize] == Some(false) {
+                    let came =
+                        |k: &usize| plan.days_after(time, *k).is_some_and(|mut d| d.any(was));
+                    let later = (1..=plan.most()).filter(came);
+                    cohorts[row as usize] = later.fold(1, |bits, k| bits | 1 << k);
+                }
             }
         }
     }

@@ -90,6 +90,15 @@ impl UserCells {
                     self.cells.iter().filter_map(|c| Some((c.place, extras.returns(c.row)?)));
                 shown.for_each(|(place, returns)| show(place, usize::from(returns), 1));
             }
+            StatisticKind::Cohorts => {
+                for cell in &self.cells {
+                    let mut bits = extras.cohort(cell.row);
+                    while bits != 0 {
+                        show(cell.place, bits.trailing_zeros() as usize, 1);
+                        bits &= bits - 1;
+                    }
+                }
+            }
             StatisticKind::Recency => {
                 let class = |cell: &UserCell| extras.recency(cell.row);
                 self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));

@@ -200,7 +200,7 @@ proptest! {
         let plan = market.plan(&[open(&report)]);
         let kind = |level: usize, statistic: usize| plan.levels[level].statistics[statistic].kind;
         let mut kinds = plan.surveys.iter().map(|survey| kind(survey.level, survey.statistic));
-        prop_assert!(kinds.any(|kind| kind == StatisticKind::NewReturning));
+        prop_assert!(kinds.any(|kind| kind == StatisticKind::Cohorts));
         check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
     }
 
