@@ -40,10 +40,11 @@ pub(super) fn plans() -> Vec<(&'static str, Plan)> {
 pub(super) fn insights() -> Vec<String> {
     let all = "insights = [\"customers\", \"payments\", \"gross\", \"refund_rate\", \"sales\", \
                \"spend_per_customer\", \"visits_per_customer\", \"visit_classes\", \"repeat_rate\", \
-               \"ticket_quantiles\", \"ticket_histogram\"]";
-    let stated =
-        "bounds = { gross = \"90.00\", refunds = \"40.00\", visits = 6, visit_classes = 2 }";
-    let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\"]";
+               \"recency_histogram\", \"ticket_quantiles\", \"ticket_histogram\"]";
+    let stated = "bounds = { gross = \"90.00\", refunds = \"40.00\", visits = 6, visit_classes = 2, \
+         recency_histogram = 2 }";
+    let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\", \
+               \"retention_cohort\"]";
     vec![
         format!("levels = [[], [\"region\", \"month\"]]\nkeys = \"public\"\n{all}"),
         format!("levels = [[\"merchant\", \"week\"]]\nkeys = \"public\"\nlook_back = 30\n{new}"),

@@ -94,6 +94,8 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
         let cells = kept(level, all.clone());
         let numbers = cells.iter().flat_map(|(key, paid)| match kind {
             StatisticKind::NewReturning => new_returning(level, all, key),
+            StatisticKind::Recency => recency(level, (key, paid)),
+            StatisticKind::Cohorts => cohort(level, all, key),
             _ => numbers(&plan.job, kind, paid),
         });
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
@@ -301,6 +303,8 @@ fn fitted(
                 _ if statistic.kind == StatisticKind::NewReturning => {
                     new_returning(level, all, key)
                 }
+                _ if statistic.kind == StatisticKind::Recency => recency(level, (key, paid)),
+                _ if statistic.kind == StatisticKind::Cohorts => cohort(level, all, key),
                 _ => numbers(job, statistic.kind, paid),
             };
             numbers.into_iter().map(capped).collect()
@@ -318,13 +322,54 @@ fn fitted(
 fn new_returning(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
     let look_back = level.look_back.as_ref().expect("the level has the statistic");
     let Some(days) = look_back.window(look_back.time_of(key)) else { return vec![0, 0] };
+    let before = same_place(level, all, key)
+        .any(|(_, paid)| paid.iter().any(|paid| days.contains(&paid.day)));
+    if before { vec![0, 1] } else { vec![1, 0] }
+}
+
+/// The user's cells of the same keys but time.
+fn same_place<'a>(
+    level: &'a LevelPlan,
+    all: &'a UserCells,
+    key: &'a CellKey,
+) -> impl Iterator<Item = (&'a CellKey, &'a Vec<Paid>)> {
     let place = |key: &CellKey| -> Vec<KeyValue> {
         let keys = level.keys.iter().zip(key);
         keys.filter(|(key, _)| !matches!(key, Key::Time(_))).map(|(_, v)| v.clone()).collect()
     };
-    let same = all.iter().filter(|(other, _)| place(other) == place(key));
-    let before = same.flat_map(|(_, paid)| paid).any(|paid| days.contains(&paid.day));
-    if before { vec![0, 1] } else { vec![1, 0] }
+    all.iter().filter(move |(other, _)| place(other) == place(key))
+}
+
+/// Of a user who is new in a cell: 1, and 1 for each whole period after it in which they come again.
+fn cohort(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
+    let plan = level.cohorts.as_ref().expect("the level has the statistic");
+    let is_new = new_returning(level, all, key) == [1, 0];
+    let time = plan.time_of(key);
+    let came = |periods: usize| {
+        let is_then = |other: &CellKey| plan.time_of(other) == time + periods;
+        let whole = plan.days_after(time, periods).is_some();
+        let came = || same_place(level, all, key).any(|(other, _)| is_then(other));
+        i128::from(is_new && (periods == 0 || whole && came()))
+    };
+    (0..plan.width()).map(came).collect()
+}
+
+/// How long before the cell's last day the user was last there: 1 in the class that says so.
+fn recency(level: &LevelPlan, (key, paid): (&CellKey, &[Paid])) -> Vec<i128> {
+    let plan = level.recency.as_ref().expect("the level has the statistic");
+    let last = paid.iter().map(|paid| paid.day).max().expect("a cell has a payment");
+    let days = plan.last_day_of(key) - last;
+    let class = match days {
+        0..7 => 0,
+        7..14 => 1,
+        14..30 => 2,
+        30..60 => 3,
+        60..90 => 4,
+        90..180 => 5,
+        _ => 6,
+    };
+    // Longer ago than the last class begins is in the last class, too.
+    (0..plan.classes()).map(|own| i128::from(own == class.min(plan.classes() - 1))).collect()
 }
 
 /// Sum of the logarithms of payments above zero against a usual one.
@@ -354,7 +399,7 @@ fn numbers(job: &Job, kind: StatisticKind, paid: &[Paid]) -> Vec<i128> {
             _ => vec![0, 0, 0, 1],
         },
         // These need more than the cell.
-        StatisticKind::NewReturning => vec![0, 0],
+        StatisticKind::NewReturning | StatisticKind::Recency | StatisticKind::Cohorts => vec![],
         StatisticKind::TicketLogs => vec![logs(paid, 0)],
         StatisticKind::TicketHistogram => {
             let edges = &job.payments.ticket_edges;

@@ -25,6 +25,10 @@ pub enum Insight {
     NewCustomers,
     /// Customers that had.
     ReturningCustomers,
+    /// Customers who are new, and how many of them come again in the periods after.
+    RetentionCohort,
+    /// Share of new customers who come again in each period after.
+    RetentionRate,
     /// Days on which users came.
     Visits,
     /// Visits per customer.
@@ -33,6 +37,8 @@ pub enum Insight {
     VisitClasses,
     /// Share of customers with two visits or more.
     RepeatRate,
+    /// Customers by days since their last visit.
+    RecencyHistogram,
     /// Sizes that a tenth, a quarter, half, ... of payments do not exceed.
     TicketQuantiles,
     /// Payments by size.
@@ -94,7 +100,7 @@ impl Insight {
     }
 
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 16] = [
+    pub const ALL: [Insight; 19] = [
         Insight::Customers,
         Insight::Payments,
         Insight::Gross,
@@ -105,10 +111,13 @@ impl Insight {
         Insight::SpendPerCustomer,
         Insight::NewCustomers,
         Insight::ReturningCustomers,
+        Insight::RetentionCohort,
+        Insight::RetentionRate,
         Insight::Visits,
         Insight::VisitsPerCustomer,
         Insight::VisitClasses,
         Insight::RepeatRate,
+        Insight::RecencyHistogram,
         Insight::TicketQuantiles,
         Insight::TicketHistogram,
     ];
@@ -126,10 +135,13 @@ impl Insight {
             Insight::SpendPerCustomer => "spend_per_customer",
             Insight::NewCustomers => "new_customers",
             Insight::ReturningCustomers => "returning_customers",
+            Insight::RetentionCohort => "retention_cohort",
+            Insight::RetentionRate => "retention_rate",
             Insight::Visits => "visits",
             Insight::VisitsPerCustomer => "visits_per_customer",
             Insight::VisitClasses => "visit_classes",
             Insight::RepeatRate => "repeat_rate",
+            Insight::RecencyHistogram => "recency_histogram",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
             Insight::Lift => "lift",
@@ -150,9 +162,11 @@ impl Insight {
             Insight::AverageTicket => &[Kind::Sales, Kind::Payments],
             Insight::SpendPerCustomer => &[Kind::Sales, Kind::Customers],
             Insight::NewCustomers | Insight::ReturningCustomers => &[Kind::NewReturning],
+            Insight::RetentionCohort | Insight::RetentionRate => &[Kind::Cohorts],
             Insight::Visits => &[Kind::Visits],
             Insight::VisitsPerCustomer => &[Kind::Visits, Kind::Customers],
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
+            Insight::RecencyHistogram => &[Kind::Recency],
             Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
             Insight::Compared(_, Kind::Customers) => &[Kind::Customers],
@@ -164,14 +178,17 @@ impl Insight {
 
     /// Has a table several columns of it?
     pub const fn has_parts(self) -> bool {
-        matches!(self, Insight::VisitClasses | Insight::TicketQuantiles | Insight::TicketHistogram)
+        matches!(self, Insight::VisitClasses | Insight::RecencyHistogram)
+            || matches!(self, Insight::RetentionCohort | Insight::RetentionRate)
+            || matches!(self, Insight::TicketQuantiles | Insight::TicketHistogram)
             || matches!(self, Insight::Compared(Comparison::Benchmark, _))
     }
 
     /// Can a cell have none, as there is nothing to divide by?
     pub const fn is_ratio(self) -> bool {
         self.statistics().len() > 1
-            || matches!(self, Insight::RepeatRate | Insight::Lift | Insight::Compared(..))
+            || matches!(self, Insight::RepeatRate | Insight::RetentionRate)
+            || matches!(self, Insight::Lift | Insight::Compared(..))
     }
 
     /// Do levels with these keys show it? Those that name merchants show what is said of one, the

@@ -31,8 +31,8 @@ pub use percent::Percent;
 pub use registry::Registry;
 pub use sql::SqlExpression;
 pub use statistic::{
-    Expected, LOG_PARTS, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log, ticket_log,
-    visit_class,
+    Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,
+    recency_class, recency_names, ticket_log, visit_class,
 };
 pub use unit::PrivacyUnit;
 

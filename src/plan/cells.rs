@@ -1,11 +1,11 @@
 //! The cells of a level, and how a payment finds its cell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::{HomeKey, Pairs};
+use super::{HomeKey, LevelPlan, Pairs};
 use crate::job::{Job, Key, Level, Period, Registry, TimeKey};
 
 /// One value of one key.
@@ -360,6 +360,19 @@ fn group(count: usize, mut values: impl FnMut(usize) -> Vec<KeyValue>) -> Groupi
     let group_of = all.iter().map(|values| distinct[values]).collect();
     let groups = distinct.into_keys().cloned().collect();
     Grouping { groups, group_of }
+}
+
+/// Names of the payments' columns that some level uses as a key.
+pub(super) fn columns_of(levels: &[LevelPlan]) -> Vec<String> {
+    let names: BTreeSet<&String> = levels
+        .iter()
+        .flat_map(|level| &level.keys)
+        .filter_map(|key| match key {
+            Key::Column(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    names.into_iter().cloned().collect()
 }
 
 #[cfg(test)]

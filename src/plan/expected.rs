@@ -26,7 +26,10 @@ pub(super) fn expected(
     let kind = match kind {
         StatisticKind::Gross => StatisticKind::Sales,
         StatisticKind::Visits => StatisticKind::Payments,
-        StatisticKind::VisitClasses | StatisticKind::NewReturning => StatisticKind::Customers,
+        StatisticKind::VisitClasses
+        | StatisticKind::Recency
+        | StatisticKind::NewReturning
+        | StatisticKind::Cohorts => StatisticKind::Customers,
         StatisticKind::Refunds | StatisticKind::TicketLogs => return None,
         other => other,
     };

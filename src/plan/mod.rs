@@ -5,8 +5,10 @@
 
 mod aim;
 mod calibrate;
+mod cell_times;
 mod cells;
 mod choice;
+mod cohorts;
 mod compared;
 mod composed;
 mod expected;
@@ -18,6 +20,7 @@ mod names;
 mod pairs;
 mod peers;
 mod predict;
+mod recency;
 mod score;
 mod shared;
 mod span;
@@ -31,10 +34,13 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 pub use calibrate::{Gaussian, budget_of};
+use cells::columns_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
+pub use cohorts::{Cohorts, Told};
 pub use compared::period_key;
 pub use composed::Composed;
+use composed::customers_of_several_periods;
 pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
@@ -45,6 +51,7 @@ pub use pairs::{PairLevels, Pairs};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
 pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
+pub use recency::Recency;
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked};
@@ -106,6 +113,10 @@ pub struct LevelPlan {
     pub pairs: Option<PairLevels>,
     /// What tells new customers from returning ones, where the level does.
     pub look_back: Option<LookBack>,
+    /// In which periods new customers are looked for again, where the level has them.
+    pub cohorts: Option<Cohorts>,
+    /// The classes of days since the last visit, where the level has them.
+    pub recency: Option<Recency>,
     /// What is usual of tickets, where the level adds up their logarithms.
     pub tickets: Option<TicketPlan>,
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
@@ -226,9 +237,9 @@ impl LevelPlan {
 
     /// Does it count visits?
     pub fn counts_visits(&self) -> bool {
-        use StatisticKind::{NewReturning, VisitClasses, Visits};
-        let visits = [Visits, VisitClasses, NewReturning];
-        self.statistics.iter().any(|s| visits.contains(&s.kind))
+        use StatisticKind::{Recency, VisitClasses, Visits};
+        let visits = |kind| [Visits, VisitClasses, Recency].contains(&kind) || kind.looks_back();
+        self.statistics.iter().any(|s| visits(s.kind))
     }
 
     /// The place of a statistic in `statistics`.
@@ -312,15 +323,21 @@ impl Plan {
             let cells = CellSpace::new(&job, level);
             findings.extend(pairs::faults(tables, &cells));
             findings.extend(customers_of_several_periods(&job, level));
-            findings.extend(look_back::unfit(&job, report, level));
+            let unfit = look_back::unfit(&job, report, level);
+            let look_back = LookBack::new(level, &cells);
+            let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
+            findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
             let tickets = TicketPlan::new(&job, level);
+            let recency = Recency::new(level, &cells);
+            findings.extend(Recency::unfit(level, recency.as_ref()));
             let planned = share(level).zip(total).and_then(|(share, total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
                 let bounds = level.bounds.iter().map(known);
-                planned(&job, (levels.len(), tickets.as_ref()), bounds, (share, total))
+                let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
+                planned(&job, (levels.len(), classes), bounds, (share, total))
             });
             let Some((statistics, asked)) = planned else {
                 too_small = true;
@@ -333,7 +350,9 @@ impl Plan {
                 keys: level.keys.clone(),
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
-                look_back: LookBack::new(level, &cells),
+                look_back,
+                cohorts,
+                recency,
                 pairs: None,
                 cells,
                 statistics,
@@ -416,11 +435,14 @@ fn statistic(
     Some(StatisticPlan { kind, width, noise, charge })
 }
 
+/// What tells how many numbers the cells of a level have, where the job does not.
+type Classes<'p> = (Option<&'p TicketPlan>, Option<&'p Recency>, Option<&'p Cohorts>);
+
 /// The statistics of a level, of which each may cost `share`, and the surveys of those whose bounds
 /// are open; `None` if no noise is enough.
 fn planned(
     job: &Job,
-    (level, tickets): (usize, Option<&TicketPlan>),
+    (level, (tickets, recency, cohorts)): (usize, Classes),
     bounds: impl Iterator<Item = (StatisticKind, Bound)>,
     (share, total): (MuSquared, MuSquared),
 ) -> Option<(Vec<StatisticPlan>, Vec<SurveyPlan>)> {
@@ -438,7 +460,13 @@ fn planned(
             rest = share.checked_sub(survey.mu_squared())?;
             surveys.push(survey);
         }
-        statistics.push(statistic(kind, width_of(job, kind), bound, rest)?);
+        let width = match kind.facts().width {
+            Width::Fixed(width) => width,
+            Width::TicketBins => job.payments.ticket_edges.len() + 1,
+            Width::RecencyClasses => recency.map_or(1, Recency::classes),
+            Width::Periods => cohorts.map_or(1, Cohorts::width),
+        };
+        statistics.push(statistic(kind, width, bound, rest)?);
     }
     Some((statistics, surveys))
 }
@@ -458,41 +486,9 @@ fn unit_periods(job: &Job) -> u32 {
     job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
 }
 
-/// Customers of cells that span periods of the privacy unit would be units, not users.
-fn customers_of_several_periods(job: &Job, level: &Level) -> Option<findings::Finding> {
-    let unit = job.privacy.unit;
-    let counted = kinds_of(level).any(|kind| kind.facts().one_hot);
-    let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
-    let finding = || findings::unit_across_periods(&level.name(), unit.name());
-    (counted && spans).then(|| finding().at(level.span.clone()))
-}
-
-fn kinds_of(level: &Level) -> impl Iterator<Item = StatisticKind> {
-    level.bounds.keys().copied()
-}
-
-fn width_of(job: &Job, kind: StatisticKind) -> usize {
-    match kind.facts().width {
-        Width::Fixed(width) => width,
-        Width::TicketBins => job.payments.ticket_edges.len() + 1,
-    }
-}
-
 fn selection(report: &Report, statistics: &[StatisticPlan], delta: Delta) -> Selection {
     let PartitionSelection::Private { cells_max } = report.selection else {
         return Selection::Public;
     };
     Selection::Threshold { score: Score::new(statistics, delta, cells_max), cells_max, delta }
-}
-
-fn columns_of(levels: &[LevelPlan]) -> Vec<String> {
-    let names: BTreeSet<&String> = levels
-        .iter()
-        .flat_map(|level| &level.keys)
-        .filter_map(|key| match key {
-            Key::Column(name) => Some(name),
-            _ => None,
-        })
-        .collect();
-    names.into_iter().cloned().collect()
 }

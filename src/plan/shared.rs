@@ -59,9 +59,9 @@ impl TablePlan {
         }
     }
 
-    /// Does it tell new customers from returning ones?
+    /// Does it tell who is new?
     pub fn looks_back(&self) -> bool {
-        let new = |insight: &Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+        let new = |insight: &Insight| insight.statistics().iter().any(|kind| kind.looks_back());
         self.insights.iter().any(new)
     }
 }

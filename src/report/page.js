@@ -31,6 +31,7 @@ function viewOf(table, id) {
   const [calendar, clock] = [table.keys.filter(isCalendar), table.keys.filter(isClock)];
   const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
   const free = texts.filter(key => filters[key.name] === undefined);
+  if (insight.id.startsWith('retention_')) return cohortView(table, view, calendar[0], free);
   if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
   const pair = pairKeys(free);
   if (pair) return pairView(table, view, pair, [...free, ...clock, ...calendar].filter(key => !pair.includes(key)));
@@ -96,7 +97,7 @@ function partsView(table, view, keys) {
   const name = (column, at) => partText(column.part, columns[at + 1]?.part);
   const bars = rows.length
     ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
-  const insight = { ...view.insight, kind: columns[0].currency ? 'money' : 'count' };
+  const insight = { ...view.insight, kind: columns[0].currency ? 'money' : view.insight.of ?? 'count' };
   // Beside its peers the merchant itself.
   const own = table.insights.get(view.insight.id.replace(/_peer_benchmark$/, ''));
   if (own && own !== view.insight && rows.length) {
@@ -106,6 +107,24 @@ function partsView(table, view, keys) {
   const split = table.keys.length ? `${title}, by ${levelText(table)}` : title;
   return { ...view, insight, title: split, list: bars, height: 280,
     option: colors => barChart(bars, insight, colors, { standing: true }) };
+}
+
+/** Cohorts: when customers were new goes down, and across how many periods later they came again. */
+function cohortView(table, view, axis, keys) {
+  const rows = new Map(pick(table, view, keys).map(row => [valueAt(axis, row), row]));
+  const insight = { ...view.insight, kind: view.insight.of ?? 'count' };
+  const across = insight.columns.map(column => ({ column, name: column.part === '0' ? 'new' : `+ ${column.part}` }));
+  const down = sortedValues(axis).filter(value => rows.has(value))
+    .map(value => ({ row: rows.get(value), name: keyText(axis.name, value) }));
+  const cellOf = ({ column }, { row }) => {
+    const cell = cellAt(column, row);
+    return cell.reason === REASONS['look-ahead'] ? null : cell;
+  };
+  const list = down.flatMap(time => across.map(each => ({ name: `${time.name} · ${each.name}`, cell: cellOf(each, time) })));
+  return { ...view, insight, list: list.filter(({ cell }) => cell), wide: true,
+    title: `${insight.title}, by ${levelText(table)}`, note: `Across: ${plain(axis)}s after the first one.`,
+    height: MATRIX.head + MATRIX.down * down.length, width: width => matrixWidth(across.length, width),
+    option: (colors, width) => matrixChart(across, down, cellOf, insight, colors, width) };
 }
 
 function trendView(table, view, axis, others) {
@@ -246,7 +265,8 @@ function scopeText(table, view) {
   const others = Object.keys(state.filters).filter(key => !names.includes(key));
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
-  const what = table.look_back && view.insight.id.endsWith('_customers')
+  const looksBack = view.insight.id.endsWith('_customers') || view.insight.id.startsWith('retention_');
+  const what = table.look_back && looksBack
     ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
   return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }

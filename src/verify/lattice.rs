@@ -12,6 +12,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
 use chrono::{Datelike, Days, NaiveDate};
 
+use super::classes;
 use super::compared::Comparisons;
 use super::manifest::{Event, Manifest};
 use super::merchants;
@@ -19,7 +20,7 @@ use super::pairs::Judged;
 use super::peers;
 use super::score::check_score;
 use super::shared::Shared;
-use super::table::{Form, QUANTILES, Table, VISIT_CLASSES, known, values_of};
+use super::table::{Form, QUANTILES, Table, VISIT_CLASSES, insight_of, known, values_of};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
 const CLOSE: f64 = 1e-9;
@@ -32,7 +33,10 @@ const SIGNAL_MIN: f64 = 5.0;
 const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
-const REASONS: [&str; 5] = ["error", "look-back", "merchants", NO_PERIOD, "peers"];
+const REASONS: [&str; 6] = ["error", LOOK_AHEAD, "look-back", "merchants", NO_PERIOD, "peers"];
+
+/// Of those who come again later, where that period is not whole.
+const LOOK_AHEAD: &str = "look-ahead";
 
 /// Of growth and indexes, where one of both periods is not whole.
 pub(super) const NO_PERIOD: &str = "no-period";
@@ -120,6 +124,13 @@ pub(super) fn faults(
                 Form::MoneyPer | Form::Per => {
                     let top = column.part(&needs[..1], event(0));
                     if let Some(bottom) = column.part(&needs[1..], event(1)) {
+                        column.check_ratio((top, bottom), false, &mut faults);
+                    }
+                }
+                Form::Rates => {
+                    let [top, bottom] = classes::rate_of(&insight);
+                    let top = column.part(&[top.as_str()], event(0));
+                    if let Some(bottom) = column.part(&[bottom.as_str()], event(0)) {
                         column.check_ratio((top, bottom), false, &mut faults);
                     }
                 }
@@ -271,7 +282,12 @@ impl<'a> Column<'a> {
         let reasons = self.array("_suppressed").as_dictionary::<Int32Type>();
         let reason_names = reasons.values().as_string::<i32>();
         let of_periods = ["_growth", "_growth_year", "_index"].iter().any(|e| insight.ends_with(e));
-        let known = |reason: &str| REASONS.contains(&reason) && (reason != NO_PERIOD || of_periods);
+        let of_cohorts = insight_of(insight).starts_with("retention_");
+        let known = |reason: &str| {
+            REASONS.contains(&reason)
+                && (reason != NO_PERIOD || of_periods)
+                && (reason != LOOK_AHEAD || of_cohorts)
+        };
         for (row, place) in self.rows() {
             let reason = reasons.keys().is_valid(row).then(|| reasons.keys().value(row) as usize);
             if reason.is_some() == values[row].is_some() {

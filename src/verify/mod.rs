@@ -5,6 +5,7 @@
 //! can show.
 
 mod account;
+mod classes;
 mod compared;
 mod composed;
 mod files;

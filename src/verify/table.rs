@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use super::classes::{self, COHORT, RATE};
 use super::manifest::Manifest;
 use super::parts::NamedKey;
 
@@ -34,6 +35,8 @@ pub(super) enum Form {
     Per,
     /// All numbers of its statistic but the first, of all of them.
     Share,
+    /// In several columns, a number of its statistic for each unit of the first one.
+    Rates,
     /// Money in several columns, each no less than the one before.
     Quantiles,
     /// Of its statistic in a cell, for each unit in other cells.
@@ -79,7 +82,8 @@ impl Form {
 
     /// Has it several columns?
     fn has_parts(self) -> bool {
-        matches!(self, Form::Counts | Form::Quantiles | Form::Quarters | Form::MoneyQuarters)
+        matches!(self, Form::Counts | Form::Rates | Form::Quantiles)
+            || matches!(self, Form::Quarters | Form::MoneyQuarters)
     }
 
     pub(super) fn bands(self) -> Option<Bands> {
@@ -104,7 +108,7 @@ impl Form {
 }
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
     ("customers", &["customers"], Form::Count),
     ("payments", &["payments"], Form::Count),
     ("gross", &["gross"], Form::Money),
@@ -115,10 +119,13 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
     ("spend_per_customer", &["sales", "customers"], Form::MoneyPer),
     ("new_customers", &["new_returning"], Form::Count),
     ("returning_customers", &["new_returning"], Form::Count),
+    ("retention_cohort", &["retention_cohort"], Form::Counts),
+    ("retention_rate", &["retention_cohort"], Form::Rates),
     ("visits", &["visits"], Form::Count),
     ("visits_per_customer", &["visits", "customers"], Form::Per),
     ("visit_classes", &["visit_classes"], Form::Counts),
     ("repeat_rate", &["visit_classes"], Form::Share),
+    ("recency_histogram", &["recency_histogram"], Form::Counts),
     ("ticket_quantiles", &["ticket_logs", "payments"], Form::Quantiles),
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
@@ -184,6 +191,9 @@ pub(super) fn insight_of(column: &str) -> &str {
     match column {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
+        _ if classes::is_recency(column) => "recency_histogram",
+        _ if classes::periods(column, COHORT).is_some() => COHORT,
+        _ if classes::periods(column, RATE).is_some() => RATE,
         _ if QUANTILES.contains(&column) => "ticket_quantiles",
         _ => quarter.filter(|name| name.ends_with("_peer_benchmark")).unwrap_or(column),
     }
@@ -353,7 +363,11 @@ pub(super) fn schema_faults(
     if values.is_empty() {
         fault("it shows nothing".to_owned());
     }
-    let tells = |name: &String| ["new_customers", "returning_customers"].contains(&name.as_str());
+    if let Some(why) = classes::fault(values) {
+        fault(why.to_owned());
+    }
+    let look_back = ["new_customers", "returning_customers", COHORT, RATE];
+    let tells = |name: &String| look_back.contains(&insight_of(name));
     if values.iter().any(|field| tells(field.name())) != set.look_back.is_some() {
         fault("it tells who is new, and not in how many days, or the other way".to_owned());
     }

@@ -5,6 +5,7 @@
 mod audit;
 mod bad_input;
 mod cli;
+mod cohorts;
 mod common;
 mod compared;
 mod crash;

@@ -91,6 +91,19 @@ impl UserCells {
                     self.cells.iter().filter_map(|c| Some((c.place, extras.returns(c.row)?)));
                 shown.for_each(|(place, returns)| show(place, usize::from(returns), 1));
             }
+            StatisticKind::Cohorts => {
+                for cell in &self.cells {
+                    let mut bits = extras.cohort(cell.row);
+                    while bits != 0 {
+                        show(cell.place, bits.trailing_zeros() as usize, 1);
+                        bits &= bits - 1;
+                    }
+                }
+            }
+            StatisticKind::Recency => {
+                let class = |cell: &UserCell| extras.recency(cell.row);
+                self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));
+            }
             StatisticKind::VisitClasses => {
                 let class = |cell: &UserCell| visit_class(extras.visits(cell.row));
                 self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));
@@ -224,7 +237,7 @@ impl UserCells {
 
     /// After that, drops the cells of a private level that do not count.
     pub(super) fn finish(&mut self, index: &LevelIndex, sums: &mut Sums) {
-        self.extras.find_new(index, self.cells.iter().map(|cell| sums.number(cell.place)));
+        self.extras.find_times(index, self.cells.iter().map(|cell| sums.number(cell.place)));
         if let Selection::Threshold { cells_max, .. } = index.plan.selection {
             self.keep_most_visited(cells_max as usize, index, sums);
             self.cells.iter().for_each(|cell| sums.keep(cell.place));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{ALL, monthly, newness, open, report, rows};
+use super::{ALL, monthly, newness, open, recency, report, rows};
 use crate::engine::ExactTotals;
 use crate::fixture::{DAYS, Market, Row, settled};
 use crate::job::StatisticKind;
@@ -176,6 +176,14 @@ proptest! {
     }
 
     #[test]
+    fn users_who_were_last_there_are_within_the_bound(rows in rows(), report in recency()) {
+        check_every_user(&rows, &[report.clone()]);
+        let market = Market::new(&rows);
+        let plan = market.plan(&[open(&report)]);
+        check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
+    }
+
+    #[test]
     fn users_are_in_one_bin_of_a_survey(rows in rows(), report in report()) {
         let market = Market::new(&rows);
         let plan = market.plan(&[open(&report)]);
@@ -197,7 +205,7 @@ proptest! {
         let plan = market.plan(&[open(&report)]);
         let kind = |level: usize, statistic: usize| plan.levels[level].statistics[statistic].kind;
         let mut kinds = plan.surveys.iter().map(|survey| kind(survey.level, survey.statistic));
-        prop_assert!(kinds.any(|kind| kind == StatisticKind::NewReturning));
+        prop_assert!(kinds.any(|kind| kind == StatisticKind::Cohorts));
         check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
     }
 

@@ -84,7 +84,7 @@ impl Reader<'_> {
         let insights = self.insights(section, names.facts.currencies.len());
         let needed = needed(insights.as_deref().unwrap_or_default(), selection);
         let all_known = insights.is_some() && selection.is_some();
-        let idle = all_known && !needed.contains(&StatisticKind::NewReturning);
+        let idle = all_known && !needed.iter().any(|kind| kind.looks_back());
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
         let previous = section.text("previous").map(earlier_job);
@@ -168,7 +168,11 @@ impl Reader<'_> {
             return (Some(LOOK_BACK_DEFAULT), None);
         };
         if idle {
-            self.idle(section, "look_back", "new_customers and returning_customers");
+            self.idle(
+                section,
+                "look_back",
+                "new_customers, returning_customers, retention_cohort and retention_rate",
+            );
         }
         (self.whole("look_back", &text, 1, 3660), Some(text.span))
     }
