@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, Int32Type};
 use insta::assert_snapshot;
 use polars::prelude::{DataFrame, df};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, DictionaryArray, Float64Array, StringArray};
+use arrow::array::{AsArray, DictionaryArray, Float64Array, StringArray};
 use arrow::datatypes::{Float64Type, Int32Type};
 use insta::assert_snapshot;
 use polars::prelude::{DataFrame, df};

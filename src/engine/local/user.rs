@@ -22,6 +22,8 @@ pub(super) struct UserCells {
     /// The largest of the user's numbers of tickets, and the sum of their squares.
     most_tickets: u32,
     ticket_squares: u64,
+    /// Cells that make pairs, kept between users; see [`LevelIndex::single`].
+    singles: Vec<(u64, u32)>,
     extras: Extras,
 }
 
@@ -62,6 +64,7 @@ impl UserCells {
             cells: Vec::new(),
             rows: Rows::new(),
             tickets: Vec::new(),
+            singles: Vec::new(),
             most_tickets: 0,
             ticket_squares: 0,
         }
@@ -203,10 +206,11 @@ impl UserCells {
         sums: &mut Sums,
     ) -> Result<()> {
         let single = |cell: &UserCell| index.single(pairs, sums.number(cell.place));
-        let mut singles: Vec<(u64, u32)> = self.cells.iter().map(single).collect();
-        singles.sort_unstable();
+        self.singles.clear();
+        self.singles.extend(self.cells.iter().map(single));
+        self.singles.sort_unstable();
         self.cells.clear();
-        for alike in singles.chunk_by(|a, b| a.0 == b.0) {
+        for alike in self.singles.chunk_by(|a, b| a.0 == b.0) {
             for (at, &(common, first)) in alike.iter().enumerate() {
                 for &(_, second) in &alike[at + 1..] {
                     let place = sums.place(index.pair(pairs, common, first, second))?;
