@@ -5,7 +5,7 @@ use crate::job::{Key, Level};
 
 /// The days of the cells of a level, by their time.
 #[derive(Clone, Debug)]
-pub struct CellTimes {
+pub(super) struct CellTimes {
     /// Of each time of the level, its first and its last day in the period.
     days: Vec<(u32, u32)>,
     /// The times' values, ascending.
@@ -28,28 +28,28 @@ impl CellTimes {
     }
 
     /// How many times there are.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.times.len()
     }
 
     /// The time of a cell.
-    pub fn of(&self, cell: &[KeyValue]) -> usize {
+    pub(super) fn of(&self, cell: &[KeyValue]) -> usize {
         let value: Vec<KeyValue> = self.places.iter().map(|&place| cell[place].clone()).collect();
         self.times.binary_search(&value).unwrap_or(0)
     }
 
     /// The first day of a time, from the period's first on.
-    pub fn first_day(&self, time: usize) -> u32 {
+    pub(super) fn first_day(&self, time: usize) -> u32 {
         self.days[time].0
     }
 
     /// The last day of a time, from the period's first on.
-    pub fn last_day(&self, time: usize) -> u32 {
+    pub(super) fn last_day(&self, time: usize) -> u32 {
         self.days[time].1
     }
 
     /// Days from the first to the last of the longest time.
-    pub fn longest(&self) -> u32 {
+    pub(super) fn longest(&self) -> u32 {
         self.days.iter().map(|(first, last)| last - first + 1).max().unwrap_or(0)
     }
 }

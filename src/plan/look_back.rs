@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::cell_times::CellTimes;
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
-use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, StatisticKind, TimeKey};
+use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, TimeKey};
 
 /// The days before each cell that tell whether a customer is new there.
 #[derive(Clone, Debug)]

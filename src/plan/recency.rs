@@ -50,8 +50,8 @@ impl Recency {
     pub(super) fn unfit(level: &Level, recency: Option<&Recency>) -> Option<Finding> {
         let recency = recency.filter(|recency| recency.classes < 2)?;
         let (name, days) = (Insight::RecencyHistogram.name(), recency.times.longest());
-        let why =
-            format!("its cells are of at most {days} days, and classes are of a week or more");
+        let days = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
+        let why = format!("its longest cells have {days}, and classes are of a week or more");
         let hint = "use the key month or quarter, or no key of time";
         Some(findings::insight_unfit(name, &level.name(), &why, hint).at(level.span.clone()))
     }

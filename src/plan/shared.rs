@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
 
 /// A table that shows a level, for one report.
 #[derive(Clone, Debug)]

@@ -84,12 +84,12 @@ fn those_who_come_again_are_released_as_far_as_the_period_can_tell() {
     };
     let reasons = |name: &str| texts(&format!("{name}_suppressed"));
     // Weeks from 30 December, of which the first and the last are cut; two regions.
-    let told = |all: [&str; 5]| all.map(|text| text.replace("told", "null")).repeat(2);
+    let told = |all: [&'static str; 5]| all.repeat(2);
     let back = "look-back";
-    assert_eq!(reasons("retention_cohort_0"), told([back, "told", "told", "told", "told"]));
+    assert_eq!(reasons("retention_cohort_0"), told([back, "null", "null", "null", "null"]));
     let ahead = "look-ahead";
-    assert_eq!(reasons("retention_cohort_1"), told([back, "told", "told", ahead, ahead]));
-    assert_eq!(reasons("retention_cohort_2"), told([back, "told", ahead, ahead, ahead]));
+    assert_eq!(reasons("retention_cohort_1"), told([back, "null", "null", ahead, ahead]));
+    assert_eq!(reasons("retention_cohort_2"), told([back, "null", ahead, ahead, ahead]));
     assert_eq!(reasons("retention_rate_2")[..2], [back, "null"]);
     assert_eq!(reasons("retention_rate_2")[2..5], [ahead; 3]);
     // The noised values are those of the payments, but for six deviations of the noise: one in 10⁸.

@@ -91,6 +91,20 @@ insights = ["payments", "customers", "payments_growth", "sales_growth", "new_cus
 look_back = 28
 """
 
+STAYS = """
+[[report]]
+name = "stays"
+keys = "public"
+levels = [["week"], ["region", "week"]]
+insights = ["customers", "retention_cohort", "retention_rate"]
+look_back = 21
+[[report]]
+name = "recent"
+keys = "public"
+levels = [["month"], []]
+insights = ["recency_histogram"]
+"""
+
 LARGE = """
 [[report]]
 name = "merchants"
@@ -165,6 +179,14 @@ def provisional(tmp_path_factory):
     release(folder, "first", PROVISIONAL, *files, least=3, options=["--accept-useless"])
     head = 'status = "provisional"\nrevises = "first"'
     return release(folder, "second", PROVISIONAL, *files, head=head, least=3, options=["--accept-useless"])
+
+
+@pytest.fixture(scope="session")
+def stays(tmp_path_factory):
+    """A release of cohorts, and of customers by their last visit."""
+    folder = tmp_path_factory.mktemp("stays")
+    discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
+    return release(folder, "stays", STAYS, "data/payments/*.parquet", "data/merchants.parquet")
 
 
 @pytest.fixture(scope="session")

@@ -244,6 +244,31 @@ def test_rates_have_tenths_and_quantiles_a_currency(browser, provisional):
     page.close()
 
 
+def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
+    page = Page(browser, stays)
+    page.show("stays", "retention_rate")
+    figure = page.figure("stays.week.parquet")
+    assert "part of those who had not paid there in the 21 days before" in figure.inner_text()
+    rows = page.numbers("stays.week.parquet")
+    shown = [row for row in rows if not row[4].startswith("not shown")]
+    assert len(shown) > 5 and all(re.fullmatch(r"[\d.]+%", text) for row in shown for text in row[1:4]), rows
+    assert re.fullmatch(r"\d+ \w+ · \+ 1", rows[0][0]), rows[0]
+    # Weeks without a whole one behind them have no such field.
+    reasons = [row[4] for row in rows]
+    assert not any("no whole period after it" in reason for reason in reasons), reasons
+    page.show("stays", "retention_cohort")
+    assert page.numbers("stays.week.parquet")[0][0].endswith("· new")
+    page.scroll()
+    assert drawn(page.figure("stays.week.parquet")) > 10
+    page.show("recent", "recency_histogram")
+    names = [row[0] for row in page.numbers("recent.month.parquet")]
+    assert names == ["0 – 6", "7 – 13", "14 or more"], names
+    page.scroll()
+    page.screenshot("stays")
+    assert page.faults == []
+    page.close()
+
+
 def test_dark_follows_the_system_and_the_button(browser, gallery):
     background = "getComputedStyle(document.body).backgroundColor"
     light, dark = Page(browser, gallery), Page(browser, gallery, color_scheme="dark")

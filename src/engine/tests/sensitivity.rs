@@ -180,7 +180,10 @@ proptest! {
         check_every_user(&rows, &[report.clone()]);
         let market = Market::new(&rows);
         let plan = market.plan(&[open(&report)]);
-        check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
+        // At a level of one cell all bounds are known.
+        if !plan.is_settled() {
+            check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
+        }
     }
 
     #[test]
