@@ -56,7 +56,8 @@ pub(super) fn insights() -> Vec<String> {
 
 /// Cells that a user's other payments decide on: homes, with public keys and private ones, and pairs.
 fn flows() -> Plan {
-    let rest = "insights = [\"customers\", \"payments\"]\nbounds = { customers = 2, payments = 5 }";
+    let rest = "insights = [\"customers\", \"payments\"]\n\
+                bounds = { customers = [2, 1], payments = 5 }";
     let levels = r#"levels = [["home_region", "region", "month"], ["home_region"]]"#;
     let pairs = r#"levels = [["month"], ["region", "month"], ["region", "with_region", "month"]]"#;
     Market::new(&[]).plan(&[

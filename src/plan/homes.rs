@@ -32,3 +32,30 @@ impl HomeKey {
         members
     }
 }
+
+/// Are there homes and no other keys? Then a user has one cell.
+pub(super) fn alone(keys: &[Key]) -> bool {
+    !keys.is_empty() && keys.iter().all(|key| matches!(key, Key::Home(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+
+    #[test]
+    fn a_user_has_one_home_so_the_bound_is_known() {
+        for selection in ["public", "private"] {
+            let report = format!(
+                "levels = [[\"home_region\"], [\"home_region\", \"month\"]]\nkeys = \"{selection}\"\n\
+                 insights = [\"customers\", \"visits\"]"
+            );
+            let plan = Market::new(&[]).plan(&[report]);
+            let asked: Vec<(usize, usize)> =
+                plan.surveys.iter().map(|survey| (survey.level, survey.statistic)).collect();
+            // Of visits at home, and of both by month.
+            assert_eq!(asked, [(0, 1), (1, 0), (1, 1)]);
+            let noise = plan.levels[0].statistics[0].noise;
+            assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
+        }
+    }
+}

@@ -330,11 +330,12 @@ impl Plan {
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
+            let one_cell = count == Some(1) || homes::alone(&level.keys);
             let tickets = TicketPlan::new(&job, level);
             let recency = Recency::new(level, &cells);
             findings.extend(Recency::unfit(level, recency.as_ref()));
             let planned = share(level).zip(total).and_then(|(share, total)| {
-                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
+                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
                 let bounds = level.bounds.iter().map(known);
                 let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
                 planned(&job, (levels.len(), classes), bounds, (share, total))
@@ -471,7 +472,7 @@ fn planned(
     Some((statistics, surveys))
 }
 
-/// The bound; at a level of a single cell a user is one customer, in one class.
+/// The bound; where a user has one cell only, they are one customer, in one class.
 fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
     let one = (kind.facts().one_hot && one_cell).then_some(1000);
     Bound { norm_milli: stated.norm_milli.or(one), ..stated }
