@@ -242,7 +242,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
     }
     return { type: 'group', children };
   };
-  const short = room < 70;
+  const turned = columns.some(({ name }) => (room < 70 && name.length > 4) || name.length * 6.5 > room);
   return {
     ...base(colors),
     grid: { left: 4, right: 8, top: 4, bottom: 4, containLabel: true },
@@ -254,7 +254,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
       },
     },
     xAxis: nameAxis(columns.map(c => c.name), colors, { axis: { position: 'top', axisLine: { show: false } },
-      axisLabel: { interval: 0, fontSize: 11, rotate: short && columns.some(c => c.name.length > 4) ? 50 : 0 } }),
+      axisLabel: { interval: 0, fontSize: 11, rotate: turned ? 50 : 0 } }),
     yAxis: nameAxis(rows.map(r => r.name), colors, { axis: { inverse: true, axisLine: { show: false } },
       axisLabel: { interval: 0, fontSize: 11, width: 84, overflow: 'truncate' } }),
     series: [{ type: 'custom', renderItem, data, encode: { x: 0, y: 1 } }],

@@ -1,5 +1,6 @@
 //! Where the user at hand is at home: known when all of their payments are in.
 
+use super::record::Record;
 use crate::plan::{HomeKey, Plan};
 
 /// For each column of the table of merchants by which some level tells homes, in the order of
@@ -29,16 +30,17 @@ impl<'p> Homes<'p> {
         Homes { tallies: plan.homes().into_iter().map(tally).collect(), places: Vec::new() }
     }
 
-    /// Adds a payment or refund at a merchant.
-    #[inline]
-    pub(super) fn add(&mut self, merchant: u32) {
+    /// Adds payments and refunds of the user at hand.
+    pub(super) fn add(&mut self, records: &[Record]) {
         for Tally { value_of, counts, met } in &mut self.tallies {
-            let value = value_of[merchant as usize];
-            let count = &mut counts[value as usize];
-            if *count == 0 {
-                met.push(value);
+            for record in records {
+                let value = value_of[record.merchant as usize];
+                let count = &mut counts[value as usize];
+                if *count == 0 {
+                    met.push(value);
+                }
+                *count += 1;
             }
-            *count += 1;
         }
     }
 

@@ -84,7 +84,7 @@ impl<'p> UserLevels<'p> {
     pub(super) fn add(&mut self, records: &[Record]) -> Result<()> {
         let Scratch { bins, days, logs, cells } = &mut self.scratch;
         let width = self.levels.len();
-        records.iter().for_each(|record| self.homes.add(record.merchant));
+        self.homes.add(records);
         for records in records.chunks(RECORDS_AT_ONCE) {
             bins.clear();
             bins.extend(records.iter().map(|record| ticket_bin(self.edges, record.amount)));
