@@ -148,8 +148,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::StatisticKind;
     use crate::fixture::Market;
+    use crate::job::StatisticKind;
 
     fn report(levels: &str, insights: &str, more: &str) -> String {
         format!("levels = {levels}\nkeys = \"public\"\ninsights = [{insights}]\n{more}")

@@ -260,7 +260,6 @@ def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
     assert page.numbers("stays.week.parquet")[0][0].endswith("· new")
     page.scroll()
     assert drawn(page.figure("stays.week.parquet")) > 10
-    page.show("recent", "recency_histogram")
     names = [row[0] for row in page.numbers("recent.month.parquet")]
     assert names == ["0 – 6", "7 – 13", "14 or more"], names
     page.scroll()
