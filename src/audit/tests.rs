@@ -62,7 +62,7 @@ fn flows() -> Plan {
     let pairs = r#"levels = [["month"], ["region", "month"], ["region", "with_region", "month"]]"#;
     Market::new(&[]).plan(&[
         format!("{levels}\nkeys = \"public\"\n{rest}"),
-        format!("{levels}\nkeys = \"private\"\ncells_max = 3\n{rest}"),
+        format!("{levels}\nkeys = \"private\"\ncells_max = 4\n{rest}"),
         format!(
             "{pairs}\nkeys = \"public\"\ninsights = [\"customers\", \"lift\"]\n\
              bounds = {{ customers = [1, 1, \"1.5\"] }}"

@@ -54,7 +54,7 @@ pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
 pub use recency::Recency;
 pub use score::Score;
 pub use shared::TablePlan;
-use shared::{Asked, asked};
+use shared::{Asked, asked, share_of, threshold_deltas};
 pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
 pub use tickets::{TicketLaw, TicketPlan};
 
@@ -298,24 +298,10 @@ impl Plan {
     pub fn new(job: Job) -> Result<Plan> {
         let mut findings = Vec::new();
         let all = asked(&job);
-        let private_levels = all.iter().filter(|asked| asked.is_private()).count();
-        let level_delta = match private_levels as u64 {
-            0 => Delta::ZERO,
-            n => Delta::from_units(job.privacy.delta.threshold_share().units() / n),
-        };
-        let threshold_delta = Delta::from_units(level_delta.units() * private_levels as u64);
-
+        let (level_delta, threshold_delta) = threshold_deltas(&job, &all);
         let total = largest_loss(job.privacy.epsilon, job.privacy.delta, threshold_delta);
-        let statistics = |asked: &Asked| asked.level.bounds.len();
-        let weight_of = |asked: &Asked| u64::from(asked.level.weight) * statistics(asked) as u64;
-        let weight: u64 = all.iter().map(weight_of).sum();
-        let count = all.iter().map(statistics).sum();
-        let share = |level: &Level| {
-            // Below 2⁷⁰ · 2²⁴.
-            let units = total?.units() * u128::from(level.weight) / u128::from(weight);
-            Some(MuSquared::from_units(units))
-        };
-        let mut too_small = private_levels > 0 && level_delta == Delta::ZERO;
+        let count = all.iter().map(|asked| asked.level.bounds.len()).sum();
+        let mut too_small = level_delta == Delta::ZERO && all.iter().any(Asked::is_private);
         let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
         for Asked { level, tables } in &all {
             findings.extend(compared::table_faults(&job, tables, &mut files));
@@ -334,7 +320,7 @@ impl Plan {
             let tickets = TicketPlan::new(&job, level);
             let recency = Recency::new(level, &cells);
             findings.extend(Recency::unfit(level, recency.as_ref()));
-            let planned = share(level).zip(total).and_then(|(share, total)| {
+            let planned = share_of(&all, level, total).zip(total).and_then(|(share, total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
                 let bounds = level.bounds.iter().map(known);
                 let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());

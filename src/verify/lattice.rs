@@ -14,7 +14,7 @@ use chrono::{Datelike, Days, NaiveDate};
 
 use super::classes;
 use super::compared::Comparisons;
-use super::manifest::{Event, Manifest};
+use super::manifest::{Event, KeySet, Manifest};
 use super::merchants;
 use super::pairs::Judged;
 use super::peers;
@@ -115,41 +115,7 @@ pub(super) fn faults(
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
         for insight in values_of(&batch.schema(), set.keys.len()) {
             let column = Column { batch: &batch, insight: &insight, places: &places };
-            let Some((_, needs, form)) = known(&insight) else { continue };
-            column.check_estimates(manifest.relative_error_max(name), form, &mut faults);
-            let event = |place: usize| manifest.event(name, needs.get(place)?);
-            match form {
-                Form::Count | Form::Counts => column.check_counts(event(0), seen, &mut faults),
-                Form::Money => column.check_money(event(0), seen, &mut faults),
-                Form::MoneyPer | Form::Per => {
-                    let top = column.part(&needs[..1], event(0));
-                    if let Some(bottom) = column.part(&needs[1..], event(1)) {
-                        column.check_ratio((top, bottom), false, &mut faults);
-                    }
-                }
-                Form::Rates => {
-                    let [top, bottom] = classes::rate_of(&insight);
-                    let top = column.part(&[top.as_str()], event(0));
-                    if let Some(bottom) = column.part(&[bottom.as_str()], event(0)) {
-                        column.check_ratio((top, bottom), false, &mut faults);
-                    }
-                }
-                Form::Quantiles => {
-                    let payments = column.part(&needs[1..], event(1));
-                    column.check_quantile(payments.as_ref(), &mut faults);
-                }
-                Form::Compared => {}
-                Form::Banded(bands) => peers::check_band(&column, bands, set, &mut faults),
-                Form::Quarters | Form::MoneyQuarters => {
-                    peers::check_quarter(&column, set, &mut faults);
-                }
-                Form::Share => {
-                    let top = column.part(&VISIT_CLASSES[1..], event(0));
-                    if let Some(bottom) = column.part(&VISIT_CLASSES, event(0)) {
-                        column.check_ratio((top, bottom), true, &mut faults);
-                    }
-                }
-            }
+            column.check(set, manifest, seen, &mut faults);
         }
         if set.keys_from.is_empty() {
             check_score(name, &batch, manifest, row, &mut faults);
@@ -270,6 +236,46 @@ impl<'a> Column<'a> {
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (usize, u64)> + use<'a> {
         self.places.iter().copied().enumerate()
+    }
+
+    /// Is all of it what it can be, as far as this table tells?
+    fn check(&self, set: &KeySet, manifest: &Manifest, seen: &mut Seen, faults: &mut Faults) {
+        let name = &set.file;
+        let Some((_, needs, form)) = known(self.insight) else { return };
+        self.check_estimates(manifest.relative_error_max(name), form, faults);
+        let event = |place: usize| manifest.event(name, needs.get(place)?);
+        match form {
+            Form::Count | Form::Counts => self.check_counts(event(0), seen, faults),
+            Form::Money => self.check_money(event(0), seen, faults),
+            Form::MoneyPer | Form::Per => {
+                let top = self.part(&needs[..1], event(0));
+                if let Some(bottom) = self.part(&needs[1..], event(1)) {
+                    self.check_ratio((top, bottom), false, faults);
+                }
+            }
+            Form::Rates => {
+                let [top, bottom] = classes::rate_of(self.insight);
+                let top = self.part(&[top.as_str()], event(0));
+                if let Some(bottom) = self.part(&[bottom.as_str()], event(0)) {
+                    self.check_ratio((top, bottom), false, faults);
+                }
+            }
+            Form::Quantiles => {
+                let payments = self.part(&needs[1..], event(1));
+                self.check_quantile(payments.as_ref(), faults);
+            }
+            Form::Compared => {}
+            Form::Banded(bands) => peers::check_band(self, bands, set, faults),
+            Form::Quarters | Form::MoneyQuarters => {
+                peers::check_quarter(self, set, faults);
+            }
+            Form::Share => {
+                let top = self.part(&VISIT_CLASSES[1..], event(0));
+                if let Some(bottom) = self.part(&VISIT_CLASSES, event(0)) {
+                    self.check_ratio((top, bottom), true, faults);
+                }
+            }
+        }
     }
 
     /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error that

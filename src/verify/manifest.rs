@@ -280,6 +280,23 @@ impl Manifest {
                 faults.push(format!("`{name}` has two mechanisms for one statistic"));
             }
         }
+        faults.extend(self.key_set_faults());
+        let others = self.key_sets.iter().map(|set| &set.file);
+        let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
+        for name in others.filter(|name| !names.contains(name.as_str())) {
+            faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
+        }
+        faults.extend(self.survey_faults());
+        faults.extend(super::merchants::manifest_faults(self));
+        faults.extend(super::peers::manifest_faults(self));
+        faults.extend(super::pairs::manifest_faults(self));
+        faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
+        faults
+    }
+
+    /// Are keys what they are said to be, and private ones behind thresholds?
+    fn key_set_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
         for set in &self.key_sets {
             let odd = set
                 .homes
@@ -311,16 +328,6 @@ impl Manifest {
                 faults.push(format!("`{}` has several thresholds", set.file));
             }
         }
-        let others = self.key_sets.iter().map(|set| &set.file);
-        let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
-        for name in others.filter(|name| !names.contains(name.as_str())) {
-            faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
-        }
-        faults.extend(self.survey_faults());
-        faults.extend(super::merchants::manifest_faults(self));
-        faults.extend(super::peers::manifest_faults(self));
-        faults.extend(super::pairs::manifest_faults(self));
-        faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
         faults
     }
 

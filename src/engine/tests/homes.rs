@@ -78,7 +78,7 @@ fn monthly() -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     /// What another user pays does not move where one is at home, and all of what moves is theirs.
     #[test]
