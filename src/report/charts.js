@@ -254,7 +254,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
       },
     },
     xAxis: nameAxis(columns.map(c => c.name), colors, { axis: { position: 'top', axisLine: { show: false } },
-      axisLabel: { interval: 0, fontSize: 11, rotate: turned ? 50 : 0 } }),
+      axisLabel: { interval: 0, fontSize: 11, rotate: turned ? 50 : 0, ...(turned ? { width: 84, overflow: 'truncate' } : {}) } }),
     yAxis: nameAxis(rows.map(r => r.name), colors, { axis: { inverse: true, axisLine: { show: false } },
       axisLabel: { interval: 0, fontSize: 11, width: 84, overflow: 'truncate' } }),
     series: [{ type: 'custom', renderItem, data, encode: { x: 0, y: 1 } }],
