@@ -122,7 +122,7 @@ fn at_bound(
     let facts = kind.facts();
     match facts.unit {
         // From the last day back, so that there are days before to look back on.
-        _ if facts.one_hot => {
+        _ if facts.one_hot || kind == StatisticKind::Cohorts => {
             let cells = (natural(noise.bound.norm()).pow(2) + above).clamp(1, PAYMENTS_MAX);
             let on = |n: u64| world.pay(user, n as usize, -DAY / 2 - n as i64 * STRIDE, 100);
             (0..cells).map(on).collect()

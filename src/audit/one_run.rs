@@ -44,7 +44,11 @@ const LAST: &[Place] = &[(1, 0)];
 /// The second class, or bin.
 const SECOND: &[Place] = &[(0, 1), (1, 1)];
 
-const TRIED: [Tried; 9] = [
+/// The class of those who were last there over two weeks before their month ends.
+const LONG_AGO: &[Place] = &[(0, 2), (1, 2)];
+
+/// All but the logarithms of tickets, whose bound is the run's, and cohorts, which need a third month.
+const TRIED: [Tried; 10] = [
     (StatisticKind::Customers, "1.414", BOTH, LAST),
     (StatisticKind::Payments, "2.5", BOTH, LAST),
     (StatisticKind::Sales, "100", BOTH, LAST),
@@ -53,6 +57,7 @@ const TRIED: [Tried; 9] = [
     (StatisticKind::Refunds, "100", BOTH, &[]),
     (StatisticKind::Visits, "2.5", BOTH, LAST),
     (StatisticKind::VisitClasses, "1.414", SECOND, LAST),
+    (StatisticKind::Recency, "1.414", LONG_AGO, &[(1, 2)]),
     // Who comes in both months returns in the second; of the first the period cannot tell.
     (StatisticKind::NewReturning, "1", &[(1, 1)], LAST),
 ];

@@ -40,10 +40,11 @@ pub(super) fn plans() -> Vec<(&'static str, Plan)> {
 pub(super) fn insights() -> Vec<String> {
     let all = "insights = [\"customers\", \"payments\", \"gross\", \"refund_rate\", \"sales\", \
                \"spend_per_customer\", \"visits_per_customer\", \"visit_classes\", \"repeat_rate\", \
-               \"ticket_quantiles\", \"ticket_histogram\"]";
-    let stated =
-        "bounds = { gross = \"90.00\", refunds = \"40.00\", visits = 6, visit_classes = 2 }";
-    let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\"]";
+               \"recency_histogram\", \"ticket_quantiles\", \"ticket_histogram\"]";
+    let stated = "bounds = { gross = \"90.00\", refunds = \"40.00\", visits = 6, visit_classes = 2, \
+         recency_histogram = 2 }";
+    let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\", \
+               \"retention_cohort\"]";
     vec![
         format!("levels = [[], [\"region\", \"month\"]]\nkeys = \"public\"\n{all}"),
         format!("levels = [[\"merchant\", \"week\"]]\nkeys = \"public\"\nlook_back = 30\n{new}"),
@@ -51,6 +52,22 @@ pub(super) fn insights() -> Vec<String> {
             "levels = [[\"wallet\", \"month\"]]\nkeys = \"private\"\ncells_max = 5\n{all}\n{stated}"
         ),
     ]
+}
+
+/// Cells that a user's other payments decide on: homes, with public keys and private ones, and pairs.
+fn flows() -> Plan {
+    let rest = "insights = [\"customers\", \"payments\"]\n\
+                bounds = { customers = [2, 1], payments = 5 }";
+    let levels = r#"levels = [["home_region", "region", "month"], ["home_region"]]"#;
+    let pairs = r#"levels = [["month"], ["region", "month"], ["region", "with_region", "month"]]"#;
+    Market::new(&[]).plan(&[
+        format!("{levels}\nkeys = \"public\"\n{rest}"),
+        format!("{levels}\nkeys = \"private\"\ncells_max = 4\n{rest}"),
+        format!(
+            "{pairs}\nkeys = \"public\"\ninsights = [\"customers\", \"lift\"]\n\
+             bounds = {{ customers = [1, 1, \"1.5\"] }}"
+        ),
+    ])
 }
 
 /// All that is tried on twins, refuted rows only.
@@ -61,7 +78,7 @@ pub(super) fn refuted(subject: &dyn Subject, plan: &Plan) -> Vec<Row> {
 
 #[test]
 fn nothing_is_refuted_of_the_program_as_it_is() {
-    for (name, plan) in plans() {
+    for (name, plan) in plans().into_iter().chain([("flows", flows())]) {
         let (rows, pictures) = try_out(&Program::within(2), &plan, Depth::Quick).expect("tries");
         for row in &rows {
             assert_ne!(row.verdict, Verdict::Refuted, "{name}: {row:?}");
@@ -73,7 +90,8 @@ fn nothing_is_refuted_of_the_program_as_it_is() {
         assert!(near > 50, "{name}: {near} of {}", points.len());
         // In each statistic with a bound that is known before, somebody does, whatever it counts; bounds
         // that the run chooses may be beyond all that can be.
-        let levels = plan.levels.iter().enumerate().filter(|_| name == "insights");
+        let checked = ["insights", "flows"].contains(&name);
+        let levels = plan.levels.iter().enumerate().filter(|_| checked);
         for (place, level) in levels {
             let known = level.statistics.iter().enumerate();
             for (_, statistic) in known.filter(|(row, _)| !plan.is_open(place, *row)) {
@@ -122,7 +140,7 @@ fn lint_finds_what_a_job_should_not_ask_for() {
 /// The twin of a job as a file is the job: the same statistics, bounds, noise and price.
 #[test]
 fn the_job_file_of_a_twin_plans_the_same() {
-    for (name, plan) in plans() {
+    for (name, plan) in plans().into_iter().chain([("flows", flows())]) {
         let twin = Twin::new(&plan).expect("a folder");
         let folder = twin.apart("apart", [].iter()).expect("writes");
         let text = std::fs::read_to_string(folder.join("job.toml")).expect("reads");

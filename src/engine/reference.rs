@@ -33,17 +33,28 @@ struct Paid {
 type UserCells = BTreeMap<CellKey, Vec<Paid>>;
 
 /// By the privacy unit: its period, and the user.
-type Users = BTreeMap<(u32, String), UserCells>;
+type Users = BTreeMap<Unit, UserCells>;
+type Unit = (u32, String);
+
+/// How often a unit has paid, or been paid back, by column of the table of merchants and its value.
+type Homes = BTreeMap<Unit, BTreeMap<String, BTreeMap<String, usize>>>;
 
 impl Engine for Reference<'_> {
     fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
         let mut users: Vec<Users> = vec![BTreeMap::new(); plan.levels.len()];
+        let mut homes = Homes::new();
         let unit_of_day = plan.job.privacy.unit.periods(plan.job.payments.period);
         let sink = |batch: &Batch| {
             for payment in batch.payments() {
+                let unit = (unit_of_day[payment.hour as usize / 24], payment.user.to_owned());
+                for home in plan.homes() {
+                    let value = attribute_of(&plan.job, &home.attribute, &payment).to_owned();
+                    let own = homes.entry(unit.clone()).or_default();
+                    let counts = own.entry(home.attribute.clone()).or_default();
+                    *counts.entry(value).or_default() += 1;
+                }
                 for (users, level) in users.iter_mut().zip(&plan.levels) {
-                    let unit = unit_of_day[payment.hour as usize / 24];
-                    let cells = users.entry((unit, payment.user.to_owned())).or_default();
+                    let cells = users.entry(unit.clone()).or_default();
                     let paid = Paid { day: payment.hour / 24, amount: payment.amount };
                     cells.entry(key_of(plan, level, &payment)).or_default().push(paid);
                 }
@@ -51,6 +62,12 @@ impl Engine for Reference<'_> {
             Ok(())
         };
         Scan::open(plan)?.run(self.control, u64::MAX, vec![sink])?;
+        for (users, level) in users.iter_mut().zip(&plan.levels) {
+            for (unit, cells) in users.iter_mut() {
+                pair_up(level, cells);
+                move_home(level, homes.get(unit), cells);
+            }
+        }
         // users: level → user → cell → payments
         let plan = if plan.is_settled() {
             plan.clone()
@@ -77,6 +94,8 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
         let cells = kept(level, all.clone());
         let numbers = cells.iter().flat_map(|(key, paid)| match kind {
             StatisticKind::NewReturning => new_returning(level, all, key),
+            StatisticKind::Recency => recency(level, (key, paid)),
+            StatisticKind::Cohorts => cohort(level, all, key),
             _ => numbers(&plan.job, kind, paid),
         });
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
@@ -129,11 +148,9 @@ fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
     let day = plan.job.payments.period.day(payment.hour / 24);
     let value = |key: &Key| match key {
         Key::Merchant => text(payment.merchant),
-        Key::MerchantAttribute(name) => {
-            let registry = plan.job.registry.as_ref().expect("attributes come from it");
-            let at = registry.ids.iter().position(|id| id == payment.merchant);
-            text(&registry.attributes[name][at.expect("unknown merchants are bad rows")])
-        }
+        Key::MerchantAttribute(name) => text(attribute_of(&plan.job, name, payment)),
+        // Known once all payments are.
+        Key::Home(_) | Key::With(_) => text(""),
         Key::Time(time) => time_of(*time, day, payment.hour),
         Key::Column(name) => {
             let at = plan.columns.iter().position(|column| column == name);
@@ -142,6 +159,57 @@ fn key_of(plan: &Plan, level: &LevelPlan, payment: &Payment<'_>) -> CellKey {
         Key::Currency => text(payment.rest[payment.rest.len() - 1]),
     };
     level.keys.iter().map(value).collect()
+}
+
+fn attribute_of<'j>(job: &'j Job, name: &str, payment: &Payment<'_>) -> &'j str {
+    let registry = job.registry.as_ref().expect("attributes come from it");
+    let at = registry.ids.iter().position(|id| id == payment.merchant);
+    &registry.attributes[name][at.expect("unknown merchants are bad rows")]
+}
+
+/// Definition of pairs: cells that differ in one attribute of merchants alone, the first of which has the
+/// smaller value.
+fn pair_up(level: &LevelPlan, cells: &mut UserCells) {
+    let place = |is: &dyn Fn(&Key) -> bool| level.keys.iter().position(is);
+    let Some(with) = place(&|key| key.pairs_of().is_some()) else { return };
+    let name = level.keys[with].pairs_of().expect("it is such a key").to_owned();
+    let own = place(&|key| *key == Key::MerchantAttribute(name.clone())).expect("it is a key too");
+    let mut pairs = UserCells::new();
+    for (one, paid) in &*cells {
+        for (other, more) in cells.iter().filter(|(other, _)| other[own] > one[own]) {
+            let alike = (0..one.len()).all(|place| place == own || one[place] == other[place]);
+            if alike {
+                let mut key = one.clone();
+                key[with] = other[own].clone();
+                pairs.insert(key, [&paid[..], more].concat());
+            }
+        }
+    }
+    *cells = pairs;
+}
+
+/// Definition of homes: of each column the value with most payments and refunds, of equals the first.
+fn move_home(
+    level: &LevelPlan,
+    counts: Option<&BTreeMap<String, BTreeMap<String, usize>>>,
+    cells: &mut UserCells,
+) {
+    let home = |attribute: &str| {
+        let counts = &counts.expect("a user has payments")[attribute];
+        let most = counts.values().max().expect("a user has payments");
+        let first = counts.iter().find(|(_, count)| *count == most).expect("one has most");
+        KeyValue::Text(Arc::from(first.0.as_str()))
+    };
+    let place = |mut cell: CellKey| {
+        for (value, key) in cell.iter_mut().zip(&level.keys) {
+            if let Some(attribute) = key.home_of() {
+                *value = home(attribute);
+            }
+        }
+        cell
+    };
+    let all = std::mem::take(cells).into_iter();
+    *cells = all.map(|(cell, paid)| (place(cell), paid)).collect();
 }
 
 fn time_of(time: TimeKey, day: NaiveDate, hour: u32) -> KeyValue {
@@ -235,6 +303,8 @@ fn fitted(
                 _ if statistic.kind == StatisticKind::NewReturning => {
                     new_returning(level, all, key)
                 }
+                _ if statistic.kind == StatisticKind::Recency => recency(level, (key, paid)),
+                _ if statistic.kind == StatisticKind::Cohorts => cohort(level, all, key),
                 _ => numbers(job, statistic.kind, paid),
             };
             numbers.into_iter().map(capped).collect()
@@ -252,13 +322,54 @@ fn fitted(
 fn new_returning(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
     let look_back = level.look_back.as_ref().expect("the level has the statistic");
     let Some(days) = look_back.window(look_back.time_of(key)) else { return vec![0, 0] };
+    let before = same_place(level, all, key)
+        .any(|(_, paid)| paid.iter().any(|paid| days.contains(&paid.day)));
+    if before { vec![0, 1] } else { vec![1, 0] }
+}
+
+/// The user's cells of the same keys but time.
+fn same_place<'a>(
+    level: &'a LevelPlan,
+    all: &'a UserCells,
+    key: &'a CellKey,
+) -> impl Iterator<Item = (&'a CellKey, &'a Vec<Paid>)> {
     let place = |key: &CellKey| -> Vec<KeyValue> {
         let keys = level.keys.iter().zip(key);
         keys.filter(|(key, _)| !matches!(key, Key::Time(_))).map(|(_, v)| v.clone()).collect()
     };
-    let same = all.iter().filter(|(other, _)| place(other) == place(key));
-    let before = same.flat_map(|(_, paid)| paid).any(|paid| days.contains(&paid.day));
-    if before { vec![0, 1] } else { vec![1, 0] }
+    all.iter().filter(move |(other, _)| place(other) == place(key))
+}
+
+/// Of a user who is new in a cell: 1, and 1 for each whole period after it in which they come again.
+fn cohort(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
+    let plan = level.cohorts.as_ref().expect("the level has the statistic");
+    let is_new = new_returning(level, all, key) == [1, 0];
+    let time = plan.time_of(key);
+    let came = |periods: usize| {
+        let is_then = |other: &CellKey| plan.time_of(other) == time + periods;
+        let whole = plan.days_after(time, periods).is_some();
+        let came = || same_place(level, all, key).any(|(other, _)| is_then(other));
+        i128::from(is_new && (periods == 0 || whole && came()))
+    };
+    (0..plan.width()).map(came).collect()
+}
+
+/// How long before the cell's last day the user was last there: 1 in the class that says so.
+fn recency(level: &LevelPlan, (key, paid): (&CellKey, &[Paid])) -> Vec<i128> {
+    let plan = level.recency.as_ref().expect("the level has the statistic");
+    let last = paid.iter().map(|paid| paid.day).max().expect("a cell has a payment");
+    let days = plan.last_day_of(key) - last;
+    let class = match days {
+        0..7 => 0,
+        7..14 => 1,
+        14..30 => 2,
+        30..60 => 3,
+        60..90 => 4,
+        90..180 => 5,
+        _ => 6,
+    };
+    // Longer ago than the last class begins is in the last class, too.
+    (0..plan.classes()).map(|own| i128::from(own == class.min(plan.classes() - 1))).collect()
 }
 
 /// Sum of the logarithms of payments above zero against a usual one.
@@ -288,7 +399,7 @@ fn numbers(job: &Job, kind: StatisticKind, paid: &[Paid]) -> Vec<i128> {
             _ => vec![0, 0, 0, 1],
         },
         // These need more than the cell.
-        StatisticKind::NewReturning => vec![0, 0],
+        StatisticKind::NewReturning | StatisticKind::Recency | StatisticKind::Cohorts => vec![],
         StatisticKind::TicketLogs => vec![logs(paid, 0)],
         StatisticKind::TicketHistogram => {
             let edges = &job.payments.ticket_edges;

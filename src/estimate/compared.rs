@@ -12,12 +12,12 @@ use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
 
 /// What is known of a cell, or of several together.
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
+pub(super) struct Part {
     /// The noised value with the standard deviation of its noise.
-    noisy: (f64, f64),
+    pub(super) noisy: (f64, f64),
     /// The same with what the fit took put back, as far as it differs between cells.
-    value: (f64, f64),
-    estimate: f64,
+    pub(super) value: (f64, f64),
+    pub(super) estimate: f64,
 }
 
 /// What cells of a table are compared with.
@@ -201,7 +201,7 @@ impl Part {
     }
 }
 
-fn parts(view: &View, kind: StatisticKind, rows: &[usize]) -> Vec<Part> {
+pub(super) fn parts(view: &View, kind: StatisticKind, rows: &[usize]) -> Vec<Part> {
     let numbers = view.numbers(kind, 0, rows);
     let (noise, apart) = (numbers.noise(), numbers.model.correction.apart());
     let part = |row: usize| {
@@ -221,7 +221,12 @@ fn others(view: &View, row: usize) -> Vec<KeyValue> {
 
 /// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised
 /// values. `both` is the covariance of noised values, and of corrected ones.
-fn ratio(top: &Part, bottom: &Part, both: (f64, f64), scale: f64) -> Estimate<Option<f64>> {
+pub(super) fn ratio(
+    top: &Part,
+    bottom: &Part,
+    both: (f64, f64),
+    scale: f64,
+) -> Estimate<Option<f64>> {
     let noised = fieller(top.noisy, bottom.noisy, both.0);
     let interval = fieller(top.value, bottom.value, both.1)
         .filter(|_| bottom.estimate >= LEAST)
@@ -239,7 +244,11 @@ fn ratio(top: &Part, bottom: &Part, both: (f64, f64), scale: f64) -> Estimate<Op
 }
 
 /// The interval as far as it can be.
-fn within(estimate: Estimate<Option<f64>>, least: f64, most: f64) -> Estimate<Option<f64>> {
+pub(super) fn within(
+    estimate: Estimate<Option<f64>>,
+    least: f64,
+    most: f64,
+) -> Estimate<Option<f64>> {
     let Interval { value, low, high } = estimate.interval;
     let clamp = |end: Option<f64>| end.map(|end| end.clamp(least, most));
     Estimate { interval: Interval { value, low: clamp(low), high: clamp(high) }, ..estimate }

@@ -7,6 +7,7 @@ mod bins;
 mod compared;
 mod concentration;
 mod correction;
+mod lift;
 mod model;
 mod panel;
 mod peers;
@@ -23,6 +24,8 @@ mod tests_compared;
 #[cfg(test)]
 mod tests_insights;
 #[cfg(test)]
+mod tests_lift;
+#[cfg(test)]
 mod tests_peers;
 mod tickets;
 mod values;
@@ -31,8 +34,11 @@ use std::collections::BTreeMap;
 
 use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan, TablePlan};
+use crate::plan::{
+    CellKey, Cohorts, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan, Told,
+};
 use compared::Compared;
+use lift::Lifts;
 use model::{Model, models, parts};
 pub use suppress::Reason;
 pub use values::{Estimate, Grade, Interval, Values};
@@ -115,7 +121,8 @@ pub fn memory(plan: &Plan) -> u64 {
     };
     let places = |level: &LevelPlan| cells(level) * coarser(level) * size_of::<u32>() as u64;
     let compared = |level: &LevelPlan| {
-        level.tables.iter().map(|table| Compared::bytes(level, table)).max().unwrap_or(0)
+        let of_tables = level.tables.iter().map(|table| Compared::bytes(level, table));
+        of_tables.max().unwrap_or(0) + lift::bytes(level)
     };
     // Models are found before tables compare cells and merchants.
     let once =
@@ -144,7 +151,12 @@ impl Estimates<'_> {
         let named = view.shown.peers.as_ref().and_then(|peers| peers.named);
         let named = named.map(|level| self.view(level, 0));
         let compared = Compared::new(&view, named.as_ref());
-        Shown { view, rows, compared }
+        let pairs =
+            view.level.pairs.as_ref().filter(|_| view.shown.insights.contains(&Insight::Lift));
+        let lifts = pairs.map(|pairs| {
+            Lifts::new(&view, pairs, &self.view(pairs.singles, 0), &self.view(pairs.whole, 0))
+        });
+        Shown { view, rows, compared, lifts }
     }
 
     fn view(&self, level: usize, table: usize) -> View<'_> {
@@ -163,6 +175,7 @@ pub struct Shown<'e> {
     view: View<'e>,
     rows: Vec<usize>,
     compared: Compared,
+    lifts: Option<Lifts>,
 }
 
 impl Shown<'_> {
@@ -203,7 +216,7 @@ impl Slices<'_> {
     pub fn get(&self, place: usize) -> Table {
         let start = place * SLICE;
         let rows = &self.rows[start..self.rows.len().min(start + SLICE)];
-        self.shown.view.table(rows, &self.shown.compared)
+        self.shown.view.table(rows, self.shown)
     }
 }
 
@@ -237,23 +250,26 @@ impl View<'_> {
     }
 
     /// The table of some rows.
-    fn table(&self, rows: &[usize], compared: &Compared) -> Table {
+    fn table(&self, rows: &[usize], shown: &Shown) -> Table {
         let mut columns = Vec::new();
         for &insight in &self.shown.insights {
-            let parts = part_names(self.plan, insight);
-            let (values, unknown) = match insight.compared() {
-                Some(what) => compared.values(self, what, rows),
-                None => {
-                    let values = self.values(insight, parts.len().max(1), rows);
-                    (values, self.unknown(insight, rows))
-                }
+            let parts = part_names((self.plan, self.level), insight);
+            let lifts = shown.lifts.as_ref().filter(|_| insight == Insight::Lift);
+            let (values, unknown) = match (insight.compared(), lifts) {
+                (Some(what), _) => shown.compared.values(self, what, rows),
+                (_, Some(lifts)) => (vec![lifts.values(rows)], Vec::new()),
+                _ => (self.values(insight, parts.len().max(1), rows), Vec::new()),
             };
             let name = |part: usize| match parts.get(part) {
                 Some(part) => format!("{}_{part}", insight.name()),
                 None => insight.name().to_owned(),
             };
             let column = |(part, mut values): (usize, Values)| {
-                let suppressed = unknown.clone();
+                let unknown = match insight.compared() {
+                    Some(_) => unknown.clone(),
+                    None => self.unknown(insight, part, rows),
+                };
+                let suppressed = unknown;
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
                 Column { insight, name: name(part), values, suppressed }
@@ -269,14 +285,18 @@ impl View<'_> {
         Table { keys: rows.iter().map(key).collect(), columns }
     }
 
-    /// Why some rows of an insight tell nothing, whatever their values.
-    fn unknown(&self, insight: Insight, rows: &[usize]) -> Vec<Option<Reason>> {
-        let looks_back = insight.statistics().contains(&StatisticKind::NewReturning);
-        let Some(look_back) = self.level.look_back.as_ref().filter(|_| looks_back) else {
-            return vec![None; rows.len()];
+    /// Why some rows of a part of an insight tell nothing, whatever their values.
+    fn unknown(&self, insight: Insight, part: usize, rows: &[usize]) -> Vec<Option<Reason>> {
+        let looks_back = insight.statistics().iter().find(|kind| kind.looks_back());
+        let Some(&kind) = looks_back else { return vec![None; rows.len()] };
+        // Rates have none of those who are new.
+        let number = if insight == Insight::RetentionRate { part + 1 } else { part };
+        let reason = |&row: &usize| match self.level.tells(kind, &self.noisy.keys[row], number) {
+            Told::Whole => None,
+            Told::NotBefore => Some(Reason::LookBack),
+            Told::NotAfter => Some(Reason::LookAhead),
         };
-        let known = |&row: &usize| look_back.is_known(&self.noisy.keys[row]);
-        rows.iter().map(|row| (!known(row)).then_some(Reason::LookBack)).collect()
+        rows.iter().map(reason).collect()
     }
 
     /// The values of an insight of some rows, for each of its `parts`.
@@ -295,6 +315,11 @@ impl View<'_> {
             [kind, ..] if insight == Insight::RepeatRate => {
                 let classes = (0..VISIT_CLASSES.len()).map(|bin| self.numbers(kind, bin, rows));
                 vec![Values::Counts(ratio::repeat_rate(&classes.collect::<Vec<_>>()))]
+            }
+            [kind, ..] if insight == Insight::RetentionRate => {
+                let new = column(kind);
+                let rate = |bin| ratio::retention_rate(&self.numbers(kind, bin, rows), &new);
+                (1..=parts).map(|bin| Values::Counts(rate(bin))).collect()
             }
             [kind, ..] if insight == Insight::ReturningCustomers => {
                 vec![self.numbers(kind, 1, rows).counts()]
@@ -389,11 +414,17 @@ impl Numbers<'_> {
 }
 
 /// The ends of the names of an insight's columns, if it has several.
-fn part_names(plan: &Plan, insight: Insight) -> Vec<String> {
+fn part_names((plan, level): (&Plan, &LevelPlan), insight: Insight) -> Vec<String> {
     match insight {
         Insight::TicketHistogram => bin_names(plan).collect(),
         Insight::TicketQuantiles => tickets::names(),
         Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        Insight::RecencyHistogram => level.recency.iter().flat_map(Recency::names).collect(),
+        Insight::RetentionCohort | Insight::RetentionRate => {
+            let first = usize::from(insight == Insight::RetentionRate);
+            let width = level.cohorts.as_ref().map_or(0, Cohorts::width);
+            (first..width).map(|periods| periods.to_string()).collect()
+        }
         Insight::Compared(Comparison::Benchmark, _) => peers::names(),
         _ => Vec::new(),
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::correction::Correction;
+use super::lift;
 use super::panel::Panel;
 use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
@@ -12,7 +13,7 @@ use super::{Z95, bins};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
 use crate::parallel;
-use crate::plan::{CellKey, Plan, StatisticPlan};
+use crate::plan::{CellKey, Plan, StatisticPlan, Told};
 
 /// What is known of one statistic of one level, beside its noised values.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +66,7 @@ pub(super) fn models(plan: &Plan, totals: &NoisyTotals, threads: usize) -> Vec<V
 /// One report, or several that share levels: levels that may add up.
 pub(super) struct Report<'p> {
     pub(super) plan: &'p Plan,
-    totals: &'p NoisyTotals,
+    pub(super) totals: &'p NoisyTotals,
     threads: usize,
     /// Places of its levels in the plan.
     levels: Vec<usize>,
@@ -163,7 +164,8 @@ impl Report<'_> {
                     continue;
                 }
             };
-            let from = from.iter().find_map(|kind| known.get(kind));
+            let pairs = lift::unrelated(self, level, models);
+            let from = from.iter().find_map(|kind| known.get(kind)).or(pairs.as_ref());
             let (own, earlier) = self.modelled(&panel, at, from.map(Vec::as_slice), models);
             let own = self.settle(at, coarse, own, models);
             known.insert(statistic.kind, [own, earlier].concat());
@@ -393,23 +395,26 @@ impl Report<'_> {
         let statistic = *self.statistic(at);
         let level = &self.plan.levels[at.0];
         let keys = &self.totals.levels[at.0].keys;
-        // Where nothing can be told of the days before, nothing is expected.
-        let back =
-            level.look_back.as_ref().filter(|_| statistic.kind == StatisticKind::NewReturning);
-        let is_known = |cell: usize| back.is_none_or(|back| back.is_known(&keys[cell]));
-        let whole: Option<Vec<f64>> = level.position(whole).map(|place| {
+        // Where nothing can be told of the days before or after, nothing is expected.
+        let is_known = |cell: usize, bin: usize| {
+            !statistic.kind.looks_back()
+                || level.tells(statistic.kind, &keys[cell], bin) == Told::Whole
+        };
+        let whole = level.position(whole).map(|place| (place, parts(whole)));
+        let known = |bin: usize| -> Option<Vec<f64>> {
+            let (place, parts) = whole?;
             let estimates = models[at.0][place].estimates.iter().enumerate();
             let value =
-                |(cell, &e): (usize, &i64)| e as f64 / parts(whole) * f64::from(is_known(cell));
-            estimates.map(value).collect()
-        });
+                |(cell, &e): (usize, &i64)| e as f64 / parts * f64::from(is_known(cell, bin));
+            Some(estimates.map(value).collect())
+        };
         let mut columns: Vec<Filled> = Vec::new();
         let width = statistic.width;
         let model = &models[at.0][at.1];
         let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
         let one = |bin: usize| {
             let noisy = model.correction.apply(self.noisy(at, bin));
-            let mut own = bins::drawn(&noisy, whole.as_deref(), half);
+            let mut own = bins::drawn(&noisy, known(bin).as_deref(), half);
             self.reconciled(at, bin, coarse, &mut own, false, models)
         };
         for first in (0..width).step_by(BINS_AT_ONCE) {

@@ -4,7 +4,7 @@ use super::{Estimate, Interval, Numbers, Values, Z95};
 
 /// A ratio of noised values is shown only if its denominator is this many standard deviations of its
 /// noise.
-const SIGNAL_MIN: f64 = 5.0;
+pub(super) const SIGNAL_MIN: f64 = 5.0;
 
 /// A ratio is estimated where its denominator is estimated to be this much, in counts or minor units.
 pub(super) const LEAST: f64 = 0.5;
@@ -22,8 +22,24 @@ pub(super) type Ratios = Vec<Estimate<Option<f64>>>;
 /// differs from that of cells alike; both with what is doubtful of the corrections. Beside it the ratio of noised values, with its standard
 /// deviation, where the denominator is that strong.
 pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
-    let noise = (top.noise(), bottom.noise());
     let doubt = top.model.correction.doubt().hypot(bottom.model.correction.doubt());
+    doubtful(top, bottom, doubt)
+}
+
+/// Share of new customers who come again in a period: of two numbers of one statistic, of which the fit
+/// takes alike, but for what differs from cell to cell. No more than all of them come again.
+pub(super) fn retention_rate(again: &Numbers, new: &Numbers) -> Ratios {
+    let apart = new.model.correction.apart();
+    let mut rates = doubtful(again, new, apart.hypot(apart));
+    for Estimate { interval, .. } in &mut rates {
+        let most = interval.value.map(|value| value.max(1.0));
+        interval.high = interval.high.zip(most).map(|(high, most)| high.min(most));
+    }
+    rates
+}
+
+fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
+    let noise = (top.noise(), bottom.noise());
     let signed = top.statistic.kind.facts().signed;
     let each = if bottom.statistic.kind.is_count() { EACH } else { 0.0 };
     let ratio = |row: usize| {

@@ -12,6 +12,8 @@ pub enum Reason {
     /// Half its interval is more of it than the report's `suppress_above`, or there is nothing to
     /// estimate it from.
     Error,
+    /// The period does not hold the whole period after the cell in which customers are looked for again.
+    LookAhead,
     /// The period does not hold all days before the cell that tell whether a customer is new.
     LookBack,
     /// It would tell of too few merchants, alone or with other cells.
@@ -24,13 +26,20 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 5] =
-        [Reason::Error, Reason::LookBack, Reason::Merchants, Reason::NoPeriod, Reason::Peers];
+    pub const ALL: [Reason; 6] = [
+        Reason::Error,
+        Reason::LookAhead,
+        Reason::LookBack,
+        Reason::Merchants,
+        Reason::NoPeriod,
+        Reason::Peers,
+    ];
 
     /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Error => "error",
+            Reason::LookAhead => "look-ahead",
             Reason::LookBack => "look-back",
             Reason::Merchants => "merchants",
             Reason::NoPeriod => "no-period",

@@ -81,6 +81,7 @@ fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
             match insight {
                 Insight::NewCustomers => vec![parts[0]],
                 Insight::ReturningCustomers => vec![parts[1]],
+                Insight::RetentionRate => parts[1..].iter().map(|part| part / parts[0]).collect(),
                 Insight::RepeatRate => {
                     vec![parts[1..].iter().sum::<f64>() / parts.iter().sum::<f64>()]
                 }
@@ -93,12 +94,14 @@ fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
 
 #[test]
 fn examples_are_right() {
-    let rows = rows();
+    let mut rows = rows();
     assert_eq!(rows.len(), 6);
+    // Ann comes again in the month after; of nothing, as the law of tickets is of all months.
+    rows.push(Row { minute: (MARCH + 40) * 1440, amount: 0, ..rows[0].clone() });
     let names: Vec<String> =
         Insight::ALL.iter().map(|insight| format!("\"{}\"", insight.name())).collect();
     let bounds = "bounds = { customers = 9, payments = 99, sales = 999, gross = 999, refunds = 99, \
-                  visits = 99, visit_classes = 9, new_returning = 9, ticket_histogram = 99 }";
+                  visits = 99, visit_classes = 9, recency_histogram = 9, new_returning = 9, retention_cohort = 9, ticket_histogram = 99 }";
     let market = Market::new(&rows);
     let plan = market.plan(&[format!(
         "levels = [[\"month\"]]\nkeys = \"public\"\nlook_back = 30\ninsights = [{}]\n{bounds}",

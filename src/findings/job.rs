@@ -104,6 +104,12 @@ pub fn insight_unfit(insight: &str, level: &str, why: &str, hint: &str) -> Findi
         .hint(hint)
 }
 
+/// A level that cannot be one of pairs.
+pub fn pairs_unfit(key: &str, level: &str, why: &str, hint: &str) -> Finding {
+    Finding::new("pairs-unfit", format!("level {level} cannot have the key `{key}`: {why}"))
+        .hint(hint)
+}
+
 /// Quantiles of tickets in several currencies.
 pub fn quantiles_of_currencies() -> Finding {
     let message =

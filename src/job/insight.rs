@@ -25,6 +25,10 @@ pub enum Insight {
     NewCustomers,
     /// Customers that had.
     ReturningCustomers,
+    /// Customers who are new, and how many of them come again in the periods after.
+    RetentionCohort,
+    /// Share of new customers who come again in each period after.
+    RetentionRate,
     /// Days on which users came.
     Visits,
     /// Visits per customer.
@@ -33,10 +37,14 @@ pub enum Insight {
     VisitClasses,
     /// Share of customers with two visits or more.
     RepeatRate,
+    /// Customers by days since their last visit.
+    RecencyHistogram,
     /// Sizes that a tenth, a quarter, half, ... of payments do not exceed.
     TicketQuantiles,
     /// Payments by size.
     TicketHistogram,
+    /// Users who paid at both of a pair, against those that there were if one said nothing of the other.
+    Lift,
     /// A statistic of a cell against that of other cells.
     Compared(Comparison, StatisticKind),
 }
@@ -76,8 +84,12 @@ impl Insight {
 
     /// All there are, in the order of columns.
     pub fn all() -> impl Iterator<Item = Insight> {
-        Self::ALL.into_iter().chain(Self::COMPARED)
+        Self::ALL.into_iter().chain(Self::PAIRED).chain(Self::COMPARED)
     }
+
+    /// Those of pairs, in the order of columns, after [`Insight::ALL`] and before
+    /// [`Insight::COMPARED`].
+    pub const PAIRED: [Insight; 1] = [Insight::Lift];
 
     /// What it compares with which cells.
     pub fn compared(self) -> Option<(Comparison, StatisticKind)> {
@@ -88,7 +100,7 @@ impl Insight {
     }
 
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 16] = [
+    pub const ALL: [Insight; 19] = [
         Insight::Customers,
         Insight::Payments,
         Insight::Gross,
@@ -99,10 +111,13 @@ impl Insight {
         Insight::SpendPerCustomer,
         Insight::NewCustomers,
         Insight::ReturningCustomers,
+        Insight::RetentionCohort,
+        Insight::RetentionRate,
         Insight::Visits,
         Insight::VisitsPerCustomer,
         Insight::VisitClasses,
         Insight::RepeatRate,
+        Insight::RecencyHistogram,
         Insight::TicketQuantiles,
         Insight::TicketHistogram,
     ];
@@ -120,12 +135,16 @@ impl Insight {
             Insight::SpendPerCustomer => "spend_per_customer",
             Insight::NewCustomers => "new_customers",
             Insight::ReturningCustomers => "returning_customers",
+            Insight::RetentionCohort => "retention_cohort",
+            Insight::RetentionRate => "retention_rate",
             Insight::Visits => "visits",
             Insight::VisitsPerCustomer => "visits_per_customer",
             Insight::VisitClasses => "visit_classes",
             Insight::RepeatRate => "repeat_rate",
+            Insight::RecencyHistogram => "recency_histogram",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
+            Insight::Lift => "lift",
             Insight::Compared(comparison, kind) => comparison.name(kind),
         }
     }
@@ -134,7 +153,7 @@ impl Insight {
     pub const fn statistics(self) -> &'static [StatisticKind] {
         use StatisticKind as Kind;
         match self {
-            Insight::Customers => &[Kind::Customers],
+            Insight::Customers | Insight::Lift => &[Kind::Customers],
             Insight::Payments => &[Kind::Payments],
             Insight::Gross => &[Kind::Gross],
             Insight::Refunds => &[Kind::Refunds],
@@ -143,9 +162,11 @@ impl Insight {
             Insight::AverageTicket => &[Kind::Sales, Kind::Payments],
             Insight::SpendPerCustomer => &[Kind::Sales, Kind::Customers],
             Insight::NewCustomers | Insight::ReturningCustomers => &[Kind::NewReturning],
+            Insight::RetentionCohort | Insight::RetentionRate => &[Kind::Cohorts],
             Insight::Visits => &[Kind::Visits],
             Insight::VisitsPerCustomer => &[Kind::Visits, Kind::Customers],
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
+            Insight::RecencyHistogram => &[Kind::Recency],
             Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
             Insight::Compared(_, Kind::Customers) => &[Kind::Customers],
@@ -157,20 +178,27 @@ impl Insight {
 
     /// Has a table several columns of it?
     pub const fn has_parts(self) -> bool {
-        matches!(self, Insight::VisitClasses | Insight::TicketQuantiles | Insight::TicketHistogram)
+        matches!(self, Insight::VisitClasses | Insight::RecencyHistogram)
+            || matches!(self, Insight::RetentionCohort | Insight::RetentionRate)
+            || matches!(self, Insight::TicketQuantiles | Insight::TicketHistogram)
             || matches!(self, Insight::Compared(Comparison::Benchmark, _))
     }
 
     /// Can a cell have none, as there is nothing to divide by?
     pub const fn is_ratio(self) -> bool {
-        self.statistics().len() > 1 || matches!(self, Insight::RepeatRate | Insight::Compared(..))
+        self.statistics().len() > 1
+            || matches!(self, Insight::RepeatRate | Insight::RetentionRate)
+            || matches!(self, Insight::Lift | Insight::Compared(..))
     }
 
     /// Do levels with these keys show it? Those that name merchants show what is said of one, the
-    /// others what is said of many.
+    /// others what is said of many; those of pairs how many users there are, and lifts.
     pub fn is_at(self, keys: &[Key]) -> bool {
         let named = keys.contains(&Key::Merchant);
+        let paired = keys.iter().any(|key| matches!(key, Key::With(_)));
         match self {
+            Insight::Lift => paired,
+            _ if paired => self == Insight::Customers,
             Insight::Compared(Comparison::Rank | Comparison::Benchmark, _) => named,
             Insight::Compared(Comparison::Concentration, _) => !named,
             _ => true,
@@ -179,7 +207,8 @@ impl Insight {
 
     /// The statistics that a level with these keys needs for it, its own tables or those of others.
     pub fn statistics_at(self, keys: &[Key]) -> &'static [StatisticKind] {
-        let for_others = matches!(self, Insight::Compared(Comparison::Concentration, _));
+        let for_others =
+            matches!(self, Insight::Lift | Insight::Compared(Comparison::Concentration, _));
         if self.is_at(keys) || for_others { self.statistics() } else { &[] }
     }
 
@@ -273,7 +302,7 @@ mod tests {
     fn the_docs_list_every_insight() {
         let of_jobs = JOB_PAGE.lines().find(|line| line.starts_with("| `insights` |"));
         let of_jobs = of_jobs.expect("a row on insights");
-        for insight in Insight::ALL {
+        for insight in Insight::ALL.into_iter().chain(Insight::PAIRED) {
             assert!(of_jobs.contains(&format!("`{}`", insight.name())), "{insight:?}");
             // Some have several columns, whose names go on.
             assert!(SCHEMA_PAGE.contains(&format!("`{}", insight.name())), "{insight:?}");

@@ -31,8 +31,8 @@ pub use percent::Percent;
 pub use registry::Registry;
 pub use sql::SqlExpression;
 pub use statistic::{
-    Expected, LOG_PARTS, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log, ticket_log,
-    visit_class,
+    Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,
+    recency_class, recency_names, ticket_log, visit_class,
 };
 pub use unit::PrivacyUnit;
 
@@ -360,6 +360,12 @@ pub enum Key {
     Merchant,
     /// A column of the public table of merchants.
     MerchantAttribute(String),
+    /// Where a user is at home: `home_` and a column of the table of merchants, whose value is that of
+    /// most of the user's payments and refunds; of equals the first.
+    Home(String),
+    /// `with_` and a column of the table of merchants that is a key too: cells are pairs of its values, and
+    /// hold the users who paid at both. The second value of a pair, in the order of texts.
+    With(String),
     /// A part of the local time.
     Time(TimeKey),
     /// A column of the payments.
@@ -369,11 +375,36 @@ pub enum Key {
 }
 
 impl Key {
+    /// What the names of keys start with that tell where users are at home.
+    pub const HOME: &str = "home_";
+
+    /// What the names of keys start with that make cells of pairs.
+    pub const WITH: &str = "with_";
+
+    /// The column of the table of merchants of whose values cells are pairs.
+    pub fn pairs_of(&self) -> Option<&str> {
+        match self {
+            Key::With(name) => name.strip_prefix(Self::WITH),
+            _ => None,
+        }
+    }
+
+    /// The column of the table of merchants by which a user's home is found.
+    pub fn home_of(&self) -> Option<&str> {
+        match self {
+            Key::Home(name) => name.strip_prefix(Self::HOME),
+            _ => None,
+        }
+    }
+
     /// The name in job files and Parquet columns.
     pub fn name(&self) -> &str {
         match self {
             Key::Merchant => "merchant",
-            Key::MerchantAttribute(name) | Key::Column(name) => name,
+            Key::MerchantAttribute(name)
+            | Key::Home(name)
+            | Key::With(name)
+            | Key::Column(name) => name,
             Key::Time(time) => time.name(),
             Key::Currency => "currency",
         }

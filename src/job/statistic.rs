@@ -19,8 +19,14 @@ pub enum StatisticKind {
     Visits,
     /// 1 for each user, in the class of their number of visits: one number a class.
     VisitClasses,
+    /// 1 for each user, in the class of the days between their last visit and the cell's last day: one
+    /// number a class.
+    Recency,
     /// 1 for each user, in one of two numbers: new in the cell, or returning.
     NewReturning,
+    /// Of users who are new in the cell: 1 for each, and 1 for each of the periods after it in which they
+    /// come again; one number for each period.
+    Cohorts,
     /// Sum of the logarithms of payments above zero against what is usual at their merchants.
     TicketLogs,
 }
@@ -43,6 +49,10 @@ pub enum Width {
     Fixed(usize),
     /// One for each bin of the job's `ticket_edges`.
     TicketBins,
+    /// One for each class of [`RECENCY_CLASSES`] that the level's cells are long enough for.
+    RecencyClasses,
+    /// One for those who are new, and one for each period after.
+    Periods,
 }
 
 /// What the model expects of a cell, of the same time and series.
@@ -84,7 +94,7 @@ pub struct Facts {
 impl StatisticKind {
     /// All statistics, in the order in which a level has them: those that others are expected from
     /// come first.
-    pub const ALL: [StatisticKind; 10] = [
+    pub const ALL: [StatisticKind; 12] = [
         StatisticKind::Customers,
         StatisticKind::Payments,
         StatisticKind::Sales,
@@ -93,11 +103,14 @@ impl StatisticKind {
         StatisticKind::Refunds,
         StatisticKind::Visits,
         StatisticKind::VisitClasses,
+        StatisticKind::Recency,
         StatisticKind::NewReturning,
+        StatisticKind::Cohorts,
         StatisticKind::TicketLogs,
     ];
 
     /// What is to be known of it.
+    #[expect(clippy::too_many_lines, reason = "one entry for each kind")]
     pub const fn facts(self) -> Facts {
         use StatisticKind::{Customers, Gross, Payments, TicketHistogram};
         /// A count that adds up.
@@ -157,12 +170,26 @@ impl StatisticKind {
                 expected: Expected::Share(Customers),
                 ..USERS
             },
+            StatisticKind::Recency => Facts {
+                name: "recency_histogram",
+                width: Width::RecencyClasses,
+                expected: Expected::Share(Customers),
+                ..USERS
+            },
             // Who is new at a merchant need not be in its region.
             StatisticKind::NewReturning => Facts {
                 name: "new_returning",
                 width: Width::Fixed(2),
                 expected: Expected::Share(Customers),
                 ..USERS
+            },
+            // As new customers; several of the numbers may be 1.
+            StatisticKind::Cohorts => Facts {
+                name: "retention_cohort",
+                width: Width::Periods,
+                adds_up: false,
+                expected: Expected::Share(Customers),
+                ..PLAIN
             },
             // Levels may take different tickets for usual.
             StatisticKind::TicketLogs => Facts {
@@ -179,6 +206,11 @@ impl StatisticKind {
     /// The name in job files and manifests.
     pub const fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// Does it look at the days before a cell, to tell who is new?
+    pub fn looks_back(self) -> bool {
+        matches!(self, StatisticKind::NewReturning | StatisticKind::Cohorts)
     }
 
     /// Is it money?
@@ -215,6 +247,24 @@ pub fn visit_class(visits: u32) -> usize {
     VISIT_CLASSES.iter().filter(|(least, _)| *least <= visits).count().saturating_sub(1)
 }
 
+/// The least number of days since the last visit of each class.
+pub const RECENCY_CLASSES: [u32; 7] = [0, 7, 14, 30, 60, 90, 180];
+
+/// The class of a number of days, of which there are so many `classes`: the last one has no end.
+pub fn recency_class(days: u32, classes: usize) -> usize {
+    RECENCY_CLASSES[..classes].iter().filter(|least| **least <= days).count().saturating_sub(1)
+}
+
+/// What the names of the columns of so many classes end in.
+pub fn recency_names(classes: usize) -> impl Iterator<Item = String> {
+    RECENCY_CLASSES[..classes].iter().enumerate().map(move |(place, least)| {
+        match RECENCY_CLASSES[..classes].get(place + 1) {
+            Some(next) => format!("{least}_{}", next - 1),
+            None => format!("{least}_up"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,5 +289,15 @@ mod tests {
     fn classes_are_of_1_2_3_to_4_and_from_5_visits() {
         let classes = [1, 2, 3, 4, 5, 6, 366].map(visit_class);
         assert_eq!(classes, [0, 1, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn the_last_class_of_recency_has_no_end() {
+        let days = [0, 6, 7, 13, 14, 29, 30, 400];
+        assert_eq!(days.map(|days| recency_class(days, 3)), [0, 0, 1, 1, 2, 2, 2, 2]);
+        assert_eq!(days.map(|days| recency_class(days, 7)), [0, 0, 1, 1, 2, 2, 3, 6]);
+        assert_eq!(recency_names(3).collect::<Vec<_>>(), ["0_6", "7_13", "14_up"]);
+        let all = ["0_6", "7_13", "14_29", "30_59", "60_89", "90_179", "180_up"];
+        assert_eq!(recency_names(7).collect::<Vec<_>>(), all);
     }
 }

@@ -114,7 +114,7 @@ impl Job {
                 text += &format!("keys = \"private\"\ncells_max = {cells_max}\n");
             }
         }
-        let looks_back = |level: &&Level| level.bounds.contains_key(&StatisticKind::NewReturning);
+        let looks_back = |level: &&Level| level.bounds.keys().any(|kind| kind.looks_back());
         if let Some(level) = report.levels.first().filter(looks_back) {
             add(&mut text, "look_back", &level.look_back.to_string());
         }

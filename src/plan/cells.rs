@@ -1,10 +1,11 @@
 //! The cells of a level, and how a payment finds its cell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 
+use super::{HomeKey, LevelPlan, Pairs};
 use crate::job::{Job, Key, Level, Period, Registry, TimeKey};
 
 /// One value of one key.
@@ -21,19 +22,24 @@ pub enum KeyValue {
 /// The values of a level's keys, in the order of the level.
 pub type CellKey = Box<[KeyValue]>;
 
-/// The cells of a level as a product of three parts: who sells, when, and the rest.
+/// The cells of a level as a product of four parts: where the user is at home, who sells, when, and
+/// the rest.
 ///
-/// A payment's cell is the triple of its groups in each part. The first two are public; the
-/// groups of the rest are public where the key set is.
+/// A payment's cell is the tuple of its groups in each part. Homes are the user's, found from all
+/// their payments. All but the rest are public; the groups of the rest are where the key set is.
 #[derive(Clone, Debug)]
 pub struct CellSpace {
+    /// The keys that tell where users are at home; most levels have none.
+    pub homes: Vec<HomeKey>,
     /// Distinct merchant keys, ascending; `None`: no table of merchants, each merchant a group.
     pub merchants: Option<Grouping>,
+    /// Of which pairs are cells, at levels with a key such as `with_category`.
+    pub pairs: Option<Pairs>,
     /// Distinct time keys, ascending, by hour of the period.
     pub times: Grouping,
     /// Of each key of the level: its part, and its place there.
     layout: Vec<(Part, usize)>,
-    /// Names of the columns of the third part (`currency` for the currency).
+    /// Names of the columns of the last part (`currency` for the currency).
     pub rest: Vec<String>,
 }
 
@@ -63,7 +69,9 @@ impl Grouping {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
+    Home,
     Merchant,
+    With,
     Time,
     Rest,
 }
@@ -72,13 +80,18 @@ impl CellSpace {
     /// The cells of `level`.
     pub(super) fn new(job: &Job, level: &Level) -> CellSpace {
         let (mut merchant_keys, mut time_keys, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        let mut layout = Vec::new();
+        let (mut homes, mut layout) = (Vec::new(), Vec::new());
         for key in &level.keys {
             match key {
+                Key::Home(_) => {
+                    layout.push((Part::Home, homes.len()));
+                    homes.extend(HomeKey::new(job, key));
+                }
                 Key::Merchant | Key::MerchantAttribute(_) => {
                     layout.push((Part::Merchant, merchant_keys.len()));
                     merchant_keys.push(key);
                 }
+                Key::With(_) => layout.push((Part::With, 0)),
                 Key::Time(time) => {
                     layout.push((Part::Time, time_keys.len()));
                     time_keys.push(*time);
@@ -97,19 +110,59 @@ impl CellSpace {
             None => None,
         };
         let times = time_groups(job.payments.period, &time_keys);
-        CellSpace { merchants, times, layout, rest }
+        let paired = level.keys.iter().find_map(Key::pairs_of);
+        let place = paired.and_then(|name| {
+            let is = |key: &&Key| matches!(key, Key::MerchantAttribute(own) if own == name);
+            merchant_keys.iter().position(is)
+        });
+        let pairs = place.zip(merchants.as_ref());
+        let pairs = pairs.map(|(place, merchants)| Pairs::new(&merchants.groups, place));
+        CellSpace { homes, merchants, pairs, times, layout, rest }
+    }
+
+    /// The key values of each group of merchants, or of each pair of groups, in the order of cells.
+    pub fn sellers(&self) -> Option<&[Vec<KeyValue>]> {
+        let groups = self.merchants.as_ref().map(|grouping| &grouping.groups);
+        Some(self.pairs.as_ref().map_or(groups?, |pairs| &pairs.groups))
+    }
+
+    /// How many combinations of homes there are.
+    pub fn home_count(&self) -> u64 {
+        self.homes.iter().map(|home| home.values.len() as u64).product()
+    }
+
+    /// The values of the combination of homes with this number.
+    pub fn home_values(&self, number: u64) -> Vec<KeyValue> {
+        let mut rest = number;
+        let part = |home: &HomeKey| {
+            let count = home.values.len() as u64;
+            let value = home.values[(rest % count) as usize].clone();
+            rest /= count;
+            value
+        };
+        let mut values: Vec<KeyValue> = self.homes.iter().rev().map(part).collect();
+        values.reverse();
+        values
+    }
+
+    /// The number of a combination of homes, from that of each.
+    pub fn home_number(&self, places: impl Iterator<Item = u32>) -> u64 {
+        let pairs = self.homes.iter().zip(places);
+        pairs.fold(0, |all, (home, place)| all * home.values.len() as u64 + u64::from(place))
     }
 
     /// The number of public cells; `None` if the keys are not all public.
     pub fn count(&self, job: &Job) -> Option<u128> {
-        let merchants = self.merchants.as_ref()?.groups.len() as u128;
+        let groups = self.merchants.as_ref()?.groups.len() as u64;
+        let merchants = u128::from(self.pairs.as_ref().map_or(groups, |pairs| pairs.count));
         let times = self.times.groups.len() as u128;
         let rest: Option<u128> =
             self.rest.iter().map(|name| Some(public_values(job, name)?.len() as u128)).product();
-        merchants.checked_mul(times)?.checked_mul(rest?)
+        let homes = u128::from(self.home_count());
+        merchants.checked_mul(times)?.checked_mul(rest?)?.checked_mul(homes)
     }
 
-    /// The combinations of public values of the third part, ascending; `None` if not public.
+    /// The combinations of public values of the last part, ascending; `None` if not public.
     pub fn public_rest(&self, job: &Job) -> Option<Vec<Vec<KeyValue>>> {
         let mut combinations = vec![Vec::new()];
         for name in &self.rest {
@@ -128,13 +181,17 @@ impl CellSpace {
         Some(combinations)
     }
 
-    /// All public keys, merchants first, then times, then the rest; `None` if not all are public.
+    /// All public keys, homes first, then merchants, then times, then the rest; `None` if not all are
+    /// public.
     pub fn public_keys(&self, job: &Job) -> Option<Vec<CellKey>> {
         let rest = self.public_rest(job)?;
         let mut keys = Vec::new();
-        for merchant in &self.merchants.as_ref()?.groups {
-            for time in &self.times.groups {
-                keys.extend(rest.iter().map(|rest| self.key(merchant, time, rest)));
+        for home in 0..self.home_count() {
+            let home = self.home_values(home);
+            for merchant in self.sellers()? {
+                for time in &self.times.groups {
+                    keys.extend(rest.iter().map(|rest| self.key(&home, merchant, time, rest)));
+                }
             }
         }
         Some(keys)
@@ -143,6 +200,9 @@ impl CellSpace {
     /// Of each public cell, in the order of [`CellSpace::public_keys`], the cell of a coarser level in
     /// which it lies; `None` if some cell lies in several, or keys are not public.
     pub fn within(&self, coarse: &CellSpace, job: &Job) -> Option<Vec<u32>> {
+        if self.pairs.is_some() || coarse.pairs.is_some() {
+            return None;
+        }
         let merchants = self.merchants.as_ref()?.within(coarse.merchants.as_ref()?)?;
         let times = self.times.within(&coarse.times)?;
         let (own, theirs) = (self.public_rest(job)?, coarse.public_rest(job)?);
@@ -155,31 +215,73 @@ impl CellSpace {
         };
         let rest: Option<Vec<u32>> = own.iter().map(rest_of).collect();
         let rest = rest?;
+        let homes = self.homes_within(coarse)?;
         let (their_times, their_rest) = (coarse.times.groups.len() as u32, theirs.len() as u32);
-        let mut cells = Vec::with_capacity(merchants.len() * times.len() * rest.len());
-        for &merchant in &merchants {
-            for &time in &times {
-                let first = (merchant * their_times + time) * their_rest;
-                cells.extend(rest.iter().map(|&rest| first + rest));
+        let their_merchants = coarse.merchants.as_ref()?.groups.len() as u32;
+        let mut cells =
+            Vec::with_capacity(homes.len() * merchants.len() * times.len() * rest.len());
+        for &home in &homes {
+            for &merchant in &merchants {
+                for &time in &times {
+                    let group = home * their_merchants + merchant;
+                    let first = (group * their_times + time) * their_rest;
+                    cells.extend(rest.iter().map(|&rest| first + rest));
+                }
             }
         }
         Some(cells)
     }
 
+    /// Of each combination of homes the one of a coarser level.
+    fn homes_within(&self, coarse: &CellSpace) -> Option<Vec<u32>> {
+        let place =
+            |home: &HomeKey| self.homes.iter().position(|own| own.attribute == home.attribute);
+        let places: Vec<usize> = coarse.homes.iter().map(place).collect::<Option<_>>()?;
+        let within = |number: u64| {
+            let values = self.home_values(number);
+            let codes = places.iter().zip(&coarse.homes).map(|(&place, home)| {
+                home.values.binary_search(&values[place]).map_or(0, |code| code as u32)
+            });
+            coarse.home_number(codes) as u32
+        };
+        Some((0..self.home_count()).map(within).collect())
+    }
+
     /// Does [`CellSpace::within`] find a cell of `coarse` for each cell?
     pub fn splits(&self, coarse: &CellSpace, job: &Job) -> bool {
         let merchants = self.merchants.as_ref().zip(coarse.merchants.as_ref());
-        merchants.is_some_and(|(own, theirs)| own.within(theirs).is_some())
+        self.pairs.is_none()
+            && coarse.pairs.is_none()
+            && merchants.is_some_and(|(own, theirs)| own.within(theirs).is_some())
             && self.times.within(&coarse.times).is_some()
+            && self.homes_within(coarse).is_some()
             && coarse.rest.iter().all(|name| self.rest.contains(name))
             && self.rest.iter().all(|name| public_values(job, name).is_some())
     }
 
-    /// The group of merchants in which a cell lies.
+    /// The combination of homes and the group of merchants, or the pair of groups, in which a cell lies,
+    /// as one number.
     pub(super) fn merchant_group(&self, key: &[KeyValue]) -> Option<usize> {
-        let parts = self.layout.iter().zip(key).filter(|((part, _), _)| *part == Part::Merchant);
-        let values: Vec<KeyValue> = parts.map(|(_, value)| value.clone()).collect();
-        self.merchants.as_ref()?.groups.binary_search(&values).ok()
+        let values = |wanted: Part| -> Vec<KeyValue> {
+            let parts = self.layout.iter().zip(key).filter(|((part, _), _)| *part == wanted);
+            parts.map(|(_, value)| value.clone()).collect()
+        };
+        let groups = &self.merchants.as_ref()?.groups;
+        let mut own = values(Part::Merchant);
+        let mut merchant = groups.binary_search(&own).ok()?;
+        if let Some(pairs) = &self.pairs {
+            own[pairs.place] = values(Part::With).pop()?;
+            let other = groups.binary_search(&own).ok()?;
+            merchant = pairs.of(merchant as u32, other as u32)? as usize;
+        }
+        let homes = values(Part::Home);
+        let places = self
+            .homes
+            .iter()
+            .zip(&homes)
+            .map(|(home, value)| Some(home.values.binary_search(value).ok()? as u32));
+        let places: Vec<u32> = places.collect::<Option<_>>()?;
+        Some(self.home_number(places.into_iter()) as usize * self.sellers()?.len() + merchant)
     }
 
     /// What a key of so many parts takes, in bytes.
@@ -188,10 +290,18 @@ impl CellSpace {
         (size_of::<CellKey>() + 16 + parts * size_of::<KeyValue>()) as u64
     }
 
-    /// The key of a cell from the values of its three parts.
-    pub fn key(&self, merchant: &[KeyValue], time: &[KeyValue], rest: &[KeyValue]) -> CellKey {
+    /// The key of a cell from the values of its four parts.
+    pub fn key(
+        &self,
+        home: &[KeyValue],
+        merchant: &[KeyValue],
+        time: &[KeyValue],
+        rest: &[KeyValue],
+    ) -> CellKey {
         let value = |&(part, place): &(Part, usize)| match part {
+            Part::Home => home[place].clone(),
             Part::Merchant => merchant[place].clone(),
+            Part::With => merchant[merchant.len() - 1].clone(),
             Part::Time => time[place].clone(),
             Part::Rest => rest[place].clone(),
         };
@@ -210,7 +320,7 @@ fn public_values(job: &Job, name: &str) -> Option<Vec<KeyValue>> {
     (name == "currency").then_some(codes)
 }
 
-fn merchant_groups(registry: &Registry, keys: &[&Key]) -> Grouping {
+pub(super) fn merchant_groups(registry: &Registry, keys: &[&Key]) -> Grouping {
     let columns: Vec<&Vec<String>> = keys
         .iter()
         .map(|key| match key {
@@ -252,6 +362,19 @@ fn group(count: usize, mut values: impl FnMut(usize) -> Vec<KeyValue>) -> Groupi
     Grouping { groups, group_of }
 }
 
+/// Names of the payments' columns that some level uses as a key.
+pub(super) fn columns_of(levels: &[LevelPlan]) -> Vec<String> {
+    let names: BTreeSet<&String> = levels
+        .iter()
+        .flat_map(|level| &level.keys)
+        .filter_map(|key| match key {
+            Key::Column(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    names.into_iter().cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::fixture::Market;
@@ -281,6 +404,27 @@ mod tests {
         }
         assert_eq!(fine.cells_of(all, &plan.job), Some(vec![0; fine_keys.len()]));
         assert!(fine.splits(coarse, &plan.job) && !coarse.splits(fine, &plan.job));
+    }
+
+    #[test]
+    fn flows_lie_in_those_of_their_homes_and_of_where_they_go() {
+        let plan = plan(
+            r#"[["region", "home_region", "month"], ["home_region"], ["region", "quarter"], ["merchant"]]"#,
+        );
+        let keys = |level: usize| plan.levels[level].cells.public_keys(&plan.job).expect("public");
+        let (flows, homes, regions) = (keys(0), keys(1), keys(2));
+        assert_eq!((flows.len(), homes.len(), regions.len()), (3 * 3 * 4, 3, 3 * 2));
+        let within = |coarse: usize| plan.levels[0].cells_of(&plan.levels[coarse], &plan.job);
+        for (flow, home) in flows.iter().zip(within(1).expect("splits")) {
+            assert_eq!(flow[1], homes[home as usize][0]);
+        }
+        for (flow, region) in flows.iter().zip(within(2).expect("splits")) {
+            assert_eq!(flow[0], regions[region as usize][0]);
+        }
+        // Where somebody is at home says nothing of where they pay.
+        assert_eq!(within(3), None);
+        assert_eq!(plan.levels[1].cells_of(&plan.levels[2], &plan.job), None);
+        assert!(!plan.levels[1].splits(&plan.levels[0], &plan.job));
     }
 
     #[test]

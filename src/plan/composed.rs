@@ -1,7 +1,8 @@
 //! What a unit within a period means for users as a whole.
 
-use super::{LevelPlan, Plan};
-use crate::job::PrivacyUnit;
+use super::{LevelPlan, Plan, unit_periods};
+use crate::findings::{self, Finding};
+use crate::job::{Job, Level, PrivacyUnit};
 use crate::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss, epsilon_held};
 
 /// The guarantee for all payments of a user, where the unit is a user within a period: of one job,
@@ -50,4 +51,13 @@ impl Plan {
             self.levels.iter().map(of_level).sum::<u128>() + surveys * u128::from(periods).pow(2);
         AllUnits { periods, mu_squared: MuSquared::from_units(units) }
     }
+}
+
+/// Customers of cells that span periods of the privacy unit would be units, not users.
+pub(super) fn customers_of_several_periods(job: &Job, level: &Level) -> Option<Finding> {
+    let unit = job.privacy.unit;
+    let counted = level.bounds.keys().any(|kind| kind.facts().one_hot);
+    let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
+    let finding = || findings::unit_across_periods(&level.name(), unit.name());
+    (counted && spans).then(|| finding().at(level.span.clone()))
 }

@@ -26,10 +26,17 @@ pub(super) fn expected(
     let kind = match kind {
         StatisticKind::Gross => StatisticKind::Sales,
         StatisticKind::Visits => StatisticKind::Payments,
-        StatisticKind::VisitClasses | StatisticKind::NewReturning => StatisticKind::Customers,
+        StatisticKind::VisitClasses
+        | StatisticKind::Recency
+        | StatisticKind::NewReturning
+        | StatisticKind::Cohorts => StatisticKind::Customers,
         StatisticKind::Refunds | StatisticKind::TicketLogs => return None,
         other => other,
     };
+    // How many pairs people make is not known beforehand.
+    if level.cells.pairs.is_some() {
+        return None;
+    }
     let expect = plan.job.expect?;
     let cells = level.cells.count(&plan.job)? as f64;
     // Units are people, or people within periods, each with a payment at least.

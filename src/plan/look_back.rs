@@ -2,36 +2,24 @@
 
 use std::ops::Range;
 
-use super::{CellKey, CellSpace, KeyValue};
+use super::cell_times::CellTimes;
+use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
-use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, StatisticKind, TimeKey};
+use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, TimeKey};
 
 /// The days before each cell that tell whether a customer is new there.
 #[derive(Clone, Debug)]
 pub struct LookBack {
-    /// Of each time of the level, its first day in the period.
-    starts: Vec<u32>,
-    /// The times' values, ascending.
-    times: Vec<Vec<KeyValue>>,
-    /// Places of the time keys among the level's keys.
-    places: Vec<usize>,
+    times: CellTimes,
     /// How many days.
     days: u32,
 }
 
 impl LookBack {
-    /// Of a level that tells new customers from returning ones.
+    /// Of a level that tells who is new.
     pub(super) fn new(level: &Level, cells: &CellSpace) -> Option<LookBack> {
-        level.bounds.get(&StatisticKind::NewReturning)?;
-        let times = cells.times.groups.clone();
-        let mut starts = vec![u32::MAX; times.len()];
-        for (hour, &time) in cells.times.group_of.iter().enumerate() {
-            let start = &mut starts[time as usize];
-            *start = (*start).min(hour as u32 / 24);
-        }
-        let is_time = |&place: &usize| matches!(level.keys[place], Key::Time(_));
-        let places = (0..level.keys.len()).filter(is_time).collect();
-        Some(LookBack { starts, times, places, days: level.look_back })
+        let asked = level.bounds.keys().any(|kind| kind.looks_back());
+        asked.then(|| LookBack { times: CellTimes::new(level, cells), days: level.look_back })
     }
 
     /// How many days.
@@ -42,39 +30,37 @@ impl LookBack {
     /// The days, from the period's first, in which a customer of that time must not have been to be new;
     /// `None` if the period does not hold all of them.
     pub fn window(&self, time: usize) -> Option<Range<u32>> {
-        let start = self.starts[time];
+        let start = self.times.first_day(time);
         start.checked_sub(self.days).map(|first| first..start)
     }
 
     /// The time of a cell.
-    pub fn time_of(&self, cell: &CellKey) -> usize {
-        let value: Vec<KeyValue> = self.places.iter().map(|&place| cell[place].clone()).collect();
-        self.times.binary_search(&value).unwrap_or(0)
+    pub fn time_of(&self, cell: &[KeyValue]) -> usize {
+        self.times.of(cell)
     }
 
     /// Does the period hold all days before the cell that tell?
-    pub fn is_known(&self, cell: &CellKey) -> bool {
+    pub fn is_known(&self, cell: &[KeyValue]) -> bool {
         self.window(self.time_of(cell)).is_some()
     }
 }
 
 /// Why a level cannot tell new customers from returning ones, if it has to.
 pub(super) fn unfit(job: &Job, report: &Report, level: &Level) -> Option<Finding> {
-    level.bounds.get(&StatisticKind::NewReturning)?;
+    let asked = level.bounds.keys().copied().find(|kind| kind.looks_back())?;
     let days = job.payments.period.days();
     let times = level.keys.iter().filter_map(|key| match key {
         Key::Time(time) => Some(*time),
         _ => None,
     });
     let parts = |time: TimeKey| matches!(time, TimeKey::Weekday | TimeKey::Hour);
-    let new = |insight: &&Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+    let new = |insight: &&Insight| insight.statistics().contains(&asked);
     let insight = report.insights.iter().find(new).map_or("new_customers", |found| found.name());
     let fault = |why: &str, hint: &str| findings::insight_unfit(insight, &level.name(), why, hint);
     let back = level.look_back;
     Some(if job.privacy.unit != PrivacyUnit::User {
         let why = "with a unit within a period, who came before is another unit";
-        fault(why, "set `unit = \"user\"`, or leave new and returning customers out")
-            .at(level.span.clone())
+        fault(why, "set `unit = \"user\"`, or leave it out").at(level.span.clone())
     } else if times.clone().count() == 0 || times.clone().any(parts) {
         let why = "only days, weeks, months and quarters have days before them";
         fault(why, "add one of the keys day, week, month and quarter, and no weekday or hour")

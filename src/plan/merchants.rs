@@ -68,6 +68,7 @@ pub(super) fn protect(
         return None;
     }
     let (mut sets, of_level, wholes) = sets(levels);
+    let of_homes = home_sets(levels, &mut sets);
     let cells = sets.len();
     // Tickets of all groups together are those of all merchants, whatever the groups are.
     let all: Vec<u32> = (0..registry.ids.len() as u32).collect();
@@ -93,13 +94,23 @@ pub(super) fn protect(
     }
     let told = sets.iter().zip(&known).filter(|(_, known)| **known).map(|(set, _)| set.clone());
     pool_tickets(told.collect(), (levels, surveys), (registry.ids.len(), least));
-    for ((level, sets), wholes) in levels.iter_mut().zip(of_level).zip(wholes) {
+    for (((level, sets), wholes), homes) in
+        levels.iter_mut().zip(of_level).zip(wholes).zip(of_homes)
+    {
         // A share tells what it is a share of.
         let told = |(&set, whole): (&usize, &Vec<usize>)| {
             known[set] && whole.iter().all(|&whole| known[whole])
         };
-        level.hidden = sets.iter().zip(&wholes).map(|pair| !told(pair)).collect();
-        if !level.hidden.contains(&false) {
+        let mut told: Vec<bool> = sets.iter().zip(&wholes).map(told).collect();
+        if let Some(pairs) = &level.cells.pairs {
+            // Who paid at both tells of either.
+            let both = |&(one, other): &(u32, u32)| told[one as usize] && told[other as usize];
+            told = pairs.members.iter().map(both).collect();
+        }
+        let at_home = homes.iter().map(|sets| sets.iter().all(|&set| known[set]));
+        level.hidden =
+            at_home.flat_map(|known| told.iter().map(move |told| !(known && *told))).collect();
+        if !level.hidden.contains(&false) && !level.hidden.is_empty() {
             let finding = findings::merchants_too_few(&level.file, least);
             findings.push(finding.at(level.span.clone()));
         }
@@ -211,6 +222,30 @@ fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<u
     (all, of_level, wholes)
 }
 
+/// For each level and each combination of its homes, the sets of merchants where those users pay most;
+/// adds to `sets` those that are not there. What is said of them is said, in the main, of these merchants.
+fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLevels<Vec<usize>> {
+    let mut place_of = |set: Vec<u32>| {
+        sets.iter().position(|known| *known == set).unwrap_or_else(|| {
+            sets.push(set);
+            sets.len() - 1
+        })
+    };
+    let mut of_level = |level: &LevelPlan| {
+        let mut combinations = vec![Vec::new()];
+        for home in &level.cells.homes {
+            let values: Vec<usize> = home.members().into_iter().map(&mut place_of).collect();
+            let longer = |combination: &Vec<usize>| {
+                let longer = |&value: &usize| [&combination[..], &[value]].concat();
+                values.iter().map(longer).collect::<Vec<_>>()
+            };
+            combinations = combinations.iter().flat_map(longer).collect();
+        }
+        combinations
+    };
+    levels.iter().map(&mut of_level).collect()
+}
+
 /// For each table of a level that shares out keys of merchants, the places of these keys among all
 /// that tell merchants apart.
 fn shared_parts(level: &LevelPlan) -> Vec<Vec<usize>> {
@@ -231,13 +266,21 @@ impl LevelPlan {
         !self.hidden.is_empty() && group().is_none_or(|group| self.hidden[group])
     }
 
-    /// Names of the keys that tell merchants apart, and their values at hidden cells.
-    pub fn hidden_groups(&self) -> (Vec<&str>, Vec<&[KeyValue]>) {
+    /// Names of the keys that tell homes, of those that tell merchants apart, and of that which makes pairs;
+    /// and their values at hidden cells.
+    pub fn hidden_groups(&self) -> (Vec<&str>, Vec<Vec<KeyValue>>) {
+        let homes = self.keys.iter().filter(|key| matches!(key, Key::Home(_)));
         let of_merchants = |key: &&Key| matches!(key, Key::Merchant | Key::MerchantAttribute(_));
-        let names = self.keys.iter().filter(of_merchants).map(Key::name).collect();
-        let groups = self.cells.merchants.iter().flat_map(|grouping| &grouping.groups);
+        let paired = self.keys.iter().filter(|key| matches!(key, Key::With(_)));
+        let merchants = self.keys.iter().filter(of_merchants);
+        let names = homes.chain(merchants).chain(paired).map(Key::name).collect();
+        let merchants = self.cells.sellers().into_iter().flatten();
+        let groups = (0..self.cells.home_count()).flat_map(|home| {
+            let home = self.cells.home_values(home);
+            merchants.clone().map(move |merchant| [&home[..], merchant].concat())
+        });
         let hidden = groups.zip(&self.hidden).filter(|(_, hidden)| **hidden);
-        (names, hidden.map(|(group, _)| &group[..]).collect())
+        (names, hidden.map(|(group, _)| group).collect())
     }
 }
 
@@ -284,6 +327,47 @@ mod tests {
         assert_eq!(hidden(levels, "min_per_cell = 2"), "r0.region-kind-week: R1/a R2/b\n");
         assert_eq!(hidden(levels, "min_per_cell = 1"), "r0.region-kind-week: \n");
         assert_eq!(hidden(r#"[["kind"], []]"#, ""), "r0.kind: \nr0.all: \n");
+    }
+
+    /// Who pays most in a region of few merchants tells of these merchants.
+    #[test]
+    fn homes_of_few_merchants_are_hidden() {
+        assert_eq!(hidden(r#"[["home_region"]]"#, ""), "r0.home_region: \n");
+        assert_eq!(hidden(r#"[["home_region"]]"#, "min_per_cell = 4"), "r0.home_region: R1 R2\n");
+        // R0 has four merchants, R1 and R2 three each.
+        let flows = hidden(r#"[["region", "home_region"]]"#, "min_per_cell = 4");
+        assert_eq!(
+            flows,
+            "r0.region-home_region: R0/R1 R0/R2 R1/R0 R1/R1 R1/R2 R2/R0 R2/R1 R2/R2\n"
+        );
+        // A home that is known and a cell tell what is left: R0 of kind a is R0, and R1 is of both.
+        let levels = r#"[["home_region", "month"], ["region", "kind"]]"#;
+        let cells = hidden(levels, "min_per_cell = 2");
+        assert_eq!(cells, "r0.home_region-month: \nr0.region-kind: R1/a R1/b R2/a R2/b\n");
+        // A name is a merchant.
+        let named = hidden(r#"[["home_name"]]"#, "");
+        assert!(named.contains("level r0.home_name would show nothing"), "{named}");
+    }
+
+    /// Who paid at both of a pair tells of either's merchants.
+    #[test]
+    fn pairs_of_few_merchants_are_hidden() {
+        let pairs = |keys: &str, least: u32| {
+            let text = format!("levels = [{keys}]\nkeys = \"public\"\ninsights = [\"customers\"]");
+            let line = format!("min_per_cell = {least}");
+            match Market::with_kinds().try_plan_with(&line, &[text]) {
+                Ok(plan) => shown(&plan),
+                Err(error) => error.findings()[0].message().to_owned(),
+            }
+        };
+        let regions = r#"["with_region", "region"]"#;
+        assert_eq!(pairs(regions, 3), "r0.with_region-region: \n");
+        // R0 has four merchants and the others three, so each pair has one of too few.
+        assert!(pairs(regions, 4).contains("r0.with_region-region would show nothing"));
+        // Two of a and one of b in R2, the other way in R1; R0 has no pair.
+        let kinds = r#"["region", "kind", "with_kind"]"#;
+        assert_eq!(pairs(kinds, 1), "r0.region-kind-with_kind: \n");
+        assert!(pairs(kinds, 2).contains("would show nothing"));
     }
 
     #[test]

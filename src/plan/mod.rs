@@ -5,17 +5,22 @@
 
 mod aim;
 mod calibrate;
+mod cell_times;
 mod cells;
 mod choice;
+mod cohorts;
 mod compared;
 mod composed;
 mod expected;
+mod homes;
 mod law;
 mod look_back;
 mod merchants;
 mod names;
+mod pairs;
 mod peers;
 mod predict;
+mod recency;
 mod score;
 mod shared;
 mod span;
@@ -29,21 +34,27 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 pub use calibrate::{Gaussian, budget_of};
+use cells::columns_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use choice::Retained;
+pub use cohorts::{Cohorts, Told};
 pub use compared::period_key;
 pub use composed::Composed;
+use composed::customers_of_several_periods;
+pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
 pub use names::{BAND_SUFFIX, VALUE_SUFFIXES};
 use names::{file_name, name_clashes};
+pub use pairs::{PairLevels, Pairs};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
 pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
+pub use recency::Recency;
 pub use score::Score;
 pub use shared::TablePlan;
-use shared::{Asked, asked};
+use shared::{Asked, asked, share_of, threshold_deltas};
 pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
 pub use tickets::{TicketLaw, TicketPlan};
 
@@ -98,8 +109,14 @@ pub struct LevelPlan {
     pub always: Vec<CellKey>,
     /// The earlier jobs, each with the digest of its release's manifest.
     pub keys_from: Vec<(String, String)>,
+    /// The levels by which pairs are judged, where cells are pairs and the report has these levels.
+    pub pairs: Option<PairLevels>,
     /// What tells new customers from returning ones, where the level does.
     pub look_back: Option<LookBack>,
+    /// In which periods new customers are looked for again, where the level has them.
+    pub cohorts: Option<Cohorts>,
+    /// The classes of days since the last visit, where the level has them.
+    pub recency: Option<Recency>,
     /// What is usual of tickets, where the level adds up their logarithms.
     pub tickets: Option<TicketPlan>,
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
@@ -220,9 +237,9 @@ impl LevelPlan {
 
     /// Does it count visits?
     pub fn counts_visits(&self) -> bool {
-        use StatisticKind::{NewReturning, VisitClasses, Visits};
-        let visits = [Visits, VisitClasses, NewReturning];
-        self.statistics.iter().any(|s| visits.contains(&s.kind))
+        use StatisticKind::{Recency, VisitClasses, Visits};
+        let visits = |kind| [Visits, VisitClasses, Recency].contains(&kind) || kind.looks_back();
+        self.statistics.iter().any(|s| visits(s.kind))
     }
 
     /// The place of a statistic in `statistics`.
@@ -281,39 +298,33 @@ impl Plan {
     pub fn new(job: Job) -> Result<Plan> {
         let mut findings = Vec::new();
         let all = asked(&job);
-        let private_levels = all.iter().filter(|asked| asked.is_private()).count();
-        let level_delta = match private_levels as u64 {
-            0 => Delta::ZERO,
-            n => Delta::from_units(job.privacy.delta.threshold_share().units() / n),
-        };
-        let threshold_delta = Delta::from_units(level_delta.units() * private_levels as u64);
-
+        let (level_delta, threshold_delta) = threshold_deltas(&job, &all);
         let total = largest_loss(job.privacy.epsilon, job.privacy.delta, threshold_delta);
-        let statistics = |asked: &Asked| asked.level.bounds.len();
-        let weight_of = |asked: &Asked| u64::from(asked.level.weight) * statistics(asked) as u64;
-        let weight: u64 = all.iter().map(weight_of).sum();
-        let count = all.iter().map(statistics).sum();
-        let share = |level: &Level| {
-            // Below 2⁷⁰ · 2²⁴.
-            let units = total?.units() * u128::from(level.weight) / u128::from(weight);
-            Some(MuSquared::from_units(units))
-        };
-        let mut too_small = private_levels > 0 && level_delta == Delta::ZERO;
+        let count = all.iter().map(|asked| asked.level.bounds.len()).sum();
+        let mut too_small = level_delta == Delta::ZERO && all.iter().any(Asked::is_private);
         let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
         for Asked { level, tables } in &all {
             findings.extend(compared::table_faults(&job, tables, &mut files));
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
+            findings.extend(pairs::faults(tables, &cells));
             findings.extend(customers_of_several_periods(&job, level));
-            findings.extend(look_back::unfit(&job, report, level));
+            let unfit = look_back::unfit(&job, report, level);
+            let look_back = LookBack::new(level, &cells);
+            let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
+            findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
+            let one_cell = count == Some(1) || homes::alone(&level.keys);
             let tickets = TicketPlan::new(&job, level);
-            let planned = share(level).zip(total).and_then(|(share, total)| {
-                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, count == Some(1)));
+            let recency = Recency::new(level, &cells);
+            findings.extend(Recency::unfit(level, recency.as_ref()));
+            let planned = share_of(&all, level, total).zip(total).and_then(|(share, total)| {
+                let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
                 let bounds = level.bounds.iter().map(known);
-                planned(&job, (levels.len(), tickets.as_ref()), bounds, (share, total))
+                let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
+                planned(&job, (levels.len(), classes), bounds, (share, total))
             });
             let Some((statistics, asked)) = planned else {
                 too_small = true;
@@ -326,7 +337,10 @@ impl Plan {
                 keys: level.keys.clone(),
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
                 selection: selection(report, &statistics, level_delta),
-                look_back: LookBack::new(level, &cells),
+                look_back,
+                cohorts,
+                recency,
+                pairs: None,
                 cells,
                 statistics,
                 always: Vec::new(),
@@ -342,6 +356,7 @@ impl Plan {
         }
         let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
         plan_peers(&job, &mut levels);
+        pairs::plan_pairs(&mut levels);
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
@@ -374,6 +389,14 @@ impl Plan {
         statistics.chain(surveys)
     }
 
+    /// The keys by which some level tells where users are at home, each once, by their columns.
+    pub fn homes(&self) -> Vec<&HomeKey> {
+        let homes = self.levels.iter().flat_map(|level| &level.cells.homes);
+        let by_column: BTreeMap<&str, &HomeKey> =
+            homes.map(|home| (home.attribute.as_str(), home)).collect();
+        by_column.into_values().collect()
+    }
+
     /// Does some level count visits?
     pub fn counts_visits(&self) -> bool {
         self.levels.iter().any(LevelPlan::counts_visits)
@@ -399,11 +422,14 @@ fn statistic(
     Some(StatisticPlan { kind, width, noise, charge })
 }
 
+/// What tells how many numbers the cells of a level have, where the job does not.
+type Classes<'p> = (Option<&'p TicketPlan>, Option<&'p Recency>, Option<&'p Cohorts>);
+
 /// The statistics of a level, of which each may cost `share`, and the surveys of those whose bounds
 /// are open; `None` if no noise is enough.
 fn planned(
     job: &Job,
-    (level, tickets): (usize, Option<&TicketPlan>),
+    (level, (tickets, recency, cohorts)): (usize, Classes),
     bounds: impl Iterator<Item = (StatisticKind, Bound)>,
     (share, total): (MuSquared, MuSquared),
 ) -> Option<(Vec<StatisticPlan>, Vec<SurveyPlan>)> {
@@ -421,12 +447,18 @@ fn planned(
             rest = share.checked_sub(survey.mu_squared())?;
             surveys.push(survey);
         }
-        statistics.push(statistic(kind, width_of(job, kind), bound, rest)?);
+        let width = match kind.facts().width {
+            Width::Fixed(width) => width,
+            Width::TicketBins => job.payments.ticket_edges.len() + 1,
+            Width::RecencyClasses => recency.map_or(1, Recency::classes),
+            Width::Periods => cohorts.map_or(1, Cohorts::width),
+        };
+        statistics.push(statistic(kind, width, bound, rest)?);
     }
     Some((statistics, surveys))
 }
 
-/// The bound; at a level of a single cell a user is one customer, in one class.
+/// The bound; where a user has one cell only, they are one customer, in one class.
 fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
     let one = (kind.facts().one_hot && one_cell).then_some(1000);
     Bound { norm_milli: stated.norm_milli.or(one), ..stated }
@@ -441,41 +473,9 @@ fn unit_periods(job: &Job) -> u32 {
     job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
 }
 
-/// Customers of cells that span periods of the privacy unit would be units, not users.
-fn customers_of_several_periods(job: &Job, level: &Level) -> Option<findings::Finding> {
-    let unit = job.privacy.unit;
-    let counted = kinds_of(level).any(|kind| kind.facts().one_hot);
-    let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
-    let finding = || findings::unit_across_periods(&level.name(), unit.name());
-    (counted && spans).then(|| finding().at(level.span.clone()))
-}
-
-fn kinds_of(level: &Level) -> impl Iterator<Item = StatisticKind> {
-    level.bounds.keys().copied()
-}
-
-fn width_of(job: &Job, kind: StatisticKind) -> usize {
-    match kind.facts().width {
-        Width::Fixed(width) => width,
-        Width::TicketBins => job.payments.ticket_edges.len() + 1,
-    }
-}
-
 fn selection(report: &Report, statistics: &[StatisticPlan], delta: Delta) -> Selection {
     let PartitionSelection::Private { cells_max } = report.selection else {
         return Selection::Public;
     };
     Selection::Threshold { score: Score::new(statistics, delta, cells_max), cells_max, delta }
-}
-
-fn columns_of(levels: &[LevelPlan]) -> Vec<String> {
-    let names: BTreeSet<&String> = levels
-        .iter()
-        .flat_map(|level| &level.keys)
-        .filter_map(|key| match key {
-            Key::Column(name) => Some(name),
-            _ => None,
-        })
-        .collect();
-    names.into_iter().cloned().collect()
 }

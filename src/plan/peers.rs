@@ -206,7 +206,15 @@ pub(super) fn bare(report: &Report, level: &Level) -> Option<Finding> {
     if report.insights.iter().any(shown) {
         return None;
     }
-    let (why, hint) = if level.keys.contains(&Key::Merchant) {
+    let paired = level.keys.iter().any(|key| key.pairs_of().is_some());
+    let (why, hint) = if paired {
+        ("its cells are pairs, which have customers and lifts only", "add `customers` or `lift`")
+    } else if report.insights.contains(&Insight::Lift) {
+        (
+            "pairs are judged by it, and nothing else is asked of it",
+            "add an insight such as `customers`, so that the level shows something",
+        )
+    } else if level.keys.contains(&Key::Merchant) {
         (
             "it names merchants itself, and nothing else is asked of it",
             "add an insight such as `payments`, so that the level shows something",

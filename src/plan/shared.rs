@@ -6,7 +6,8 @@ use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
+use crate::privacy::{Delta, MuSquared};
 
 /// A table that shows a level, for one report.
 #[derive(Clone, Debug)]
@@ -59,9 +60,9 @@ impl TablePlan {
         }
     }
 
-    /// Does it tell new customers from returning ones?
+    /// Does it tell who is new?
     pub fn looks_back(&self) -> bool {
-        let new = |insight: &Insight| insight.statistics().contains(&StatisticKind::NewReturning);
+        let new = |insight: &Insight| insight.statistics().iter().any(|kind| kind.looks_back());
         self.insights.iter().any(new)
     }
 }
@@ -123,6 +124,29 @@ pub(super) fn asked(job: &Job) -> Vec<Asked<'_>> {
     all
 }
 
+/// What of δ the threshold of each level with private keys may take, and all of them together.
+pub(super) fn threshold_deltas(job: &Job, all: &[Asked]) -> (Delta, Delta) {
+    let private_levels = all.iter().filter(|asked| asked.is_private()).count() as u64;
+    let level_delta = match private_levels {
+        0 => Delta::ZERO,
+        n => Delta::from_units(job.privacy.delta.threshold_share().units() / n),
+    };
+    (level_delta, Delta::from_units(level_delta.units() * private_levels))
+}
+
+/// Of all that the job may cost what each statistic of a level may, by the weights of all levels.
+pub(super) fn share_of(
+    all: &[Asked],
+    level: &Level,
+    total: Option<MuSquared>,
+) -> Option<MuSquared> {
+    let weight_of = |asked: &Asked| u64::from(asked.level.weight) * asked.level.bounds.len() as u64;
+    let weight: u64 = all.iter().map(weight_of).sum();
+    // Below 2⁷⁰ · 2²⁴.
+    let units = total?.units() * u128::from(level.weight) / u128::from(weight);
+    Some(MuSquared::from_units(units))
+}
+
 impl Plan {
     /// Places of levels whose estimates are made together: those of one report, and of reports that
     /// share a level.
@@ -148,8 +172,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::StatisticKind;
     use crate::fixture::Market;
+    use crate::job::StatisticKind;
 
     fn report(levels: &str, insights: &str, more: &str) -> String {
         format!("levels = {levels}\nkeys = \"public\"\ninsights = [{insights}]\n{more}")

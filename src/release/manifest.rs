@@ -3,6 +3,7 @@
 //! The headings follow OpenDP's registry of deployments, so that a release can be registered as
 //! it is. Meanings never change; fields may be added.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use super::surveys::{BoundFromEntry, SurveyEntry};
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::job::Key;
 use crate::mechanism::opendp_epsilon;
 use crate::plan::{Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, TablePlan};
 use crate::privacy::{Delta, MuSquared, epsilon_held};
@@ -212,6 +214,12 @@ struct KeySetEntry {
     /// The table with the same cells whose mechanisms made these values too.
     #[serde(skip_serializing_if = "Option::is_none")]
     values_of: Option<String>,
+    /// Keys that tell where users are at home, with the column of merchants by which each is found.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    homes: BTreeMap<String, String>,
+    /// Of which values cells are pairs, and by which tables lifts are judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs: Option<PairsEntry>,
     /// The keys over which shares add up to one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     share_of: Vec<String>,
@@ -229,6 +237,34 @@ struct KeySetEntry {
     look_back: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
+}
+
+/// Cells that are pairs.
+#[derive(Clone, Debug, Serialize)]
+struct PairsEntry {
+    /// The key of the second value of a pair.
+    key: String,
+    /// The column of the table of merchants of whose values they are pairs.
+    of: String,
+    /// The table of single values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    singles: Option<String>,
+    /// The table of all users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole: Option<String>,
+}
+
+impl PairsEntry {
+    fn new(plan: &Plan, level: &LevelPlan) -> Option<PairsEntry> {
+        let key = level.keys.iter().find(|key| key.pairs_of().is_some())?;
+        let file = |level: usize| format!("{}.parquet", plan.levels[level].file);
+        Some(PairsEntry {
+            key: key.name().to_owned(),
+            of: key.pairs_of()?.to_owned(),
+            singles: level.pairs.as_ref().map(|pairs| file(pairs.singles)),
+            whole: level.pairs.as_ref().map(|pairs| file(pairs.whole)),
+        })
+    }
 }
 
 /// An earlier release whose keys are shown, whatever their values.
@@ -413,12 +449,15 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         job: job.clone(),
         manifest_sha256: digest.clone(),
     };
+    let home = |key: &Key| Some((key.name().to_owned(), key.home_of()?.to_owned()));
     KeySetEntry {
         file: format!("{}.parquet", table.file),
         keys: table.keys.iter().map(|key| key.name().to_owned()).collect(),
         selection: if public { "public" } else { "private" },
         origin,
         values_of: None,
+        homes: table.keys.iter().filter_map(home).collect(),
+        pairs: PairsEntry::new(plan, level),
         share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
         base: table.base.map(|base| base.to_string()),
         partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),

@@ -59,7 +59,7 @@ fn hidden_cells(level: &LevelPlan) -> impl Iterator<Item = HiddenEntry> {
         KeyValue::Text(text) => text.to_string(),
         other => format!("{other:?}"),
     };
-    let texts = |group: &&[KeyValue]| group.iter().map(text).collect();
+    let texts = |group: &Vec<KeyValue>| group.iter().map(text).collect();
     let values: Vec<Vec<String>> = groups.iter().map(texts).collect();
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
     let tables = level.tables.iter().filter(|_| !level.hidden.is_empty()).cloned();

@@ -122,7 +122,12 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
             KeyValue::Date(date) => Some(date.to_epoch_days()),
             _ => None,
         }))),
-        Key::Merchant | Key::MerchantAttribute(_) | Key::Column(_) | Key::Currency => {
+        Key::Merchant
+        | Key::MerchantAttribute(_)
+        | Key::Home(_)
+        | Key::With(_)
+        | Key::Column(_)
+        | Key::Currency => {
             let mut builder = StringDictionaryBuilder::<Int32Type>::new();
             for value in values {
                 match value {

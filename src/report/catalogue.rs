@@ -12,7 +12,7 @@ use crate::job::Insight;
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 44] = [
+const INSIGHTS: [(&str, &str, &str, &str); 48] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -25,8 +25,26 @@ const INSIGHTS: [(&str, &str, &str, &str); 44] = [
     ("visits_per_customer", "Visits per customer", "ratio", "days of payment for each customer"),
     ("visit_classes", "Customers by visits", "parts", "customers by number of visits"),
     ("repeat_rate", "Repeat rate", "share", "of all customers, those with two or more visits"),
+    (
+        "recency_histogram",
+        "Customers by last visit",
+        "parts",
+        "customers by days since their last visit, when the cell ends",
+    ),
     ("new_customers", "New customers", "count", "customers who had not paid there before"),
     ("returning_customers", "Returning customers", "count", "customers who had paid there before"),
+    (
+        "retention_cohort",
+        "New customers who come again",
+        "parts",
+        "customers who had not paid there before, and those of them who paid so many periods later",
+    ),
+    (
+        "retention_rate",
+        "Retention",
+        "parts",
+        "part of those who had not paid there before, who paid so many periods later",
+    ),
     ("ticket_quantiles", "Ticket quantiles", "parts", "sizes that so many percent stay below"),
     ("customers_share", "Customers: share", "share", "part of the whole"),
     ("payments_share", "Payments: share", "share", "part of the whole"),
@@ -92,6 +110,7 @@ const INSIGHTS: [(&str, &str, &str, &str); 44] = [
     ),
     ("sales_peer_benchmark", "Sales: peers", "parts", "a quarter, half, three quarters have less"),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
+    ("lift", "Lift", "ratio", "customers of both, times what chance would make; 1 is by chance"),
 ];
 
 /// By name, in the order of columns.
@@ -101,6 +120,9 @@ pub(super) fn known() -> Value {
         if let Some(bands) = Insight::all().find(|i| i.name() == *name).and_then(Insight::bands) {
             // The last one has no end.
             about["bands"] = bands.iter().map(|(to, name)| json!([to, name])).collect();
+        }
+        if *name == Insight::RetentionRate.name() {
+            about["of"] = "share".into();
         }
         ((*name).to_owned(), about)
     };

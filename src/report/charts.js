@@ -205,8 +205,9 @@ const cross = fill => (params, api) => {
 const MATRIX = { names: 90, least: 38, down: 32, head: 60 };
 const matrixWidth = (columns, width) => Math.max(width, MATRIX.names + MATRIX.least * columns);
 
-/** Two of `{ name, ... }` against each other; `cellOf(column, row)` is a cell or `null`. */
-function matrixChart(columns, rows, cellOf, insight, colors, width) {
+/** Two of `{ name, ... }` against each other; `cellOf(column, row)` is a cell or `null`. Colours go by the values, or by
+ *  their roots. */
+function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = false) {
   const data = [];
   let [least, most] = [Infinity, -Infinity];
   rows.forEach((row, y) => columns.forEach((column, x) => {
@@ -222,7 +223,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width) {
     const [x, y] = api.coord([api.value(0), api.value(1)]);
     const [w, h] = api.size([1, 1]).map(size => Math.max(size - 2, 1));
     const part = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
-    const share = insight.kind === 'place' ? 1 - part : part;
+    const share = insight.kind === 'place' ? 1 - part : rooted ? Math.sqrt(part) : part;
     const fill = cell.x === null ? colors.none : mixed(colors.low, colors.high, share);
     const ink = cell.x === null ? colors.soft : contrast(fill);
     const weak = cell.grade === 'D' && cell.x !== null;
@@ -241,7 +242,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width) {
     }
     return { type: 'group', children };
   };
-  const short = room < 70;
+  const turned = columns.some(({ name }) => (room < 70 && name.length > 4) || name.length * 6.5 > room);
   return {
     ...base(colors),
     grid: { left: 4, right: 8, top: 4, bottom: 4, containLabel: true },
@@ -253,7 +254,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width) {
       },
     },
     xAxis: nameAxis(columns.map(c => c.name), colors, { axis: { position: 'top', axisLine: { show: false } },
-      axisLabel: { interval: 0, fontSize: 11, rotate: short && columns.some(c => c.name.length > 4) ? 50 : 0 } }),
+      axisLabel: { interval: 0, fontSize: 11, rotate: turned ? 50 : 0, ...(turned ? { width: 84, overflow: 'truncate' } : {}) } }),
     yAxis: nameAxis(rows.map(r => r.name), colors, { axis: { inverse: true, axisLine: { show: false } },
       axisLabel: { interval: 0, fontSize: 11, width: 84, overflow: 'truncate' } }),
     series: [{ type: 'custom', renderItem, data, encode: { x: 0, y: 1 } }],

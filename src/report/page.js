@@ -31,7 +31,12 @@ function viewOf(table, id) {
   const [calendar, clock] = [table.keys.filter(isCalendar), table.keys.filter(isClock)];
   const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
   const free = texts.filter(key => filters[key.name] === undefined);
+  if (insight.id.startsWith('retention_')) return cohortView(table, view, calendar[0], free);
   if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
+  const pair = pairKeys(free);
+  if (pair) return pairView(table, view, pair, [...free, ...clock, ...calendar].filter(key => !pair.includes(key)));
+  const ways = flowKeys(free);
+  if (ways) return flowView(table, view, ways, [...free, ...clock, ...calendar].filter(key => !ways.includes(key)));
   if (calendar.length) return trendView(table, view, calendar[0], [...free, ...clock, ...calendar.slice(1)]);
   if (clock.length === 2) return clockView(table, view, clock, free);
   if (clock.length === 1) return standingView(table, view, clock[0], free);
@@ -92,7 +97,7 @@ function partsView(table, view, keys) {
   const name = (column, at) => partText(column.part, columns[at + 1]?.part);
   const bars = rows.length
     ? columns.map((column, at) => ({ name: name(column, at), cell: cellAt(column, rows[0]) })) : [];
-  const insight = { ...view.insight, kind: columns[0].currency ? 'money' : 'count' };
+  const insight = { ...view.insight, kind: columns[0].currency ? 'money' : view.insight.of ?? 'count' };
   // Beside its peers the merchant itself.
   const own = table.insights.get(view.insight.id.replace(/_peer_benchmark$/, ''));
   if (own && own !== view.insight && rows.length) {
@@ -102,6 +107,24 @@ function partsView(table, view, keys) {
   const split = table.keys.length ? `${title}, by ${levelText(table)}` : title;
   return { ...view, insight, title: split, list: bars, height: 280,
     option: colors => barChart(bars, insight, colors, { standing: true }) };
+}
+
+/** Cohorts: when customers were new goes down, and across how many periods later they came again. */
+function cohortView(table, view, axis, keys) {
+  const rows = new Map(pick(table, view, keys).map(row => [valueAt(axis, row), row]));
+  const insight = { ...view.insight, kind: view.insight.of ?? 'count' };
+  const across = insight.columns.map(column => ({ column, name: column.part === '0' ? 'new' : `+ ${column.part}` }));
+  const down = sortedValues(axis).filter(value => rows.has(value))
+    .map(value => ({ row: rows.get(value), name: keyText(axis.name, value) }));
+  const cellOf = ({ column }, { row }) => {
+    const cell = cellAt(column, row);
+    return cell.reason === REASONS['look-ahead'] ? null : cell;
+  };
+  const list = down.flatMap(time => across.map(each => ({ name: `${time.name} · ${each.name}`, cell: cellOf(each, time) })));
+  return { ...view, insight, list: list.filter(({ cell }) => cell), wide: true,
+    title: `${insight.title}, by ${levelText(table)}`, note: `Across: ${plain(axis)}s after the first one.`,
+    height: MATRIX.head + MATRIX.down * down.length, width: width => matrixWidth(across.length, width),
+    option: (colors, width) => matrixChart(across, down, cellOf, insight, colors, width) };
 }
 
 function trendView(table, view, axis, others) {
@@ -145,8 +168,43 @@ function matrixView(table, view, keys) {
     title: `${view.insight.title} by ${keys.map(plain).join(' and ')}` };
 }
 
+/** Both values of pairs: keys such as `category` and `with_category`. */
+function pairKeys(keys) {
+  const [other] = keys.filter(key => key.name.startsWith('with_'));
+  const one = keys.find(key => other?.name === `with_${key.name}`);
+  const count = one && new Set([...one.values, ...other.values]).size;
+  return count <= MATRIX_MAX ? [one, other] : null;
+}
+
+/** Each pair once, below the diagonal: the smaller value across. */
+function pairView(table, view, [one, other], others) {
+  const rows = pick(table, view, others);
+  const lift = view.insight.id === 'lift';
+  const title = `${view.insight.title} of pairs of ${plain(one)}`;
+  return { ...grid(view, rows, one, other, false), title, note: lift
+    ? 'Above 1: who pays at one is likelier than others to pay at the other. Below 1: less likely.'
+    : 'Customers who paid at both.' };
+}
+
+/** Where customers are at home, and where they pay: keys such as `home_region` and `region`. */
+function flowKeys(keys) {
+  for (const home of keys) {
+    const to = keys.find(key => home.name === `home_${key.name}`);
+    if (to && Math.max(home.values.length, to.values.length) <= MATRIX_MAX) return [home, to];
+  }
+  return null;
+}
+
+function flowView(table, view, [home, to], others) {
+  const rows = pick(table, view, others);
+  const flows = grid(view, rows, to, home, false, true);
+  return { ...flows, title: `${view.insight.title}: from ${plain(home)} to ${plain(to)}`,
+    note: `Each row is of customers with that ${plain(home)}, each column of where they paid. Colours go by the root, so that `
+      + 'small flows can be told apart.' };
+}
+
 /** Two keys against each other; on narrow screens a wide one may lie down. */
-function grid(view, rows, across, down, turns) {
+function grid(view, rows, across, down, turns, rooted = false) {
   const [column] = view.insight.columns;
   const cells = new Map(rows.map(row => [`${across.codes[row]} ${down.codes[row]}`, cellAt(column, row)]));
   const side = key => sortedValues(key)
@@ -162,7 +220,7 @@ function grid(view, rows, across, down, turns) {
     width: width => matrixWidth((turned(width) ? tall : wide).length, width),
     option: (colors, width) => (turned(width)
       ? matrixChart(tall, wide, (x, y) => cells.get(`${y.code} ${x.code}`), view.insight, colors, width)
-      : matrixChart(wide, tall, (x, y) => cells.get(`${x.code} ${y.code}`), view.insight, colors, width)),
+      : matrixChart(wide, tall, (x, y) => cells.get(`${x.code} ${y.code}`), view.insight, colors, width, rooted)),
   };
 }
 
@@ -207,7 +265,8 @@ function scopeText(table, view) {
   const others = Object.keys(state.filters).filter(key => !names.includes(key));
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
-  const what = table.look_back && view.insight.id.endsWith('_customers')
+  const looksBack = view.insight.id.endsWith('_customers') || view.insight.id.startsWith('retention_');
+  const what = table.look_back && looksBack
     ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
   return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }

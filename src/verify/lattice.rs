@@ -12,13 +12,15 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
 use chrono::{Datelike, Days, NaiveDate};
 
+use super::classes;
 use super::compared::Comparisons;
-use super::manifest::{Event, Manifest};
+use super::manifest::{Event, KeySet, Manifest};
 use super::merchants;
+use super::pairs::Judged;
 use super::peers;
 use super::score::check_score;
 use super::shared::Shared;
-use super::table::{Form, QUANTILES, Table, VISIT_CLASSES, known, values_of};
+use super::table::{Form, QUANTILES, Table, VISIT_CLASSES, insight_of, known, values_of};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
 const CLOSE: f64 = 1e-9;
@@ -31,7 +33,10 @@ const SIGNAL_MIN: f64 = 5.0;
 const LEAST: f64 = 0.5;
 
 /// Why an estimate may not be shown.
-const REASONS: [&str; 5] = ["error", "look-back", "merchants", NO_PERIOD, "peers"];
+const REASONS: [&str; 6] = ["error", LOOK_AHEAD, "look-back", "merchants", NO_PERIOD, "peers"];
+
+/// Of those who come again later, where that period is not whole.
+const LOOK_AHEAD: &str = "look-ahead";
 
 /// Of growth and indexes, where one of both periods is not whole.
 pub(super) const NO_PERIOD: &str = "no-period";
@@ -46,6 +51,7 @@ pub(super) struct Seen {
     on_grid: u64,
     rounded: u64,
     shared: Shared,
+    pub(super) pairs: Judged,
 }
 
 impl fmt::Display for Seen {
@@ -104,38 +110,12 @@ pub(super) fn faults(
         check_keys(&batch, set.keys.len(), manifest, row, &mut last, &mut faults);
         seen.shared.add(name, &batch, manifest);
         compared.add(&batch);
+        seen.pairs.add(name, &batch, manifest, row, &mut faults);
         let rows = batch.num_rows() as u64;
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
         for insight in values_of(&batch.schema(), set.keys.len()) {
             let column = Column { batch: &batch, insight: &insight, places: &places };
-            let Some((_, needs, form)) = known(&insight) else { continue };
-            column.check_estimates(manifest.relative_error_max(name), form, &mut faults);
-            let event = |place: usize| manifest.event(name, needs.get(place)?);
-            match form {
-                Form::Count | Form::Counts => column.check_counts(event(0), seen, &mut faults),
-                Form::Money => column.check_money(event(0), seen, &mut faults),
-                Form::MoneyPer | Form::Per => {
-                    let top = column.part(&needs[..1], event(0));
-                    if let Some(bottom) = column.part(&needs[1..], event(1)) {
-                        column.check_ratio((top, bottom), false, &mut faults);
-                    }
-                }
-                Form::Quantiles => {
-                    let payments = column.part(&needs[1..], event(1));
-                    column.check_quantile(payments.as_ref(), &mut faults);
-                }
-                Form::Compared => {}
-                Form::Banded(bands) => peers::check_band(&column, bands, set, &mut faults),
-                Form::Quarters | Form::MoneyQuarters => {
-                    peers::check_quarter(&column, set, &mut faults);
-                }
-                Form::Share => {
-                    let top = column.part(&VISIT_CLASSES[1..], event(0));
-                    if let Some(bottom) = column.part(&VISIT_CLASSES, event(0)) {
-                        column.check_ratio((top, bottom), true, &mut faults);
-                    }
-                }
-            }
+            column.check(set, manifest, seen, &mut faults);
         }
         if set.keys_from.is_empty() {
             check_score(name, &batch, manifest, row, &mut faults);
@@ -258,6 +238,46 @@ impl<'a> Column<'a> {
         self.places.iter().copied().enumerate()
     }
 
+    /// Is all of it what it can be, as far as this table tells?
+    fn check(&self, set: &KeySet, manifest: &Manifest, seen: &mut Seen, faults: &mut Faults) {
+        let name = &set.file;
+        let Some((_, needs, form)) = known(self.insight) else { return };
+        self.check_estimates(manifest.relative_error_max(name), form, faults);
+        let event = |place: usize| manifest.event(name, needs.get(place)?);
+        match form {
+            Form::Count | Form::Counts => self.check_counts(event(0), seen, faults),
+            Form::Money => self.check_money(event(0), seen, faults),
+            Form::MoneyPer | Form::Per => {
+                let top = self.part(&needs[..1], event(0));
+                if let Some(bottom) = self.part(&needs[1..], event(1)) {
+                    self.check_ratio((top, bottom), false, faults);
+                }
+            }
+            Form::Rates => {
+                let [top, bottom] = classes::rate_of(self.insight);
+                let top = self.part(&[top.as_str()], event(0));
+                if let Some(bottom) = self.part(&[bottom.as_str()], event(0)) {
+                    self.check_ratio((top, bottom), false, faults);
+                }
+            }
+            Form::Quantiles => {
+                let payments = self.part(&needs[1..], event(1));
+                self.check_quantile(payments.as_ref(), faults);
+            }
+            Form::Compared => {}
+            Form::Banded(bands) => peers::check_band(self, bands, set, faults),
+            Form::Quarters | Form::MoneyQuarters => {
+                peers::check_quarter(self, set, faults);
+            }
+            Form::Share => {
+                let top = self.part(&VISIT_CLASSES[1..], event(0));
+                if let Some(bottom) = self.part(&VISIT_CLASSES, event(0)) {
+                    self.check_ratio((top, bottom), true, faults);
+                }
+            }
+        }
+    }
+
     /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error that
     /// the manifest states, and else a reason?
     fn check_estimates(&self, relative_error_max: Option<f64>, form: Form, faults: &mut Faults) {
@@ -268,7 +288,12 @@ impl<'a> Column<'a> {
         let reasons = self.array("_suppressed").as_dictionary::<Int32Type>();
         let reason_names = reasons.values().as_string::<i32>();
         let of_periods = ["_growth", "_growth_year", "_index"].iter().any(|e| insight.ends_with(e));
-        let known = |reason: &str| REASONS.contains(&reason) && (reason != NO_PERIOD || of_periods);
+        let of_cohorts = insight_of(insight).starts_with("retention_");
+        let known = |reason: &str| {
+            REASONS.contains(&reason)
+                && (reason != NO_PERIOD || of_periods)
+                && (reason != LOOK_AHEAD || of_cohorts)
+        };
         for (row, place) in self.rows() {
             let reason = reasons.keys().is_valid(row).then(|| reasons.keys().value(row) as usize);
             if reason.is_some() == values[row].is_some() {

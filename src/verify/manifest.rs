@@ -1,6 +1,6 @@
 //! The manifest as a reader sees it; fields that it may have besides are left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::NaiveDate;
@@ -155,6 +155,11 @@ pub(super) struct KeySet {
     pub(super) selection: String,
     /// The table with the same cells under whose name the mechanisms of these values stand.
     pub(super) values_of: Option<String>,
+    /// Keys that tell where users are at home, with the column of merchants by which each is found.
+    #[serde(default)]
+    pub(super) homes: BTreeMap<String, String>,
+    /// Of what cells are pairs.
+    pub(super) pairs: Option<Pairs>,
     /// The keys over which shares add up to one.
     #[serde(default)]
     pub(super) share_of: Vec<String>,
@@ -169,6 +174,17 @@ pub(super) struct KeySet {
     /// Earlier releases whose keys are shown, whatever their values.
     #[serde(default)]
     pub(super) keys_from: Vec<EarlierJob>,
+}
+
+/// Cells that are pairs of values of a column.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Pairs {
+    /// The key of the second value.
+    pub(super) key: String,
+    pub(super) of: String,
+    /// The tables of single values and of all users.
+    pub(super) singles: Option<String>,
+    pub(super) whole: Option<String>,
 }
 
 /// How a table compares merchants.
@@ -264,7 +280,31 @@ impl Manifest {
                 faults.push(format!("`{name}` has two mechanisms for one statistic"));
             }
         }
+        faults.extend(self.key_set_faults());
+        let others = self.key_sets.iter().map(|set| &set.file);
+        let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
+        for name in others.filter(|name| !names.contains(name.as_str())) {
+            faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
+        }
+        faults.extend(self.survey_faults());
+        faults.extend(super::merchants::manifest_faults(self));
+        faults.extend(super::peers::manifest_faults(self));
+        faults.extend(super::pairs::manifest_faults(self));
+        faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
+        faults
+    }
+
+    /// Are keys what they are said to be, and private ones behind thresholds?
+    fn key_set_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
         for set in &self.key_sets {
+            let odd = set
+                .homes
+                .iter()
+                .find(|(key, column)| !set.keys.contains(key) || **key != format!("home_{column}"));
+            if let Some((key, _)) = odd {
+                faults.push(format!("`{key}` is no key of `{}` that tells homes", set.file));
+            }
             let private = match set.selection.as_str() {
                 "public" => false,
                 "private" => true,
@@ -288,15 +328,6 @@ impl Manifest {
                 faults.push(format!("`{}` has several thresholds", set.file));
             }
         }
-        let others = self.key_sets.iter().map(|set| &set.file);
-        let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
-        for name in others.filter(|name| !names.contains(name.as_str())) {
-            faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
-        }
-        faults.extend(self.survey_faults());
-        faults.extend(super::merchants::manifest_faults(self));
-        faults.extend(super::peers::manifest_faults(self));
-        faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
         faults
     }
 

@@ -5,12 +5,14 @@
 //! can show.
 
 mod account;
+mod classes;
 mod compared;
 mod composed;
 mod files;
 mod lattice;
 mod manifest;
 mod merchants;
+mod pairs;
 mod parts;
 mod peers;
 mod price;
@@ -134,6 +136,7 @@ fn tables(folder: &Path, manifest: &Manifest, sound: &[String]) -> Vec<Check> {
             lattice.extend(lattice::faults(name, all, manifest, &mut seen));
         }
     }
+    lattice.extend(seen.pairs.faults(manifest));
     if files == 0 {
         let why = "no table has the digest of the manifest";
         let not_done = |name| Check { name, outcome: Outcome::NotDone(why.to_owned()) };

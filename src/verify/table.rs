@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use super::classes::{self, COHORT, RATE};
 use super::manifest::Manifest;
 use super::parts::NamedKey;
 
@@ -34,6 +35,8 @@ pub(super) enum Form {
     Per,
     /// All numbers of its statistic but the first, of all of them.
     Share,
+    /// In several columns, a number of its statistic for each unit of the first one.
+    Rates,
     /// Money in several columns, each no less than the one before.
     Quantiles,
     /// Of its statistic in a cell, for each unit in other cells.
@@ -79,7 +82,8 @@ impl Form {
 
     /// Has it several columns?
     fn has_parts(self) -> bool {
-        matches!(self, Form::Counts | Form::Quantiles | Form::Quarters | Form::MoneyQuarters)
+        matches!(self, Form::Counts | Form::Rates | Form::Quantiles)
+            || matches!(self, Form::Quarters | Form::MoneyQuarters)
     }
 
     pub(super) fn bands(self) -> Option<Bands> {
@@ -104,7 +108,7 @@ impl Form {
 }
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
     ("customers", &["customers"], Form::Count),
     ("payments", &["payments"], Form::Count),
     ("gross", &["gross"], Form::Money),
@@ -115,15 +119,21 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 16] = [
     ("spend_per_customer", &["sales", "customers"], Form::MoneyPer),
     ("new_customers", &["new_returning"], Form::Count),
     ("returning_customers", &["new_returning"], Form::Count),
+    ("retention_cohort", &["retention_cohort"], Form::Counts),
+    ("retention_rate", &["retention_cohort"], Form::Rates),
     ("visits", &["visits"], Form::Count),
     ("visits_per_customer", &["visits", "customers"], Form::Per),
     ("visit_classes", &["visit_classes"], Form::Counts),
     ("repeat_rate", &["visit_classes"], Form::Share),
+    ("recency_histogram", &["recency_histogram"], Form::Counts),
     ("ticket_quantiles", &["ticket_logs", "payments"], Form::Quantiles),
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
 
-/// Each insight that compares cells, with its statistic, in the order of columns after [`INSIGHTS`].
+/// Those of pairs, in the order of columns after [`INSIGHTS`].
+pub(super) const PAIRED: [(&str, &[&str], Form); 1] = [("lift", &["customers"], Form::Compared)];
+
+/// Each insight that compares cells, with its statistic, in the order of columns after [`PAIRED`].
 pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
     ("customers_share", &["customers"], Form::Compared),
     ("payments_share", &["payments"], Form::Compared),
@@ -181,6 +191,9 @@ pub(super) fn insight_of(column: &str) -> &str {
     match column {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
+        _ if classes::is_recency(column) => "recency_histogram",
+        _ if classes::periods(column, COHORT).is_some() => COHORT,
+        _ if classes::periods(column, RATE).is_some() => RATE,
         _ if QUANTILES.contains(&column) => "ticket_quantiles",
         _ => quarter.filter(|name| name.ends_with("_peer_benchmark")).unwrap_or(column),
     }
@@ -188,7 +201,11 @@ pub(super) fn insight_of(column: &str) -> &str {
 
 /// What is known of the insight that a column of values belongs to.
 pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static str], Form)> {
-    INSIGHTS.into_iter().chain(COMPARED).find(|(insight, ..)| *insight == insight_of(column))
+    INSIGHTS
+        .into_iter()
+        .chain(PAIRED)
+        .chain(COMPARED)
+        .find(|(insight, ..)| *insight == insight_of(column))
 }
 
 /// The names of the columns of values, each with that of its interval and the rest behind it.
@@ -312,7 +329,7 @@ pub(super) fn schema_faults(
         }
     }
     let hides = set.selection == "public" && manifest.hidden(name).is_some();
-    let insights: Vec<_> = INSIGHTS.into_iter().chain(COMPARED).collect();
+    let insights: Vec<_> = INSIGHTS.into_iter().chain(PAIRED).chain(COMPARED).collect();
     let mut last = None;
     let mut rest = values;
     while let Some(first) = rest.first().map(|field| field.name()) {
@@ -346,7 +363,11 @@ pub(super) fn schema_faults(
     if values.is_empty() {
         fault("it shows nothing".to_owned());
     }
-    let tells = |name: &String| ["new_customers", "returning_customers"].contains(&name.as_str());
+    if let Some(why) = classes::fault(values) {
+        fault(why.to_owned());
+    }
+    let look_back = ["new_customers", "returning_customers", COHORT, RATE];
+    let tells = |name: &String| look_back.contains(&insight_of(name));
     if values.iter().any(|field| tells(field.name())) != set.look_back.is_some() {
         fault("it tells who is new, and not in how many days, or the other way".to_owned());
     }
@@ -401,7 +422,7 @@ fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMPARED, INSIGHTS, VISIT_CLASSES};
+    use super::{COMPARED, INSIGHTS, PAIRED, VISIT_CLASSES};
     use crate::job::{Insight, StatisticKind};
 
     /// Written down twice on purpose; this keeps the two from drifting apart.
@@ -417,6 +438,13 @@ mod tests {
             assert_eq!(insight.is_ratio(), form.is_ratio(), "{insight:?}");
             assert_eq!(insight.has_parts(), form.has_parts(), "{insight:?}");
         }
+    }
+
+    #[test]
+    fn insights_of_pairs_are_those_of_jobs() {
+        let jobs = Insight::PAIRED.map(|insight| (insight.name(), insight.statistics()[0].name()));
+        assert_eq!(PAIRED.map(|(name, needs, _)| (name, needs[0])), jobs);
+        assert!(Insight::PAIRED.iter().all(|i| i.is_ratio() && !i.has_parts()));
     }
 
     #[test]

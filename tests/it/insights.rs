@@ -96,6 +96,29 @@ fn new_and_returning_customers_are_released_where_the_period_can_tell() {
 }
 
 #[test]
+fn days_since_the_last_visit_are_released_in_the_classes_of_each_level() {
+    let workshop = Workshop::new();
+    let text = job("\"recency_histogram\"")
+        .replace("[\"region\", \"week\"]", "[\"region\", \"month\"]")
+        .replace("[\"wallet\", \"day\"]", "[\"wallet\", \"weekday\"]");
+    workshop.text("job.toml", &text);
+    let run = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));
+    let verified = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+    assert_snapshot!(
+        ["market.all.parquet", "market.region-month.parquet", "found.wallet-weekday.parquet"]
+            .map(|table| columns(&workshop, table))
+            .join("\n")
+    );
+    workshop.text("job.toml", &job("\"recency_histogram\""));
+    assert_snapshot!(
+        "weeks_have_one_class",
+        shown(&workshop, &workshop.discretail(&["check", "job.toml"]))
+    );
+}
+
+#[test]
 fn insights_that_a_level_cannot_carry_are_found() {
     let workshop = Workshop::new();
     let text = job("\"new_customers\"").replace("unit    = \"user\"", "unit    = \"user-month\"");

@@ -5,11 +5,14 @@
 mod audit;
 mod bad_input;
 mod cli;
+mod cohorts;
 mod common;
 mod compared;
 mod crash;
+mod cross;
 mod engine;
 mod faults;
+mod flows;
 mod hive;
 mod insights;
 mod ledger;

@@ -68,6 +68,19 @@ peers = "category"
 partition_by = "month"
 """
 
+FLOWS = """
+[[report]]
+name = "flows"
+keys = "public"
+levels = [["home_region", "region", "month"], ["home_category", "category"], ["home_region"], ["home_region", "month"]]
+insights = ["customers", "sales", "average_ticket"]
+[[report]]
+name = "basket"
+keys = "public"
+levels = [["month"], ["category", "month"], ["category", "with_category", "month"]]
+insights = ["customers", "lift"]
+"""
+
 PROVISIONAL = """
 [[report]]
 name = "trend"
@@ -76,6 +89,20 @@ levels = [["month"], ["region", "month"], ["category", "day"]]
 insights = ["payments", "customers", "payments_growth", "sales_growth", "new_customers", "repeat_rate",
   "ticket_quantiles"]
 look_back = 28
+"""
+
+STAYS = """
+[[report]]
+name = "stays"
+keys = "public"
+levels = [["week"], ["region", "week"]]
+insights = ["customers", "retention_cohort", "retention_rate"]
+look_back = 21
+[[report]]
+name = "recent"
+keys = "public"
+levels = [["month"], []]
+insights = ["recency_histogram"]
 """
 
 LARGE = """
@@ -136,6 +163,14 @@ def peers(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def flows(tmp_path_factory):
+    """A release of where customers are at home and where they pay."""
+    folder = tmp_path_factory.mktemp("flows")
+    discretail("sample", folder / "data", "--payments", 150_000)
+    return release(folder, "flows", FLOWS, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
 def provisional(tmp_path_factory):
     """A release of which its manifest has much to say, with comparisons and new customers."""
     folder = tmp_path_factory.mktemp("provisional")
@@ -144,6 +179,14 @@ def provisional(tmp_path_factory):
     release(folder, "first", PROVISIONAL, *files, least=3, options=["--accept-useless"])
     head = 'status = "provisional"\nrevises = "first"'
     return release(folder, "second", PROVISIONAL, *files, head=head, least=3, options=["--accept-useless"])
+
+
+@pytest.fixture(scope="session")
+def stays(tmp_path_factory):
+    """A release of cohorts, and of customers by their last visit."""
+    folder = tmp_path_factory.mktemp("stays")
+    discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
+    return release(folder, "stays", STAYS, "data/payments/*.parquet", "data/merchants.parquet")
 
 
 @pytest.fixture(scope="session")

@@ -136,6 +136,57 @@ def test_filters_and_picks_choose_rows(browser, gallery):
     page.close()
 
 
+def test_flows_are_a_matrix_from_home_to_merchant(browser, flows):
+    page = Page(browser, flows)
+    name = "flows.home_region-region-month.parquet"
+    figure = page.figure(name)
+    assert "from home region to region" in figure.query_selector("h3").inner_text()
+    table = pl.read_parquet(flows / name)
+    regions = table["region"].unique().len()
+    shown = {row[0]: row[1] for row in page.numbers(name)}
+    last = table.filter(pl.col("month") == table["month"].max())
+    assert len(shown) == regions**2 == last.height
+    for home, region, x, low, high in last.select(
+            "home_region", "region", "customers", "customers_low", "customers_high").iter_rows():
+        if x is not None:
+            assert abs(float(shown[f"{home} · {region}"].replace(",", "")) - x) <= (high - low) / 100 + 1
+    # Another month, and one home alone: a trend of where it pays.
+    figure.query_selector("select").select_option(str(table["month"].min()))
+    assert {row[0]: row[1] for row in page.numbers(name)} != shown
+    page.tab.select_option("[data-filter=home_region]", table["home_region"][0])
+    assert "by month, by region" in figure.query_selector("h3").inner_text()
+    page.tab.click("#bar button:text('Clear')")
+    page.scroll()
+    page.screenshot("flows")
+    for figure in page.figures():
+        assert drawn(figure) > 10, figure.query_selector("h3").inner_text()
+    page.close()
+
+
+def test_lifts_are_a_matrix_of_pairs(browser, flows):
+    page = Page(browser, flows)
+    name = "basket.category-with_category-month.parquet"
+    page.show("basket", "lift")
+    figure = page.figure(name)
+    assert figure.query_selector("h3").inner_text() == "Lift of pairs of category"
+    assert not page.figure("basket.category-month.parquet").is_visible()
+    table = pl.read_parquet(flows / name)
+    last = table.filter(pl.col("month") == table["month"].max())
+    count = table["category"].n_unique() + 1
+    assert last.height == count * (count - 1) // 2
+    shown = {row[0]: row[1] for row in page.numbers(name)}
+    assert len(shown) == last.height
+    for one, other, x, low, high in last.select(
+            "category", "with_category", "lift", "lift_low", "lift_high").iter_rows():
+        if x is not None:
+            assert abs(float(shown[f"{other} · {one}"].replace(",", "")) - x) <= (high - low) / 100 + 1e-6
+    assert last["lift"].drop_nulls().len() > 0
+    page.scroll()
+    page.screenshot("lift")
+    assert drawn(page.figure(name)) > 10
+    page.close()
+
+
 def test_what_is_not_shown_is_said(browser, gallery):
     page = Page(browser, gallery)
     page.show("market", "sales")
@@ -190,6 +241,30 @@ def test_rates_have_tenths_and_quantiles_a_currency(browser, provisional):
     page.show("trend", "ticket_quantiles")
     assert "in CNY" in page.figure("trend.month.parquet").inner_text()
     assert all(row[1].startswith("CNY ") for row in page.numbers("trend.month.parquet"))
+    page.close()
+
+
+def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
+    page = Page(browser, stays)
+    page.show("stays", "retention_rate")
+    figure = page.figure("stays.week.parquet")
+    assert "part of those who had not paid there in the 21 days before" in figure.inner_text()
+    rows = page.numbers("stays.week.parquet")
+    shown = [row for row in rows if not row[4].startswith("not shown")]
+    assert len(shown) > 5 and all(re.fullmatch(r"[\d.]+%", text) for row in shown for text in row[1:4]), rows
+    assert re.fullmatch(r"\d+ \w+ · \+ 1", rows[0][0]), rows[0]
+    # Weeks without a whole one behind them have no such field.
+    reasons = [row[4] for row in rows]
+    assert not any("no whole period after it" in reason for reason in reasons), reasons
+    page.show("stays", "retention_cohort")
+    assert page.numbers("stays.week.parquet")[0][0].endswith("· new")
+    page.scroll()
+    assert drawn(page.figure("stays.week.parquet")) > 10
+    names = [row[0] for row in page.numbers("recent.month.parquet")]
+    assert names == ["0 – 6", "7 – 13", "14 or more"], names
+    page.scroll()
+    page.screenshot("stays")
+    assert page.faults == []
     page.close()
 
 

@@ -5,14 +5,21 @@ use std::collections::HashMap;
 use super::record::{Codes, Record};
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Plan, Selection};
+use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Pairs, Plan, Selection};
 
-/// The cells of one level, numbered: (merchant · times + time) · rests + rest.
+/// The cells of one level, numbered: ((home · merchants + merchant) · times + time) · rests + rest.
+///
+/// Records find the cells of the first home, as a user's home is known only when all of their
+/// payments are in; then [`LevelIndex::at_home`] moves them. Where cells are pairs, records find those of
+/// single groups in place of them, which [`LevelIndex::pair`] then puts together.
 pub(super) struct LevelIndex<'p> {
     pub(super) plan: &'p LevelPlan,
     cells: &'p CellSpace,
+    merchants: u64,
     times: u64,
     rests: u64,
+    /// Of each key that tells where users are at home, its place among the plan's.
+    homes: Vec<usize>,
     /// Values of the merchant groups if there is no registry.
     found_merchants: Vec<Vec<KeyValue>>,
     rest_values: Vec<Vec<KeyValue>>,
@@ -21,6 +28,37 @@ pub(super) struct LevelIndex<'p> {
 }
 
 impl<'p> LevelIndex<'p> {
+    /// Has it keys that tell where users are at home?
+    pub(super) fn has_homes(&self) -> bool {
+        !self.homes.is_empty()
+    }
+
+    /// The cell of a user with these homes, by the plan's keys, in place of that of the first home.
+    pub(super) fn at_home(&self, cell: u64, homes: &[u32]) -> u64 {
+        let home = self.cells.home_number(self.homes.iter().map(|&place| homes[place]));
+        home * self.merchants * self.times * self.rests + cell
+    }
+
+    /// Of the cell of a single group, at a level of pairs, what it has in common with those that it makes
+    /// pairs with, and the group's place among theirs.
+    pub(super) fn single(&self, pairs: &Pairs, cell: u64) -> (u64, u32) {
+        let (whole, rest) = (cell / self.rests, cell % self.rests);
+        let (family, place) = pairs.family((whole / self.times) as u32);
+        ((u64::from(family) * self.times + whole % self.times) * self.rests + rest, place)
+    }
+
+    /// The cell of a pair, from what [`LevelIndex::single`] says of both; the first has the smaller place.
+    pub(super) fn pair(&self, pairs: &Pairs, common: u64, first: u32, second: u32) -> u64 {
+        let (whole, rest) = (common / self.rests, common % self.rests);
+        let pair = pairs.number((whole / self.times) as u32, first, second);
+        (u64::from(pair) * self.times + whole % self.times) * self.rests + rest
+    }
+
+    /// The pairs that are cells, if they are.
+    pub(super) fn pairs(&self) -> Option<&'p Pairs> {
+        self.cells.pairs.as_ref()
+    }
+
     /// A cell without its time, as a number of its own; and the time's.
     pub(super) fn series_and_time(&self, cell: u64) -> (u64, usize) {
         let (whole, rest) = (cell / self.rests, cell % self.rests);
@@ -30,13 +68,15 @@ impl<'p> LevelIndex<'p> {
 
     /// What a cell is called.
     pub(super) fn key(&self, cell: u64) -> CellKey {
-        let (merchant, time) = (cell / self.rests / self.times, cell / self.rests % self.times);
-        let merchant = match &self.cells.merchants {
-            Some(grouping) => &grouping.groups[merchant as usize],
+        let (group, time) = (cell / self.rests / self.times, cell / self.rests % self.times);
+        let (home, merchant) = (group / self.merchants, group % self.merchants);
+        let home = self.cells.home_values(home);
+        let merchant = match self.cells.sellers() {
+            Some(groups) => &groups[merchant as usize],
             None => &self.found_merchants[merchant as usize],
         };
         let time = &self.cells.times.groups[time as usize];
-        self.cells.key(merchant, time, &self.rest_values[(cell % self.rests) as usize])
+        self.cells.key(&home, merchant, time, &self.rest_values[(cell % self.rests) as usize])
     }
 }
 
@@ -65,14 +105,16 @@ impl<'p> CellFinder<'p> {
         };
         for (place, level) in plan.levels.iter().enumerate() {
             let (index, rest_groups) = found.level(plan, level);
-            let merchants = match &index.cells.merchants {
-                Some(grouping) => grouping.groups.len(),
-                None => found.merchant_texts.len(),
-            };
-            let cells = (merchants as u64)
+            let cells = index
+                .merchants
                 .checked_mul(index.times)
-                .and_then(|cells| cells.checked_mul(index.rests));
-            if cells.is_none() {
+                .and_then(|cells| cells.checked_mul(index.rests))
+                .and_then(|cells| cells.checked_mul(index.cells.home_count()));
+            // Those that records find first have numbers of 32 bits, as public ones.
+            let singles = index.cells.merchants.as_ref().filter(|_| index.pairs().is_some());
+            let singles = singles.map_or(0, |grouping| grouping.groups.len() as u128);
+            let singles = singles * u128::from(index.times) * u128::from(index.rests);
+            if cells.is_none() || singles > u128::from(u32::MAX) {
                 return Err(Error::invalid(findings::keys_too_many()));
             }
             let per_merchant = index.times * index.rests;
@@ -162,9 +204,16 @@ impl Found {
             })
         };
         let groups = self.rest.iter().map(group).collect();
+        let all_homes = plan.homes();
+        let homes = cells.homes.iter().filter_map(|home| {
+            all_homes.iter().position(|other| other.attribute == home.attribute)
+        });
+        let merchants = cells.sellers().map_or(self.merchant_texts.len(), <[_]>::len);
         let index = LevelIndex {
             plan: level,
             cells,
+            merchants: merchants as u64,
+            homes: homes.collect(),
             times: cells.times.groups.len() as u64,
             rests: rest_values.len().max(1) as u64,
             found_merchants: match cells.merchants {

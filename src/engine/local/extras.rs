@@ -2,7 +2,7 @@
 //! of a level asks for is not kept.
 
 use super::cells::LevelIndex;
-use crate::job::StatisticKind;
+use crate::job::{StatisticKind, recency_class};
 use crate::plan::{LevelPlan, Plan};
 
 /// Of each of the user's cells, by row.
@@ -17,6 +17,8 @@ pub(super) struct Extras {
     days: Vec<u64>,
     /// Who is new and who returns; `None` if not asked for.
     newness: Option<Newness>,
+    /// By row, the class of the days since the last visit; `None` if not asked for.
+    recency: Option<Vec<usize>>,
 }
 
 /// Of the cells of the user at hand, in which they are new.
@@ -24,6 +26,9 @@ pub(super) struct Extras {
 struct Newness {
     /// By row: have they been there in the days before?
     returns: Vec<Option<bool>>,
+    /// By row, of the level that looks at cohorts: bit 0 if they are new, and bit k if they come again k
+    /// periods later, too.
+    cohorts: Vec<u32>,
     /// Cells without their time, with row and time: those of one series next to each other.
     order: Vec<(u64, u32, usize)>,
     /// The days of one series, as in [`Extras::days`].
@@ -41,6 +46,7 @@ impl Extras {
             words: if level.counts_visits() { days.div_ceil(64) } else { 0 },
             days: Vec::new(),
             newness: level.look_back.is_some().then(Newness::default),
+            recency: level.recency.is_some().then(Vec::new),
         }
     }
 
@@ -84,15 +90,53 @@ impl Extras {
         days.iter().map(|word| word.count_ones()).sum()
     }
 
+    /// The class of the days since the user's last visit.
+    pub(super) fn recency(&self, row: u32) -> usize {
+        self.recency.as_ref().map_or(0, |classes| classes[row as usize])
+    }
+
     /// Whether the user has been to a cell of the same keys but time in the days before this one; `None`
     /// where the period does not hold these days.
     pub(super) fn returns(&self, row: u32) -> Option<bool> {
         self.newness.as_ref().and_then(|newness| newness.returns[row as usize])
     }
 
+    /// In which periods from this one on the user is seen, if new: a bit for each.
+    pub(super) fn cohort(&self, row: u32) -> u32 {
+        self.newness.as_ref().map_or(0, |newness| newness.cohorts[row as usize])
+    }
+
+    /// Finds out what rests on the times of cells; `cells` are the numbers of all their cells, by row.
+    pub(super) fn find_times(
+        &mut self,
+        index: &LevelIndex,
+        cells: impl Iterator<Item = u64> + Clone,
+    ) {
+        self.find_recent(index, cells.clone());
+        self.find_new(index, cells);
+    }
+
+    /// Finds out how long before the end of each cell the user was last there.
+    fn find_recent(&mut self, index: &LevelIndex, cells: impl Iterator<Item = u64>) {
+        let (Some(classes), Some(plan)) = (&mut self.recency, &index.plan.recency) else { return };
+        classes.clear();
+        if self.words == 0 {
+            return;
+        }
+        let last = |days: &[u64]| {
+            let word = days.iter().rposition(|&word| word != 0).unwrap_or(0);
+            word as u32 * 64 + days[word].checked_ilog2().unwrap_or(0)
+        };
+        let class = |(cell, days): (u64, &[u64])| {
+            let (_, time) = index.series_and_time(cell);
+            recency_class(plan.last_day(time) - last(days), plan.classes())
+        };
+        classes.extend(cells.zip(self.days.chunks_exact(self.words)).map(class));
+    }
+
     /// Finds out where the user is new; `cells` are the numbers of all their cells, by row.
-    pub(super) fn find_new(&mut self, index: &LevelIndex, cells: impl Iterator<Item = u64>) {
-        let Some(Newness { returns, order, days }) = &mut self.newness else { return };
+    fn find_new(&mut self, index: &LevelIndex, cells: impl Iterator<Item = u64>) {
+        let Some(Newness { returns, cohorts, order, days }) = &mut self.newness else { return };
         order.clear();
         order.extend(cells.zip(0..).map(|(cell, row)| {
             let (series, time) = index.series_and_time(cell);
@@ -101,6 +145,8 @@ impl Extras {
         order.sort_unstable();
         returns.clear();
         returns.resize(order.len(), None);
+        cohorts.clear();
+        cohorts.resize(order.len(), 0);
         for cells in order.chunk_by(|a, b| a.0 == b.0) {
             days.clear();
             days.resize(self.words, 0);
@@ -112,6 +158,13 @@ impl Extras {
             for &(_, row, time) in cells {
                 let window = index.plan.look_back.as_ref().and_then(|back| back.window(time));
                 returns[row as usize] = window.map(|mut days| days.any(was));
+                let Some(plan) = &index.plan.cohorts else { continue };
+                if returns[row as usize] == Some(false) {
+                    let came =
+                        |k: &usize| plan.days_after(time, *k).is_some_and(|mut d| d.any(was));
+                    let later = (1..=plan.most()).filter(came);
+                    cohorts[row as usize] = later.fold(1, |bits, k| bits | 1 << k);
+                }
             }
         }
     }

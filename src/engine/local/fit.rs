@@ -40,14 +40,14 @@ impl Users for Fitter<'_> {
     }
 
     /// Fits the cells of the user at hand into each bound and adds them to the totals.
-    fn finish_user(&mut self) {
+    fn finish_user(&mut self) -> Result<()> {
         let (plan, capped) = (self.plan, &mut self.capped);
         self.users.finish(|place, level| {
             let plan = &plan.levels[place];
             for (statistic, columns) in plan.statistics.iter().zip(plan.columns()) {
                 fit(level, statistic, columns.start, capped);
             }
-        });
+        })
     }
 }
 

@@ -8,6 +8,7 @@
 mod cells;
 mod extras;
 mod fit;
+mod homes;
 mod partition;
 mod record;
 mod spill;

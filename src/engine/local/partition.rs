@@ -19,7 +19,10 @@ pub(super) trait Users {
     fn add(&mut self, records: &[Record]) -> Result<()>;
 
     /// That were all of them.
-    fn finish_user(&mut self);
+    ///
+    /// # Errors
+    /// There are more cells than places for them.
+    fn finish_user(&mut self) -> Result<()>;
 }
 
 /// Puts partitions into user order and hands their users on; one for each thread.
@@ -52,15 +55,14 @@ impl<U: Users> Worker<U> {
                     store.check()?;
                     self.users.add(block)?;
                 }
-                self.users.finish_user();
+                self.users.finish_user()?;
             }
             return Ok(());
         }
         if !partition.is_mixed {
             // One user with very many payments: nothing to sort.
             partition.each_block(store, |records| self.users.add(records))?;
-            self.users.finish_user();
-            return Ok(());
+            return self.users.finish_user();
         }
         let parts = store.of_parts(skip, SPLIT_BITS);
         let mut scatter = Scatter::new(&parts);

@@ -125,7 +125,7 @@ impl Users for Surveyor<'_> {
         self.users.add(records)
     }
 
-    fn finish_user(&mut self) {
+    fn finish_user(&mut self) -> Result<()> {
         self.tickets.iter_mut().for_each(|(_, tickets)| tickets.finish_user());
         let (plan, counts) = (self.plan, &mut self.counts);
         self.users.finish(|place, level| {
@@ -143,6 +143,6 @@ impl Users for Surveyor<'_> {
                     counts.spread += i128::from(norms.spread(spread.grid_bits));
                 }
             }
-        });
+        })
     }
 }

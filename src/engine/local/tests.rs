@@ -48,7 +48,9 @@ impl Users for Stopper<'_> {
         Ok(())
     }
 
-    fn finish_user(&mut self) {}
+    fn finish_user(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -192,11 +194,12 @@ impl Users for Patient<'_> {
         Ok(())
     }
 
-    fn finish_user(&mut self) {
+    fn finish_user(&mut self) -> Result<()> {
         if !is_near_heavy(self.at_hand, 4) {
             *self.board.others_done.lock().expect("nobody panics") += 1;
             self.board.change.notify_all();
         }
+        Ok(())
     }
 }
 

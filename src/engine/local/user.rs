@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use super::cells::LevelIndex;
 use super::extras::Extras;
 use super::totals::Sums;
+use crate::error::Result;
 use crate::job::{StatisticKind, visit_class};
-use crate::plan::Selection;
+use crate::plan::{Pairs, Selection};
 
 /// The cells of the user at hand at one level.
 pub(super) struct UserCells {
@@ -21,6 +22,8 @@ pub(super) struct UserCells {
     /// The largest of the user's numbers of tickets, and the sum of their squares.
     most_tickets: u32,
     ticket_squares: u64,
+    /// Cells that make pairs, kept between users; see [`LevelIndex::single`].
+    singles: Vec<(u64, u32)>,
     extras: Extras,
 }
 
@@ -61,6 +64,7 @@ impl UserCells {
             cells: Vec::new(),
             rows: Rows::new(),
             tickets: Vec::new(),
+            singles: Vec::new(),
             most_tickets: 0,
             ticket_squares: 0,
         }
@@ -89,6 +93,19 @@ impl UserCells {
                 let shown =
                     self.cells.iter().filter_map(|c| Some((c.place, extras.returns(c.row)?)));
                 shown.for_each(|(place, returns)| show(place, usize::from(returns), 1));
+            }
+            StatisticKind::Cohorts => {
+                for cell in &self.cells {
+                    let mut bits = extras.cohort(cell.row);
+                    while bits != 0 {
+                        show(cell.place, bits.trailing_zeros() as usize, 1);
+                        bits &= bits - 1;
+                    }
+                }
+            }
+            StatisticKind::Recency => {
+                let class = |cell: &UserCell| extras.recency(cell.row);
+                self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));
             }
             StatisticKind::VisitClasses => {
                 let class = |cell: &UserCell| visit_class(extras.visits(cell.row));
@@ -177,9 +194,54 @@ impl UserCells {
         row
     }
 
-    /// Once all payments of the user are in: drops the cells of a private level that do not count.
+    /// Once all payments of the user are in: puts pairs in place of cells, with nothing but customers in
+    /// them. No more can be added then.
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn pair_up(
+        &mut self,
+        pairs: &Pairs,
+        index: &LevelIndex,
+        sums: &mut Sums,
+    ) -> Result<()> {
+        let single = |cell: &UserCell| index.single(pairs, sums.number(cell.place));
+        self.singles.clear();
+        self.singles.extend(self.cells.iter().map(single));
+        self.singles.sort_unstable();
+        self.cells.clear();
+        for alike in self.singles.chunk_by(|a, b| a.0 == b.0) {
+            for (at, &(common, first)) in alike.iter().enumerate() {
+                for &(_, second) in &alike[at + 1..] {
+                    let place = sums.place(index.pair(pairs, common, first, second))?;
+                    let (slot, row) = (u32::MAX, self.cells.len() as u32);
+                    self.cells.push(UserCell { place, slot, row, bins: 0, payments: 0, sales: 0 });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Once all payments of the user are in: puts the cells where the user is at home. No more can be
+    /// added then.
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn move_home(
+        &mut self,
+        index: &LevelIndex,
+        sums: &mut Sums,
+        homes: &[u32],
+    ) -> Result<()> {
+        for cell in &mut self.cells {
+            cell.place = sums.place(index.at_home(sums.number(cell.place), homes))?;
+        }
+        Ok(())
+    }
+
+    /// After that, drops the cells of a private level that do not count.
     pub(super) fn finish(&mut self, index: &LevelIndex, sums: &mut Sums) {
-        self.extras.find_new(index, self.cells.iter().map(|cell| sums.number(cell.place)));
+        self.extras.find_times(index, self.cells.iter().map(|cell| sums.number(cell.place)));
         if let Selection::Threshold { cells_max, .. } = index.plan.selection {
             self.keep_most_visited(cells_max as usize, index, sums);
             self.cells.iter().for_each(|cell| sums.keep(cell.place));

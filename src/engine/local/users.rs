@@ -2,6 +2,7 @@
 
 use super::cells::{CellFinder, LevelIndex};
 use super::extras::Extras;
+use super::homes::Homes;
 use super::record::Record;
 use super::totals::Sums;
 use super::user::{Paid, UserCells};
@@ -21,6 +22,7 @@ pub(super) struct UserLevels<'p> {
     visits: bool,
     /// Does some level add up logarithms of tickets?
     logs: bool,
+    homes: Homes<'p>,
     /// `None`: not looked at.
     levels: Vec<Option<UserLevel>>,
     /// Kept between users, so that no user costs an allocation.
@@ -71,7 +73,8 @@ impl<'p> UserLevels<'p> {
         let edges = &plan.job.payments.ticket_edges;
         let visits = plan.counts_visits();
         let logs = plan.levels.iter().any(|level| level.tickets.is_some());
-        UserLevels { finder, edges, visits, logs, levels, scratch: Scratch::default() }
+        let (homes, scratch) = (Homes::new(plan), Scratch::default());
+        UserLevels { finder, edges, visits, logs, homes, levels, scratch }
     }
 
     /// Adds some payments of the user at hand to that user's cells.
@@ -81,6 +84,7 @@ impl<'p> UserLevels<'p> {
     pub(super) fn add(&mut self, records: &[Record]) -> Result<()> {
         let Scratch { bins, days, logs, cells } = &mut self.scratch;
         let width = self.levels.len();
+        self.homes.add(records);
         for records in records.chunks(RECORDS_AT_ONCE) {
             bins.clear();
             bins.extend(records.iter().map(|record| ticket_bin(self.edges, record.amount)));
@@ -109,15 +113,26 @@ impl<'p> UserLevels<'p> {
         Ok(())
     }
 
-    /// Shows each level, with its place, once the cells that do not count are gone; then forgets
-    /// the user.
-    pub(super) fn finish(&mut self, mut show: impl FnMut(usize, &mut UserLevel)) {
+    /// Shows each level, with its place, once cells are pairs, where they are, and where the user is at home,
+    /// and those that do not count are gone; then forgets the user.
+    ///
+    /// # Errors
+    /// As [`Sums::place`].
+    pub(super) fn finish(&mut self, mut show: impl FnMut(usize, &mut UserLevel)) -> Result<()> {
+        let homes = self.homes.settle();
         for (place, index) in self.finder.levels.iter().enumerate() {
             let Some(level) = &mut self.levels[place] else { continue };
+            if let Some(pairs) = index.pairs() {
+                level.user.pair_up(pairs, index, &mut level.sums)?;
+            }
+            if index.has_homes() {
+                level.user.move_home(index, &mut level.sums, homes)?;
+            }
             level.user.finish(index, &mut level.sums);
             show(place, level);
             level.user.clear();
         }
+        Ok(())
     }
 
     pub(super) fn into_sums(self) -> impl Iterator<Item = Sums> {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{ALL, monthly, newness, open, report, rows};
+use super::{ALL, monthly, newness, open, recency, report, rows};
 use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys};
 use crate::error::Result;
@@ -53,7 +53,11 @@ proptest! {
     }
 
     #[test]
-    fn engines_agree_on_who_is_new(rows in rows(), report in newness(), threads in 1usize..4) {
+    fn engines_agree_on_who_is_new_and_who_was_last_there(
+        rows in rows(),
+        report in prop_oneof![newness(), recency()],
+        threads in 1usize..4,
+    ) {
         let market = Market::new(&rows);
         for report in [report.clone(), open(&report)] {
             let plan = market.plan(&[report]);

@@ -1,6 +1,8 @@
 //! The engines against each other, and against the bound.
 
 mod agreement;
+mod homes;
+mod pairs;
 mod sensitivity;
 
 use proptest::prelude::*;
@@ -41,7 +43,8 @@ const ALL: &str = "[\"customers\", \"payments\", \"sales\", \"ticket_histogram\"
                    \"refunds\", \"visits\", \"visit_classes\", \"ticket_quantiles\"]";
 
 /// The same with who is new, where levels have times to tell it.
-const TIMED: &str = "[\"customers\", \"visits\", \"new_customers\", \"returning_customers\"]";
+const TIMED: &str = "[\"customers\", \"visits\", \"new_customers\", \"returning_customers\", \
+                     \"retention_cohort\"]";
 
 /// A report of one to three levels with any keys, selection, bounds and caps.
 fn report() -> impl Strategy<Value = String> {
@@ -93,16 +96,35 @@ fn open(report: &str) -> String {
 fn newness() -> impl Strategy<Value = String> {
     let places = prop::sample::subsequence(vec!["merchant", "region", "wallet"], 0..3);
     let time = prop::sample::select(vec!["day", "week", "month"]);
-    let settings = (any::<bool>(), 1u32..8, 1u32..100, 1u32..5);
+    // Up to 59 days back, so that a month with another one behind it can be known.
+    let settings = (any::<bool>(), 1u32..8, 1u32..60, 1u32..5);
     (places, time, settings).prop_map(|(mut keys, time, (private, cells_max, back, norm))| {
         keys.push(time);
         let selection = if private { "private" } else { "public" };
         format!(
             "levels = [{keys:?}]\nkeys = \"{selection}\"\ncells_max = {cells_max}\n\
              look_back = {back}\ninsights = {TIMED}\n\
-             bounds = {{ customers = 3, visits = 5, new_returning = {norm} }}"
+             bounds = {{ customers = 3, visits = 5, new_returning = {norm}, \
+             retention_cohort = {norm} }}"
         )
     })
+}
+
+/// A report of levels that tell how long ago users were there, with private keys or public ones.
+fn recency() -> impl Strategy<Value = String> {
+    let keys = prop::sample::subsequence(vec!["merchant", "region", "wallet", "hour"], 0..4);
+    let time = prop::sample::select(vec!["", "month", "quarter", "weekday"]);
+    (keys, time, any::<bool>(), 1u32..8, 1u32..5).prop_map(
+        |(mut keys, time, private, cells_max, norm)| {
+            keys.extend(Some(time).filter(|time| !time.is_empty()));
+            let selection = if private { "private" } else { "public" };
+            format!(
+                "levels = [{keys:?}]\nkeys = \"{selection}\"\ncells_max = {cells_max}\n\
+                 insights = [\"customers\", \"recency_histogram\", \"visit_classes\"]\n\
+                 bounds = {{ customers = 3, recency_histogram = {norm}, visit_classes = 2 }}"
+            )
+        },
+    )
 }
 
 /// Reports for the unit `user-month`: levels within a month, private ones too, and others.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{ALL, monthly, newness, open, report, rows};
+use super::{ALL, monthly, newness, open, recency, report, rows};
 use crate::engine::ExactTotals;
 use crate::fixture::{DAYS, Market, Row, settled};
 use crate::job::StatisticKind;
@@ -19,7 +19,7 @@ fn check_every_user(rows: &[Row], reports: &[String]) {
 /// Removes each unit in turn, or all of a user's at once: of each survey at most one bin for each
 /// unit changes, by one, and the sum of spreads by at most 8 (*Chosen bounds* in
 /// `docs/privacy.md`). In L2 norm that is at most so many times the survey's bound.
-fn check_surveys(
+pub(super) fn check_surveys(
     (market, plan): (&Market, &Plan),
     rows: &[Row],
     removed: fn(&Row) -> (u32, u32),
@@ -55,13 +55,18 @@ fn check_surveys(
 }
 
 /// The month of a payment, from 0; clocks go forward in the night to 30 March.
-fn month(row: &Row) -> u32 {
+pub(super) fn month(row: &Row) -> u32 {
     let day = (row.minute + if row.minute >= 88 * 1440 + 120 { 60 } else { 0 }) / 1440;
     [31, 59, 90].into_iter().filter(|&first| day >= first).count() as u32
 }
 
 /// Removes each privacy unit in turn and compares the change with the bounds.
-fn check_every_unit(market: &Market, plan: &Plan, rows: &[Row], unit: fn(&Row) -> (u32, u32)) {
+pub(super) fn check_every_unit(
+    market: &Market,
+    plan: &Plan,
+    rows: &[Row],
+    unit: fn(&Row) -> (u32, u32),
+) {
     market.set_payments(rows);
     // With what is usual of tickets, as any survey may tell it.
     let plan = &settled(&market.engine(2, 3), plan).1;
@@ -108,7 +113,7 @@ fn compare(plan: &Plan, all: &ExactTotals, without: &ExactTotals, user: (u32, u3
 }
 
 /// A user over all months is within √P or P times the bound, and P times the cells (Lemma 5).
-fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
+pub(super) fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
     let periods = u128::from(plan.unit_periods());
     let users: BTreeSet<u32> = rows.iter().map(|row| row.user).collect();
     market.set_payments(rows);
@@ -171,6 +176,17 @@ proptest! {
     }
 
     #[test]
+    fn users_who_were_last_there_are_within_the_bound(rows in rows(), report in recency()) {
+        check_every_user(&rows, &[report.clone()]);
+        let market = Market::new(&rows);
+        let plan = market.plan(&[open(&report)]);
+        // At a level of one cell all bounds are known.
+        if !plan.is_settled() {
+            check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
+        }
+    }
+
+    #[test]
     fn users_are_in_one_bin_of_a_survey(rows in rows(), report in report()) {
         let market = Market::new(&rows);
         let plan = market.plan(&[open(&report)]);
@@ -192,7 +208,7 @@ proptest! {
         let plan = market.plan(&[open(&report)]);
         let kind = |level: usize, statistic: usize| plan.levels[level].statistics[statistic].kind;
         let mut kinds = plan.surveys.iter().map(|survey| kind(survey.level, survey.statistic));
-        prop_assert!(kinds.any(|kind| kind == StatisticKind::NewReturning));
+        prop_assert!(kinds.any(|kind| kind == StatisticKind::Cohorts));
         check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
     }
 

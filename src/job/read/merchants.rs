@@ -89,7 +89,7 @@ impl Reader<'_> {
         let attributes: BTreeSet<String> = keys
             .filter_map(|key| match key {
                 Key::MerchantAttribute(name) => Some(name.clone()),
-                _ => None,
+                _ => key.home_of().or(key.pairs_of()).map(str::to_owned),
             })
             .collect();
         let quantiles = |report: &Report| report.insights.contains(&Insight::TicketQuantiles);

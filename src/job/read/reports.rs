@@ -84,7 +84,7 @@ impl Reader<'_> {
         let insights = self.insights(section, names.facts.currencies.len());
         let needed = needed(insights.as_deref().unwrap_or_default(), selection);
         let all_known = insights.is_some() && selection.is_some();
-        let idle = all_known && !needed.contains(&StatisticKind::NewReturning);
+        let idle = all_known && !needed.iter().any(|kind| kind.looks_back());
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
         let previous = section.text("previous").map(earlier_job);
@@ -168,7 +168,11 @@ impl Reader<'_> {
             return (Some(LOOK_BACK_DEFAULT), None);
         };
         if idle {
-            self.idle(section, "look_back", "new_customers and returning_customers");
+            self.idle(
+                section,
+                "look_back",
+                "new_customers, returning_customers, retention_cohort and retention_rate",
+            );
         }
         (self.whole("look_back", &text, 1, 3660), Some(text.span))
     }
@@ -348,12 +352,25 @@ impl Reader<'_> {
         if names.attributes.contains(text) {
             return Some(Key::MerchantAttribute(text.clone()));
         }
+        let is_attribute = |column: &str| names.attributes.iter().any(|known| known == column);
+        if text.strip_prefix(Key::HOME).is_some_and(is_attribute) {
+            return Some(Key::Home(text.clone()));
+        }
+        if text.strip_prefix(Key::WITH).is_some_and(is_attribute) {
+            return Some(Key::With(text.clone()));
+        }
         if !lenient {
             let mut known: Vec<&str> = TimeKey::ALL.map(TimeKey::name).to_vec();
             known.extend(names.facts.has_merchant.then_some("merchant"));
             known.extend(names.facts.has_currency_column.then_some("currency"));
             known.extend(names.facts.columns.iter().map(String::as_str));
             known.extend(names.attributes.iter().map(String::as_str));
+            // Only to those who have begun to write one.
+            let begun = [Key::HOME, Key::WITH].into_iter().filter(|start| text.starts_with(start));
+            let more: Vec<String> = begun
+                .flat_map(|start| names.attributes.iter().map(move |name| format!("{start}{name}")))
+                .collect();
+            known.extend(more.iter().map(String::as_str));
             let finding = findings::level_key_unknown(text, &known);
             self.faults.add(finding.at(name.span.clone()));
         }

@@ -1,0 +1,61 @@
+//! Where users are at home: keys that are found from all payments of a user.
+
+use super::KeyValue;
+use super::cells::{Grouping, merchant_groups};
+use crate::job::{Job, Key};
+
+/// A key that tells where users are at home.
+#[derive(Clone, Debug)]
+pub struct HomeKey {
+    /// The column of the table of merchants whose values are homes.
+    pub attribute: String,
+    /// Its values, ascending.
+    pub values: Vec<KeyValue>,
+    /// The value of each merchant of the table.
+    pub value_of: Vec<u32>,
+}
+
+impl HomeKey {
+    pub(super) fn new(job: &Job, key: &Key) -> Option<HomeKey> {
+        let attribute = key.home_of()?.to_owned();
+        let column = Key::MerchantAttribute(attribute.clone());
+        let Grouping { groups, group_of } = merchant_groups(job.registry.as_ref()?, &[&column]);
+        Some(HomeKey { attribute, values: groups.concat(), value_of: group_of })
+    }
+
+    /// The merchants of each value, by their places in the table.
+    pub(super) fn members(&self) -> Vec<Vec<u32>> {
+        let mut members = vec![Vec::new(); self.values.len()];
+        for (merchant, &value) in (0..).zip(&self.value_of) {
+            members[value as usize].push(merchant);
+        }
+        members
+    }
+}
+
+/// Are there homes and no other keys? Then a user has one cell.
+pub(super) fn alone(keys: &[Key]) -> bool {
+    !keys.is_empty() && keys.iter().all(|key| matches!(key, Key::Home(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+
+    #[test]
+    fn a_user_has_one_home_so_the_bound_is_known() {
+        for selection in ["public", "private"] {
+            let report = format!(
+                "levels = [[\"home_region\"], [\"home_region\", \"month\"]]\nkeys = \"{selection}\"\n\
+                 insights = [\"customers\", \"visits\"]"
+            );
+            let plan = Market::new(&[]).plan(&[report]);
+            let asked: Vec<(usize, usize)> =
+                plan.surveys.iter().map(|survey| (survey.level, survey.statistic)).collect();
+            // Of visits at home, and of both by month.
+            assert_eq!(asked, [(0, 1), (1, 0), (1, 1)]);
+            let noise = plan.levels[0].statistics[0].noise;
+            assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
+        }
+    }
+}
