@@ -114,7 +114,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let estimates = estimate(plan, noisy, engine.threads);
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let tables = release::write(plan, &estimates, in_ledger, &draft, engine.threads)?;
+    let tables = release::write(&estimates, in_ledger, &draft, engine.threads)?;
     let page = report::page(tables.folder(), &tables.manifest(), engine.threads)?;
     tables.seal(report::FILE, &page)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
@@ -255,7 +255,7 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
         "released" => format!(
             "released job `{}`: {} tables with epsilon {} and delta {} for each {}",
             plan.job.id,
-            plan.levels.len(),
+            plan.levels.iter().filter(|level| !level.unshown).count(),
             privacy.epsilon,
             privacy.delta,
             privacy.unit.label(plan.job.payments.zone)

@@ -209,6 +209,9 @@ struct KeySetEntry {
     keys: Vec<String>,
     selection: &'static str,
     origin: String,
+    /// Measured to judge dominance, and not shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unshown: bool,
     /// The table with the same cells whose mechanisms made these values too.
     #[serde(skip_serializing_if = "Option::is_none")]
     values_of: Option<String>,
@@ -418,6 +421,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         keys: table.keys.iter().map(|key| key.name().to_owned()).collect(),
         selection: if public { "public" } else { "private" },
         origin,
+        unshown: level.unshown,
         values_of: None,
         share_of: table.share_of.iter().map(|&key| level.keys[key].name().to_owned()).collect(),
         base: table.base.map(|base| base.to_string()),

@@ -82,6 +82,7 @@ fn release(manifest: &Value) -> Value {
         "mechanisms": manifest["mechanisms"].as_array().map_or(0, Vec::len),
         "surveys": manifest["surveys"].as_array().map_or(0, Vec::len),
         "merchants_least": manifest["merchant_protection"]["min_per_cell"],
+        "dominance": manifest["merchant_protection"]["dominance"],
         "useless": manifest["accepted_useless"].as_array().map_or(&[][..], Vec::as_slice),
         "files": data::files(manifest),
     })

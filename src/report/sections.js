@@ -157,10 +157,19 @@ function guaranteeSection(release) {
     el('ul', {},
       el('li', {}, release.merchants_least
         ? `Merchants by noise: what is told of them is about at least ${release.merchants_least} registered ones, alone or `
-          + 'in differences, and cells of fewer are hidden; but one large merchant may be most of a cell.'
+          + `in differences, and cells of fewer are hidden; ${dominanceText(release.dominance)}.`
         : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
+}
+
+/** What is promised of cells that few merchants have most of. */
+function dominanceText(rule) {
+  if (!rule) return 'but one large merchant may be most of a cell';
+  const share = format(rule.share, { style: 'percent', maximumFractionDigits: 2 });
+  const who = rule.top === 1 ? 'one merchant' : `${rule.top} merchants together`;
+  return `so are those of which, by noised numbers of the whole period, ${who} may have more than ${share} of ${
+    words(rule.by).toLowerCase()}`;
 }
 
 const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];

@@ -153,6 +153,9 @@ pub(super) struct KeySet {
     pub(super) file: String,
     pub(super) keys: Vec<String>,
     pub(super) selection: String,
+    /// Measured to judge dominance, and not shown.
+    #[serde(default)]
+    pub(super) unshown: bool,
     /// The table with the same cells under whose name the mechanisms of these values stand.
     pub(super) values_of: Option<String>,
     /// The keys over which shares add up to one.
@@ -194,7 +197,19 @@ pub(super) struct Suppression {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Merchants {
     pub(super) min_per_cell: u32,
+    /// Cells that are hidden by noised values, too.
+    pub(super) dominance: Option<Dominance>,
     pub(super) hidden: Vec<Hidden>,
+}
+
+/// A rule on dominance.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Dominance {
+    pub(super) top: u32,
+    pub(super) share: f64,
+    pub(super) by: String,
+    /// The level that tells how much each merchant has.
+    pub(super) judged_by: String,
 }
 
 /// The cells of a table that are hidden: some of its keys, and values of them.
@@ -290,6 +305,7 @@ impl Manifest {
         }
         let others = self.key_sets.iter().map(|set| &set.file);
         let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
+        let others = others.filter(|name| !self.key_set(name).is_some_and(|set| set.unshown));
         for name in others.filter(|name| !names.contains(name.as_str())) {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
         }

@@ -9,6 +9,7 @@ mod cohorts;
 mod common;
 mod compared;
 mod crash;
+mod dominance;
 mod engine;
 mod faults;
 mod hive;
