@@ -1,5 +1,6 @@
 //! The release: the only place that writes what leaves the building.
 
+mod budget;
 mod composed;
 mod earlier;
 mod folder;
@@ -12,6 +13,7 @@ mod tables;
 mod unshown;
 mod values;
 
+pub use budget::InLedger;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
 pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
@@ -30,18 +32,16 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
-use crate::plan::Composed;
 
 /// Writes the tables into a draft, on some threads; nothing is visible at the release's folder until
 /// [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in every file.
-/// `in_ledger` is what the ledger's jobs come to for all payments of a user, where units are within
-/// periods.
+/// `in_ledger` is what the ledger's jobs come to, with this one; `None`: there is none, in tests.
 ///
 /// # Errors
 /// The disk is full or not writable.
 pub fn write<'d>(
     estimates: &Estimates,
-    in_ledger: Option<Composed>,
+    in_ledger: Option<InLedger>,
     draft: &'d Draft,
     threads: usize,
 ) -> Result<Unsealed<'d>> {

@@ -78,6 +78,7 @@ fn release(manifest: &Value) -> Value {
         "unit": manifest["privacy_unit"],
         "variant": manifest["variant"],
         "parameters": manifest["parameters"],
+        "budget": manifest["budget"],
         "right_guess": right_guess_up(number("mu"), number("threshold_delta")),
         "mechanisms": manifest["mechanisms"].as_array().map_or(0, Vec::len),
         "surveys": manifest["surveys"].as_array().map_or(0, Vec::len),

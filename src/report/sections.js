@@ -150,6 +150,7 @@ function guaranteeSection(release) {
       row('δ', parameter(parameters.delta),
         `of which thresholds of private keys use ${parameter(parameters.threshold_delta)}`),
       composed,
+      release.budget && budgetRow(release.budget, row),
       row('μ', parameters.mu.toPrecision(4),
         `Gaussian differential privacy, of ${release.mechanisms} noised statistics and ${release.surveys} surveys`),
       row('ρ', parameters.rho.toPrecision(4), 'zero-concentrated differential privacy')))),
@@ -161,6 +162,17 @@ function guaranteeSection(release) {
         : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
+}
+
+/** What all releases on these people have taken so far, of what they may take. */
+function budgetRow(budget, row) {
+  const share = (taken, most) => Number(taken) / Number(most) || 0;
+  const taken = Math.max(share(budget.mu_squared_units, budget.mu_squared_units_max),
+    share(budget.threshold_delta_units, budget.threshold_delta_units_max));
+  const part = value => format(value, { style: 'percent', maximumFractionDigits: 1, roundingMode: 'floor' });
+  return row('spent so far', `ε = ${budget.epsilon.toPrecision(4)} of ${parameter(budget.epsilon_max)}`,
+    `by all releases on these people with this one, at δ = ${parameter(budget.delta_max)}; ${
+      part(Math.max(0, 1 - taken))} of their budget (in μ²) is left`);
 }
 
 /** What is promised of cells that few merchants have most of. */

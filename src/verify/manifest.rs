@@ -21,6 +21,8 @@ pub(super) struct Manifest {
     pub(super) variant: String,
     pub(super) privacy_unit: Unit,
     pub(super) parameters: Parameters,
+    /// What all jobs of the ledger have taken of its budget.
+    pub(super) budget: Option<Budget>,
     pub(super) mechanisms: Vec<Event>,
     /// What the run asked to choose the bounds that its job left open.
     #[serde(default)]
@@ -104,6 +106,20 @@ pub(super) struct Parameters {
     pub(super) discreteness_units: Option<String>,
     /// ε that μ² gives at δ, at most `epsilon`; of manifests in Gaussian DP.
     pub(super) epsilon_held: Option<f64>,
+}
+
+/// The budget of the ledger's population: what is taken so far, and what may be.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Budget {
+    pub(super) epsilon_max: f64,
+    pub(super) delta_max: f64,
+    pub(super) delta_max_units: String,
+    pub(super) epsilon: f64,
+    pub(super) mu_squared_units: String,
+    pub(super) mu_squared_units_max: String,
+    pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
+    pub(super) threshold_delta_units_max: String,
 }
 
 /// One mechanism.
