@@ -19,7 +19,7 @@ const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so the
 fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) {
     let noisy = add_noise(plan, market.local(plan, 1), key, 1).expect("draws");
     let draft = Draft::beside(folder).expect("a folder");
-    let tables = write(plan, &estimate(plan, noisy, 1), None, &draft, 2).expect("writes");
+    let tables = write(&estimate(plan, noisy, 1), None, &draft, 2).expect("writes");
     let page = report::page(tables.folder(), &tables.manifest(), 2).expect("reads");
     tables.seal(report::FILE, &page).expect("writes");
     draft.publish(None).expect("moves");

@@ -52,7 +52,7 @@ pub(crate) trait Subject: Sync {
 
     /// The files of a release.
     fn files(&self, plan: &Plan, totals: &KnownTotals) -> Result<Vec<(String, Vec<u8>)>> {
-        render(plan, &KnownEstimates::new(plan, totals, self.threads()))
+        render(&KnownEstimates::new(plan, totals, self.threads()))
     }
 
     /// A process of its own on the job file `job` in `folder`; `None`: there is no program to

@@ -267,7 +267,10 @@ fn level_lines(
             shown(statistic.noise.sigma),
         ));
     }
-    for table in &level.tables[1..] {
+    if level.unshown {
+        lines.push(format!("{:<wide$} not shown: it tells which merchants dominate", ""));
+    }
+    for table in level.tables[1..].iter().filter(|_| !level.unshown) {
         lines.push(format!("{:<wide$} shown in {} too, at no further price", "", table.file));
     }
     if let Selection::Threshold { score, cells_max, .. } = &level.selection {

@@ -21,9 +21,9 @@ use crate::job::{Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
 use crate::payments::{Progress as Step, Scan, ScanControl};
-use crate::plan::{Composed, Plan};
+use crate::plan::Plan;
 use crate::privacy::PrivacyLoss;
-use crate::release::{self, Draft};
+use crate::release::{self, Draft, InLedger};
 use crate::report;
 
 /// What became of a run.
@@ -115,7 +115,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let estimates = estimate(plan, noisy, engine.threads);
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let tables = release::write(plan, &estimates, in_ledger, &draft, engine.threads)?;
+    let tables = release::write(&estimates, Some(in_ledger), &draft, engine.threads)?;
     let page = report::page(tables.folder(), &tables.manifest(), engine.threads)?;
     tables.seal(report::FILE, &page)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
@@ -156,11 +156,14 @@ fn released_before(
     }
 }
 
-/// What the ledger's jobs come to for all payments of a user, this one too; where units are within
-/// periods.
-fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<Option<Composed>> {
+/// What the ledger's jobs come to, this one too; where units are within periods, also for all payments
+/// of a user.
+fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<InLedger> {
+    let report = ledger.report()?;
+    let limit = report.total.budget.expect("cannot fail because every ledger has a total");
     let within = plan.job.privacy.unit != PrivacyUnit::User;
-    Ok(if within { ledger.report()?.composed() } else { None })
+    let composed = if within { report.composed() } else { None };
+    Ok(InLedger { taken: report.total.tally.counted(), limit, composed })
 }
 
 /// Reads the payments and pays, before the first noise: that of the surveys, if there are any, else
@@ -256,7 +259,7 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
         "released" => format!(
             "released job `{}`: {} tables with epsilon {} and delta {} for each {}",
             plan.job.id,
-            plan.levels.len(),
+            plan.levels.iter().filter(|level| !level.unshown).count(),
             privacy.epsilon,
             privacy.delta,
             privacy.unit.label(plan.job.payments.zone)

@@ -7,6 +7,7 @@ mod bins;
 mod compared;
 mod concentration;
 mod correction;
+mod dominance;
 mod lift;
 mod model;
 mod panel;
@@ -30,6 +31,7 @@ mod tests_peers;
 mod tickets;
 mod values;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
@@ -49,7 +51,8 @@ pub use values::{Estimate, Grade, Interval, Values};
 /// time.
 #[derive(Clone, Debug)]
 pub struct Estimates<'p> {
-    plan: &'p Plan,
+    /// With the cells hidden, too, that noised values say must be.
+    plan: Cow<'p, Plan>,
     totals: NoisyTotals,
     /// By level and statistic.
     models: Vec<Vec<Model>>,
@@ -90,7 +93,8 @@ const MODEL_BYTES: u64 = 256;
 /// Estimates every insight of a plan. What comes out does not depend on `threads`.
 pub fn estimate(plan: &Plan, totals: NoisyTotals, threads: usize) -> Estimates<'_> {
     let models = models(plan, &totals, threads);
-    Estimates { plan, totals, models }
+    let judged = dominance::judged(plan, &totals);
+    Estimates { plan: judged.map_or(Cow::Borrowed(plan), Cow::Owned), totals, models }
 }
 
 /// Estimates from totals with known noise: another type, which no release takes.
@@ -138,6 +142,11 @@ impl Estimates<'_> {
         self.totals.is_private()
     }
 
+    /// The plan, with the cells hidden that noised values say must be.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// A table of one level of the plan.
     pub fn table(&self, level: usize, table: usize) -> Shown<'_> {
         let view = self.view(level, table);
@@ -161,7 +170,7 @@ impl Estimates<'_> {
 
     fn view(&self, level: usize, table: usize) -> View<'_> {
         View {
-            plan: self.plan,
+            plan: &self.plan,
             level: &self.plan.levels[level],
             shown: &self.plan.levels[level].tables[table],
             noisy: &self.totals.levels[level],

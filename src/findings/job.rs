@@ -132,6 +132,12 @@ pub fn merchants_named(level: &str, least: u32) -> Finding {
         .hint("put levels with the key `merchant` in a job for those who may see them, or set `min_per_cell = 1`")
 }
 
+/// A rule on dominance that the job cannot keep.
+pub fn dominance_unfit(why: &str, hint: &str) -> Finding {
+    let message = format!("`dominance` cannot be judged, or would be got around: {why}");
+    Finding::new("dominance-unfit", message).hint(hint)
+}
+
 /// A level of which nothing may be shown.
 pub fn merchants_too_few(level: &str, least: u32) -> Finding {
     let message = format!(

@@ -28,7 +28,7 @@ pub use expect::Expect;
 pub use insight::{Comparison, Insight};
 pub use iso_currency::Currency;
 pub use percent::Percent;
-pub use registry::Registry;
+pub use registry::{Dominance, Registry};
 pub use sql::SqlExpression;
 pub use statistic::{
     Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,

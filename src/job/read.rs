@@ -1,6 +1,7 @@
 //! The one door from a job file to a [`Job`].
 
 mod bounds;
+mod dominance;
 mod errors;
 mod expect;
 mod merchants;

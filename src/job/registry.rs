@@ -9,7 +9,7 @@ use polars::prelude::{
     ScanArgsParquet, UnifiedScanArgs, col,
 };
 
-use super::Format;
+use super::{Format, Percent, StatisticKind};
 use crate::findings::{self, Finding};
 
 /// Public facts about merchants: their ids, and for each attribute one value a merchant.
@@ -25,10 +25,25 @@ pub struct Registry {
     pub ticket_groups: Option<String>,
     /// Registered merchants that a cell has at least, as far as the job says.
     pub min_per_cell: Option<(u32, Range<usize>)>,
+    /// When few merchants have too much of a cell for it to be shown; `None`: the job does not say.
+    pub dominance: Option<Dominance>,
     /// Place of `files` in the job file.
     pub span: Range<usize>,
     /// Names of all columns but the id, for messages.
     pub columns: Vec<String>,
+}
+
+/// Cells are hidden of which few merchants may have more than a share, by noised values.
+#[derive(Clone, Debug)]
+pub struct Dominance {
+    /// How many merchants together.
+    pub top: u32,
+    /// What they may have of a cell at most, below 1.
+    pub share: Percent,
+    /// Of what: customers, payments, gross or sales.
+    pub by: StatisticKind,
+    /// Its place in the job file.
+    pub span: Range<usize>,
 }
 
 impl Registry {
@@ -102,6 +117,7 @@ impl Registry {
             ticket_groups,
             columns,
             min_per_cell: None,
+            dominance: None,
             span: 0..0,
         })
     }

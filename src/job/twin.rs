@@ -77,6 +77,12 @@ impl Job {
             if let Some((least, _)) = &registry.min_per_cell {
                 add(&mut text, "min_per_cell", &least.to_string());
             }
+            if let Some(rule) = &registry.dominance {
+                let share = format!("{:.4}%", 100.0 * rule.share.value());
+                let (top, by) = (rule.top, rule.by.name());
+                let rule = format!("{{ top = {top}, share = \"{share}\", by = \"{by}\" }}");
+                add(&mut text, "dominance", &rule);
+            }
         }
         if !self.key_sets.is_empty() {
             text += "\n[keys]\n";

@@ -1,7 +1,8 @@
 //! Where users are at home: keys that are found from all payments of a user.
 
-use super::KeyValue;
 use super::cells::{Grouping, merchant_groups};
+use super::merchants::OfLevels;
+use super::{KeyValue, LevelPlan};
 use crate::job::{Job, Key};
 
 /// A key that tells where users are at home.
@@ -58,4 +59,28 @@ mod tests {
             assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
         }
     }
+}
+
+/// For each level and each combination of its homes, the sets of merchants where those users pay most;
+/// adds to `sets` those that are not there. What is said of them is said, in the main, of these merchants.
+pub(super) fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLevels<Vec<usize>> {
+    let mut place_of = |set: Vec<u32>| {
+        sets.iter().position(|known| *known == set).unwrap_or_else(|| {
+            sets.push(set);
+            sets.len() - 1
+        })
+    };
+    let mut of_level = |level: &LevelPlan| {
+        let mut combinations = vec![Vec::new()];
+        for home in &level.cells.homes {
+            let values: Vec<usize> = home.members().into_iter().map(&mut place_of).collect();
+            let longer = |combination: &Vec<usize>| {
+                let longer = |&value: &usize| [&combination[..], &[value]].concat();
+                values.iter().map(longer).collect::<Vec<_>>()
+            };
+            combinations = combinations.iter().flat_map(longer).collect();
+        }
+        combinations
+    };
+    levels.iter().map(&mut of_level).collect()
 }

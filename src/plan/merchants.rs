@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use super::homes::home_sets;
 use super::span::Sums;
-use super::{KeyValue, LevelPlan, SurveyPlan, TicketPlan};
+use super::{KeyValue, LevelPlan, SurveyPlan, TicketPlan, dominance};
 use crate::findings::{self, Finding};
 use crate::job::{Job, Key};
 
@@ -29,8 +30,9 @@ pub struct MerchantProtection {
 /// The least number of merchants; 1: no promise.
 fn least(job: &Job) -> u32 {
     let Some(registry) = &job.registry else { return 1 };
-    let named =
-        job.reports.iter().flat_map(|report| &report.levels).any(|level| names(job, &level.keys));
+    let shown = job.reports.iter().flat_map(|report| &report.levels);
+    let mut shown = shown.filter(|level| !LevelPlan::is_unshown(job, &level.keys));
+    let named = shown.any(|level| names(job, &level.keys));
     registry.min_per_cell.as_ref().map_or(if named { 1 } else { LEAST_DEFAULT }, |stated| stated.0)
 }
 
@@ -58,8 +60,9 @@ pub(super) fn protect(
     findings: &mut Vec<Finding>,
 ) -> Option<MerchantProtection> {
     let least = least(job);
+    findings.extend(dominance::faults(job, levels));
     let registry = job.registry.as_ref().filter(|_| least > 1)?;
-    let named = levels.iter().filter(|level| names(job, &level.keys));
+    let named = levels.iter().filter(|level| !level.unshown && names(job, &level.keys));
     let before = findings.len();
     let finding =
         |level: &LevelPlan| findings::merchants_named(&level.file, least).at(level.span.clone());
@@ -69,6 +72,7 @@ pub(super) fn protect(
     }
     let (mut sets, of_level, wholes) = sets(levels);
     let of_homes = home_sets(levels, &mut sets);
+    let rule = registry.dominance.is_some();
     let cells = sets.len();
     // Tickets of all groups together are those of all merchants, whatever the groups are.
     let all: Vec<u32> = (0..registry.ids.len() as u32).collect();
@@ -86,45 +90,64 @@ pub(super) fn protect(
         findings.push(findings::merchants_unclear(least).at(registry.span.clone()));
         return None;
     }
-    while let Some(combination) = sums.breach(&known, least - 1) {
-        // The one that tells least; of equals the last, which is of the finer level.
-        let cells = combination.into_iter().rev().filter(|&set| Some(set) != all);
-        let hide = cells.min_by_key(|&set| sums.size(set));
-        known[hide.expect("cannot fail because all merchants alone are not too few")] = false;
-    }
+    hide_few(&sums, &mut known, least, all);
     let told = sets.iter().zip(&known).filter(|(_, known)| **known).map(|(set, _)| set.clone());
     pool_tickets(told.collect(), (levels, surveys), (registry.ids.len(), least));
-    for (((level, sets), wholes), homes) in
-        levels.iter_mut().zip(of_level).zip(wholes).zip(of_homes)
-    {
-        // A share tells what it is a share of.
-        let told = |(&set, whole): (&usize, &Vec<usize>)| {
-            known[set] && whole.iter().all(|&whole| known[whole])
-        };
-        let mut told: Vec<bool> = sets.iter().zip(&wholes).map(told).collect();
-        if let Some(pairs) = &level.cells.pairs {
-            // Who paid at both tells of either.
-            let both = |&(one, other): &(u32, u32)| told[one as usize] && told[other as usize];
-            told = pairs.members.iter().map(both).collect();
-        }
-        let at_home = homes.iter().map(|sets| sets.iter().all(|&set| known[set]));
-        level.hidden =
-            at_home.flat_map(|known| told.iter().map(move |told| !(known && *told))).collect();
-        if !level.hidden.contains(&false) && !level.hidden.is_empty() {
-            let finding = findings::merchants_too_few(&level.file, least);
-            findings.push(finding.at(level.span.clone()));
-        }
-        if !level.hidden.contains(&true) {
-            level.hidden.clear();
-        }
-        // Of private keys, the cells themselves are left out.
-        let may_hide = level.is_public() && !level.hidden.is_empty();
+    for level in assign(levels, (&of_level, &wholes, &of_homes), &known) {
+        let finding = findings::merchants_too_few(&levels[level].file, least);
+        findings.push(finding.at(levels[level].span.clone()));
+    }
+    for level in levels.iter_mut() {
+        // Of private keys, the cells themselves are left out. Whether a rule hides any tells of payments.
+        let may_hide = level.is_public() && (rule || !level.hidden.is_empty());
         level.tables.iter_mut().for_each(|table| table.may_hide = may_hide);
     }
     let count = |of: &[bool]| of.iter().filter(|&&is| is).count();
     let hidden = cells - count(&known[..cells]);
     let small = count(&small[..cells]);
     Some(MerchantProtection { least, sets: cells, small, besides: hidden - small })
+}
+
+/// Hides of the known sets as many as no combination of the others tells of too few merchants, but not
+/// the one of `all` merchants.
+pub(super) fn hide_few(sums: &Sums, known: &mut [bool], least: u32, all: Option<usize>) {
+    while let Some(combination) = sums.breach(known, least - 1) {
+        // The one that tells least; of equals the last, which is of the finer level.
+        let cells = combination.into_iter().rev().filter(|&set| Some(set) != all);
+        let hide = cells.min_by_key(|&set| sums.size(set));
+        known[hide.expect("cannot fail because all merchants alone are not too few")] = false;
+    }
+}
+
+/// Has levels hide the groups whose sets are not known; gives those that show nothing.
+pub(super) fn assign(
+    levels: &mut [LevelPlan],
+    (of_level, wholes, of_homes): (&OfLevels<usize>, &OfLevels<Vec<usize>>, &OfLevels<Vec<usize>>),
+    known: &[bool],
+) -> Vec<usize> {
+    let mut blank = Vec::new();
+    for (place, level) in levels.iter_mut().enumerate().filter(|(_, level)| !level.unshown) {
+        // A share tells what it is a share of.
+        let told = |(&set, whole): (&usize, &Vec<usize>)| {
+            known[set] && whole.iter().all(|&whole| known[whole])
+        };
+        let mut told: Vec<bool> = of_level[place].iter().zip(&wholes[place]).map(told).collect();
+        if let Some(pairs) = &level.cells.pairs {
+            // Who paid at both tells of either.
+            let both = |&(one, other): &(u32, u32)| told[one as usize] && told[other as usize];
+            told = pairs.members.iter().map(both).collect();
+        }
+        let at_home = of_homes[place].iter().map(|sets| sets.iter().all(|&set| known[set]));
+        level.hidden =
+            at_home.flat_map(|known| told.iter().map(move |told| !(known && *told))).collect();
+        if !level.hidden.contains(&false) && !level.hidden.is_empty() {
+            blank.push(place);
+        }
+        if !level.hidden.contains(&true) {
+            level.hidden.clear();
+        }
+    }
+    blank
 }
 
 /// Groups of merchants whose tickets are surveyed are sums, too, beside those that are `told`. Those that
@@ -174,14 +197,14 @@ fn pooled(told: Vec<Vec<u32>>, groups: &[Vec<u32>], merchants: usize, least: u32
 }
 
 /// The sets of merchants of each group of a level, or those that each group's shares are of.
-type OfLevels<T> = Vec<Vec<T>>;
+pub(super) type OfLevels<T> = Vec<Vec<T>>;
 
 /// The different sets of merchants that cells stand for, coarse levels first; for each level those of its
 /// groups, and those that shares of each group are of.
-fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<usize>>) {
+pub(super) fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<usize>>) {
     let groups_of = |level: &LevelPlan| level.cells.merchants.clone().into_iter().next();
     let count = |&level: &usize| groups_of(&levels[level]).map_or(0, |g| g.groups.len());
-    let mut order: Vec<usize> = (0..levels.len()).collect();
+    let mut order: Vec<usize> = (0..levels.len()).filter(|&l| !levels[l].unshown).collect();
     order.sort_by_key(count);
     let (mut known, mut all) = (BTreeMap::new(), Vec::new());
     let mut place_of = |set: Vec<u32>| {
@@ -220,30 +243,6 @@ fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<u
         of_level[level] = members.into_iter().map(&mut place_of).collect();
     }
     (all, of_level, wholes)
-}
-
-/// For each level and each combination of its homes, the sets of merchants where those users pay most;
-/// adds to `sets` those that are not there. What is said of them is said, in the main, of these merchants.
-fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLevels<Vec<usize>> {
-    let mut place_of = |set: Vec<u32>| {
-        sets.iter().position(|known| *known == set).unwrap_or_else(|| {
-            sets.push(set);
-            sets.len() - 1
-        })
-    };
-    let mut of_level = |level: &LevelPlan| {
-        let mut combinations = vec![Vec::new()];
-        for home in &level.cells.homes {
-            let values: Vec<usize> = home.members().into_iter().map(&mut place_of).collect();
-            let longer = |combination: &Vec<usize>| {
-                let longer = |&value: &usize| [&combination[..], &[value]].concat();
-                values.iter().map(longer).collect::<Vec<_>>()
-            };
-            combinations = combinations.iter().flat_map(longer).collect();
-        }
-        combinations
-    };
-    levels.iter().map(&mut of_level).collect()
 }
 
 /// For each table of a level that shares out keys of merchants, the places of these keys among all

@@ -11,8 +11,10 @@ mod choice;
 mod cohorts;
 mod compared;
 mod composed;
+mod dominance;
 mod expected;
 mod homes;
+mod kept;
 mod law;
 mod look_back;
 mod merchants;
@@ -119,6 +121,8 @@ pub struct LevelPlan {
     pub recency: Option<Recency>,
     /// What is usual of tickets, where the level adds up their logarithms.
     pub tickets: Option<TicketPlan>,
+    /// Is it measured to judge dominance, and not shown?
+    pub unshown: bool,
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
     /// are.
     pub hidden: Vec<bool>,
@@ -167,29 +171,6 @@ impl LevelPlan {
             *end += statistic.width;
             Some(*end - statistic.width..*end)
         })
-    }
-
-    /// Has cells with these values of all keys but time, in the order of the level, always be shown,
-    /// at every time of the job. `false`, and nothing is done, if that makes too many cells.
-    pub fn keep(&mut self, keys: &BTreeSet<Vec<KeyValue>>) -> bool {
-        let times = &self.cells.times.groups;
-        if (keys.len() as u128) * (times.len() as u128) > Plan::CELLS_MAX {
-            return false;
-        }
-        for values in keys {
-            for time in times {
-                let (mut values, mut time) = (values.iter(), time.iter());
-                let part = |key: &Key| {
-                    let next =
-                        if matches!(key, Key::Time(_)) { time.next() } else { values.next() };
-                    next.cloned().expect("cannot fail because each key has a value")
-                };
-                self.always.push(self.keys.iter().map(part).collect());
-            }
-        }
-        self.always.sort();
-        self.always.dedup();
-        true
     }
 
     /// Makes the score of private keys anew, for other bounds.
@@ -346,6 +327,7 @@ impl Plan {
                 always: Vec::new(),
                 keys_from: Vec::new(),
                 tickets,
+                unshown: LevelPlan::is_unshown(&job, &level.keys),
                 hidden: Vec::new(),
                 earlier: None,
             });

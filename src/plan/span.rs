@@ -17,6 +17,8 @@ type Sparse = BTreeMap<u32, u64>;
 pub(super) struct Sums {
     /// Merchants of each atom.
     sizes: Vec<u32>,
+    /// The merchants of each atom, ascending.
+    members: Vec<Vec<u32>>,
     /// The atoms of each set.
     sets: Vec<Vec<u32>>,
 }
@@ -28,15 +30,32 @@ impl Sums {
         for (place, set) in (0..).zip(sets) {
             set.iter().for_each(|&merchant| lies_in[merchant as usize].push(place));
         }
-        let mut atoms: BTreeMap<&[u32], u32> = BTreeMap::new();
-        for sets in lies_in.iter().filter(|sets| !sets.is_empty()) {
-            *atoms.entry(sets).or_default() += 1;
+        let mut atoms: BTreeMap<&[u32], Vec<u32>> = BTreeMap::new();
+        for (merchant, sets) in (0..).zip(&lies_in).filter(|(_, sets)| !sets.is_empty()) {
+            atoms.entry(sets).or_default().push(merchant);
         }
         let mut of_set = vec![Vec::new(); sets.len()];
         for (atom, lies_in) in (0..).zip(atoms.keys()) {
             lies_in.iter().for_each(|&set| of_set[set as usize].push(atom));
         }
-        Sums { sizes: atoms.into_values().collect(), sets: of_set }
+        let members: Vec<Vec<u32>> = atoms.into_values().collect();
+        let sizes = members.iter().map(|members| members.len() as u32).collect();
+        Sums { sizes, members, sets: of_set }
+    }
+
+    /// How many atoms there are.
+    pub(super) fn atom_count(&self) -> u32 {
+        self.sizes.len() as u32
+    }
+
+    /// The atoms of a set.
+    pub(super) fn atoms(&self, set: usize) -> &[u32] {
+        &self.sets[set]
+    }
+
+    /// The merchants of some atoms.
+    pub(super) fn members(&self, atoms: &[u32]) -> Vec<u32> {
+        atoms.iter().flat_map(|&atom| &self.members[atom as usize]).copied().collect()
     }
 
     /// Merchants of a set.
@@ -70,6 +89,50 @@ impl Sums {
         });
         let atoms = dependent(&small.filter(|a| a.size <= most).collect::<Vec<_>>(), most)?;
         Some(self.combination(known, &atoms))
+    }
+
+    /// Tells of atoms whether a combination of known sets is their sum; see [`Sums::columns`] for the chance
+    /// that it seems so and is not.
+    pub(super) fn told(&self, known: &[bool]) -> impl Fn(&[u32]) -> bool {
+        let columns = self.columns(known, 1);
+        move |atoms| atoms.iter().fold(0, |sum, &atom| add(sum, columns[atom as usize][0])) == 0
+    }
+
+    /// The known sets of a combination that is the sum of these atoms; `None` if there is none.
+    pub(super) fn made_of(&self, known: &[bool], atoms: &[u32]) -> Option<Vec<usize>> {
+        let mut pivots: Vec<(u32, Sparse)> = Vec::new();
+        let mut of_atom: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut made_of: Vec<Sparse> = Vec::new();
+        let single = self.single(known);
+        // What is known for itself is taken out.
+        let split = |atoms: &[u32], own: &mut Sparse| -> Sparse {
+            let mut row = Sparse::new();
+            for &atom in atoms {
+                match single.get(&atom) {
+                    Some(&set) => drop(own.insert(set as u32, PRIME - 1)),
+                    None => drop(row.insert(atom, 1)),
+                }
+            }
+            row
+        };
+        for set in self.known(known).filter(|&set| self.sets[set].len() > 1) {
+            let mut own = Sparse::from([(set as u32, 1)]);
+            let mut row = split(&self.sets[set], &mut own);
+            reduce(&mut row, &pivots, &of_atom, |(pivot, by)| {
+                subtract(&mut own, &made_of[pivot], by)
+            });
+            if let Some((&atom, &coefficient)) = row.first_key_value() {
+                scale(&mut row, inverse(coefficient));
+                scale(&mut own, inverse(coefficient));
+                of_atom.insert(atom, pivots.len());
+                pivots.push((atom, row));
+                made_of.push(own);
+            }
+        }
+        let mut own = Sparse::new();
+        let mut row = split(atoms, &mut own);
+        reduce(&mut row, &pivots, &of_atom, |(pivot, by)| subtract(&mut own, &made_of[pivot], by));
+        row.is_empty().then(|| own.into_keys().map(|set| set as usize).collect())
     }
 
     /// For each atom `count` random numbers, such that they sum to nothing over each known set: those of
@@ -357,6 +420,24 @@ mod tests {
             let told = subsets(8, most).iter().any(|few| told(&sets, 8, few));
             let breach = sums.breach(&vec![true; sets.len()], most);
             prop_assert_eq!(breach.is_some(), told);
+            // What is told of merchants that lie in the same sets, and by which sets.
+            let known = vec![true; sets.len()];
+            let is_told = sums.told(&known);
+            for chosen in 1u32..1 << sums.atom_count() {
+                let atoms: Vec<u32> =
+                    (0..sums.atom_count()).filter(|atom| chosen >> atom & 1 == 1).collect();
+                let all: Vec<u32> = (0..8).collect();
+                let whole = [&sets[..], &[sums.members(&atoms)]].concat();
+                let follows = rank(&whole, &all) == rank(&sets, &all);
+                prop_assert_eq!(is_told(&atoms), follows);
+                let made_of = sums.made_of(&known, &atoms);
+                prop_assert_eq!(made_of.is_some(), follows);
+                if let Some(named) = made_of {
+                    let named: Vec<Vec<u32>> = named.iter().map(|&set| sets[set].clone()).collect();
+                    let whole = [&named[..], &[sums.members(&atoms)]].concat();
+                    prop_assert_eq!(rank(&whole, &all), rank(&named, &all));
+                }
+            }
             // The sets that are named suffice for it.
             if let Some(named) = breach {
                 let named: Vec<Vec<u32>> = named.iter().map(|&set| sets[set].clone()).collect();

@@ -29,7 +29,8 @@ pub fn shown_keys(
         let file = set["file"].as_str().unwrap_or_default();
         let keys = list(&set["keys"]);
         let keys = keys.iter().filter_map(Value::as_str).filter(|key| !is_time(key));
-        if keys.collect::<BTreeSet<_>>() != names.iter().copied().collect() {
+        let other = keys.collect::<BTreeSet<_>>() != names.iter().copied().collect();
+        if other || set["unshown"] == true {
             continue;
         }
         let rows = read((folder, &manifest, file), names)?;

@@ -8,6 +8,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::budget::{BudgetEntry, InLedger};
 use super::composed::ComposedEntry;
 use super::merchants::{MerchantsEntry, PeersEntry};
 use super::surveys::{BoundFromEntry, SurveyEntry};
@@ -39,6 +40,9 @@ pub(super) struct Manifest {
     privacy_unit: UnitEntry,
     deployment_model: &'static str,
     parameters: Parameters,
+    /// What all jobs of the ledger have taken of its budget, this one with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<BudgetEntry>,
     mechanisms: Vec<Event>,
     /// Histograms of norms, from which the run has chosen the bounds that the job left open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -211,6 +215,9 @@ struct KeySetEntry {
     keys: Vec<String>,
     selection: &'static str,
     origin: String,
+    /// Measured to judge dominance, and not shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unshown: bool,
     /// The table with the same cells whose mechanisms made these values too.
     #[serde(skip_serializing_if = "Option::is_none")]
     values_of: Option<String>,
@@ -283,7 +290,7 @@ struct FileEntry {
 impl Manifest {
     pub(super) fn new(
         plan: &Plan,
-        in_ledger: Option<Composed>,
+        in_ledger: Option<InLedger>,
         is_private: bool,
     ) -> Result<Manifest> {
         let job = &plan.job;
@@ -314,10 +321,11 @@ impl Manifest {
                 same_time_as: job.time().and_then(|_| job.ledger.same_time_as.clone()),
                 neighbours: "all payments of one unit added or removed",
                 composed: Composed::of(plan).map(ComposedEntry::new),
-                in_ledger: in_ledger.map(ComposedEntry::new),
+                in_ledger: in_ledger.and_then(|all| all.composed).map(ComposedEntry::new),
             },
             deployment_model: "central",
             parameters: Parameters::new(plan)?,
+            budget: in_ledger.and_then(|all| BudgetEntry::new(plan, all)),
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),
             estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
@@ -455,6 +463,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         keys: table.keys.iter().map(|key| key.name().to_owned()).collect(),
         selection: if public { "public" } else { "private" },
         origin,
+        unshown: level.unshown,
         values_of: None,
         homes: table.keys.iter().filter_map(home).collect(),
         pairs: PairsEntry::new(plan, level),

@@ -9,7 +9,22 @@ use crate::plan::{KeyValue, LevelPlan, PeersPlan, Plan};
 pub(super) struct MerchantsEntry {
     /// Whatever is told, alone or together, is about so many registered merchants or more.
     min_per_cell: u32,
+    /// By noised values, too: cells are hidden of which few merchants may have too much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dominance: Option<DominanceEntry>,
     hidden: Vec<HiddenEntry>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct DominanceEntry {
+    /// So many merchants
+    top: u32,
+    /// have at most this share of a cell,
+    share: f64,
+    /// of this statistic,
+    by: &'static str,
+    /// by the noised values of this level, which is not shown.
+    judged_by: String,
 }
 
 /// The cells of a table that are hidden, by its keys that tell merchants apart.
@@ -49,7 +64,13 @@ impl MerchantsEntry {
     pub(super) fn new(plan: &Plan) -> Option<MerchantsEntry> {
         let min_per_cell = plan.merchants?.least;
         let hidden = plan.levels.iter().flat_map(hidden_cells).collect();
-        Some(MerchantsEntry { min_per_cell, hidden })
+        let dominance = plan.dominance().map(|(rule, (level, _))| DominanceEntry {
+            top: rule.top,
+            share: rule.share.value(),
+            by: rule.by.name(),
+            judged_by: format!("{}.parquet", plan.levels[level].file),
+        });
+        Some(MerchantsEntry { min_per_cell, dominance, hidden })
     }
 }
 

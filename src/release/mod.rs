@@ -1,5 +1,6 @@
 //! The release: the only place that writes what leaves the building.
 
+mod budget;
 mod composed;
 mod earlier;
 mod folder;
@@ -12,6 +13,7 @@ mod tables;
 mod unshown;
 mod values;
 
+pub use budget::InLedger;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
 pub use folder::{Draft, is_complete, is_of_job, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
@@ -30,24 +32,21 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
-use crate::plan::{Composed, Plan};
 
 /// Writes the tables into a draft, on some threads; nothing is visible at the release's folder until
 /// [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in every file.
-/// `in_ledger` is what the ledger's jobs come to for all payments of a user, where units are within
-/// periods.
+/// `in_ledger` is what the ledger's jobs come to, with this one; `None`: there is none, in tests.
 ///
 /// # Errors
 /// The disk is full or not writable.
 pub fn write<'d>(
-    plan: &Plan,
     estimates: &Estimates,
-    in_ledger: Option<Composed>,
+    in_ledger: Option<InLedger>,
     draft: &'d Draft,
     threads: usize,
 ) -> Result<Unsealed<'d>> {
-    let mut manifest = Manifest::new(plan, in_ledger, estimates.is_private())?;
-    write_tables(plan, estimates, threads, &mut manifest, |name, content| {
+    let mut manifest = Manifest::new(estimates.plan(), in_ledger, estimates.is_private())?;
+    write_tables(estimates, threads, &mut manifest, |name, content| {
         draft.write(name, |file| content(file))?;
         digest_of_file(&draft.path(name))
     })?;
@@ -59,13 +58,13 @@ type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
 
 /// Has `put` write each table and give its digest, for the manifest.
 fn write_tables(
-    plan: &Plan,
     estimates: &Estimates,
     threads: usize,
     manifest: &mut Manifest,
     mut put: impl FnMut(&str, Content) -> Result<String>,
 ) -> Result<()> {
-    for (place, level) in plan.levels.iter().enumerate() {
+    let plan = estimates.plan();
+    for (place, level) in plan.levels.iter().enumerate().filter(|(_, level)| !level.unshown) {
         for (shown, table) in level.tables.iter().enumerate() {
             let file = format!("{}.parquet", table.file);
             let footer = manifest.guarantee(&file);
@@ -92,11 +91,12 @@ fn write_tables(
 ///
 /// # Errors
 /// Environment: opendp refuses to price the plan, or a table cannot be encoded.
-pub fn render(plan: &Plan, estimates: &KnownEstimates) -> Result<Vec<(String, Vec<u8>)>> {
+pub fn render(estimates: &KnownEstimates) -> Result<Vec<(String, Vec<u8>)>> {
     let failed = |e| Error::environment(findings::release_not_writable(Path::new("memory"), &e));
     let mut files = Vec::new();
-    let mut manifest = Manifest::new(plan, None, estimates.marked().is_private())?;
-    write_tables(plan, estimates.marked(), 1, &mut manifest, |name, content| {
+    let estimates = estimates.marked();
+    let mut manifest = Manifest::new(estimates.plan(), None, estimates.is_private())?;
+    write_tables(estimates, 1, &mut manifest, |name, content| {
         let mut bytes = Vec::new();
         content(&mut bytes).map_err(failed)?;
         let digest = digest_of(&bytes);

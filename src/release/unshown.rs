@@ -38,7 +38,8 @@ impl UselessEntry {
 impl SuppressionEntry {
     /// Of each table of a level.
     pub(super) fn of(level: &LevelPlan) -> impl Iterator<Item = SuppressionEntry> {
-        level.tables.iter().filter_map(|table| {
+        let tables = level.tables.iter().filter(|_| !level.unshown);
+        tables.filter_map(|table| {
             let relative_error_max = table.suppress_above?.value();
             Some(SuppressionEntry { file: format!("{}.parquet", table.file), relative_error_max })
         })

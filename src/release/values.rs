@@ -56,7 +56,7 @@ fn tables_of(manifest: &Value, names: &[&str]) -> Vec<String> {
         let keys = set["keys"].as_array().map_or(&[][..], Vec::as_slice);
         let mut keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
         keys.sort_unstable();
-        keys == wanted && set["selection"] == "public"
+        keys == wanted && set["selection"] == "public" && set["unshown"] != true
     };
     let sets = manifest["key_sets"].as_array().map_or(&[][..], Vec::as_slice);
     sets.iter().filter(same).filter_map(|set| Some(set["file"].as_str()?.to_owned())).collect()

@@ -78,10 +78,12 @@ fn release(manifest: &Value) -> Value {
         "unit": manifest["privacy_unit"],
         "variant": manifest["variant"],
         "parameters": manifest["parameters"],
+        "budget": manifest["budget"],
         "right_guess": right_guess_up(number("mu"), number("threshold_delta")),
         "mechanisms": manifest["mechanisms"].as_array().map_or(0, Vec::len),
         "surveys": manifest["surveys"].as_array().map_or(0, Vec::len),
         "merchants_least": manifest["merchant_protection"]["min_per_cell"],
+        "dominance": manifest["merchant_protection"]["dominance"],
         "useless": manifest["accepted_useless"].as_array().map_or(&[][..], Vec::as_slice),
         "files": data::files(manifest),
     })

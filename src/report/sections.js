@@ -150,6 +150,7 @@ function guaranteeSection(release) {
       row('δ', parameter(parameters.delta),
         `of which thresholds of private keys use ${parameter(parameters.threshold_delta)}`),
       composed,
+      release.budget && budgetRow(release.budget, row),
       row('μ', parameters.mu.toPrecision(4),
         `Gaussian differential privacy, of ${release.mechanisms} noised statistics and ${release.surveys} surveys`),
       row('ρ', parameters.rho.toPrecision(4), 'zero-concentrated differential privacy')))),
@@ -157,10 +158,30 @@ function guaranteeSection(release) {
     el('ul', {},
       el('li', {}, release.merchants_least
         ? `Merchants by noise: what is told of them is about at least ${release.merchants_least} registered ones, alone or `
-          + 'in differences, and cells of fewer are hidden; but one large merchant may be most of a cell.'
+          + `in differences, and cells of fewer are hidden; ${dominanceText(release.dominance)}.`
         : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
+}
+
+/** What all releases on these people have taken so far, of what they may take. */
+function budgetRow(budget, row) {
+  const share = (taken, most) => Number(taken) / Number(most) || 0;
+  const taken = Math.max(share(budget.mu_squared_units, budget.mu_squared_units_max),
+    share(budget.threshold_delta_units, budget.threshold_delta_units_max));
+  const part = value => format(value, { style: 'percent', maximumFractionDigits: 1, roundingMode: 'floor' });
+  return row('spent so far', `ε = ${budget.epsilon.toPrecision(4)} of ${parameter(budget.epsilon_max)}`,
+    `by all releases on these people with this one, at δ = ${parameter(budget.delta_max)}; ${
+      part(Math.max(0, 1 - taken))} of their budget (in μ²) is left`);
+}
+
+/** What is promised of cells that few merchants have most of. */
+function dominanceText(rule) {
+  if (!rule) return 'but one large merchant may be most of a cell';
+  const share = format(rule.share, { style: 'percent', maximumFractionDigits: 2 });
+  const who = rule.top === 1 ? 'one merchant' : `${rule.top} merchants together`;
+  return `so are those of which, by noised numbers of the whole period, ${who} may have more than ${share} of ${
+    words(rule.by).toLowerCase()}`;
 }
 
 const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];

@@ -51,7 +51,7 @@ function margin(cell, insight) {
 
 /** Why an estimate is not shown, by the tables' word for it. */
 const REASONS = {
-  error: 'too uncertain', 'look-ahead': 'no whole period after it', 'no-period': 'no whole period to compare with', peers: 'too few merchants to compare',
+  error: 'too uncertain', merchants: 'too few merchants, or few that have most of it', 'look-ahead': 'no whole period after it', 'no-period': 'no whole period to compare with', peers: 'too few merchants to compare',
 };
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
 

@@ -32,6 +32,8 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
         )]));
     };
     let mut faults = differences(job, &report.terms, manifest);
+    let budget = manifest.budget.iter();
+    faults.extend(budget.flat_map(|budget| super::budget::differences(budget, &report)));
     if job.state != EntryState::Published {
         faults.push(format!("job `{id}` is {} and not published", job.state.name()));
     }

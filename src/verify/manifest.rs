@@ -21,6 +21,8 @@ pub(super) struct Manifest {
     pub(super) variant: String,
     pub(super) privacy_unit: Unit,
     pub(super) parameters: Parameters,
+    /// What all jobs of the ledger have taken of its budget.
+    pub(super) budget: Option<Budget>,
     pub(super) mechanisms: Vec<Event>,
     /// What the run asked to choose the bounds that its job left open.
     #[serde(default)]
@@ -106,6 +108,20 @@ pub(super) struct Parameters {
     pub(super) epsilon_held: Option<f64>,
 }
 
+/// The budget of the ledger's population: what is taken so far, and what may be.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Budget {
+    pub(super) epsilon_max: f64,
+    pub(super) delta_max: f64,
+    pub(super) delta_max_units: String,
+    pub(super) epsilon: f64,
+    pub(super) mu_squared_units: String,
+    pub(super) mu_squared_units_max: String,
+    pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
+    pub(super) threshold_delta_units_max: String,
+}
+
 /// One mechanism.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Event {
@@ -153,6 +169,9 @@ pub(super) struct KeySet {
     pub(super) file: String,
     pub(super) keys: Vec<String>,
     pub(super) selection: String,
+    /// Measured to judge dominance, and not shown.
+    #[serde(default)]
+    pub(super) unshown: bool,
     /// The table with the same cells under whose name the mechanisms of these values stand.
     pub(super) values_of: Option<String>,
     /// Keys that tell where users are at home, with the column of merchants by which each is found.
@@ -210,7 +229,19 @@ pub(super) struct Suppression {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Merchants {
     pub(super) min_per_cell: u32,
+    /// Cells that are hidden by noised values, too.
+    pub(super) dominance: Option<Dominance>,
     pub(super) hidden: Vec<Hidden>,
+}
+
+/// A rule on dominance.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Dominance {
+    pub(super) top: u32,
+    pub(super) share: f64,
+    pub(super) by: String,
+    /// The level that tells how much each merchant has.
+    pub(super) judged_by: String,
 }
 
 /// The cells of a table that are hidden: some of its keys, and values of them.
@@ -283,6 +314,7 @@ impl Manifest {
         faults.extend(self.key_set_faults());
         let others = self.key_sets.iter().map(|set| &set.file);
         let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
+        let others = others.filter(|name| !self.key_set(name).is_some_and(|set| set.unshown));
         for name in others.filter(|name| !names.contains(name.as_str())) {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
         }

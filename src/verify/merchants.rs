@@ -10,6 +10,7 @@ use arrow::datatypes::Int32Type;
 
 use super::lattice::{Faults, KeyCell, key_cell};
 use super::manifest::{Hidden, Manifest};
+use super::parts::table_of;
 
 impl Manifest {
     /// The cells of a table that are hidden, if there are any.
@@ -20,8 +21,8 @@ impl Manifest {
 
 /// What the manifest says of hidden cells that cannot be.
 pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
-    let Some(merchants) = &manifest.merchant_protection else { return Vec::new() };
-    let mut faults = Vec::new();
+    let mut faults = dominance_faults(manifest);
+    let Some(merchants) = &manifest.merchant_protection else { return faults };
     if merchants.min_per_cell < 2 {
         faults.push("it protects merchants, but cells of one may be shown".to_owned());
     }
@@ -42,6 +43,34 @@ pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
         if manifest.hidden(manifest.source(&set.file)).is_some() {
             faults.push(format!("`{}` shows what another table hides", set.file));
         }
+    }
+    faults
+}
+
+/// What it says of dominance that cannot be: levels that are measured and not shown are those that
+/// name merchants, and there for that alone.
+fn dominance_faults(manifest: &Manifest) -> Vec<String> {
+    let mut faults = Vec::new();
+    let rule = manifest.merchant_protection.as_ref().and_then(|m| m.dominance.as_ref());
+    for set in &manifest.key_sets {
+        let (file, named) = (&set.file, set.keys.iter().any(|key| key == "merchant"));
+        if set.unshown != (named && rule.is_some()) {
+            let text = "is not shown, and judges no dominance, or names merchants and is shown";
+            faults.push(format!("`{file}` {text}"));
+        }
+        if set.unshown && manifest.files.iter().any(|own| table_of(&own.name) == file) {
+            faults.push(format!("`{file}` is not to be shown, and is in `files`"));
+        }
+    }
+    let Some(rule) = rule else { return faults };
+    if rule.top < 1 || !(0.0..1.0).contains(&rule.share) || rule.share <= 0.0 {
+        faults.push("its rule on dominance is of nobody, or of no share".to_owned());
+    }
+    let judge = manifest.key_set(&rule.judged_by).filter(|set| set.unshown);
+    if judge.is_none() || manifest.event(&rule.judged_by, &rule.by).is_none() {
+        let (file, by) = (&rule.judged_by, &rule.by);
+        faults
+            .push(format!("`{file}` cannot judge dominance by `{by}`, of which it tells nothing"));
     }
     faults
 }

@@ -5,6 +5,7 @@
 //! can show.
 
 mod account;
+mod budget;
 mod classes;
 mod compared;
 mod composed;
@@ -94,6 +95,7 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
     }));
     let mut faults = price::guarantee_faults(&manifest);
     faults.extend(composed::faults(&manifest));
+    faults.extend(budget::faults(&manifest));
     checks.push(check("guarantee", faults, || {
         let parameters = &manifest.parameters;
         format!("epsilon {} and delta {:e} hold", parameters.epsilon, parameters.delta)

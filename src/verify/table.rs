@@ -328,7 +328,9 @@ pub(super) fn schema_faults(
             _ => fault(format!("column {} is not the key `{key}`", place + 1)),
         }
     }
-    let hides = set.selection == "public" && manifest.hidden(name).is_some();
+    let protection = manifest.merchant_protection.as_ref();
+    let rule = protection.is_some_and(|merchants| merchants.dominance.is_some());
+    let hides = set.selection == "public" && (rule || manifest.hidden(name).is_some());
     let insights: Vec<_> = INSIGHTS.into_iter().chain(PAIRED).chain(COMPARED).collect();
     let mut last = None;
     let mut rest = values;

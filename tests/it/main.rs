@@ -4,12 +4,14 @@
 
 mod audit;
 mod bad_input;
+mod budget;
 mod cli;
 mod cohorts;
 mod common;
 mod compared;
 mod crash;
 mod cross;
+mod dominance;
 mod engine;
 mod faults;
 mod flows;

@@ -58,7 +58,7 @@ bounds   = { customers = "1", payments = "1" }
 "#;
 
 /// A job on these merchants with a line in its section `[merchants]`, and little noise.
-fn workshop(line: &str) -> Workshop {
+pub(crate) fn workshop(line: &str) -> Workshop {
     let workshop = Workshop::empty();
     let ids: Vec<String> = (0..MERCHANTS.len()).map(|m| format!("M{m:02}")).collect();
     let registry = df!(

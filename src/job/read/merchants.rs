@@ -8,7 +8,7 @@ use super::Reader;
 use super::payments::Facts;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{Format, Insight, Key, Registry, Report};
+use crate::job::{Dominance, Format, Insight, Key, Registry, Report};
 
 /// The most that `min_per_cell` can be: what more merchants together could tell is not looked at.
 const MIN_PER_CELL_MAX: u32 = 5;
@@ -24,6 +24,7 @@ pub(super) struct RegistryPlace {
     /// The column by which tickets are alike.
     ticket_groups: Option<Placed<String>>,
     min_per_cell: Option<(u32, Range<usize>)>,
+    dominance: Option<Dominance>,
 }
 
 impl Reader<'_> {
@@ -37,6 +38,7 @@ impl Reader<'_> {
             let least = self.whole("min_per_cell", &text, 1, MIN_PER_CELL_MAX)?;
             Some((least, text.span))
         });
+        let dominance = self.dominance(section);
         section.finish();
         if !facts.has_merchant {
             let example = "columns.merchant = \"merchant_id\"";
@@ -74,6 +76,7 @@ impl Reader<'_> {
                     columns,
                     ticket_groups,
                     min_per_cell,
+                    dominance,
                 };
                 Some(place)
             }
@@ -98,8 +101,8 @@ impl Reader<'_> {
             let finding = findings::key_idle("ticket_groups", "ticket_quantiles");
             self.faults.add(finding.at(name.span.clone()));
         }
-        let RegistryPlace { path, shown, span, format, id, columns, ticket_groups, min_per_cell } =
-            place;
+        let RegistryPlace { path, shown, span, format, id, columns, ticket_groups, .. } = place;
+        let (min_per_cell, dominance) = (place.min_per_cell, place.dominance);
         let groups = ticket_groups.iter().map(|name| name.value.clone());
         let peers = reports.iter().flat_map(|report| report.peers.0.iter().cloned());
         let peers = peers.filter(|name| columns.contains(name));
@@ -119,6 +122,6 @@ impl Reader<'_> {
             }
         }
         let ticket_groups = ticket_groups.map(|name| name.value);
-        Some(Registry { ticket_groups, min_per_cell, span, ..registry })
+        Some(Registry { ticket_groups, min_per_cell, dominance, span, ..registry })
     }
 }
