@@ -24,4 +24,5 @@ mod sources;
 mod sticky;
 mod surveys;
 mod tidy;
+mod trial;
 mod verify;
