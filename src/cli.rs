@@ -44,8 +44,10 @@ pub enum Command {
     Check(JobArgs),
     /// Show what a job would do: statistics, bounds, noise, price, and the budget left.
     ///
-    /// Reads the public table of merchants and the ledger, but no payments, and changes nothing.
-    Plan(JobArgs),
+    /// Reads the public table of merchants and the ledger, but no payments, and changes nothing. With
+    /// --try: shows how far the job's values would be from the truth, on payments that are public or
+    /// made up, with its own settings and others.
+    Plan(PlanArgs),
     /// Run a job: read the payments, add noise, write the release.
     ///
     /// Prints the folder of the release. The same job again prints the same folder and costs
@@ -295,7 +297,34 @@ pub struct SampleArgs {
     pub json: bool,
 }
 
-/// Arguments of `check` and `plan`.
+/// Arguments of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The job file (TOML); `docs/job.md` describes its keys.
+    pub job: PathBuf,
+    /// Try the job on these files, patterns or folders in place of its own payments, and show exact
+    /// errors by size of cells, with a page of charts. Only for payments that are public or made up:
+    /// what is shown of them has no protection. The job's own files, and copies, are refused. Nothing
+    /// is charged or released.
+    #[arg(long = "try", value_name = "FILES", num_args = 1..)]
+    pub tried: Vec<PathBuf>,
+    /// Releases that are tried for each setting.
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "tried",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// File of the page of charts; one that is there is replaced [default: the job's id with
+    /// `.try.html`, in the current folder].
+    #[arg(long, value_name = "FILE", requires = "tried")]
+    pub out: Option<PathBuf>,
+    /// Threads of a trial [default: all cores].
+    #[arg(long, requires = "tried", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.

@@ -142,6 +142,11 @@ impl Progress {
         Progress(bar)
     }
 
+    /// Another text beside a spinner.
+    pub fn say(&self, text: String) {
+        self.0.set_message(text);
+    }
+
     /// Sets the position of a bar.
     pub fn set(&self, position: u64) {
         self.0.set_position(position);

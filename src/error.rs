@@ -66,6 +66,12 @@ impl Error {
         Error { class: ErrorClass::Cancelled, findings: vec![crate::findings::cancelled()] }
     }
 
+    /// The same with other findings.
+    #[must_use]
+    pub fn map(self, change: impl FnMut(Finding) -> Finding) -> Self {
+        Error { findings: self.findings.into_iter().map(change).collect(), ..self }
+    }
+
     /// The class, for control flow and the exit code.
     pub fn class(&self) -> ErrorClass {
         self.class

@@ -1,7 +1,7 @@
 //! Jobs and payments for the tests of several stations.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use polars::prelude::{ParquetWriter, df};
@@ -101,6 +101,11 @@ impl Market {
     }
 
     pub(crate) fn set_payments(&self, rows: &[Row]) {
+        self.write_payments("payments.parquet", rows);
+    }
+
+    /// Writes payments to a file of its own; gives its path.
+    pub(crate) fn write_payments(&self, name: &str, rows: &[Row]) -> PathBuf {
         // 1 January 2025 in Berlin, in universal time.
         let start = 1_735_686_000i64;
         let mut table = df!(
@@ -111,7 +116,9 @@ impl Market {
             "wallet" => rows.iter().map(|r| format!("w{}", r.wallet)).collect::<Vec<_>>(),
         )
         .expect("a table");
-        write(&self.folder.path().join("payments.parquet"), &mut table);
+        let path = self.folder.path().join(name);
+        write(&path, &mut table);
+        path
     }
 
     /// Plans a job of `reports`, each the text of a `[[report]]` section.

@@ -12,7 +12,7 @@
 //!
 //! The modules are the stations of a run, in this order; each uses only those before it:
 //! [`privacy`], [`job`], [`plan`], [`payments`], [`engine`], [`mechanism`], [`estimate`],
-//! [`release`], [`report`], [`ledger`], [`verify`], [`audit`], [`commands`]. `ARCHITECTURE.md` has the invariants.
+//! [`release`], [`report`], [`trial`], [`ledger`], [`verify`], [`audit`], [`commands`]. `ARCHITECTURE.md` has the invariants.
 
 pub mod audit;
 pub mod cli;
@@ -38,4 +38,5 @@ pub mod sample;
 mod tests_frozen;
 #[cfg(test)]
 mod tests_settle;
+pub mod trial;
 pub mod verify;

@@ -13,6 +13,7 @@ mod report;
 mod revision;
 mod run;
 mod sample;
+mod trial;
 mod verify;
 
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
-//! `discretail plan JOB`
+//! `discretail plan JOB`; with `--try` see `trial.rs`
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::earlier::use_earlier;
 use super::run::request;
-use super::{Failure, predicted, read_plan};
-use crate::cli::JobArgs;
+use super::{Failure, predicted, read_plan, trial};
+use crate::cli::PlanArgs;
 use crate::console;
 use crate::error::Error;
 use crate::findings;
@@ -18,7 +18,10 @@ use crate::plan::{
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
-pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
+pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
+    if !args.tried.is_empty() {
+        return trial::try_out(args);
+    }
     let (mut plan, source) = read_plan(&args.job)?;
     let fail = |error| Failure::in_job(error, &args.job, source.clone());
     use_earlier(&mut plan).map_err(fail)?;

@@ -46,6 +46,16 @@ impl Finding {
         self
     }
 
+    /// Points at nothing if it points at this place, as it is about something that stands for what is
+    /// there; with another next step, if one is given.
+    #[must_use]
+    pub fn but_not_at(self, span: &Range<usize>, hint: Option<&str>) -> Self {
+        if self.span.as_ref() != Some(span) {
+            return self;
+        }
+        Finding { span: None, hint: hint.map(str::to_owned).or(self.hint), ..self }
+    }
+
     /// The stable code, such as `budget-exceeded`.
     pub fn code(&self) -> &'static str {
         self.code

@@ -159,3 +159,12 @@ pub fn audit_refuted(subject: &str, claims: usize) -> Finding {
     Finding::new("audit-refuted", text)
         .hint("the rows that say `refuted` tell which; do not release before they are mended")
 }
+
+/// Payments to try a job on that are the job's own.
+pub fn trial_payments_own(path: &Path) -> Finding {
+    let text = format!("{} is one of the job's own payments, or a copy of it", path.display());
+    Finding::new("trial-payments-own", text).hint(
+        "a trial tells exact values, so try the job on payments that are public or made up, such as those of \
+         `discretail sample`",
+    )
+}

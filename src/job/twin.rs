@@ -1,8 +1,8 @@
-//! A job on a synthetic twin of its payments.
+//! A job on other payments than its own: a synthetic twin of them, or files to try it on.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::col;
 use serde_json::json;
@@ -37,6 +37,29 @@ impl Job {
         source.quarantine = folder.join("quarantine");
         job.ledger.file = folder.join("no-ledger.sqlite");
         job.releases = folder.join("no-releases");
+        job
+    }
+}
+
+impl Job {
+    /// The same job on these files, patterns and folders in place of its own, read in the same way. Its
+    /// ledger and releases are out of reach, and so are earlier releases, which tell of other people; bad
+    /// rows go to the folder `try` in its quarantine.
+    #[must_use]
+    pub fn on_files(&self, files: &[PathBuf]) -> Job {
+        let mut job = self.clone();
+        let source = &mut job.payments;
+        source.patterns = files.to_vec();
+        // Endings tell, unless the job must say what they do not.
+        let unclear = files.iter().any(|file| Format::of(file).is_none());
+        source.format = source.format.filter(|_| unclear);
+        source.quarantine.push("try");
+        job.ledger.file = source.quarantine.join("no-ledger.sqlite");
+        job.releases = source.quarantine.join("no-releases");
+        job.revises = None;
+        for report in &mut job.reports {
+            (report.previous, report.keys_from) = (None, Vec::new());
+        }
         job
     }
 }

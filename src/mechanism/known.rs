@@ -1,4 +1,5 @@
-//! Noise from a known key, for the audit's synthetic twins: what one user changes then shows exactly.
+//! Noise from a known key, for the audit's synthetic twins: what one user changes then shows exactly. And
+//! none, for trials on payments that need no protection.
 //!
 //! A barrier of types keeps it from releases: [`KnownKey`] is no `RunKey`, and [`KnownTotals`] are no
 //! [`NoisyTotals`], so neither `run` nor `release::write` takes them. What is made from them is
@@ -15,8 +16,8 @@
 //! let key: RunKey = KnownKey::new([7; 32]);
 //! ```
 
-use super::{NoisyLevel, NoisyTotals, RunKey, noise_all, noise_surveys, shown};
-use crate::engine::{ExactSurveys, ExactTotals};
+use super::{NoisyLevel, NoisyTotals, RunKey, failed, fit, noise_all, noise_surveys, shown};
+use crate::engine::{ExactSurveys, ExactTotals, LevelTotals};
 use crate::error::Result;
 use crate::plan::{Plan, Survey};
 
@@ -51,6 +52,7 @@ pub struct KnownTotals {
     pub(crate) all: Vec<NoisyLevel>,
     /// The measurements, in order.
     pub(crate) calls: Vec<Call>,
+    /// Those that would be shown; none where there is no noise.
     pub(crate) shown: Vec<NoisyLevel>,
 }
 
@@ -80,6 +82,19 @@ pub fn add_known_noise(
     let (all, calls) = noise_all(plan, totals, &RunKey::known(key.0), threads)?;
     let shown = shown(plan, all.clone());
     Ok(KnownTotals { all, calls, shown })
+}
+
+/// Totals with no noise at all, all cells of them: what is true of payments that need no protection.
+///
+/// # Errors
+/// The totals are none of this plan.
+pub fn without_noise(plan: &Plan, totals: ExactTotals) -> Result<KnownTotals> {
+    if !fit(plan, &totals) {
+        return Err(failed("the totals are none of this plan"));
+    }
+    let level = |LevelTotals { keys, sums }| NoisyLevel { keys, values: sums };
+    let all: Vec<NoisyLevel> = totals.levels.into_iter().map(level).collect();
+    Ok(KnownTotals { shown: Vec::new(), all, calls: Vec::new() })
 }
 
 /// [`noise_surveys`] with a known key.

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 
 pub use gaussian::opendp_epsilon;
 pub use keys::RunKey;
-pub use known::{Call, KnownKey, KnownTotals, add_known_noise, noise_surveys_known};
+pub use known::{Call, KnownKey, KnownTotals, add_known_noise, noise_surveys_known, without_noise};
 pub use survey::noise_surveys;
 
 use crate::engine::{ExactTotals, LevelTotals};

@@ -7,6 +7,7 @@
 mod amount;
 mod batch;
 mod convert;
+mod own;
 mod parts;
 mod progress;
 mod quarantine;
@@ -15,6 +16,7 @@ mod sinks;
 mod source;
 
 pub use batch::Batch;
+pub use own::own_files;
 pub use progress::{Progress, ScanControl};
 pub use quarantine::Reason;
 pub use scan::Scan;

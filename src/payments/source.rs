@@ -131,7 +131,7 @@ impl Files {
     }
 }
 
-fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Finding> {
+pub(super) fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Finding> {
     let text = pattern.to_string_lossy();
     if text.contains("://") {
         return Err(findings::path_not_local(pattern));

@@ -28,6 +28,7 @@ mod shared;
 mod span;
 mod survey;
 mod tickets;
+mod unfitted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -206,22 +206,37 @@ pub fn read(folder: &Path) -> Result<serde_json::Value> {
     Ok(manifest)
 }
 
-/// Writes a page that was made of a release, whole or not at all.
+/// Writes a page, whole or not at all.
 ///
 /// # Errors
 /// Environment: the place cannot be written.
 pub fn write_page(path: &Path, page: &str) -> Result<()> {
     let write = || {
-        let parent = parent_of(path);
-        // Else the message would name a file that nobody asked for.
-        std::fs::metadata(&parent)?;
-        let mut file = tempfile::Builder::new().prefix(".discretail-").tempfile_in(parent)?;
+        let mut file = page_draft(path)?;
         file.write_all(page.as_bytes())?;
         file.as_file().sync_all()?;
         open_to_readers(file.path(), 0o644)?;
         file.persist(path).map_err(|e| e.error)
     };
     write().map(drop).map_err(|e| not_writable(path, &e))
+}
+
+/// Can [`write_page`] write there? Asked before long work.
+///
+/// # Errors
+/// Environment: the place cannot be written.
+pub fn page_fits(path: &Path) -> Result<()> {
+    let is_folder = || std::io::Error::from(std::io::ErrorKind::IsADirectory);
+    let place = if path.is_dir() { Err(is_folder()) } else { page_draft(path) };
+    place.map(drop).map_err(|e| not_writable(path, &e))
+}
+
+/// A page that is being written, beside its place; gone when dropped.
+fn page_draft(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let parent = parent_of(path);
+    // Else the message would name a file that nobody asked for.
+    std::fs::metadata(&parent)?;
+    tempfile::Builder::new().prefix(".discretail-").tempfile_in(parent)
 }
 
 /// Does `folder` hold the whole release of this job: its manifest, with this job and

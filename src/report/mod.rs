@@ -25,7 +25,7 @@ pub const FILE: &str = "report.html";
 const DATA_MAX: usize = 13_000_000;
 
 /// Parts of the page, in the order of their marks.
-const MARKS: [&str; 4] = ["/*style*/", "/*library*/", "/*data*/", "/*script*/"];
+pub(crate) const MARKS: [&str; 4] = ["/*style*/", "/*library*/", "/*data*/", "/*script*/"];
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
@@ -38,6 +38,8 @@ const SCRIPT: &str = concat!(
     include_str!("sections.js"),
     include_str!("page.js"),
 );
+/// What pages share that are no release.
+const SHARED: &str = concat!("'use strict';\n", include_str!("text.js"), include_str!("charts.js"));
 
 /// The page of the release in `folder`, whose manifest is given, made on some threads.
 ///
@@ -52,13 +54,25 @@ pub fn page(folder: &Path, manifest: &Value, threads: usize) -> Result<String> {
     Ok(assemble(&data))
 }
 
-/// The page with this JSON. In JSON `<` only occurs in strings, where it may be written otherwise;
-/// then nothing in it can end its element.
+/// The page with this JSON.
 fn assemble(data: &str) -> String {
-    let data = data.replace('<', "\\u003c");
-    let mut page = String::with_capacity(PAGE.len() + LIBRARY.len() + data.len() + (1 << 16));
-    let mut rest = PAGE;
-    for (mark, part) in MARKS.into_iter().zip([STYLE, LIBRARY, &data, SCRIPT]) {
+    fill(PAGE, &[SCRIPT], data)
+}
+
+/// A page of the same look that is no release: `page` has the marks, `script` comes after the words,
+/// numbers and colours that all pages share.
+pub(crate) fn page_like(page: &str, script: &str, data: &Value) -> String {
+    let data = serde_json::to_string(data).expect("cannot fail because it is JSON");
+    fill(page, &[SHARED, script], &data)
+}
+
+/// A page with this JSON. In JSON `<` only occurs in strings, where it may be written otherwise; then
+/// nothing in it can end its element.
+fn fill(page_text: &str, scripts: &[&str], data: &str) -> String {
+    let (data, script) = (data.replace('<', "\\u003c"), scripts.concat());
+    let size = page_text.len() + LIBRARY.len() + data.len() + (1 << 16);
+    let (mut page, mut rest) = (String::with_capacity(size), page_text);
+    for (mark, part) in MARKS.into_iter().zip([STYLE, LIBRARY, &data, &script]) {
         let (before, after) = rest.split_once(mark).expect("cannot fail because the page has all");
         page.push_str(before);
         page.push_str(part);

@@ -29,4 +29,5 @@ mod sources;
 mod sticky;
 mod surveys;
 mod tidy;
+mod trial;
 mod verify;

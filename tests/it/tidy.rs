@@ -93,7 +93,7 @@ fn every_dependency_has_a_reason() {
 }
 
 /// The stations of a run; each uses only those before it.
-const STATIONS: [&str; 15] = [
+const STATIONS: [&str; 16] = [
     "findings",
     "error",
     "privacy",
@@ -105,6 +105,7 @@ const STATIONS: [&str; 15] = [
     "estimate",
     "release",
     "report",
+    "trial",
     "ledger",
     "verify",
     "audit",
@@ -141,10 +142,14 @@ fn verify_shares_no_arithmetic_with_what_it_checks() {
     }
 }
 
-/// Known noise is for the audit alone, whatever types would let through.
+/// Known noise is for the audit alone, and none for trials, whatever types would let through.
 #[test]
 fn known_noise_is_named_by_the_audit_only() {
     let homes = ["src/mechanism/", "src/estimate/mod.rs", "src/release/mod.rs", "src/audit/"];
+    for (name, text) in sources().iter().filter(|(name, _)| !name.starts_with("src/mechanism/")) {
+        let none = code(text).contains("without_noise");
+        assert!(!none || name == "src/trial/truth.rs", "{name} adds no noise");
+    }
     for (name, text) in sources() {
         let known = ["KnownKey", "KnownTotals", "KnownEstimates", "add_known_noise", ".marked()"]
             .into_iter()

@@ -6,10 +6,12 @@ DISCRETAIL=target/release/discretail python -m pytest tests/released
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import polars as pl
 import pytest
+from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -144,6 +146,16 @@ def release(folder, name, reports, payments, merchants, keys="", head="", least=
                       least=least)
     (folder / f"{name}.toml").write_text(text)
     return pathlib.Path(discretail("run", f"{name}.toml", *options, folder=folder))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium")
+    assert chromium, "these tests need Debian's chromium; .ci/run installs it"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

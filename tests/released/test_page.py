@@ -3,39 +3,25 @@
 import os
 import pathlib
 import re
-import shutil
 
 import polars as pl
-import pytest
-from playwright.sync_api import sync_playwright
-
 from conftest import NAMES
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture(scope="session")
-def browser():
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Debian's chromium; .ci/run installs it"
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 class Page:
     """A page of a release that is open, with all that it complained of or asked for."""
 
-    def __init__(self, browser, release, viewport=None, **context):
+    def __init__(self, browser, folder, viewport=None, name="report.html", **context):
         self.context = browser.new_context(viewport=viewport or DESKTOP, **context)
         self.tab = self.context.new_page()
         self.faults = []
         self.tab.on("console", lambda message: self.faults.append(message.text))
         self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
         self.tab.on("dialog", lambda dialog: self.faults.append(dialog.message))
-        address = (release / "report.html").as_uri()
+        address = (folder / name).as_uri()
         self.tab.on("request", lambda request: request.url == address or self.faults.append(request.url))
         self.tab.goto(address)
         self.tab.wait_for_selector("html[data-ready=yes]")
