@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::local::Local;
+use crate::engine::sql::Dialect;
 use crate::job::PrivacyUnit;
 use crate::privacy::{Delta, Epsilon};
 
@@ -44,8 +45,9 @@ pub enum Command {
     Check(JobArgs),
     /// Show what a job would do: statistics, bounds, noise, price, and the budget left.
     ///
-    /// Reads the public table of merchants and the ledger, but no payments, and changes nothing.
-    Plan(JobArgs),
+    /// Reads the public table of merchants and the ledger, but no payments, and changes nothing. With
+    /// --sql, prints the query that adds up the payments where they are, in place of all that.
+    Plan(PlanArgs),
     /// Run a job: read the payments, add noise, write the release.
     ///
     /// Prints the folder of the release. The same job again prints the same folder and costs
@@ -295,7 +297,22 @@ pub struct SampleArgs {
     pub json: bool,
 }
 
-/// Arguments of `check` and `plan`.
+/// Arguments of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The job file (TOML); `docs/job.md` describes its keys.
+    pub job: PathBuf,
+    /// Print the query that adds up the payments of the job's `table`: duckdb, spark, postgresql; or
+    /// snowflake, bigquery, which were never run against these services. `docs/sql.md` says what to do
+    /// with it.
+    #[arg(long, value_name = "DIALECT", value_parser = dialect, conflicts_with = "json")]
+    pub sql: Option<Dialect>,
+    /// Print a JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.
@@ -310,6 +327,10 @@ pub struct JobArgs {
 pub struct RunArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.
     pub job: PathBuf,
+    /// What the query of `plan --sql` has given, as Parquet: a file, or a folder of files, that nobody
+    /// else can read. For jobs whose payments are in a `table`.
+    #[arg(long, value_name = "FILE")]
+    pub totals: Option<PathBuf>,
     /// Folder of the release [default: the job's id in the job's `releases` folder].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -335,6 +356,11 @@ pub struct RunArgs {
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,
+}
+
+fn dialect(text: &str) -> Result<Dialect, String> {
+    let names = || Dialect::ALL.map(Dialect::name).join(", ");
+    Dialect::named(text).ok_or_else(|| format!("must be one of {}", names()))
 }
 
 /// A privacy unit as ledgers write it.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::earlier::use_earlier;
 use super::run::request;
 use super::{Failure, predicted, read_plan};
-use crate::cli::JobArgs;
+use crate::cli::PlanArgs;
 use crate::console;
+use crate::engine::sql::Query;
 use crate::error::Error;
 use crate::findings;
 use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
@@ -18,10 +19,15 @@ use crate::plan::{
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
 
-pub(super) fn plan(args: &JobArgs) -> Result<(), Failure> {
+pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
     let fail = |error| Failure::in_job(error, &args.job, source.clone());
     use_earlier(&mut plan).map_err(fail)?;
+    if let Some(dialect) = args.sql {
+        let query = Query::new(&plan, dialect).map_err(fail)?;
+        console::result(query.text().trim_end());
+        return Ok(());
+    }
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {

@@ -36,6 +36,9 @@ pub(super) struct Manifest {
     variant: &'static str,
     privacy_unit: UnitEntry,
     deployment_model: &'static str,
+    /// What has added the payments up, where that is not this program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals_from: Option<TotalsFromEntry>,
     parameters: Parameters,
     mechanisms: Vec<Event>,
     /// Histograms of norms, from which the run has chosen the bounds that the job left open.
@@ -77,6 +80,21 @@ struct JobEntry {
     /// The release over the same period that this one takes the place of.
     #[serde(skip_serializing_if = "Option::is_none")]
     revises: Option<RevisedEntry>,
+}
+
+/// Whose SQL has added the payments up, and of which table. Not the file's digest, by which a guess at
+/// the totals could be checked.
+#[derive(Clone, Debug, Serialize)]
+struct TotalsFromEntry {
+    sql: &'static str,
+    table: String,
+}
+
+impl TotalsFromEntry {
+    fn of(plan: &Plan) -> Option<TotalsFromEntry> {
+        let table = plan.job.payments.table.as_ref()?.shown();
+        plan.totals_from.map(|sql| TotalsFromEntry { sql, table })
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -281,6 +299,7 @@ impl Manifest {
                 in_ledger: in_ledger.map(ComposedEntry::new),
             },
             deployment_model: "central",
+            totals_from: TotalsFromEntry::of(plan),
             parameters: Parameters::new(plan)?,
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),

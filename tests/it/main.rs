@@ -8,6 +8,7 @@ mod cli;
 mod common;
 mod compared;
 mod crash;
+mod elsewhere;
 mod engine;
 mod faults;
 mod hive;
