@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::local::Local;
+use crate::engine::sql::Dialect;
 use crate::job::PrivacyUnit;
 use crate::privacy::{Delta, Epsilon};
 
@@ -46,7 +47,8 @@ pub enum Command {
     ///
     /// Reads the public table of merchants and the ledger, but no payments, and changes nothing. With
     /// --try: shows how far the job's values would be from the truth, on payments that are public or
-    /// made up, with its own settings and others.
+    /// made up, with its own settings and others. With --sql: prints the query that adds up the
+    /// payments where they are, in place of all that.
     Plan(PlanArgs),
     /// Run a job: read the payments, add noise, write the release.
     ///
@@ -319,6 +321,12 @@ pub struct PlanArgs {
     /// Threads of a trial [default: all cores].
     #[arg(long, requires = "tried", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Print the query that adds up the payments of the job's `table`: duckdb, spark, postgresql; or
+    /// snowflake, bigquery, which were never run against these services. `docs/sql.md` says what to do
+    /// with it.
+    #[arg(long, value_name = "DIALECT", value_parser = dialect,
+        conflicts_with_all = ["json", "tried"])]
+    pub sql: Option<Dialect>,
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,
@@ -339,6 +347,10 @@ pub struct JobArgs {
 pub struct RunArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.
     pub job: PathBuf,
+    /// What the query of `plan --sql` has given, as Parquet: a file, or a folder of files, that nobody
+    /// else can read. For jobs whose payments are in a `table`.
+    #[arg(long, value_name = "FILE")]
+    pub totals: Option<PathBuf>,
     /// Folder of the release [default: the job's id in the job's `releases` folder].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -364,6 +376,11 @@ pub struct RunArgs {
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,
+}
+
+fn dialect(text: &str) -> Result<Dialect, String> {
+    let names = || Dialect::ALL.map(Dialect::name).join(", ");
+    Dialect::named(text).ok_or_else(|| format!("must be one of {}", names()))
 }
 
 /// A privacy unit as ledgers write it.

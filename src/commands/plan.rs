@@ -8,6 +8,7 @@ use super::run::request;
 use super::{Failure, predicted, read_plan, trial};
 use crate::cli::PlanArgs;
 use crate::console;
+use crate::engine::sql::Query;
 use crate::error::Error;
 use crate::findings;
 use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
@@ -25,6 +26,11 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
     let fail = |error| Failure::in_job(error, &args.job, source.clone());
     use_earlier(&mut plan).map_err(fail)?;
+    if let Some(dialect) = args.sql {
+        let query = Query::new(&plan, dialect).map_err(fail)?;
+        console::result(query.text().trim_end());
+        return Ok(());
+    }
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {

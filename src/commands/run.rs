@@ -12,8 +12,9 @@ use super::predicted::admit;
 use super::{Failure, cancel_flag, cut, memory, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
+use crate::engine::given::Given;
 use crate::engine::local::Local;
-use crate::engine::{Engine, ExactTotals};
+use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
@@ -74,9 +75,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     used?;
     let plan = &*plan;
-    let scan = Scan::open(plan)?;
-    let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
-    drop(scan);
+    let text = ready(args, plan)?;
     let _hold = Hold::take(&job.ledger.file, &job.id)?;
     // What another run did before this one had the job to itself.
     if let Some(known) = earlier(plan, &terms)? {
@@ -85,13 +84,14 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
 
     let engine = engine(args, ScanControl { cancelled: &cancelled, progress: &|_| {} });
     memory::suffices(&engine, plan)?;
+    let work = Work::of(args, &engine);
     let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
     let reservation = ledger.reserve(&request(plan))?;
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
     let fitted = in_ledger(plan, &ledger)
-        .and_then(|in_ledger| Ok((in_ledger, fit(&engine, plan, &folder, &mut ledger, text)?)));
+        .and_then(|in_ledger| Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, text)?)));
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
@@ -166,16 +166,47 @@ fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<InLedger> {
     Ok(InLedger { taken: report.total.tally.counted(), limit, composed })
 }
 
-/// Reads the payments and pays, before the first noise: that of the surveys, if there are any, else
-/// that of the totals.
+/// Where the exact totals come from.
+enum Work<'w> {
+    Local(&'w Local<'w>),
+    Given(Given<'w>),
+}
+
+impl<'w> Work<'w> {
+    fn of(args: &'w RunArgs, engine: &'w Local<'w>) -> Work<'w> {
+        match &args.totals {
+            Some(path) => Work::Given(Given { path }),
+            None => Work::Local(engine),
+        }
+    }
+}
+
+/// Is there what can be read? Gives what to say while it is.
+fn ready(args: &RunArgs, plan: &Plan) -> Result<String> {
+    let source = &plan.job.payments;
+    match &args.totals {
+        Some(_) if source.table.is_none() => {
+            Err(Error::invalid(findings::totals_unexpected().at(source.span.clone())))
+        }
+        Some(path) => Ok(format!("reading {}", path.display())),
+        None => {
+            let scan = Scan::open(plan)?;
+            Ok(format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files()))
+        }
+    }
+}
+
+/// Reads the payments, or totals of them, and pays, before the first noise: that of the surveys, if
+/// there are any, else that of the totals.
 fn fit(
-    engine: &Local,
+    work: &Work,
     plan: &Plan,
     folder: &Path,
     ledger: &mut Ledger,
     text: String,
 ) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
-    let seen = AtomicBool::new(false);
+    // Totals that are given say themselves if there were rows.
+    let seen = AtomicBool::new(matches!(work, Work::Given(_)));
     let pay = |ledger: &mut Ledger| -> Result<(Draft, RunKey)> {
         if !seen.load(Ordering::Relaxed) {
             let source = &plan.job.payments;
@@ -194,12 +225,18 @@ fn fit(
         }
         bar.show(step);
     };
-    let control = ScanControl { progress: &progress, ..engine.control };
     let mut paid = None;
-    let fitted = Local { control, ..engine.clone() }.totals(plan, &mut |exact| {
+    let mut settle = |exact: ExactSurveys| {
         let (_, key) = paid.insert(pay(ledger)?);
         Ok(plan.clone().settle(noise_surveys(plan, exact, key)?))
-    });
+    };
+    let fitted = match work {
+        Work::Given(given) => given.totals(plan, &mut settle),
+        Work::Local(engine) => {
+            let control = ScanControl { progress: &progress, ..engine.control };
+            Local { control, ..(**engine).clone() }.totals(plan, &mut settle)
+        }
+    };
     drop(bar);
     if fitted.is_err() && paid.is_some() {
         console::note("the price was paid before, for the surveys that choose bounds");

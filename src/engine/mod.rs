@@ -4,8 +4,10 @@
 //! cells is capped, fitted into its bound and added up (Lemma 1 of `docs/privacy.md`). The result
 //! is sensitive: it cannot be serialised or shown, and only `mechanism` takes it.
 
+pub mod given;
 pub mod local;
 pub mod reference;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 
@@ -83,9 +85,12 @@ const TICKETS_MAX: u32 = 1 << 16;
 /// A total cut to ±2⁶², so that noise cannot take it beyond an i64. A cut, not an error: an error
 /// would tell that somebody made the total so large (Lemma 2 of `docs/privacy.md`).
 fn clamp_total(total: i128) -> i64 {
-    const LIMIT: i128 = 1 << 62;
+    const LIMIT: i128 = TOTAL_MAX as i128;
     total.clamp(-LIMIT, LIMIT) as i64
 }
+
+/// The largest total.
+const TOTAL_MAX: i64 = 1 << 62;
 
 /// The totals of one level.
 #[derive(Clone, PartialEq, Eq)]

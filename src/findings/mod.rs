@@ -9,6 +9,7 @@ mod ledger;
 mod payments;
 mod run;
 mod sample;
+mod sql;
 
 use std::ops::Range;
 
@@ -17,6 +18,7 @@ pub use ledger::*;
 pub use payments::*;
 pub use run::*;
 pub use sample::*;
+pub use sql::*;
 
 /// One thing that is wrong: a stable code, a sentence, perhaps a place and a next step.
 #[derive(Clone, Debug, PartialEq, Eq)]

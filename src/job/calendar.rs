@@ -166,6 +166,22 @@ impl Clock {
         Clock { start: midnight(period.first()), hours: period.days() * 24, offsets }
     }
 
+    /// The period's first second by the wall clock, as if that were universal time.
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// Seconds of the period by the wall clock.
+    pub fn seconds(&self) -> i64 {
+        i64::from(self.hours) * 3600
+    }
+
+    /// From two days before the period to two days after: the offset in seconds from universal time,
+    /// with the first second in universal time from which on it holds, ascending.
+    pub fn offsets(&self) -> &[(i64, i32)] {
+        &self.offsets
+    }
+
     /// The hour of the period in which an instant (seconds since 1970 in universal time) lies.
     pub fn hour_of_instant(&self, seconds: i64) -> Option<u32> {
         let at = self.offsets.partition_point(|&(from, _)| from <= seconds);

@@ -14,6 +14,7 @@ mod registry;
 mod split;
 mod sql;
 mod statistic;
+mod table;
 #[cfg(test)]
 mod tests_rows;
 mod twin;
@@ -34,6 +35,7 @@ pub use statistic::{
     Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,
     recency_class, recency_names, ticket_log, visit_class,
 };
+pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;
 
 use crate::privacy::{Delta, Epsilon};
@@ -106,9 +108,11 @@ impl ReleaseStatus {
 /// Where the payments are and how to read them.
 #[derive(Clone, Debug)]
 pub struct PaymentsSource {
-    /// File names, patterns and folders, relative to the job file's folder.
+    /// File names, patterns and folders, relative to the job file's folder; none if there is a table.
     pub patterns: Vec<PathBuf>,
-    /// Place of `files` in the job file.
+    /// The table that holds the payments, in place of files.
+    pub table: Option<TableSource>,
+    /// Place of `files` or `table` in the job file.
     pub span: Range<usize>,
     /// How the files are written; from their ending when not stated.
     pub format: Option<Format>,

@@ -8,6 +8,7 @@ mod merchants;
 mod payments;
 mod reports;
 mod shown;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

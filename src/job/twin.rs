@@ -22,6 +22,7 @@ impl Job {
         let mut job = self.clone();
         let source = &mut job.payments;
         source.patterns = vec![file.to_owned()];
+        source.table = None;
         source.format = Some(Format::Parquet);
         source.filter = None;
         source.time_format = None;

@@ -42,6 +42,10 @@ impl<'p> Scan<'p> {
     /// Every fault of files, columns and types, under the line of the job that names them.
     pub fn open(plan: &'p Plan) -> Result<Scan<'p>> {
         let source = &plan.job.payments;
+        if let Some(table) = &source.table {
+            let finding = findings::totals_missing(&table.shown()).at(table.span.clone());
+            return Err(Error::invalid(finding));
+        }
         let files = Files::find(source).map_err(Error::invalid_all)?;
         let table = files.scan(&source.csv);
         let schema = table.and_then(|mut table| Ok((table.collect_schema()?, table)));

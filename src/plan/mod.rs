@@ -22,6 +22,7 @@ mod names;
 mod pairs;
 mod peers;
 mod predict;
+mod price;
 mod recency;
 mod score;
 mod shared;
@@ -84,6 +85,8 @@ pub struct Plan {
     /// Statistics that noise is expected to drown, and that are run all the same: the places of level and
     /// statistic, with the prediction.
     pub accepted: Vec<(usize, usize, Prediction)>,
+    /// What has added the payments up elsewhere: the dialect of its SQL. `None`: this program.
+    pub totals_from: Option<&'static str>,
     /// What the job costs; the same before and after its surveys.
     pub loss: PrivacyLoss,
     /// Names of the payments' columns that some level uses as a key, in the order of records.
@@ -343,26 +346,7 @@ impl Plan {
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
-        let loss = PrivacyLoss { mu_squared: MuSquared::default(), threshold_delta };
-        let columns = columns_of(&levels);
-        let (adopted, revises, accepted) = (Vec::new(), None, Vec::new());
-        let plan =
-            Plan { job, levels, surveys, adopted, merchants, revises, accepted, loss, columns };
-        Ok(plan.priced())
-    }
-
-    fn priced(mut self) -> Plan {
-        self.loss.mu_squared = self.charged();
-        self
-    }
-
-    /// What all statistics and surveys are charged.
-    fn charged(&self) -> MuSquared {
-        let charges = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);
-        charges
-            .chain(self.surveys.iter().map(SurveyPlan::mu_squared))
-            .try_fold(MuSquared::default(), MuSquared::checked_add)
-            .expect("cannot fail because each is at most its share of the total")
+        Ok(Plan::priced_of(job, (levels, surveys), merchants, threshold_delta))
     }
 
     /// All mechanisms, those of surveys too.

@@ -39,6 +39,9 @@ pub(super) struct Manifest {
     variant: &'static str,
     privacy_unit: UnitEntry,
     deployment_model: &'static str,
+    /// What has added the payments up, where that is not this program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals_from: Option<TotalsFromEntry>,
     parameters: Parameters,
     /// What all jobs of the ledger have taken of its budget, this one with them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +86,21 @@ struct JobEntry {
     /// The release over the same period that this one takes the place of.
     #[serde(skip_serializing_if = "Option::is_none")]
     revises: Option<RevisedEntry>,
+}
+
+/// Whose SQL has added the payments up, and of which table. Not the file's digest, by which a guess at
+/// the totals could be checked.
+#[derive(Clone, Debug, Serialize)]
+struct TotalsFromEntry {
+    sql: &'static str,
+    table: String,
+}
+
+impl TotalsFromEntry {
+    fn of(plan: &Plan) -> Option<TotalsFromEntry> {
+        let table = plan.job.payments.table.as_ref()?.shown();
+        plan.totals_from.map(|sql| TotalsFromEntry { sql, table })
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -324,6 +342,7 @@ impl Manifest {
                 in_ledger: in_ledger.and_then(|all| all.composed).map(ComposedEntry::new),
             },
             deployment_model: "central",
+            totals_from: TotalsFromEntry::of(plan),
             parameters: Parameters::new(plan)?,
             budget: in_ledger.and_then(|all| BudgetEntry::new(plan, all)),
             mechanisms: events(plan),

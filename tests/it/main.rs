@@ -12,6 +12,7 @@ mod compared;
 mod crash;
 mod cross;
 mod dominance;
+mod elsewhere;
 mod engine;
 mod faults;
 mod flows;

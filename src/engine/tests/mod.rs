@@ -1,6 +1,8 @@
 //! The engines against each other, and against the bound.
 
 mod agreement;
+mod case;
+mod elsewhere;
 mod homes;
 mod pairs;
 mod sensitivity;

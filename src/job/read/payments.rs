@@ -57,10 +57,8 @@ struct Columns {
 impl Reader<'_> {
     pub(super) fn payments(&self, section: &Section) -> Payments {
         let files = section.texts("files");
-        let files = section.require("files", "files = [\"payments/*.parquet\"]", files);
-        let rule = "a list of at least one file, pattern or folder";
-        self.refuse_empty(section, "files", files.as_ref().map(Vec::len), rule);
-        let files = files.filter(|files| !files.is_empty());
+        let table = self.table(section);
+        let files = self.files(section, files, section.has("table"));
         let format = section.text("format").and_then(|f| self.format(f));
         let csv = section.section("csv", "[payments.csv]").map(|s| self.csv(&s));
         let filter = section.text("where").and_then(|w| self.sql("where", w));
@@ -90,9 +88,11 @@ impl Reader<'_> {
         let source = || {
             let files = files?;
             let (time, format_in_sql) = columns.time?;
+            let span = files.first().map(|f| f.span.start..files[files.len() - 1].span.end);
             Some(PaymentsSource {
-                span: files.first().map_or(0..0, |f| f.span.start..files[files.len() - 1].span.end),
+                span: span.or(table.as_ref().map(|table| table.span.clone()))?,
                 patterns: files.iter().map(|f| self.path(&f.value)).collect(),
+                table,
                 format,
                 csv: csv.unwrap_or(CsvDialect::DEFAULT),
                 filter,
@@ -113,6 +113,22 @@ impl Reader<'_> {
             })
         };
         Payments { source: source(), facts }
+    }
+
+    /// The patterns of `files`: at least one, or none where there is a table.
+    fn files(
+        &self,
+        section: &Section,
+        files: Option<Vec<Placed<String>>>,
+        in_table: bool,
+    ) -> Option<Vec<Placed<String>>> {
+        if in_table {
+            return Some(Vec::new());
+        }
+        let files = section.require("files", "files = [\"payments/*.parquet\"]", files);
+        let rule = "a list of at least one file, pattern or folder";
+        self.refuse_empty(section, "files", files.as_ref().map(Vec::len), rule);
+        files.filter(|files| !files.is_empty())
     }
 
     pub(super) fn format(&self, name: Placed<String>) -> Option<Format> {

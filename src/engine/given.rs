@@ -1,0 +1,381 @@
+//! The engine that computes nothing: totals that the plan's SQL has given elsewhere.
+//!
+//! The file must be of this very plan, complete, and not contradict itself or the bounds: users were
+//! fitted elsewhere, and the noise is worth what these totals are. Whether the query was run on the
+//! right table only its operator knows. `docs/sql.md` tells the file column by column.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{DataFrame, DataType, Int64Chunked, ParquetReader, SerReader, StringChunked};
+
+use super::sql::{Query, ROWS, dialect_of, key_value};
+use super::{Engine, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
+use crate::error::{Error, Result};
+use crate::findings::{self, Finding};
+use crate::job::{Job, Key};
+use crate::plan::{CellKey, LevelPlan, Plan};
+
+/// Totals from a file, or a folder of files.
+pub struct Given<'a> {
+    /// Where they are.
+    pub path: &'a Path,
+}
+
+impl Engine for Given<'_> {
+    fn totals(&self, plan: &Plan, _: Settle) -> Result<(Plan, ExactTotals)> {
+        let tables = self.read()?;
+        let tables = tables.iter().map(Table::new).collect::<std::result::Result<Vec<_>, _>>();
+        let tables = tables.map_err(|why| self.unfit(why))?;
+        let query = self.query(plan, &tables)?;
+        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
+        let mut counts = None;
+        let mut levels: Vec<Cells> = plan.levels.iter().map(|_| Cells::default()).collect();
+        for (table, at) in all {
+            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
+            if row.level == ROWS {
+                if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
+                    return Err(self.unfit("it counts all rows twice"));
+                }
+                continue;
+            }
+            let place = plan.levels.iter().position(|level| level.file == row.level);
+            let place = place.ok_or_else(|| self.unfit("it has a level that the job has not"))?;
+            let added = levels[place].add(plan, &plan.levels[place], &row);
+            added.map_err(|why| self.unfit(why))?;
+        }
+        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
+        self.check_counts(plan, &query, &counts)?;
+        let mut totals = Vec::new();
+        for (cells, level) in levels.into_iter().zip(&plan.levels) {
+            cells.check(&counts).map_err(|why| self.unfit(why))?;
+            let cells = cells.into_totals(&plan.job, level).map_err(|why| self.unfit(why))?;
+            totals.push(cells.with_always(level));
+        }
+        let plan = Plan { totals_from: Some(query.dialect.name()), ..plan.clone() };
+        Ok((plan, ExactTotals { levels: totals }))
+    }
+}
+
+impl Given<'_> {
+    fn unfit(&self, why: &str) -> Error {
+        Error::invalid(findings::totals_unfit(self.path, why))
+    }
+
+    /// All tables, if nobody but their owner can have read them.
+    fn read(&self) -> Result<Vec<DataFrame>> {
+        let unreadable =
+            |cause: &dyn std::fmt::Display| findings::totals_unreadable(self.path, cause);
+        let found = std::fs::metadata(self.path).map_err(|e| Error::invalid(unreadable(&e)))?;
+        // A folder that nobody else may enter keeps its files, whatever their own modes are.
+        if found.permissions().mode() & 0o077 != 0 {
+            return Err(Error::invalid(findings::totals_not_secret(self.path)));
+        }
+        let files = if found.is_dir() {
+            let files = parquet_files(self.path).map_err(|e| Error::invalid(unreadable(&e)))?;
+            if files.is_empty() {
+                return Err(Error::invalid(unreadable(&"the folder holds no Parquet file")));
+            }
+            files
+        } else {
+            vec![self.path.to_owned()]
+        };
+        let read = |path: &PathBuf| {
+            let file = File::open(path).map_err(|e| Error::invalid(unreadable(&e)))?;
+            ParquetReader::new(file).finish().map_err(|cause| {
+                // What the reader says may quote values.
+                tracing::debug!("{cause}");
+                Error::invalid(unreadable(&"it is not Parquet, or cut off"))
+            })
+        };
+        files.iter().map(read).collect()
+    }
+
+    /// The query of which all rows say that they are its result.
+    fn query(&self, plan: &Plan, tables: &[Table]) -> Result<Query> {
+        let mut origins = tables.iter().flat_map(|table| table.plan.iter());
+        let first = origins.next().flatten().ok_or_else(|| self.unfit("it has no rows"))?;
+        if origins.any(|origin| origin != Some(first)) {
+            return Err(self.unfit("its rows are of several plans"));
+        }
+        let another = || Error::invalid(findings::totals_of_another_plan(self.path));
+        let query = Query::new(plan, dialect_of(first).ok_or_else(another)?)?;
+        let (keys, totals) = query.width;
+        let same = |table: &Table| table.keys.len() == keys && table.totals.len() == totals;
+        if query.plan != first || !tables.iter().all(same) {
+            return Err(another());
+        }
+        Ok(query)
+    }
+
+    /// What a scan of files would have refused, and what the query says of itself.
+    fn check_counts(&self, plan: &Plan, query: &Query, counts: &Counts) -> Result<()> {
+        let source = &plan.job.payments;
+        let invalid = |finding: Finding| Err(Error::invalid(finding.at(source.span.clone())));
+        if !counts.is_set {
+            let settings = query.dialect.settings().join("; ");
+            return Err(Error::invalid(findings::totals_session(self.path, &settings)));
+        }
+        if counts.types != 0 {
+            let named = query.columns.iter().enumerate();
+            let named = named.filter(|(at, _)| counts.types >> (*at).min(50) & 1 == 1);
+            let named: Vec<&str> = named.map(|(_, name)| name.as_str()).collect();
+            return invalid(findings::totals_types(&named));
+        }
+        if counts.rows == 0 {
+            return invalid(findings::rows_missing(source.filter.is_some()));
+        }
+        if counts.bad as f64 > source.max_bad_share * (counts.good as f64 + counts.bad as f64) {
+            return invalid(findings::totals_rows_bad(source.max_bad_share));
+        }
+        if counts.good == 0 {
+            let (first, last) = (source.period.first(), source.period.last());
+            return invalid(findings::rows_all_left_out(&first, &last));
+        }
+        Ok(())
+    }
+}
+
+/// The Parquet files of a folder, as Spark writes them; names with a dot or `_` before are its own.
+fn parquet_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let shown = name.is_some_and(|name| !name.starts_with(['.', '_']));
+        if shown && path.extension().is_some_and(|ending| ending == "parquet") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A file's columns.
+struct Table {
+    plan: StringChunked,
+    level: StringChunked,
+    keys: Vec<StringChunked>,
+    /// `n_rows`, `n_users`, `n_first`.
+    numbers: Vec<Int64Chunked>,
+    totals: Vec<Int64Chunked>,
+}
+
+/// A row of the result.
+struct Row<'t> {
+    level: &'t str,
+    keys: Vec<Option<&'t str>>,
+    rows: i64,
+    users: i64,
+    first: i64,
+    totals: Vec<Option<i64>>,
+}
+
+impl Table {
+    fn new(frame: &DataFrame) -> std::result::Result<Table, &'static str> {
+        let text = |name: &str| -> Option<StringChunked> {
+            let column = frame.column(name).ok()?;
+            // A column that is empty in every row may have no type.
+            let texts = column.cast(&DataType::String).ok()?;
+            Some(texts.str().ok()?.clone())
+        };
+        let number = |name: &str| -> Option<Int64Chunked> {
+            let column = frame.column(name).ok()?;
+            let whole = column.dtype().is_integer() || column.dtype() == &DataType::Null;
+            let numbers = column.strict_cast(&DataType::Int64).ok().filter(|_| whole)?;
+            Some(numbers.i64().ok()?.clone())
+        };
+        let count = |start: &str| {
+            (1..).take_while(|at| frame.column(&format!("{start}_{at}")).is_ok()).count()
+        };
+        let missing = "a column is missing or of another type";
+        let (keys, totals) = (count("key"), count("total"));
+        if frame.width() != 5 + keys + totals {
+            return Err("it has other columns than the query gives");
+        }
+        let texts = (1..=keys).map(|at| text(&format!("key_{at}")));
+        let wide = (1..=totals).map(|at| number(&format!("total_{at}")));
+        let numbers = ["n_rows", "n_users", "n_first"].into_iter().map(number);
+        Ok(Table {
+            plan: text("plan").ok_or(missing)?,
+            level: text("level").ok_or(missing)?,
+            keys: texts.collect::<Option<_>>().ok_or(missing)?,
+            numbers: numbers.collect::<Option<_>>().ok_or(missing)?,
+            totals: wide.collect::<Option<_>>().ok_or(missing)?,
+        })
+    }
+
+    fn height(&self) -> usize {
+        self.plan.len()
+    }
+
+    fn row(&self, at: usize) -> Option<Row<'_>> {
+        Some(Row {
+            level: self.level.get(at)?,
+            keys: self.keys.iter().map(|column| column.get(at)).collect(),
+            rows: self.numbers[0].get(at)?,
+            users: self.numbers[1].get(at)?,
+            first: self.numbers[2].get(at)?,
+            totals: self.totals.iter().map(|column| column.get(at)).collect(),
+        })
+    }
+}
+
+/// All rows, counted apart from the levels.
+struct Counts {
+    rows: i64,
+    good: i64,
+    bad: i64,
+    users: i64,
+    is_set: bool,
+    /// A bit for each column of another type.
+    types: i64,
+}
+
+impl Counts {
+    fn new(row: &Row) -> std::result::Result<Counts, &'static str> {
+        let [Some(bad), Some(is_set), Some(types), rest @ ..] = &row.totals[..] else {
+            return Err("the counts of all rows are not whole");
+        };
+        let (bad, types) = (*bad, *types);
+        let counts = Counts {
+            rows: row.rows,
+            good: row.first,
+            bad,
+            users: row.users,
+            is_set: *is_set == 1,
+            types,
+        };
+        let empty = row.keys.iter().all(Option::is_none) && rest.iter().all(Option::is_none);
+        let none = [counts.good, bad, counts.users, types].iter().all(|&count| count >= 0);
+        let within = counts.good.checked_add(bad).is_some_and(|both| both <= counts.rows);
+        let users = counts.users <= counts.good && (counts.users > 0) == (counts.good > 0);
+        if empty && none && within && users {
+            Ok(counts)
+        } else {
+            Err("the counts of all rows do not agree")
+        }
+    }
+}
+
+/// The cells of one level, as they come in.
+#[derive(Default)]
+struct Cells {
+    /// Payments and refunds, before some cells of private keys are dropped.
+    rows: i128,
+    /// Users, each counted in one cell.
+    first: i128,
+    /// The most users of one cell.
+    users: i64,
+    /// Those that some user keeps.
+    totals: HashMap<CellKey, Vec<i64>>,
+    /// Those that none keeps, to see that none comes twice.
+    dropped: HashSet<CellKey>,
+}
+
+impl Cells {
+    fn add(
+        &mut self,
+        plan: &Plan,
+        level: &LevelPlan,
+        row: &Row,
+    ) -> std::result::Result<(), &'static str> {
+        let key = key_of(plan, level, &row.keys).ok_or("a cell has a key that the job has not")?;
+        let counted = 0 <= row.first && row.first <= row.users && row.users <= row.rows;
+        if !counted || row.rows == 0 {
+            return Err("the counts of a cell do not agree");
+        }
+        let (own, others) = row.totals.split_at(level.width());
+        let own: Option<Vec<i64>> = own.iter().copied().collect();
+        let own = own.filter(|_| others.iter().all(Option::is_none));
+        let own = own.ok_or("a cell has too few numbers, or too many")?;
+        for (statistic, columns) in level.statistics.iter().zip(level.columns()) {
+            let most = i128::from(row.users) * i128::from(statistic.noise.bound.cell_cap());
+            let most = most.min(TOTAL_MAX.into());
+            let least = if statistic.kind.facts().signed { -most } else { 0 };
+            if own[columns].iter().any(|&total| !(least..=most).contains(&i128::from(total))) {
+                return Err("a total is beyond what its users can come to");
+            }
+        }
+        self.rows += i128::from(row.rows);
+        self.first += i128::from(row.first);
+        self.users = self.users.max(row.users);
+        let twice = if row.users > 0 {
+            self.dropped.contains(&key) || self.totals.insert(key, own).is_some()
+        } else {
+            self.totals.contains_key(&key) || !self.dropped.insert(key)
+        };
+        if twice { Err("a cell is there twice") } else { Ok(()) }
+    }
+
+    /// Is every payment, and every user, in this level once?
+    fn check(&self, counts: &Counts) -> std::result::Result<(), &'static str> {
+        if self.rows != i128::from(counts.good) {
+            return Err("the rows of a level are not all rows");
+        }
+        if self.first != i128::from(counts.users) || self.users > counts.users {
+            return Err("the users of a level are not all users");
+        }
+        Ok(())
+    }
+
+    fn into_totals(
+        mut self,
+        job: &Job,
+        level: &LevelPlan,
+    ) -> std::result::Result<LevelTotals, &'static str> {
+        let cells: Vec<(CellKey, Vec<i64>)> = if level.is_public() {
+            if !self.dropped.is_empty() {
+                return Err("a cell has no users");
+            }
+            let zeros = vec![0; level.width()];
+            let keys = level.cells.public_keys(job).expect("the job checked it");
+            let total = |key: CellKey| {
+                let own = self.totals.remove(&key);
+                (key, own.unwrap_or_else(|| zeros.clone()))
+            };
+            let cells = keys.into_iter().map(total).collect();
+            if !self.totals.is_empty() {
+                return Err("a cell has a key that the job has not");
+            }
+            cells
+        } else {
+            self.totals.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
+        };
+        let sums = level.columns().map(|columns| {
+            cells.iter().flat_map(|(_, own)| own[columns.clone()].iter().copied()).collect()
+        });
+        let sums = sums.collect();
+        Ok(LevelTotals { keys: cells.into_iter().map(|(key, _)| key).collect(), sums })
+    }
+}
+
+/// The key of a cell; `None` if it is none of the job's.
+fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<CellKey> {
+    let (own, others) = texts.split_at_checked(level.keys.len())?;
+    if others.iter().any(Option::is_some) {
+        return None;
+    }
+    let value = |(key, text): (&Key, &Option<&str>)| {
+        let text = text.filter(|text| is_listed(&plan.job, key, text))?;
+        key_value(plan, key, text)
+    };
+    level.keys.iter().zip(own).map(value).collect()
+}
+
+/// Is a text one of the values that the job lists for a key, if it lists any?
+fn is_listed(job: &Job, key: &Key, text: &str) -> bool {
+    let within = |values: &Vec<String>| values.binary_search_by(|v| v.as_str().cmp(text)).is_ok();
+    match key {
+        Key::Time(_) => true,
+        Key::Merchant => job.registry.as_ref().is_none_or(|registry| within(&registry.ids)),
+        Key::MerchantAttribute(name) => {
+            let values = job.registry.as_ref().and_then(|r| r.attributes.get(name));
+            values.is_some_and(|values| values.iter().any(|value| value == text))
+        }
+        Key::Column(name) => job.key_sets.get(name).is_none_or(within),
+        Key::Currency => job.payments.currencies.iter().any(|currency| currency.code() == text),
+    }
+}

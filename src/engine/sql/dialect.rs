@@ -1,0 +1,274 @@
+//! How each database or cluster writes what the plan's SQL needs.
+//!
+//! Only what means the same in all of them is used besides: no dates, no time zones, no order of
+//! texts, no float that is added up, no sum that can overflow.
+
+use std::fmt::Write;
+
+use crate::job::ColumnType;
+
+/// Whose SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// DuckDB, from 1.4 on.
+    DuckDb,
+    /// Apache Spark, from 4.0 on; Databricks, EMR.
+    Spark,
+    /// PostgreSQL, from 14 on.
+    PostgreSql,
+    /// Snowflake. Never run against the service.
+    Snowflake,
+    /// BigQuery. Never run against the service.
+    BigQuery,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Dialect; 5] = [
+        Dialect::DuckDb,
+        Dialect::Spark,
+        Dialect::PostgreSql,
+        Dialect::Snowflake,
+        Dialect::BigQuery,
+    ];
+
+    /// The name on the command line, in results and in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::DuckDb => "duckdb",
+            Dialect::Spark => "spark",
+            Dialect::PostgreSql => "postgresql",
+            Dialect::Snowflake => "snowflake",
+            Dialect::BigQuery => "bigquery",
+        }
+    }
+
+    /// The other way.
+    pub fn named(name: &str) -> Option<Dialect> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+
+    /// Has its SQL been run against the real thing, by the tests?
+    pub fn is_tested(self) -> bool {
+        matches!(self, Dialect::DuckDb | Dialect::Spark | Dialect::PostgreSql)
+    }
+
+    /// A name; those that hold a quote of some dialect are refused before.
+    pub(super) fn quoted(self, name: &str) -> String {
+        match self {
+            Dialect::Spark | Dialect::BigQuery => format!("`{name}`"),
+            _ => format!("\"{name}\""),
+        }
+    }
+
+    /// A text. What some dialect may read otherwise is written in hexadecimal.
+    pub(super) fn text(self, text: &str) -> String {
+        let plain = |c: char| c.is_alphanumeric() || " _-.,:/()&+#@".contains(c);
+        if text.chars().all(plain) {
+            return format!("'{text}'");
+        }
+        let hex = text.bytes().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02X}").expect("cannot fail because it is a string");
+            hex
+        });
+        match self {
+            Dialect::DuckDb => format!("decode(from_hex('{hex}'))"),
+            Dialect::Spark => format!("CAST(X'{hex}' AS STRING)"),
+            Dialect::PostgreSql => format!("convert_from(decode('{hex}', 'hex'), 'UTF8')"),
+            Dialect::Snowflake => format!("HEX_DECODE_STRING('{hex}')"),
+            Dialect::BigQuery => format!("SAFE_CONVERT_BYTES_TO_STRING(FROM_HEX('{hex}'))"),
+        }
+    }
+
+    /// Is a text, which is not null, made of white space alone?
+    pub(super) fn is_blank(self, text: &str) -> String {
+        let points = (0..=0x3000).filter_map(char::from_u32).filter(|c| c.is_whitespace());
+        let spaces = match self {
+            // Not those before U+0080 by chr, which knows no others in Spark.
+            Dialect::Spark | Dialect::Snowflake | Dialect::BigQuery => {
+                let escapes: String = points.map(|c| format!("\\u{:04X}", c as u32)).collect();
+                format!("'{escapes}'")
+            }
+            Dialect::DuckDb | Dialect::PostgreSql => {
+                let each: Vec<String> = points.map(|c| format!("chr({})", c as u32)).collect();
+                format!("({})", each.join(" || "))
+            }
+        };
+        format!("TRANSLATE({text}, {spaces}, '') = ''")
+    }
+
+    /// A text by which texts are in the order of their bytes, whatever their collation.
+    pub(super) fn in_order(self, text: &str) -> String {
+        match self {
+            Dialect::DuckDb | Dialect::Spark => format!("hex({text})"),
+            Dialect::PostgreSql => {
+                format!("encode(convert_to({text}, 'UTF8'), 'hex') COLLATE \"C\"")
+            }
+            Dialect::Snowflake => format!("HEX_ENCODE({text})"),
+            Dialect::BigQuery => format!("TO_HEX(CAST({text} AS BYTES))"),
+        }
+    }
+
+    /// The type of texts.
+    pub(super) fn text_type(self) -> &'static str {
+        match self {
+            Dialect::DuckDb | Dialect::Snowflake => "VARCHAR",
+            Dialect::Spark | Dialect::BigQuery => "STRING",
+            Dialect::PostgreSql => "TEXT",
+        }
+    }
+
+    /// The type of 64-bit whole numbers.
+    pub(super) fn integer_type(self) -> &'static str {
+        match self {
+            Dialect::BigQuery => "INT64",
+            _ => "BIGINT",
+        }
+    }
+
+    /// The type of whole numbers of up to 37 digits at least.
+    fn wide_type(self) -> &'static str {
+        match self {
+            Dialect::DuckDb => "HUGEINT",
+            Dialect::Spark => "DECIMAL(38,0)",
+            Dialect::PostgreSql => "NUMERIC",
+            Dialect::Snowflake => "NUMBER(38,0)",
+            Dialect::BigQuery => "BIGNUMERIC",
+        }
+    }
+
+    fn double_type(self) -> &'static str {
+        match self {
+            Dialect::PostgreSql => "DOUBLE PRECISION",
+            Dialect::BigQuery => "FLOAT64",
+            _ => "DOUBLE",
+        }
+    }
+
+    /// As a wide number.
+    pub(super) fn wide(self, value: &str) -> String {
+        format!("CAST({value} AS {})", self.wide_type())
+    }
+
+    /// A constant as a wide number.
+    pub(super) fn wide_constant(self, value: u128) -> String {
+        self.wide(&format!("'{value}'"))
+    }
+
+    /// As a 64-bit whole number.
+    pub(super) fn integer(self, value: &str) -> String {
+        format!("CAST({value} AS {})", self.integer_type())
+    }
+
+    /// As a float: for first guesses at roots, which whole numbers then correct.
+    pub(super) fn double(self, value: &str) -> String {
+        format!("CAST({value} AS {})", self.double_type())
+    }
+
+    /// A decimal of so many places, from a value below 10^12.
+    pub(super) fn decimal(self, value: &str, places: u32) -> String {
+        let name = if self == Dialect::BigQuery { "NUMERIC" } else { "DECIMAL" };
+        format!("CAST({value} AS {name}(20,{places}))")
+    }
+
+    /// The whole part of a quotient of wide numbers, the first not below zero, the second above it.
+    pub(super) fn quotient(self, a: &str, b: &str) -> String {
+        match self {
+            Dialect::DuckDb => format!("({a}) // ({b})"),
+            Dialect::Spark => format!("({a}) div ({b})"),
+            Dialect::PostgreSql | Dialect::BigQuery => format!("DIV({a}, {b})"),
+            // Its division rounds; that of a multiple is exact.
+            Dialect::Snowflake => format!("(({a}) - MOD({a}, {b})) / ({b})"),
+        }
+    }
+
+    /// The same of 64-bit numbers, by a constant.
+    pub(super) fn part(self, a: &str, b: i64) -> String {
+        match self {
+            Dialect::PostgreSql => format!("({a}) / {b}"),
+            _ => self.integer(&self.quotient(a, &b.to_string())),
+        }
+    }
+
+    /// An exact sum of 64-bit numbers below 10^18, as a wide number.
+    pub(super) fn sum(self, value: &str) -> String {
+        match self {
+            // Wide by themselves.
+            Dialect::DuckDb | Dialect::PostgreSql | Dialect::Snowflake => format!("SUM({value})"),
+            Dialect::Spark => format!("SUM(CAST({value} AS DECIMAL(18,0)))"),
+            Dialect::BigQuery => format!("SUM({})", self.wide(value)),
+        }
+    }
+
+    /// Seconds since 1970 of a column: in universal time, or by the wall clock for a time without a
+    /// zone. Parts of a second are cut off, of times before 1970 too.
+    pub(super) fn seconds(self, value: &str, kind: ColumnType) -> String {
+        let micros = |micros: &str| {
+            let whole = self.part(&format!("{micros} - MOD({micros}, 1000000)"), 1_000_000);
+            format!("{whole} - CASE WHEN MOD({micros}, 1000000) < 0 THEN 1 ELSE 0 END")
+        };
+        match (self, kind) {
+            (_, ColumnType::Integer) => self.integer(value),
+            (Dialect::DuckDb, ColumnType::Date) => {
+                format!("DATEDIFF('day', DATE '1970-01-01', {value}) * 86400")
+            }
+            (Dialect::DuckDb, ColumnType::Timestamp) => {
+                micros(&format!("epoch_us(CAST({value} AS TIMESTAMP))"))
+            }
+            (Dialect::DuckDb, _) => micros(&format!("epoch_us({value})")),
+            (Dialect::Spark, ColumnType::Date) => format!("unix_date({value}) * 86400L"),
+            (Dialect::Spark, _) => micros(&format!("unix_micros(CAST({value} AS TIMESTAMP))")),
+            (Dialect::PostgreSql, ColumnType::Date) => {
+                self.integer(&format!("{value} - DATE '1970-01-01'")) + " * 86400"
+            }
+            (Dialect::PostgreSql, _) => {
+                self.integer(&format!("FLOOR(EXTRACT(EPOCH FROM {value}))"))
+            }
+            (Dialect::Snowflake, ColumnType::Date) => {
+                format!("DATEDIFF(day, DATE '1970-01-01', {value}) * 86400")
+            }
+            (Dialect::Snowflake, _) => {
+                format!("FLOOR(DATE_PART(epoch_microsecond, {value}) / 1000000)")
+            }
+            (Dialect::BigQuery, ColumnType::Date) => format!("UNIX_DATE({value}) * 86400"),
+            (Dialect::BigQuery, ColumnType::Timestamp) => {
+                format!("UNIX_SECONDS(TIMESTAMP({value}, 'UTC'))")
+            }
+            (Dialect::BigQuery, _) => format!("UNIX_SECONDS({value})"),
+        }
+    }
+
+    /// A table of constants, each row of `rows` with one value for each of `columns`.
+    pub(super) fn constants(self, columns: &[String], rows: &[Vec<String>]) -> String {
+        let row = |values: &Vec<String>| format!("({})", values.join(", "));
+        if self == Dialect::BigQuery {
+            let first = columns.iter().zip(&rows[0]).map(|(name, v)| format!("{v} AS {name}"));
+            let first = format!("STRUCT({})", first.collect::<Vec<_>>().join(", "));
+            let rest = rows[1..].iter().map(row);
+            let all: Vec<String> = std::iter::once(first).chain(rest).collect();
+            return format!("SELECT * FROM UNNEST([\n    {}])", all.join(",\n    "));
+        }
+        let all: Vec<String> = rows.iter().map(row).collect();
+        let columns = columns.join(", ");
+        format!("SELECT * FROM (VALUES\n    {}) AS dr_t ({columns})", all.join(",\n    "))
+    }
+
+    /// Are the settings as the SQL needs them? Known to the session only.
+    pub(super) fn is_set(self) -> &'static str {
+        match self {
+            // With ANSI rules a text beside a number is read as a whole one, else as a float.
+            Dialect::Spark => "current_timezone() = 'UTC' AND typeof(1 + '1') = 'bigint'",
+            _ => "TRUE",
+        }
+    }
+
+    /// What must be set before, as statements.
+    pub(crate) fn settings(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Spark => {
+                &["SET spark.sql.ansi.enabled = true", "SET spark.sql.session.timeZone = UTC"]
+            }
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The heavy stage of a plan as one SQL query, for where the payments are.
+//!
+//! The query computes the same integers as the other engines; what it prints per cell is as
+//! sensitive as the payments. `docs/sql.md` tells its result column by column.
+
+mod calendar;
+mod dialect;
+mod expression;
+mod level;
+mod numbers;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+pub use dialect::Dialect;
+use level::LevelSql;
+use rows::{BAD, GOOD, Rows};
+
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::job::{Key, TimeKey};
+use crate::plan::{KeyValue, Plan};
+
+/// The heavy stage of a plan in some dialect.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Whose SQL it is.
+    pub dialect: Dialect,
+    /// What every row of the result says of its origin: the dialect and the SHA-256 of the query.
+    pub plan: String,
+    /// How many keys, and how many totals, each row of the result has.
+    pub(super) width: (usize, usize),
+    /// The columns that the query looks at, in the order of the bits by which it tells that they are of
+    /// another type than the job says.
+    pub(super) columns: Vec<String>,
+    text: String,
+}
+
+/// What stands for the origin until it is known: no name, and no text as it is written, holds it.
+const ORIGIN: &str = "\u{1}";
+
+/// The name of the row that counts all rows; levels have a dot in theirs.
+pub(super) const ROWS: &str = "rows";
+
+/// The most merchants that a query can list.
+pub const MERCHANTS_MAX: usize = 50_000;
+
+impl Query {
+    /// Writes the query.
+    ///
+    /// # Errors
+    /// All that keeps the plan from being one: the payments are in files, a bound is open, an
+    /// expression or a statistic that dialects do not agree on.
+    pub fn new(plan: &Plan, dialect: Dialect) -> Result<Query> {
+        let source = &plan.job.payments;
+        let Some(table) = &source.table else {
+            return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
+        };
+        let mut findings = Vec::new();
+        let open = |survey: &&crate::plan::SurveyPlan| survey.result.is_none();
+        for survey in plan.surveys.iter().filter(open) {
+            let level = &plan.levels[survey.level];
+            let kind = level.statistics[survey.statistic].kind;
+            if kind.facts().unit != crate::job::Unit::Log {
+                let finding = findings::bound_open(kind.name(), &level.file);
+                findings.push(finding.at(level.span.clone()));
+            }
+        }
+        if let Some(registry) = &plan.job.registry
+            && registry.ids.len() > MERCHANTS_MAX
+        {
+            let finding = findings::sql_merchants_too_many(registry.ids.len(), MERCHANTS_MAX);
+            findings.push(finding.at(registry.span.clone()));
+        }
+        let keys = keys_of(plan);
+        let rows = match Rows::new(plan, table, dialect, &keys) {
+            Ok(rows) => Some(rows),
+            Err(found) => {
+                findings.extend(found);
+                None
+            }
+        };
+        let mut levels = Vec::new();
+        for place in 0..plan.levels.len() {
+            match LevelSql::new(plan, place, dialect, &keys) {
+                Ok(level) => levels.push(level),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        match rows {
+            Some(rows) if findings.is_empty() => Ok(Query::of(plan, dialect, rows, &levels)),
+            _ => Err(Error::invalid_all(findings)),
+        }
+    }
+
+    fn of(plan: &Plan, dialect: Dialect, rows: Rows, levels: &[LevelSql]) -> Query {
+        let keys = levels.iter().map(|level| level.keys().len()).max().unwrap_or(0);
+        let totals = plan.levels.iter().map(|level| level.width()).max().unwrap_or(0);
+        let width = (keys, totals.max(3));
+        let mut ctes = rows.ctes();
+        ctes.extend(counts(plan, dialect));
+        ctes.extend(levels.iter().flat_map(LevelSql::ctes));
+        let steps: Vec<String> = ctes.iter().map(Cte::text).collect();
+        let mut parts = vec![rows_row(dialect, width)];
+        for (level, planned) in levels.iter().zip(&plan.levels) {
+            parts.push(cells_rows(dialect, width, level, planned));
+        }
+        let body = format!("WITH{}\n{}\n", steps.join(",\n"), parts.join("\nUNION ALL\n"));
+        let mut text = header(plan, dialect) + &body;
+        let digest = Sha256::digest(text.as_bytes());
+        let mut origin = format!("{}:", dialect.name());
+        for byte in digest {
+            write!(origin, "{byte:02x}").expect("cannot fail because it is a string");
+        }
+        text = text.replace(ORIGIN, &origin);
+        Query { dialect, plan: origin, width, columns: rows.into_columns(), text }
+    }
+
+    /// The query as text, with comments.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The dialect that the origin of a result names.
+pub(super) fn dialect_of(origin: &str) -> Option<Dialect> {
+    Dialect::named(origin.split_once(':')?.0)
+}
+
+/// The value that the SQL writes as `text` for a key; `None` if there is none such.
+pub(super) fn key_value(plan: &Plan, key: &Key, text: &str) -> Option<KeyValue> {
+    let Key::Time(time) = key else { return Some(KeyValue::Text(text.into())) };
+    let number: usize = text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))?;
+    let values = time_values(plan, *time);
+    values.get(number).filter(|_| number >= calendar::first_value(*time)).cloned()
+}
+
+/// The values of a time key by their numbers in the SQL.
+pub(super) fn time_values(plan: &Plan, key: TimeKey) -> Vec<KeyValue> {
+    calendar::values(key, plan.job.payments.period)
+}
+
+/// One step of a query.
+pub(super) struct Cte {
+    name: String,
+    what: String,
+    sql: String,
+}
+
+impl Cte {
+    fn new(name: &str, what: &str, sql: String) -> Cte {
+        Cte { name: name.to_owned(), what: what.to_owned(), sql }
+    }
+
+    fn text(&self) -> String {
+        format!("\n-- {}\n{} AS (\n  {}\n)", self.what, self.name, self.sql)
+    }
+}
+
+/// The distinct keys of all levels.
+fn keys_of(plan: &Plan) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for key in plan.levels.iter().flat_map(|level| &level.keys) {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    keys
+}
+
+fn header(plan: &Plan, dialect: Dialect) -> String {
+    let job = &plan.job;
+    let tested = if dialect.is_tested() { "" } else { "; NOT TESTED against the service" };
+    let mut text = format!(
+        "-- The heavy stage of job {} ({}{tested}), job digest {}.\n\
+         -- Its result is as sensitive as the payments: it has no noise yet. Write it as Parquet that nobody\n\
+         -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n",
+        job.id,
+        dialect.name(),
+        job.digest
+    );
+    for statement in dialect.settings() {
+        text += &format!("-- Needs, in the same session: {statement};\n");
+    }
+    text
+}
+
+/// All rows and users, counted apart from the levels.
+fn counts(plan: &Plan, dialect: Dialect) -> [Cte; 2] {
+    let count = |verdict: u8| {
+        format!("COALESCE(SUM(CASE WHEN dr_verdict = {verdict} THEN 1 ELSE 0 END), 0)")
+    };
+    let counts = format!(
+        "SELECT COUNT(*) AS n_rows, {} AS n_good, {} AS n_bad,\n    COALESCE(MAX(dr_types), 0) AS \
+         n_types\n  FROM dr_judged",
+        count(GOOD),
+        count(BAD),
+    );
+    let unit = calendar::unit(dialect, plan.job.privacy.unit, plan.job.payments.period);
+    let user = unit.map_or("dr_user", |_| "dr_user, dr_unit");
+    let people = format!(
+        "SELECT COUNT(*) AS n_users\n  FROM (SELECT DISTINCT {user} FROM dr_payments) dr_all"
+    );
+    [
+        Cte::new("dr_counts", "all rows, apart from the levels", counts),
+        Cte::new("dr_people", "all privacy units, apart from the levels", people),
+    ]
+}
+
+/// A row of the result: what it is of, its keys as text, and numbers.
+fn row(
+    dialect: Dialect,
+    (keys, totals): (usize, usize),
+    level: &str,
+    own_keys: &[String],
+    numbers: &[String; 3],
+    own_totals: &[String],
+    from: &str,
+) -> String {
+    let text = |value: &str| format!("CAST({value} AS {})", dialect.text_type());
+    let null = "NULL".to_owned();
+    // In quotes, so that no dialect writes them in capitals.
+    let named = |value: String, name: &str| format!("{value} AS {}", dialect.quoted(name));
+    let mut columns = vec![
+        named(text(&format!("'{ORIGIN}'")), "plan"),
+        named(text(&dialect.text(level)), "level"),
+    ];
+    for at in 0..keys {
+        let key = own_keys.get(at).unwrap_or(&null);
+        columns.push(named(text(key), &format!("key_{}", at + 1)));
+    }
+    for (number, name) in numbers.iter().zip(["n_rows", "n_users", "n_first"]) {
+        columns.push(named(dialect.integer(number), name));
+    }
+    for at in 0..totals {
+        let total = own_totals.get(at).unwrap_or(&null);
+        columns.push(named(dialect.integer(total), &format!("total_{}", at + 1)));
+    }
+    format!("SELECT\n    {}\n  FROM {from}", columns.join(",\n    "))
+}
+
+/// The row of all rows: those that `where` chooses, users, payments; bad rows, whether the session is
+/// set as it must be, and the columns of another type.
+fn rows_row(dialect: Dialect, width: (usize, usize)) -> String {
+    let is_set = format!("CASE WHEN {} THEN 1 ELSE 0 END", dialect.is_set());
+    let numbers = ["n_rows", "n_users", "n_good"].map(str::to_owned);
+    let totals = ["n_bad".to_owned(), is_set, "n_types".to_owned()];
+    row(dialect, width, ROWS, &[], &numbers, &totals, "dr_counts CROSS JOIN dr_people")
+}
+
+fn cells_rows(
+    dialect: Dialect,
+    width: (usize, usize),
+    level: &LevelSql,
+    planned: &crate::plan::LevelPlan,
+) -> String {
+    let numbers = ["n_rows", "n_users", "n_first"].map(str::to_owned);
+    let totals: Vec<String> = (1..=planned.width()).map(|at| format!("total_{at}")).collect();
+    row(dialect, width, &planned.file, level.keys(), &numbers, &totals, &level.result())
+}

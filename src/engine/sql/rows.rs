@@ -1,0 +1,388 @@
+//! From the table to valid payments: what `payments` does with files, in SQL.
+//!
+//! Each row's verdict depends on that row and on public facts alone (Lemma 0 of `docs/privacy.md`).
+
+use std::collections::BTreeSet;
+
+use super::expression::{Translator, Typed};
+use super::{Cte, Dialect, calendar};
+use crate::findings::{self, Finding};
+use crate::job::{
+    Clock, ColumnType, Job, Key, PaymentsSource, SqlExpression, TableSource, Zoneless, minor_places,
+};
+use crate::payments::AMOUNT_MAX;
+use crate::plan::Plan;
+
+/// What becomes of a row: another time or currency than the job's, a bad row, or a payment.
+const LEFT_OUT: u8 = 0;
+pub(super) const BAD: u8 = 1;
+pub(super) const GOOD: u8 = 2;
+
+/// Writes the steps from the table to payments.
+pub(super) struct Rows<'p> {
+    plan: &'p Plan,
+    dialect: Dialect,
+    source: &'p PaymentsSource,
+    expressions: Expressions,
+    /// The distinct keys of all levels: key `i` is `dr_k{i+1}`.
+    keys: &'p [Key],
+    /// The columns that the SQL looks at, in the order of the bits of `dr_types`.
+    columns: Vec<String>,
+}
+
+/// The job's expressions in the dialect.
+struct Expressions {
+    user: String,
+    /// In seconds, and whether they are of universal time.
+    time: (String, bool),
+    /// Of minor units or of major ones.
+    amount: Typed,
+    merchant: Option<String>,
+    currency: Option<String>,
+    /// Those of the plan's columns.
+    rest: Vec<String>,
+    filter: Option<String>,
+}
+
+impl<'p> Rows<'p> {
+    /// Translates the job's expressions.
+    ///
+    /// # Errors
+    /// All that is not the same in every dialect.
+    pub(super) fn new(
+        plan: &'p Plan,
+        table: &'p TableSource,
+        dialect: Dialect,
+        keys: &'p [Key],
+    ) -> Result<Rows<'p>, Vec<Finding>> {
+        let mut translator = Translator { dialect, table, columns: BTreeSet::new() };
+        let expressions = Expressions::new(plan, &mut translator)?;
+        let columns = translator.columns.into_iter().collect();
+        Ok(Rows { plan, dialect, source: &plan.job.payments, expressions, keys, columns })
+    }
+
+    /// The columns of the table that the SQL looks at.
+    pub(super) fn into_columns(self) -> Vec<String> {
+        self.columns
+    }
+
+    /// The steps, the last of which is `dr_payments`: a row for each valid payment, with `dr_user`,
+    /// perhaps `dr_unit`, `dr_day`, `dr_amount` in minor units, and the keys.
+    pub(super) fn ctes(&self) -> Vec<Cte> {
+        let mut ctes = Vec::new();
+        ctes.extend(self.merchants());
+        ctes.push(Cte::new(
+            "dr_rows",
+            "the rows that `where` chooses, as text and numbers",
+            self.rows(),
+        ));
+        ctes.push(Cte::new(
+            "dr_timed",
+            "seconds of the period by the wall clock, and minor units; NULL where there are none",
+            self.timed(),
+        ));
+        ctes.push(Cte::new(
+            "dr_judged",
+            "0: of another time or currency; 1: bad; 2: a payment",
+            self.judged(),
+        ));
+        ctes.push(Cte::new("dr_days", "days and hours of payments", self.days()));
+        ctes.push(Cte::new("dr_payments", "payments with their keys", self.payments()));
+        ctes
+    }
+
+    /// The registry's attributes that levels use.
+    fn attributes(&self) -> Vec<&'p str> {
+        let attributes = self.keys.iter().filter_map(|key| match key {
+            Key::MerchantAttribute(name) => Some(name.as_str()),
+            _ => None,
+        });
+        attributes.collect()
+    }
+
+    fn merchants(&self) -> Option<Cte> {
+        let registry = self.plan.job.registry.as_ref()?;
+        self.expressions.merchant.as_ref()?;
+        let attributes = self.attributes();
+        let columns: Vec<String> = std::iter::once("dr_id".to_owned())
+            .chain((1..=attributes.len()).map(|at| format!("dr_a{at}")))
+            .collect();
+        let row = |(at, id): (usize, &String)| {
+            let values = attributes.iter().map(|&name| &registry.attributes[name][at]);
+            std::iter::once(id).chain(values).map(|text| self.dialect.text(text)).collect()
+        };
+        let rows: Vec<Vec<String>> = registry.ids.iter().enumerate().map(row).collect();
+        let sql = self.dialect.constants(&columns, &rows);
+        Some(Cte::new("dr_merchants", "the job's table of merchants", sql))
+    }
+
+    fn rows(&self) -> String {
+        let Expressions { user, time, amount, merchant, currency, rest, filter } =
+            &self.expressions;
+        let mut columns = vec![
+            format!("{user} AS dr_user"),
+            format!("{} AS dr_time", time.0),
+            format!("{} AS dr_amount", amount.sql),
+        ];
+        columns.extend(merchant.iter().map(|sql| format!("{sql} AS dr_merchant")));
+        columns.extend(currency.iter().map(|sql| format!("{sql} AS dr_currency")));
+        columns.extend(rest.iter().zip(1..).map(|(sql, at)| format!("{sql} AS dr_c{at}")));
+        columns.push(format!("{} AS dr_types", self.other_types()));
+        let table = self.source.table.iter().flat_map(|table| &table.name);
+        let table: Vec<String> = table.map(|part| self.dialect.quoted(part)).collect();
+        let filter = filter.iter().map(|sql| format!("\n  WHERE {sql}")).collect::<String>();
+        format!("SELECT\n    {}\n  FROM {}{filter}", columns.join(",\n    "), table.join("."))
+    }
+
+    /// A bit for each column that is of another type than the job says.
+    fn other_types(&self) -> String {
+        let table = self.source.table.as_ref().expect("cannot fail because there is a table");
+        let bit = |(at, name): (usize, &String)| {
+            let test = self.dialect.is_other_type(&self.dialect.quoted(name), table.types[name]);
+            format!("CASE WHEN {test} THEN {} ELSE 0 END", 1u64 << at.min(50))
+        };
+        let bits: Vec<String> = self.columns.iter().enumerate().map(bit).collect();
+        if bits.is_empty() { "0".to_owned() } else { bits.join("\n      + ") }
+    }
+
+    /// The columns of `dr_rows` that later steps need, each with a comma before it.
+    fn others(&self) -> String {
+        let mut columns = String::new();
+        if self.expressions.merchant.is_some() {
+            columns += ", dr_merchant";
+        }
+        if self.expressions.currency.is_some() {
+            columns += ", dr_currency";
+        }
+        columns +=
+            &(1..=self.plan.columns.len()).map(|at| format!(", dr_c{at}")).collect::<String>();
+        columns
+    }
+
+    fn timed(&self) -> String {
+        let clock = Clock::new(self.source.zone, self.source.period);
+        let (from, to) = (clock.start() - 2 * 86_400, clock.start() + clock.seconds() + 2 * 86_400);
+        let zoned = self.expressions.time.1;
+        let local = match clock.offsets() {
+            _ if !zoned => "dr_time".to_owned(),
+            [(_, only)] => format!("dr_time + ({only})"),
+            [(_, first), rest @ ..] => {
+                // The last change that is not above the time counts.
+                let whens: String = rest
+                    .iter()
+                    .rev()
+                    .map(|(from, offset)| format!(" WHEN dr_time >= {from} THEN ({offset})"))
+                    .collect();
+                format!("dr_time + CASE{whens} ELSE ({first}) END")
+            }
+            [] => "dr_time".to_owned(),
+        };
+        format!(
+            "SELECT dr_user, dr_types, dr_time{},\n    CASE WHEN dr_time >= {from} AND dr_time < {to} \
+             THEN {local} - ({}) END AS dr_second,\n    {} AS dr_minor\n  FROM dr_rows",
+            self.others(),
+            clock.start(),
+            self.minor()
+        )
+    }
+
+    /// The amount in the smallest minor unit of the job's currencies; NULL if it is none.
+    fn minor(&self) -> String {
+        let most = self.source.money_places();
+        let with_places = |places: u32| {
+            let factor = 10i64.pow(most - places);
+            let minor = if self.expressions.amount.kind == Some(ColumnType::Decimal) {
+                let limit = AMOUNT_MAX / 10i64.pow(places);
+                let exact = self.dialect.decimal("dr_amount", places);
+                format!(
+                    "CASE WHEN dr_amount >= -{limit} AND dr_amount <= {limit} THEN CASE WHEN {exact} \
+                     = dr_amount THEN {} END END",
+                    self.dialect.integer(&format!("{exact} * {}", 10i64.pow(places)))
+                )
+            } else {
+                format!(
+                    "CASE WHEN dr_amount >= -{AMOUNT_MAX} AND dr_amount <= {AMOUNT_MAX} THEN {} END",
+                    self.dialect.integer("dr_amount")
+                )
+            };
+            if factor == 1 { minor } else { format!("({minor}) * {factor}") }
+        };
+        let mut sql = String::new();
+        for &currency in &self.source.currencies {
+            let places = minor_places(currency);
+            if places != most && self.expressions.currency.is_some() {
+                let code = self.dialect.text(currency.code());
+                sql += &format!(" WHEN dr_currency = {code} THEN {}", with_places(places));
+            }
+        }
+        let plain = with_places(most);
+        if sql.is_empty() { plain } else { format!("CASE{sql} ELSE {plain} END") }
+    }
+
+    fn judged(&self) -> String {
+        let clock = Clock::new(self.source.zone, self.source.period);
+        let job = &self.plan.job;
+        let has_registry = job.registry.is_some() && self.expressions.merchant.is_some();
+        let seconds = clock.seconds();
+        let mut left_out = vec![format!(
+            "dr_time IS NOT NULL AND (dr_second IS NULL OR dr_second < 0 OR dr_second >= {seconds})"
+        )];
+        let blank = |column: &str| self.dialect.is_blank(column);
+        let mut bad = vec![
+            "dr_time IS NULL".to_owned(),
+            "dr_minor IS NULL".to_owned(),
+            format!("dr_user IS NULL OR {}", blank("dr_user")),
+        ];
+        if self.expressions.currency.is_some() {
+            let codes = self.source.currencies.iter().map(|c| self.dialect.text(c.code()));
+            let codes = codes.collect::<Vec<_>>().join(", ");
+            let blank = blank("dr_currency");
+            left_out.push(format!(
+                "dr_currency IS NOT NULL AND NOT ({blank}) AND dr_currency NOT IN ({codes})"
+            ));
+            bad.push(format!("dr_currency IS NULL OR {blank}"));
+        }
+        if has_registry {
+            bad.push("dr_id IS NULL".to_owned());
+        } else if self.expressions.merchant.is_some() {
+            bad.push(format!("dr_merchant IS NULL OR {}", blank("dr_merchant")));
+        }
+        for (name, at) in self.plan.columns.iter().zip(1..) {
+            bad.push(match job.key_sets.get(name) {
+                Some(values) => {
+                    format!("dr_c{at} IS NULL OR dr_c{at} NOT IN ({})", self.texts(values))
+                }
+                None => format!("dr_c{at} IS NULL"),
+            });
+        }
+        let attributes = if has_registry { self.attributes().len() } else { 0 };
+        let attributes: String = (1..=attributes).map(|at| format!(", dr_a{at}")).collect();
+        let join = if has_registry { " LEFT JOIN dr_merchants ON dr_merchant = dr_id" } else { "" };
+        format!(
+            "SELECT dr_user, dr_types, dr_second, dr_minor{}{attributes},\n    CASE\n      WHEN \
+             {}\n      THEN {LEFT_OUT}\n      WHEN {}\n      THEN {BAD}\n      ELSE {GOOD} END AS \
+             dr_verdict\n  FROM dr_timed{join}",
+            self.others(),
+            left_out.join("\n        OR "),
+            bad.join("\n        OR "),
+        )
+    }
+
+    fn texts(&self, values: &[String]) -> String {
+        values.iter().map(|text| self.dialect.text(text)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn days(&self) -> String {
+        let attributes: String =
+            (1..=self.attributes().len()).map(|at| format!(", dr_a{at}")).collect();
+        let hour = self.dialect.part("dr_second", 3600);
+        format!(
+            "SELECT dr_user, dr_minor{}{attributes},\n    {} AS dr_day,\n    MOD({hour}, 24) AS \
+             dr_hour\n  FROM dr_judged\n  WHERE dr_verdict = {GOOD}",
+            self.others(),
+            self.dialect.part("dr_second", 86_400),
+        )
+    }
+
+    fn payments(&self) -> String {
+        let job = &self.plan.job;
+        let mut columns =
+            vec!["dr_user".to_owned(), "dr_minor AS dr_amount".to_owned(), "dr_day".to_owned()];
+        let unit = calendar::unit(self.dialect, job.privacy.unit, self.source.period);
+        columns.extend(unit.map(|sql| format!("{sql} AS dr_unit")));
+        let mut attribute = 0;
+        for (key, at) in self.keys.iter().zip(1..) {
+            let sql = match key {
+                Key::Merchant => "dr_merchant".to_owned(),
+                Key::MerchantAttribute(_) => {
+                    attribute += 1;
+                    format!("dr_a{attribute}")
+                }
+                Key::Time(key) => calendar::number(self.dialect, *key, self.source.period),
+                Key::Column(name) => {
+                    let place = self.plan.columns.iter().position(|column| column == name);
+                    format!("dr_c{}", place.map_or(0, |place| place + 1))
+                }
+                Key::Currency => "dr_currency".to_owned(),
+            };
+            columns.push(format!("{sql} AS dr_k{at}"));
+        }
+        format!("SELECT\n    {}\n  FROM dr_days", columns.join(",\n    "))
+    }
+}
+
+impl Expressions {
+    fn new(plan: &Plan, translator: &mut Translator) -> Result<Self, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let source = &plan.job.payments;
+        let mut keep = |found: Result<String, Finding>| {
+            found.unwrap_or_else(|finding| {
+                findings.push(finding);
+                String::new()
+            })
+        };
+        let user = keep(as_text("user", &source.user, translator, false));
+        let merchant = source.merchant.as_ref();
+        let merchant = merchant.map(|e| keep(as_text("merchant", e, translator, false)));
+        let currency = source.currency.as_ref();
+        let currency = currency.map(|e| keep(as_text("currency", e, translator, false)));
+        let rest = plan.columns.iter().filter_map(|wanted| {
+            let (name, expression) = source.columns.iter().find(|(name, _)| name == wanted)?;
+            Some(keep(as_text(name, expression, translator, true)))
+        });
+        let rest = rest.collect();
+        let wanted = [ColumnType::Boolean];
+        let filter = source.filter.as_ref().map(|filter| {
+            keep(translator.expression("where", filter, &wanted).map(|typed| typed.sql))
+        });
+        let amount = [ColumnType::Integer, ColumnType::Decimal];
+        let amount = translator.expression("amount", &source.amount, &amount);
+        let time = time(&plan.job, translator);
+        match (amount, time) {
+            (Ok(amount), Ok(time)) if findings.is_empty() => {
+                Ok(Expressions { user, time, amount, merchant, currency, rest, filter })
+            }
+            (amount, time) => {
+                findings.extend(amount.err().into_iter().chain(time.err()));
+                Err(findings)
+            }
+        }
+    }
+}
+
+/// Text, or whole numbers and perhaps truths as text.
+fn as_text(
+    key: &str,
+    expression: &SqlExpression,
+    translator: &mut Translator,
+    truths: bool,
+) -> Result<String, Finding> {
+    let all = [ColumnType::Text, ColumnType::Integer, ColumnType::Boolean];
+    let typed = translator.expression(key, expression, &all[..2 + usize::from(truths)])?;
+    Ok(match typed.kind {
+        Some(ColumnType::Text) => typed.sql,
+        Some(ColumnType::Boolean) => {
+            format!("CASE WHEN {0} THEN 'true' WHEN NOT ({0}) THEN 'false' END", typed.sql)
+        }
+        _ => format!("CAST({} AS {})", typed.sql, translator.dialect.text_type()),
+    })
+}
+
+/// In seconds, and whether they are of universal time.
+fn time(job: &Job, translator: &mut Translator) -> Result<(String, bool), Finding> {
+    use ColumnType::{Date, Instant, Integer, Timestamp};
+    let source = &job.payments;
+    if source.time_format.is_some() {
+        let why = "times that are text are read by each dialect in its own way";
+        return Err(findings::sql_unsupported("time", why).at(source.time.span.clone()));
+    }
+    let typed =
+        translator.expression("time", &source.time, &[Integer, Timestamp, Instant, Date])?;
+    let kind = typed.kind.unwrap_or(Integer);
+    let zoned = match kind {
+        Timestamp => source.zoneless == Zoneless::Utc,
+        Date => false,
+        _ => true,
+    };
+    Ok((translator.dialect.seconds(&typed.sql, kind), zoned))
+}

@@ -1,0 +1,123 @@
+//! What the SQL says, without a database; `engine::tests::elsewhere` runs it in real ones.
+
+use sqlparser::dialect::{
+    BigQueryDialect, DatabricksDialect, Dialect as Grammar, DuckDbDialect, PostgreSqlDialect,
+    SnowflakeDialect,
+};
+use sqlparser::parser::Parser;
+
+use super::{Dialect, Query};
+use crate::fixture::Market;
+use crate::plan::Plan;
+
+const TABLE: (&str, &str) = (
+    "files = [\"payments.parquet\"]",
+    "table = \"lake.payments\"\ntypes = { user = \"text\", merchant = \"text\", time = \"integer\", amount = \
+     \"integer\", wallet = \"text\" }",
+);
+
+const REPORTS: [&str; 2] = [
+    "levels = [[], [\"region\", \"week\"]]\nkeys = \"public\"\ninsights = [\"customers\", \"payments\"]\n\
+     bounds = { customers = 2, payments = 9 }",
+    "levels = [[\"wallet\", \"month\"]]\nkeys = \"private\"\ncells_max = 3\ninsights = [\"sales\", \
+     \"new_customers\", \"visit_classes\", \"ticket_histogram\"]\nbounds = { customers = 2, sales = 900, \
+     new_returning = 2, visit_classes = 2, ticket_histogram = 9 }",
+];
+
+/// `ticket_groups` needs quantiles.
+const GROUPS: (&str, &str) = ("ticket_groups = \"region\"\n", "");
+
+fn plan(changes: &[(&str, &str)], reports: &[&str]) -> Plan {
+    let reports: Vec<String> = reports.iter().map(|&report| report.to_owned()).collect();
+    let all: Vec<(&str, &str)> = [TABLE, GROUPS].iter().chain(changes).copied().collect();
+    Market::new(&[]).try_plan_changed(&all, &reports).expect("a good job")
+}
+
+fn grammar(dialect: Dialect) -> Box<dyn Grammar> {
+    match dialect {
+        Dialect::DuckDb => Box::new(DuckDbDialect {}),
+        Dialect::Spark => Box::new(DatabricksDialect {}),
+        Dialect::PostgreSql => Box::new(PostgreSqlDialect {}),
+        Dialect::Snowflake => Box::new(SnowflakeDialect {}),
+        Dialect::BigQuery => Box::new(BigQueryDialect {}),
+    }
+}
+
+/// The query without what differs from version to version of the tests' job.
+fn shown(query: &Query) -> String {
+    let digest = query.plan.split_once(':').expect("dialect and digest").1;
+    let text = query.text().replace(digest, "[query]");
+    let job = text.split_once("job digest ").map(|(_, rest)| rest[..64].to_owned());
+    text.replace(&job.expect("the header has it"), "[job]")
+}
+
+#[test]
+fn every_dialect_says_it_in_its_own_words() {
+    let plan = plan(&[], &REPORTS[..1]);
+    for dialect in Dialect::ALL {
+        let query = Query::new(&plan, dialect).expect("all of it has SQL");
+        insta::assert_snapshot!(dialect.name(), shown(&query));
+    }
+}
+
+#[test]
+fn every_dialect_can_be_parsed() {
+    let money = ("currency = \"EUR\"", "currency = [\"EUR\", \"JPY\"]");
+    let column = ("wallet = \"wallet\" }", "wallet = \"wallet\", currency = \"wallet\" }");
+    let of_money = "levels = [[\"merchant\", \"day\", \"currency\"]]\nkeys = \"public\"\n\
+                    insights = [\"gross\", \"refunds\", \"visits\", \"sales\"]\n\
+                    bounds = { gross = 900, refunds = 90, visits = 5, sales = 1000000000 }";
+    for plan in [plan(&[], &REPORTS), plan(&[money, column], &[of_money])] {
+        for dialect in Dialect::ALL {
+            let query = Query::new(&plan, dialect).expect("all of it has SQL");
+            // The grammar does not know Spark's word for division.
+            let text = query.text().replace(") div (", ") / (");
+            let parsed = Parser::parse_sql(&*grammar(dialect), &text);
+            let parsed =
+                parsed.unwrap_or_else(|e| panic!("{}: {e}\n{}", dialect.name(), query.text()));
+            assert_eq!(parsed.len(), 1, "{}", dialect.name());
+        }
+    }
+}
+
+/// Totals are of the whole query: whatever changes the job changes its digest.
+#[test]
+fn another_job_has_another_query() {
+    let query = |changes: &[(&str, &str)], reports: &[&str]| {
+        Query::new(&plan(changes, reports), Dialect::DuckDb).expect("all of it has SQL").plan
+    };
+    let same = query(&[], &REPORTS[..1]);
+    assert_eq!(query(&[], &REPORTS[..1]), same);
+    for change in [
+        ("epsilon = \"1\"", "epsilon = \"0.9\""),
+        ("last_day = 2025-04-30", "last_day = 2025-04-29"),
+        ("lake.payments", "lake.other"),
+        ("recipient = \"tests\"", "recipient = \"others\""),
+    ] {
+        assert_ne!(query(&[change], &REPORTS[..1]), same, "{change:?}");
+    }
+    assert_ne!(query(&[], &REPORTS[1..]), same);
+    let spark = Query::new(&plan(&[], &REPORTS[..1]), Dialect::Spark).expect("has SQL").plan;
+    assert!(spark.starts_with("spark:") && same.starts_with("duckdb:"));
+}
+
+#[test]
+fn what_has_no_sql_is_told_all_at_once() {
+    let report = "levels = [[\"region\"]]\nkeys = \"public\"\n\
+                  insights = [\"customers\", \"payments\", \"ticket_quantiles\"]\n\
+                  bounds = { customers = 2 }";
+    let changes = [
+        TABLE,
+        ("amount = \"amount\"", "amount = \"amount * 100\""),
+        ("time = \"time\"", "time = \"to_timestamp(user, '%Y')\""),
+    ];
+    let plan = Market::new(&[]).try_plan_changed(&changes, &[report.to_owned()]).expect("a job");
+    let error = Query::new(&plan, Dialect::Spark).expect_err("not all has SQL");
+    let codes: Vec<&str> = error.findings().iter().map(|finding| finding.code()).collect();
+    let wanted = ["bound-open", "sql-unsupported", "sql-unsupported", "sql-missing"];
+    assert_eq!(codes, wanted, "{error}");
+    assert!(error.findings().iter().all(|finding| finding.span().is_some()));
+    let files = Market::new(&[]).plan(&[REPORTS[0].to_owned()]);
+    let error = Query::new(&files, Dialect::Spark).expect_err("it has no table");
+    assert_eq!(error.findings()[0].code(), "table-missing");
+}

@@ -1,0 +1,340 @@
+//! Tables with whatever such tables have in life, and jobs on them.
+
+use std::path::Path;
+
+use polars::prelude::{DataFrame, DataType, ParquetWriter, TimeUnit, TimeZone, df};
+use proptest::prelude::*;
+
+use super::amount;
+use crate::job::Job;
+use crate::plan::Plan;
+
+/// A row of a table, with whatever such rows have in life.
+#[derive(Clone, Debug)]
+struct Row {
+    user: Option<String>,
+    merchant: Option<String>,
+    /// Seconds since 27 December 2024 in universal time, so that some lie outside every period.
+    second: Option<i64>,
+    amount: Option<i64>,
+    wallet: Option<String>,
+    currency: Option<String>,
+    channel: Option<String>,
+    refund: Option<bool>,
+    number: Option<i64>,
+}
+
+/// A job on such rows.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    rows: Vec<Row>,
+    reports: Vec<String>,
+    unit: &'static str,
+    zone: &'static str,
+    /// The expressions for `where`, `user` and `wallet`.
+    filter: &'static str,
+    user: &'static str,
+    wallet: &'static str,
+    time: &'static str,
+    zoneless: &'static str,
+    decimal: bool,
+    currencies: bool,
+    registry: bool,
+}
+
+fn text(
+    values: &'static [&'static str],
+    rare: &'static [&'static str],
+) -> BoxedStrategy<Option<String>> {
+    let common = prop::sample::select(values).prop_map(|text| Some(text.to_owned()));
+    let odd = prop::sample::select(rare).prop_map(|text| Some(text.to_owned()));
+    prop_oneof![30 => common, 1 => odd, 1 => Just(None)].boxed()
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let user = prop_oneof![
+        10 => (0u32..3).prop_map(|user| Some(format!("u{user}"))),
+        10 => (0u32..40).prop_map(|user| Some(format!("ünï \u{4e2d}-{user}"))),
+        1 => text(&["", " ", "\u{2003}\u{a0}\t", "\u{85}\n", "U1", "u1 ", "u1"], &["\u{200b}", "'", "\\"]),
+    ];
+    let merchant = text(
+        &["M0", "M1", "M2", "M3", "M4", "M5", "M6", "Mé'7\\", "M8", "M9"],
+        &["m0", "M99", " "],
+    );
+    // Many at the very start and end of hours, which are those of days, weeks and months too.
+    let second = prop_oneof![
+        40 => (0i64..12_000_000).prop_map(Some),
+        20 => (0i64..3_300, -1i64..1).prop_map(|(hour, more)| Some(hour * 3600 + more)),
+        1 => Just(None),
+        1 => Just(Some(-54_000_000_000)),
+    ];
+    let amount = prop_oneof![
+        30 => amount().prop_map(Some),
+        1 => Just(None),
+        1 => Just(Some(1_000_000_000_001)),
+        1 => Just(Some(i64::MIN + 1)),
+    ];
+    let wallet = text(&["w0", "w1", "wä \"2\"", "W0"], &["", "w9", "w0 "]);
+    let currency = text(&["EUR", "EUR", "JPY"], &["USD", "", "eur", " "]);
+    let channel = text(&["shop", "kiosk"], &["web", "Shop"]);
+    let refund = prop_oneof![5 => Just(Some(false)), 2 => Just(Some(true)), 1 => Just(None)];
+    let number = prop_oneof![9 => (-2i64..4).prop_map(Some), 1 => Just(None)];
+    (user, merchant, second, amount, wallet, currency, channel, refund, number).prop_map(
+        |(user, merchant, second, amount, wallet, currency, channel, refund, number)| Row {
+            user,
+            merchant,
+            second,
+            amount,
+            wallet,
+            currency,
+            channel,
+            refund,
+            number,
+        },
+    )
+}
+
+const INSIGHTS: &str = "[\"customers\", \"payments\", \"sales\", \"ticket_histogram\", \"gross\", \
+                        \"refunds\", \"visits\", \"visit_classes\"]";
+
+/// A report of one to three levels.
+fn report(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
+    let keys =
+        ["merchant", "wallet", "day", "week", "month", "quarter", "weekday", "hour", "region"];
+    let known = if registry { 9 } else { 8 };
+    let keys = prop::sample::subsequence(keys[..known].to_vec(), 0..4);
+    let levels = prop::collection::vec(keys.prop_shuffle(), 1..3);
+    let money = prop_oneof![3u64..2000, 3u64..2000, Just(990_000_000u64)];
+    let bounds = (1u32..6, 1u32..30, money);
+    (levels, any::<bool>(), 1u32..6, bounds, any::<bool>()).prop_map(
+        move |(mut levels, private, cells_max, (customers, payments, money), capped)| {
+            for level in &mut levels {
+                if currencies {
+                    level.push("currency");
+                }
+            }
+            let sorted = |level: &Vec<&'static str>| -> Vec<&'static str> {
+                let mut sorted = level.clone();
+                sorted.sort_unstable();
+                sorted
+            };
+            levels.sort_by_key(&sorted);
+            levels.dedup_by_key(|level| sorted(level));
+            // Merchants without a table of them are found in the data.
+            let private = private || (!registry && levels.iter().flatten().any(|&k| k == "merchant"));
+            let keys = match private {
+                true => format!("keys = \"private\"\ncells_max = {cells_max}"),
+                false => "keys = \"public\"".to_owned(),
+            };
+            let caps = match capped {
+                true => format!(
+                    "cell_caps = {{ payments = 1, sales = \"{0}.5\", gross = {0} }}\n",
+                    money / 2 + 1
+                ),
+                false => String::new(),
+            };
+            let customers_bound = format!("customers = {customers}.25, ");
+            format!(
+                "levels = {levels:?}\n{keys}\ninsights = {INSIGHTS}\n{caps}bounds = {{ {customers_bound}\
+                 payments = {payments}, sales = \"{}.01\", ticket_histogram = {payments}, gross = {}, \
+                 refunds = \"{customers}.05\", visits = {payments}, visit_classes = {customers} }}",
+                money + 2,
+                money + 2
+            )
+        },
+    )
+}
+
+/// A report that tells who is new.
+fn newness(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
+    let keys = prop::sample::subsequence(vec!["wallet", "region"], 0..=usize::from(registry) + 1);
+    let times = prop::sample::subsequence(vec!["day", "week", "month", "quarter"], 1..3);
+    (keys, times, any::<bool>(), 1u32..6, 1u32..50).prop_map(
+        move |(mut keys, times, private, cells_max, back)| {
+            keys.retain(|&key| registry || key != "region");
+            keys.extend(times);
+            if currencies {
+                keys.push("currency");
+            }
+            let selection = match private {
+                true => format!("keys = \"private\"\ncells_max = {cells_max}"),
+                false => "keys = \"public\"".to_owned(),
+            };
+            format!(
+                "levels = [{keys:?}]\n{selection}\nlook_back = {back}\ninsights = [\"customers\", \
+                 \"new_customers\", \"returning_customers\"]\nbounds = {{ customers = 2, new_returning = 2 }}"
+            )
+        },
+    )
+}
+
+/// Levels within a month, and others that count no users.
+fn monthly(currencies: bool) -> impl Strategy<Value = String> {
+    (any::<bool>(), 1u32..9).prop_map(move |(private, payments)| {
+        let more = if currencies { ", \"currency\"" } else { "" };
+        match private {
+            true => format!(
+                "levels = [[\"month\"{more}], [\"wallet\", \"day\"{more}]]\nkeys = \"private\"\ncells_max = 3\n\
+                 insights = [\"customers\", \"payments\"]\nbounds = {{ customers = 2, payments = {payments} }}"
+            ),
+            false => format!(
+                "levels = [[\"wallet\"{more}], [\"hour\"{more}]]\nkeys = \"public\"\ninsights = [\"payments\", \
+                 \"sales\"]\nbounds = {{ payments = {payments}, sales = 70 }}"
+            ),
+        }
+    })
+}
+
+pub(super) fn case() -> impl Strategy<Value = Case> {
+    let zones = ["Europe/Berlin", "Asia/Kathmandu", "America/New_York", "UTC"];
+    let times = ["integer", "timestamp", "timestamp_tz", "date"];
+    let units =
+        ["user", "user", "user-day", "user-week", "user-month", "user-quarter", "user-year"];
+    (any::<bool>(), any::<bool>(), prop::sample::select(units.to_vec())).prop_flat_map(
+        move |(currencies, registry, unit)| {
+            let reports = match unit {
+                "user" => prop_oneof![
+                    prop::collection::vec(report(currencies, registry), 1..3),
+                    prop::collection::vec(newness(currencies, registry), 1..2),
+                ]
+                .boxed(),
+                "user-month" => prop::collection::vec(monthly(currencies), 1..2).boxed(),
+                _ => monthly(currencies)
+                    .prop_filter("public", |report| report.contains("public"))
+                    .prop_map(|report| vec![report])
+                    .boxed(),
+            };
+            let rows = prop::collection::vec(row(), 1..120);
+            let settings = (
+                prop::sample::select(zones.to_vec()),
+                prop::sample::select(times.to_vec()),
+                prop::sample::select(vec!["local", "utc"]),
+                any::<bool>(),
+                prop::sample::select(vec![
+                    "channel = 'shop' OR (channel <> 'web' AND refund IS NOT NULL) OR NOT refund",
+                    "number BETWEEN -1 AND 2 OR number IS NULL OR channel NOT IN ('web', 'Shop')",
+                    "refund OR number <> 3 OR channel IN ('kiosk')",
+                ]),
+                prop::sample::select(vec!["user", "user", "number", "channel || '-' || wallet"]),
+                prop::sample::select(vec![
+                    "wallet",
+                    "wallet",
+                    "CASE WHEN number > 1 OR NOT refund THEN 'w0' WHEN number = -1 THEN 'w1' END",
+                ]),
+            );
+            (rows, reports, settings).prop_map(
+                move |(rows, reports, (zone, time, zoneless, decimal, filter, user, wallet))| {
+                    Case {
+                        rows,
+                        reports,
+                        unit,
+                        zone,
+                        filter,
+                        user,
+                        wallet,
+                        time,
+                        zoneless,
+                        decimal,
+                        currencies,
+                        registry,
+                    }
+                },
+            )
+        },
+    )
+}
+
+impl Case {
+    /// The job's text, on files or on a table.
+    pub(super) fn text(&self, in_table: bool) -> String {
+        let source = match in_table {
+            true => format!(
+                "table = \"payments\"\ntypes = {{ user = \"text\", merchant = \"text\", time = \"{}\", amount = \
+                 \"{}\", wallet = \"text\", currency = \"text\", channel = \"text\", refund = \"boolean\", number = \"integer\" }}",
+                self.time,
+                if self.decimal { "decimal" } else { "integer" }
+            ),
+            false => "files = [\"payments.parquet\"]".to_owned(),
+        };
+        let currency = if self.currencies { "[\"EUR\", \"JPY\"]" } else { "\"EUR\"" };
+        let merchants = match self.registry {
+            true => "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = 1",
+            false => "",
+        };
+        let mut text = format!(
+            "version = 1\njob = \"test\"\nrecipient = \"tests\"\n[payments]\n{source}\n\
+             where = \"{}\"\ntimezone = \"{}\"\ntimes_without_zone = \"{}\"\nfirst_day = 2025-01-01\nlast_day = 2025-04-30\n\
+             currency = {currency}\nmax_bad_share = 1\ncolumns = {{ user = \"{}\", merchant = \"merchant\", \
+             time = \"time\", amount = \"CASE WHEN refund THEN -amount ELSE amount END\", currency = \
+             \"COALESCE(currency, 'EUR')\", wallet = \"{}\" }}\n{merchants}\n[keys]\nwallet = [\"w0\", \"w1\", \
+             \"wä \\\"2\\\"\"]\n[privacy]\nunit = \"{}\"\nepsilon = \"1\"\ndelta = \"1e-6\"\n[ledger]\n\
+             file = \"ledger.sqlite\"\npopulation = \"people\"\nepsilon_max = \"4\"\ndelta_max = \"1e-5\"\n",
+            self.filter, self.zone, self.zoneless, self.user, self.wallet, self.unit
+        );
+        for (place, report) in self.reports.iter().enumerate() {
+            text += &format!("[[report]]\nname = \"r{place}\"\n{report}\n");
+        }
+        text
+    }
+
+    pub(super) fn plan(&self, folder: &Path, in_table: bool) -> Plan {
+        let text = self.text(in_table);
+        let plan = Job::parse(&text, folder).and_then(Plan::new);
+        plan.unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    pub(super) fn write(&self, folder: &Path) {
+        let rows = &self.rows;
+        // 27 December 2024.
+        let seconds = |row: &Row| row.second.map(|second| 1_735_257_600 + second);
+        let mut table = df!(
+            "user" => rows.iter().map(|r| r.user.clone()).collect::<Vec<_>>(),
+            "merchant" => rows.iter().map(|r| r.merchant.clone()).collect::<Vec<_>>(),
+            "time" => rows.iter().map(seconds).collect::<Vec<_>>(),
+            "amount" => rows.iter().map(|r| r.amount).collect::<Vec<_>>(),
+            "wallet" => rows.iter().map(|r| r.wallet.clone()).collect::<Vec<_>>(),
+            "currency" => rows.iter().map(|r| r.currency.clone()).collect::<Vec<_>>(),
+            "channel" => rows.iter().map(|r| r.channel.clone()).collect::<Vec<_>>(),
+            "refund" => rows.iter().map(|r| r.refund).collect::<Vec<_>>(),
+            "number" => rows.iter().map(|r| r.number).collect::<Vec<_>>(),
+        )
+        .expect("a table");
+        let micros = |table: &DataFrame| table.column("time").expect("there") * 1_000_000i64;
+        let zone = || TimeZone::opt_try_new(Some("UTC")).expect("a zone");
+        let time = match self.time {
+            "timestamp" => micros(&table).cast(&DataType::Datetime(TimeUnit::Microseconds, None)),
+            "timestamp_tz" => {
+                micros(&table).cast(&DataType::Datetime(TimeUnit::Microseconds, zone()))
+            }
+            "date" => micros(&table)
+                .cast(&DataType::Datetime(TimeUnit::Microseconds, None))
+                .and_then(|time| time.cast(&DataType::Date)),
+            _ => table.column("time").cloned(),
+        };
+        table.with_column(time.expect("times")).expect("a column");
+        if self.decimal {
+            // In major units with three places, so that some are no whole number of cents.
+            let texts: Vec<Option<String>> = rows.iter().map(|r| r.amount.map(decimal)).collect();
+            let texts = polars::prelude::Column::new("amount".into(), texts);
+            let decimals = texts.cast(&DataType::Decimal(30, 3)).expect("decimals");
+            table.with_column(decimals).expect("a column");
+        }
+        write(&folder.join("payments.parquet"), &mut table);
+        let ids = ["M0", "M1", "M2", "M3", "M4", "M5", "M6", "Mé'7\\", "M8", "M9"];
+        let regions = ["R0", "Rß", "it's", "R0", "Rß", "it's", "R0", "Rß", "it's", "R0"];
+        let mut merchants = df!("merchant_id" => ids, "region" => regions).expect("a table");
+        write(&folder.join("merchants.parquet"), &mut merchants);
+    }
+}
+
+/// The amount of cents in major units, of which every seventh is no whole number.
+fn decimal(cents: i64) -> String {
+    let sign = if cents < 0 { "-" } else { "" };
+    let size = cents.unsigned_abs();
+    format!("{sign}{}.{:02}{}", size / 100, size % 100, if size % 7 == 3 { 5 } else { 0 })
+}
+
+fn write(path: &Path, table: &mut DataFrame) {
+    let file = std::fs::File::create(path).expect("creates");
+    ParquetWriter::new(file).finish(table).expect("writes");
+}

@@ -1,0 +1,104 @@
+//! Faults of SQL for elsewhere, and of totals that come back.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::Finding;
+
+/// SQL is asked for, but the payments are in files.
+pub fn table_missing() -> Finding {
+    Finding::new("table-missing", "the job's payments are in files, and SQL reads a table")
+        .hint("write `table = \"payments\"` and `types` in place of `files`; the table may be a view of files")
+}
+
+/// The payments are in a table, which only its database can add up.
+pub fn totals_missing(table: &str) -> Finding {
+    Finding::new(
+        "totals-missing",
+        format!("the payments are in the table `{table}`, which this program does not open"),
+    )
+    .hint("run what `plan --sql` prints there, and give its result: `run --totals FILE`")
+}
+
+/// A part of an expression that dialects do not agree on.
+pub fn sql_unsupported(key: &str, why: &str) -> Finding {
+    Finding::new("sql-unsupported", format!("`{key}` cannot be written for all dialects: {why}"))
+        .hint("make a view that has such a column, row by row, and name the view as `table`")
+}
+
+/// An insight or a key that has no SQL yet.
+pub fn sql_missing(what: &str, level: &str) -> Finding {
+    let text = format!("`{what}` at `{level}` has no SQL yet: it is for payments in files");
+    Finding::new("sql-missing", text).hint(format!("leave `{what}` out of this job"))
+}
+
+/// More merchants than a query can list.
+pub fn sql_merchants_too_many(found: usize, most: usize) -> Finding {
+    Finding::new(
+        "sql-merchants-too-many",
+        format!("the table of merchants has {found} rows, and a query can list {most}"),
+    )
+    .hint("give `columns` what you need of merchants, with its values in [keys], and leave [merchants] out")
+}
+
+/// A bound that only a first look at the payments would tell.
+pub fn bound_open(statistic: &str, level: &str) -> Finding {
+    let text = format!("the bound of `{statistic}` at `{level}` is open, and SQL needs all bounds");
+    Finding::new("bound-open", text).hint(format!(
+        "state `bounds = {{ {statistic} = ... }}` from public knowledge, or take those of an earlier job \
+         with `previous`"
+    ))
+}
+
+/// Others can read the totals.
+pub fn totals_not_secret(path: &Path) -> Finding {
+    let text =
+        format!("{} is as sensitive as the payments, and others may read it", path.display());
+    Finding::new("totals-not-secret", text)
+        .hint("take their rights away (chmod go=), and find out who has read it meanwhile")
+}
+
+/// A file that is not there or cannot be understood.
+pub fn totals_unreadable(path: &Path, cause: &dyn Display) -> Finding {
+    Finding::new("totals-unreadable", format!("cannot read {}: {cause}", path.display()))
+        .hint("give the Parquet file, or the folder of such files, that the query's result was written to")
+}
+
+/// Totals of another job, of the job before it was changed, or from another version of this program.
+pub fn totals_of_another_plan(path: &Path) -> Finding {
+    let text = format!("{} is not the result of this job's query as it is now", path.display());
+    Finding::new("totals-of-another-plan", text)
+        .hint("print the query again with `plan --sql`, run it, and give its result")
+}
+
+/// Totals that contradict themselves or the plan.
+pub fn totals_unfit(path: &Path, why: &str) -> Finding {
+    Finding::new("totals-unfit", format!("{} cannot be used: {why}", path.display()))
+        .hint("run the whole query again, unchanged, and write all of its rows")
+}
+
+/// The query ran in a session with other rules than it needs.
+pub fn totals_session(path: &Path, settings: &str) -> Finding {
+    let text = format!("{} comes from a session without the settings it needs", path.display());
+    Finding::new("totals-session", text).hint(format!("run the query again after: {settings}"))
+}
+
+/// Columns of other types than the job says.
+pub fn totals_types(columns: &[&str]) -> Finding {
+    let names: Vec<String> = columns.iter().map(|name| format!("`{name}`")).collect();
+    let text = format!("the table has another type than `types` says: {}", names.join(", "));
+    Finding::new("totals-types", text)
+        .hint("correct `types`, print the query again with `plan --sql` and run that")
+}
+
+/// Too many bad rows.
+pub fn totals_rows_bad(share: f64) -> Finding {
+    Finding::new("totals-rows-bad", format!("more than {share} of the table's rows are bad"))
+        .hint("look for them with the step `dr_judged` of the query (dr_verdict = 1), or raise `max_bad_share`")
+}
+
+/// Totals of a job that this program adds up itself.
+pub fn totals_unexpected() -> Finding {
+    Finding::new("totals-unexpected", "the job's payments are in files, so it takes no totals")
+        .hint("leave --totals out, or name a `table` in place of `files`")
+}

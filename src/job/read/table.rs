@@ -1,0 +1,52 @@
+//! Payments that are in a table, not in files: `table` and `types` of `[payments]`.
+
+use super::Reader;
+use crate::findings;
+use crate::job::raw::Section;
+use crate::job::{ColumnType, TableSource};
+
+impl Reader<'_> {
+    /// The table, if the job names one. What is about files then means nothing.
+    pub(super) fn table(&self, section: &Section) -> Option<TableSource> {
+        let name = section.text("table");
+        let types = section.section("types", "`types` of [payments]");
+        if !section.has("table") {
+            if section.has("types") {
+                self.idle(section, "types", "payments in a `table`");
+            }
+            return None;
+        }
+        for key in ["files", "format", "csv", "time_format", "quarantine"] {
+            if section.has(key) {
+                self.idle(section, key, "payments in files, and the job names a `table`");
+            }
+        }
+        let example = "types = { user_token = \"text\", amount = \"integer\" }";
+        let types = section.require("types", example, types)?;
+        let name = name?;
+        let parts = TableSource::parts(&name.value);
+        if parts.is_none() {
+            let shown = format!("{:?}", name.value);
+            let rule = "a name of letters, digits, `_` and `-`, with dots between its parts";
+            let finding = findings::value_out_of_range("table", &shown, rule);
+            self.faults.add(finding.at(name.span.clone()));
+        }
+        let mut known = std::collections::BTreeMap::new();
+        for (column, texts) in types.every_entry() {
+            let kind = match &texts[..] {
+                [text] => ColumnType::named(&text.value),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                known.insert(column.value, kind);
+                continue;
+            }
+            let shown: Vec<&str> = texts.iter().map(|text| text.value.as_str()).collect();
+            let rule = ColumnType::ALL.map(ColumnType::name).join(", ");
+            let shown = format!("\"{}\"", shown.join(", "));
+            let finding = findings::value_out_of_range(&column.value, &shown, &rule);
+            self.faults.add(finding.at(column.span));
+        }
+        Some(TableSource { name: parts?, span: name.span, types: known })
+    }
+}

@@ -1,0 +1,42 @@
+//! What a plan costs.
+
+use super::{LevelPlan, MerchantProtection, Plan, SurveyPlan, columns_of};
+use crate::job::Job;
+use crate::privacy::{Delta, MuSquared, PrivacyLoss};
+
+impl Plan {
+    /// The plan of these, without what earlier releases tell.
+    pub(super) fn priced_of(
+        job: Job,
+        (levels, surveys): (Vec<LevelPlan>, Vec<SurveyPlan>),
+        merchants: Option<MerchantProtection>,
+        threshold_delta: Delta,
+    ) -> Plan {
+        let loss = PrivacyLoss { mu_squared: MuSquared::default(), threshold_delta };
+        let columns = columns_of(&levels);
+        let (adopted, revises, accepted, totals_from) = (Vec::new(), None, Vec::new(), None);
+        let mut plan = Plan {
+            job,
+            levels,
+            surveys,
+            adopted,
+            merchants,
+            revises,
+            accepted,
+            totals_from,
+            loss,
+            columns,
+        };
+        plan.loss.mu_squared = plan.charged();
+        plan
+    }
+
+    /// What all statistics and surveys are charged.
+    pub(super) fn charged(&self) -> MuSquared {
+        let charges = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);
+        charges
+            .chain(self.surveys.iter().map(SurveyPlan::mu_squared))
+            .try_fold(MuSquared::default(), MuSquared::checked_add)
+            .expect("cannot fail because each is at most its share of the total")
+    }
+}
