@@ -377,5 +377,7 @@ fn is_listed(job: &Job, key: &Key, text: &str) -> bool {
         }
         Key::Column(name) => job.key_sets.get(name).is_none_or(within),
         Key::Currency => job.payments.currencies.iter().any(|currency| currency.code() == text),
+        // No query has them.
+        Key::Home(_) | Key::With(_) => false,
     }
 }

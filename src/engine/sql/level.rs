@@ -355,5 +355,7 @@ fn has_sql(key: &Key) -> bool {
     match key {
         Key::Merchant | Key::MerchantAttribute(_) | Key::Time(_) => true,
         Key::Column(_) | Key::Currency => true,
+        // They rest on all payments of a user.
+        Key::Home(_) | Key::With(_) => false,
     }
 }

@@ -28,6 +28,8 @@ impl Numbers {
             sums: vec![(name.to_owned(), sum)],
             numbers: vec![name.to_owned()],
         };
+        let missing =
+            |insight: &str| findings::sql_missing(insight, &level.file).at(level.span.clone());
         let visits = || ("n_visits".to_owned(), "COUNT(DISTINCT dr_day)".to_owned());
         Ok(match kind {
             StatisticKind::Customers => Numbers { sums: Vec::new(), numbers: vec!["1".to_owned()] },
@@ -54,11 +56,10 @@ impl Numbers {
                 Numbers { sums: Vec::new(), numbers: new_returning(level) }
             }
             StatisticKind::TicketHistogram => tickets(&plan.job.payments.ticket_edges),
-            StatisticKind::TicketLogs => {
-                // A logarithm may be rounded another way elsewhere.
-                let finding = findings::sql_missing("ticket_quantiles", &level.file);
-                return Err(finding.at(level.span.clone()));
-            }
+            // A logarithm may be rounded another way elsewhere.
+            StatisticKind::TicketLogs => return Err(missing("ticket_quantiles")),
+            StatisticKind::Recency => return Err(missing("recency_histogram")),
+            StatisticKind::Cohorts => return Err(missing("retention_cohort")),
         })
     }
 }

@@ -304,6 +304,8 @@ impl<'p> Rows<'p> {
                     format!("dr_c{}", place.map_or(0, |place| place + 1))
                 }
                 Key::Currency => "dr_currency".to_owned(),
+                // Levels that have them are refused.
+                Key::Home(_) | Key::With(_) => continue,
             };
             columns.push(format!("{sql} AS dr_k{at}"));
         }
