@@ -39,28 +39,6 @@ pub(super) fn alone(keys: &[Key]) -> bool {
     !keys.is_empty() && keys.iter().all(|key| matches!(key, Key::Home(_)))
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::fixture::Market;
-
-    #[test]
-    fn a_user_has_one_home_so_the_bound_is_known() {
-        for selection in ["public", "private"] {
-            let report = format!(
-                "levels = [[\"home_region\"], [\"home_region\", \"month\"]]\nkeys = \"{selection}\"\n\
-                 insights = [\"customers\", \"visits\"]"
-            );
-            let plan = Market::new(&[]).plan(&[report]);
-            let asked: Vec<(usize, usize)> =
-                plan.surveys.iter().map(|survey| (survey.level, survey.statistic)).collect();
-            // Of visits at home, and of both by month.
-            assert_eq!(asked, [(0, 1), (1, 0), (1, 1)]);
-            let noise = plan.levels[0].statistics[0].noise;
-            assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
-        }
-    }
-}
-
 /// For each level and each combination of its homes, the sets of merchants where those users pay most;
 /// adds to `sets` those that are not there. What is said of them is said, in the main, of these merchants.
 pub(super) fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLevels<Vec<usize>> {
@@ -83,4 +61,26 @@ pub(super) fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLev
         combinations
     };
     levels.iter().map(&mut of_level).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+
+    #[test]
+    fn a_user_has_one_home_so_the_bound_is_known() {
+        for selection in ["public", "private"] {
+            let report = format!(
+                "levels = [[\"home_region\"], [\"home_region\", \"month\"]]\nkeys = \"{selection}\"\n\
+                 insights = [\"customers\", \"visits\"]"
+            );
+            let plan = Market::new(&[]).plan(&[report]);
+            let asked: Vec<(usize, usize)> =
+                plan.surveys.iter().map(|survey| (survey.level, survey.statistic)).collect();
+            // Of visits at home, and of both by month.
+            assert_eq!(asked, [(0, 1), (1, 0), (1, 1)]);
+            let noise = plan.levels[0].statistics[0].noise;
+            assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
+        }
+    }
 }

@@ -177,7 +177,7 @@ proptest! {
 
     #[test]
     fn users_who_were_last_there_are_within_the_bound(rows in rows(), report in recency()) {
-        check_every_user(&rows, &[report.clone()]);
+        check_every_user(&rows, std::slice::from_ref(&report));
         let market = Market::new(&rows);
         let plan = market.plan(&[open(&report)]);
         // At a level of one cell all bounds are known.
