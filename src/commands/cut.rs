@@ -2,10 +2,9 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
-use std::process::exit;
 
 use signal_hook::consts::SIGBUS;
-use signal_hook::low_level::pipe;
+use signal_hook::low_level::{exit, pipe};
 
 use crate::console;
 use crate::error::{Error, Result};
@@ -14,8 +13,8 @@ use crate::findings;
 /// From here on such a file ends the process with a message, as JSON too if asked.
 ///
 /// polars maps files: where the end of one is gone, the system sends SIGBUS to the thread that
-/// reads it, again and again. Another thread hears of it and ends the process; what it leaves is
-/// what a kill leaves, and payments are read before anything is charged.
+/// reads it, again and again (as `reader.rs` has seen to). Another thread hears of it and ends the
+/// process; what it leaves is what a kill leaves, and payments are read before anything is charged.
 pub(super) fn end_with_a_message(json: bool) -> Result<()> {
     let failed = |e: std::io::Error| Error::environment(findings::signals_refused(&e));
     let (mut heard, told) = UnixStream::pair().map_err(failed)?;
@@ -27,6 +26,7 @@ pub(super) fn end_with_a_message(json: bool) -> Result<()> {
                 console::error_json(&error, "");
             }
             console::error(&error, None, "");
+            // At once: destructors would pull the ground from under threads that still run.
             exit(error.class().exit_code().into());
         }
     };

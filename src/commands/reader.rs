@@ -25,11 +25,22 @@ pub(super) fn limit(asked: Option<u16>, memory: bool) -> Result<()> {
         return Ok(());
     }
     let failed = |e: std::io::Error| Error::environment(findings::restart_failed(&e));
-    let mut again = Command::new(current_exe().map_err(failed)?);
-    if !memory && var_os(PURGE).is_none() {
-        // What is freed stays at hand: to give it back and ask for it again takes a twentieth of
-        // the time.
-        again.env(PURGE, "-1");
-    }
-    Err(failed(again.args(args_os().skip(1)).envs(limits).exec()))
+    let program = current_exe().map_err(failed)?;
+    let start = |mut again: Command| {
+        if !memory && var_os(PURGE).is_none() {
+            // What is freed stays at hand: to give it back and ask for it again takes a twentieth of
+            // the time.
+            again.env(PURGE, "-1");
+        }
+        again.args(args_os().skip(1)).envs(limits.clone()).exec()
+    };
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", WITHOUT_SIGBUS]).arg(&program);
+    start(shell);
+    // There is no shell.
+    Err(failed(start(Command::new(program))))
 }
+
+/// Rust's own handler of SIGBUS, which lets the process die at once, is not set where the signal is
+/// ignored at the start; then `cut.rs` has the time to say why.
+const WITHOUT_SIGBUS: &str = "trap '' BUS; exec \"$0\" \"$@\"";

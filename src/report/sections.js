@@ -171,8 +171,8 @@ function budgetRow(budget, row) {
     share(budget.threshold_delta_units, budget.threshold_delta_units_max));
   const part = value => format(value, { style: 'percent', maximumFractionDigits: 1, roundingMode: 'floor' });
   return row('spent so far', `ε = ${budget.epsilon.toPrecision(4)} of ${parameter(budget.epsilon_max)}`,
-    `by all releases on these people with this one, at δ = ${parameter(budget.delta_max)}; ${
-      part(Math.max(0, 1 - taken))} of their budget (in μ²) is left`);
+    `by all jobs on these people with this one, also those that stopped, at δ = ${parameter(budget.delta_max)}; ${
+      part(Math.max(0, 1 - taken))} of their budget (in μ²) is left, at least`);
 }
 
 /** What is promised of cells that few merchants have most of. */

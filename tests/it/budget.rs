@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{JOB, Workshop, shown};
+use crate::crash::events;
 use crate::verify::{Copy, names};
 
 fn run(workshop: &Workshop, job: &str) -> Value {
@@ -38,6 +39,21 @@ fn each_release_states_what_all_so_far_have_taken() {
     assert_eq!(second["budget"]["epsilon_max"], json!(4.0));
     let page = std::fs::read_to_string(workshop.path("releases/test/report.html")).unwrap();
     assert!(page.contains("\"mu_squared_units_max\""));
+}
+
+/// That a job stopped may tell of payments, so its price counts in what later releases state.
+#[test]
+fn jobs_that_stopped_count_too() {
+    let workshop = Workshop::new();
+    let job = JOB.replace("job       = \"test\"", "job = \"stopped\"");
+    let nobody = job.replace("timezone", "where = \"wallet = 'none'\"\ntimezone");
+    workshop.text("job.toml", &nobody.replace("epsilon = \"1\"", "epsilon = \"0.5\""));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&workshop, &output));
+    assert_eq!(events(&workshop.path("ledger.sqlite"), "stopped"), ["reserved", "voided"]);
+    let release = run(&workshop, "test");
+    let own = units(&release["parameters"]["mu_squared_units"]);
+    assert_eq!(units(&release["budget"]["mu_squared_units"]), 2 * own);
 }
 
 #[test]

@@ -208,7 +208,7 @@ def test_the_page_says_what_the_manifest_says_of_the_release(browser, gallery, p
     text = page.tab.inner_text("body")
     for part in ["Provisional: payments, or corrections", "takes the place of", "first", "at least 3 in whatever is told",
                  "about at least 3 registered ones", "its author accepted that", "in trend.category-day.parquet", "spent so far",
-                 "by all releases on these people with this one, at δ = 1e-5;"]:
+                 "by all jobs on these people with this one, also those that stopped, at δ = 1e-5;"]:
         assert part in text, part
     page.show("trend", "new_customers")
     assert "had not paid there in the 28 days before" in page.figure("trend.month.parquet").inner_text()
