@@ -45,7 +45,8 @@ pub enum Command {
     Check(JobArgs),
     /// Show what a job would do: statistics, bounds, noise, price, and the budget left.
     ///
-    /// Reads the public table of merchants and the ledger, but no payments, and changes nothing. With
+    /// Reads the public table of merchants and the ledger, but no payments, and changes nothing.
+    /// With
     /// --try: shows how far the job's values would be from the truth, on payments that are public or
     /// made up, with its own settings and others. With --sql: prints the query that adds up the
     /// payments where they are, in place of all that.
@@ -62,16 +63,16 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Look for faults in a job or a release, and write down what was found.
     ///
-    /// Runs a job on synthetic twins of its payments, with and without single users, and computes its
-    /// price again; of a release checks the folder. Never opens the job's payments, and charges nothing.
-    /// Writes audit.parquet and audit.html. Exit 1 if a claim is refuted. `docs/audit.md` says what each
-    /// check can show.
+    /// Runs a job on synthetic twins of its payments, with and without single users, and computes
+    /// its price again; of a release checks the folder. Never opens the job's payments, and charges
+    /// nothing. Writes audit.parquet and audit.html. Exit 1 if a claim is refuted. `docs/audit.md`
+    /// says what each check can show.
     Audit(AuditArgs),
     /// Make the page of a release anew: `report.html`, one file that needs no network.
     ///
     /// `run` puts it into the release. It is a function of tables and manifest. Tables are checked
-    /// against the digests of the manifest first, and the manifest, with --ledger, against that of the
-    /// ledger.
+    /// against the digests of the manifest first, and the manifest, with --ledger, against that of
+    /// the ledger.
     Report(ReportArgs),
     /// Make, show or check a ledger, or give back what a dead run reserved.
     #[command(subcommand)]
@@ -133,8 +134,8 @@ pub struct AuditArgs {
     /// The ledger that a release was charged to; that of a job is in the job.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
-    /// Folder for the evidence [default: that which the job's release has or would have, with `.audit`
-    /// at its end; of a release, with `.release-audit`].
+    /// Folder for the evidence [default: that which the job's release has or would have, with
+    /// `.audit` at its end; of a release, with `.release-audit`].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Threads [default: all cores].
@@ -305,9 +306,9 @@ pub struct PlanArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.
     pub job: PathBuf,
     /// Try the job on these files, patterns or folders in place of its own payments, and show exact
-    /// errors by size of cells, with a page of charts. Only for payments that are public or made up:
-    /// what is shown of them has no protection. The job's own files, and copies, are refused. Nothing
-    /// is charged or released.
+    /// errors by size of cells, with a page of charts. Only for payments that are public or made
+    /// up: what is shown of them has no protection. The job's own files, and copies, are refused.
+    /// Nothing is charged or released.
     #[arg(long = "try", value_name = "FILES", num_args = 1..)]
     pub tried: Vec<PathBuf>,
     /// Releases that are tried for each setting.
@@ -321,9 +322,9 @@ pub struct PlanArgs {
     /// Threads of a trial [default: all cores].
     #[arg(long, requires = "tried", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Print the query that adds up the payments of the job's `table`: duckdb, spark, postgresql; or
-    /// snowflake, bigquery, which were never run against these services. `docs/sql.md` says what to do
-    /// with it.
+    /// Print the query that adds up the payments of the job's `table`: duckdb, spark, postgresql;
+    /// or snowflake, bigquery, which were never run against these services. `docs/sql.md` says what
+    /// to do with it.
     #[arg(long, value_name = "DIALECT", value_parser = dialect,
         conflicts_with_all = ["json", "tried"])]
     pub sql: Option<Dialect>,
@@ -347,8 +348,8 @@ pub struct JobArgs {
 pub struct RunArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.
     pub job: PathBuf,
-    /// What the query of `plan --sql` has given, as Parquet: a file, or a folder of files, that nobody
-    /// else can read. For jobs whose payments are in a `table`.
+    /// What the query of `plan --sql` has given, as Parquet: a file, or a folder of files, that
+    /// nobody else can read. For jobs whose payments are in a `table`.
     #[arg(long, value_name = "FILE")]
     pub totals: Option<PathBuf>,
     /// Folder of the release [default: the job's id in the job's `releases` folder].
@@ -361,8 +362,8 @@ pub struct RunArgs {
     /// manifest says so.
     #[arg(long)]
     pub accept_useless: bool,
-    /// Memory for payments, totals, noised values and estimates, such as 2GiB; payments that do not fit
-    /// wait on disk. The process takes up to 256 MiB more [default: half of what is free].
+    /// Memory for payments, totals, noised values and estimates, such as 2GiB; payments that do not
+    /// fit wait on disk. The process takes up to 256 MiB more [default: half of what is free].
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// Folder for what does not fit in memory, in a file without a name that is gone when the run

@@ -45,8 +45,8 @@ impl Market {
         market
     }
 
-    /// A market whose table of merchants has more columns: their kind, of which R0 has 4 of a, R1 1 of
-    /// a and 2 of b, R2 2 of a and 1 of b; and their name.
+    /// A market whose table of merchants has more columns: their kind, of which R0 has 4 of a, R1 1
+    /// of a and 2 of b, R2 2 of a and 1 of b; and their name.
     pub(crate) fn with_kinds() -> Self {
         let market = Market::new(&[]);
         let ids: Vec<String> = (0..10).map(|m| format!("M{m}")).collect();

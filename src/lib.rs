@@ -12,7 +12,8 @@
 //!
 //! The modules are the stations of a run, in this order; each uses only those before it:
 //! [`privacy`], [`job`], [`plan`], [`payments`], [`engine`], [`mechanism`], [`estimate`],
-//! [`release`], [`report`], [`trial`], [`ledger`], [`verify`], [`audit`], [`commands`]. `ARCHITECTURE.md` has the invariants.
+//! [`release`], [`report`], [`trial`], [`ledger`], [`verify`], [`audit`], [`commands`].
+//! `ARCHITECTURE.md` has the invariants.
 
 pub mod audit;
 pub mod cli;

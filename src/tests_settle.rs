@@ -1,5 +1,5 @@
-//! Whatever a survey's noised values are, bounds follow from them, and no statistic costs more than it
-//! was charged.
+//! Whatever a survey's noised values are, bounds follow from them, and no statistic costs more than
+//! it was charged.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,8 @@ use crate::fixture::Market;
 use crate::plan::{Plan, Survey};
 use crate::privacy::MuSquared;
 
-/// Noised counts have no bounds: noise may take them below zero, and a ledger that was edited anywhere.
+/// Noised counts have no bounds: noise may take them below zero, and a ledger that was edited
+/// anywhere.
 fn values() -> impl Strategy<Value = Vec<i64>> {
     let ends = prop::sample::select(vec![i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX]);
     let any = prop_oneof![any::<i64>(), ends.clone(), -(1i64 << 50)..1 << 50];

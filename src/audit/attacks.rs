@@ -1,5 +1,5 @@
-//! Attacks of the literature on twins: each with what guessing reaches, what it reaches, and the ceiling
-//! that the guarantee sets.
+//! Attacks of the literature on twins: each with what guessing reaches, what it reaches, and the
+//! ceiling that the guarantee sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -235,7 +235,8 @@ fn reconstruction(
         let own = guess.iter().zip(&present).filter(|(g, p)| (**g > 0.5) == **p).count();
         right.push(own as f64 / users.len() as f64);
     }
-    // Of one bit with even odds the best test is right Φ(μ/2) of the time, but for thresholds' delta.
+    // Of one bit with even odds the best test is right Φ(μ/2) of the time, but for thresholds'
+    // delta.
     let most = 1.0 - curve::tail(claim.mu / 2.0) + claim.threshold_delta;
     // Guesses within a release hang together, releases do not: Student's bound on their mean.
     let (mean, low) = student_low(&right, ALARM);
@@ -358,8 +359,8 @@ impl Columns {
     }
 }
 
-/// How many users of the raw twin are alone with p of their purchases (shop and day), and what whoever
-/// knows these purchases learns from a release.
+/// How many users of the raw twin are alone with p of their purchases (shop and day), and what
+/// whoever knows these purchases learns from a release.
 fn unicity(
     crowd: &Crowd,
     twin: &Twin,

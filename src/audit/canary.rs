@@ -1,6 +1,7 @@
-//! Black box: releases with and without one user who does as much as the bounds allow, or as little as
-//! can be. Each release has a key of its own from the operating system, so they are independent by
-//! construction, and each is a release with or without that user: nothing is assumed of other users.
+//! Black box: releases with and without one user who does as much as the bounds allow, or as little
+//! as can be. Each release has a key of its own from the operating system, so they are independent
+//! by construction, and each is a release with or without that user: nothing is assumed of other
+//! users.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +40,8 @@ pub(super) struct Canary {
     without: ExactTotals,
     surveys: Option<(ExactSurveys, ExactSurveys)>,
     plan: Plan,
-    /// For each statistic, then each mechanism of a survey: what the user adds over σ, number by number.
+    /// For each statistic, then each mechanism of a survey: what the user adds over σ, number by
+    /// number.
     signals: Vec<Vec<f64>>,
     sigmas: Vec<f64>,
     /// The level of each of them.
@@ -294,8 +296,8 @@ impl Canary {
         (rows, trade_off(&with, &without))
     }
 
-    /// The best linear look at all mechanisms, found on half of the releases and tried on the rest: noise
-    /// that mechanisms share would fall out of it.
+    /// The best linear look at all mechanisms, found on half of the releases and tried on the rest:
+    /// noise that mechanisms share would fall out of it.
     fn searched(&self, with: &[Seen], without: &[Seen], claim: Claim) -> Row {
         let (first, second) = (with.len() / 2, without.len() / 2);
         let direction = best_direction(&with[..first], &without[..second]);
@@ -345,7 +347,8 @@ fn numbers(survey: &SurveyTotals) -> Vec<Vec<i64>> {
     std::iter::once(survey.histogram.clone()).chain(spread).collect()
 }
 
-/// Of both totals the cells in which they differ: other cells tell nothing, as noise is independent.
+/// Of both totals the cells in which they differ: other cells tell nothing, as noise is
+/// independent.
 fn own_cells(plan: &Plan, with: ExactTotals, without: &ExactTotals) -> (ExactTotals, ExactTotals) {
     let level = |((with, without), plan): ((&LevelTotals, &LevelTotals), &LevelPlan)| {
         let known: std::collections::BTreeMap<_, usize> = without.keys.iter().zip(0..).collect();

@@ -1,5 +1,5 @@
-//! The questions of NIST SP 800-226, with the answers that the program knows, and blanks for those that
-//! it cannot know.
+//! The questions of NIST SP 800-226, with the answers that the program knows, and blanks for those
+//! that it cannot know.
 
 use super::row::Row;
 use crate::job::PartitionSelection;

@@ -32,8 +32,8 @@ pub(super) fn rows(folder: &Path, ledger: Option<&Path>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The same for the files of a replay, which are marked as not private; of these, not the checks that
-/// find just that.
+/// The same for the files of a replay, which are marked as not private; of these, not the checks
+/// that find just that.
 pub(super) fn replay_rows(folder: &Path) -> Result<Vec<Row>> {
     let checks = verify(folder, None)?.checks;
     let wanted = |check: &&Check| !MARKED.contains(&check.name) && check.name != "ledger";

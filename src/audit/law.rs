@@ -7,8 +7,8 @@ pub(super) fn two_sided(x: f64) -> f64 {
     2.0 * tail(x.abs())
 }
 
-/// P[χ² with `k` degrees of freedom > x]: the regularized upper incomplete gamma function of k/2 and
-/// x/2, by its series below the mean and Lentz's continued fraction above.
+/// P[χ² with `k` degrees of freedom > x]: the regularized upper incomplete gamma function of k/2
+/// and x/2, by its series below the mean and Lentz's continued fraction above.
 pub(super) fn chi_squared_tail(x: f64, k: f64) -> f64 {
     let (a, x) = (k / 2.0, x / 2.0);
     if x <= 0.0 {
@@ -95,7 +95,8 @@ fn student_tail(t: f64, k: f64) -> f64 {
     scale * step / 3.0 * (density(0) + inner.sum::<f64>() + density(steps))
 }
 
-/// P[Binomial(n, p) ≥ k]: the sum of terms from k on, or one less those before, whichever are fewer.
+/// P[Binomial(n, p) ≥ k]: the sum of terms from k on, or one less those before, whichever are
+/// fewer.
 fn at_least(k: u64, n: u64, p: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 {
         return if p >= 1.0 || k == 0 { 1.0 } else { 0.0 };

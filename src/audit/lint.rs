@@ -8,8 +8,8 @@ use crate::ledger::{EntryState, Report};
 use crate::plan::{Composed, Plan};
 use crate::privacy::{Delta, PrivacyBudget};
 
-/// Above this ε the guarantee says little: at ε = 10 and a false alarm in ten thousand, an attacker may
-/// be right every time.
+/// Above this ε the guarantee says little: at ε = 10 and a false alarm in ten thousand, an attacker
+/// may be right every time.
 const EPSILON_MAX: f64 = 10.0;
 /// δ times users is to be below this: δ = 1/n would allow to publish one of n users.
 const SHARE_MAX: f64 = 0.1;

@@ -1,7 +1,7 @@
 //! The audit: evidence on a job or a release that can be shown to somebody else.
 //!
-//! It tries to refute what the job claims, on synthetic twins of its payments; the job's own are never
-//! opened. `docs/audit.md` says what each check can show, and what none can.
+//! It tries to refute what the job claims, on synthetic twins of its payments; the job's own are
+//! never opened. `docs/audit.md` says what each check can show, and what none can.
 
 mod adversaries;
 mod attacks;

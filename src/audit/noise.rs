@@ -1,5 +1,5 @@
-//! The noise of a plan, drawn by itself: its law, its size, and whether any two values have to do with
-//! each other. Keys are those of a run: from the operating system, one a release.
+//! The noise of a plan, drawn by itself: its law, its size, and whether any two values have to do
+//! with each other. Keys are those of a run: from the operating system, one a release.
 
 use super::curve;
 use super::law::{chi_squared_tail, poisson_two_sided, two_sided};
@@ -109,8 +109,8 @@ fn draw(subject: &dyn Subject, plan: &Plan) -> Result<Drawn> {
     Ok(drawn)
 }
 
-/// χ² over bins of equal probability. The bins' ends are grid values, so the law of a bin is Φ at half
-/// a step beyond them, to 10^-10.
+/// χ² over bins of equal probability. The bins' ends are grid values, so the law of a bin is Φ at
+/// half a step beyond them, to 10^-10.
 fn law(drawn: &Drawn) -> Row {
     let mut counts = [0u64; BINS];
     let ends: Vec<f64> = (1..BINS).map(|n| curve::quantile(1.0 - n as f64 / BINS as f64)).collect();

@@ -47,7 +47,8 @@ const SECOND: &[Place] = &[(0, 1), (1, 1)];
 /// The class of those who were last there over two weeks before their month ends.
 const LONG_AGO: &[Place] = &[(0, 2), (1, 2)];
 
-/// All but the logarithms of tickets, whose bound is the run's, and cohorts, which need a third month.
+/// All but the logarithms of tickets, whose bound is the run's, and cohorts, which need a third
+/// month.
 const TRIED: [Tried; 10] = [
     (StatisticKind::Customers, "1.414", BOTH, LAST),
     (StatisticKind::Payments, "2.5", BOTH, LAST),

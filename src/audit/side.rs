@@ -1,4 +1,5 @@
-//! What shows besides the values: whether a run stops, and the form of its files, with and without a user.
+//! What shows besides the values: whether a run stops, and the form of its files, with and without
+//! a user.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +19,8 @@ use crate::verify::{Outcome, verify};
 const USERS: usize = 12;
 const PAGE: &str = "docs/privacy.md, What is not protected";
 
-/// The form of one file: its columns with their types and encodings, and, of public tables, the rows
-/// of each row group.
+/// The form of one file: its columns with their types and encodings, and, of public tables, the
+/// rows of each row group.
 #[derive(Debug, PartialEq, Eq)]
 struct Form {
     schema: String,

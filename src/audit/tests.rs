@@ -54,7 +54,8 @@ pub(super) fn insights() -> Vec<String> {
     ]
 }
 
-/// Cells that a user's other payments decide on: homes, with public keys and private ones, and pairs.
+/// Cells that a user's other payments decide on: homes, with public keys and private ones, and
+/// pairs.
 fn flows() -> Plan {
     let rest = "insights = [\"customers\", \"payments\"]\n\
                 bounds = { customers = [2, 1], payments = 5 }";
@@ -88,8 +89,8 @@ fn nothing_is_refuted_of_the_program_as_it_is() {
         let points = &pictures.points;
         let near = points.iter().filter(|point| point.share > 0.999).count();
         assert!(near > 50, "{name}: {near} of {}", points.len());
-        // In each statistic with a bound that is known before, somebody does, whatever it counts; bounds
-        // that the run chooses may be beyond all that can be.
+        // In each statistic with a bound that is known before, somebody does, whatever it counts;
+        // bounds that the run chooses may be beyond all that can be.
         let checked = ["insights", "flows"].contains(&name);
         let levels = plan.levels.iter().enumerate().filter(|_| checked);
         for (place, level) in levels {

@@ -147,8 +147,8 @@ fn large_faults_show_in_the_black_box() {
     let twin = Twin::new(&plan).expect("a folder");
     twin.write([].iter()).expect("writes");
     let settled = replay(&Program::within(2), &twin, None).expect("runs").plan;
-    // So many releases that a fault is missed by chance once in ten thousand times at most: what is seen
-    // is four deviations or more beyond what an alarm needs.
+    // So many releases that a fault is missed by chance once in ten thousand times at most: what is
+    // seen is four deviations or more beyond what an alarm needs.
     for (fault, releases, claims) in [
         (
             Fault::Sigma(50),
@@ -197,7 +197,8 @@ fn one_run(subject: &Noise, plan: &Plan, size: [usize; 2]) -> Vec<Row> {
     one_run::judge(&design, &own, &in_sigmas(&noisy.levels[0].values))
 }
 
-/// Whatever statistics the audited job has: a job of canaries that is refused would look like a fault.
+/// Whatever statistics the audited job has: a job of canaries that is refused would look like a
+/// fault.
 #[test]
 fn jobs_of_canaries_are_valid() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -284,7 +285,8 @@ fn the_black_box_reaches_nine_tenths_of_epsilon() {
     assert_eq!(refuted(rows.clone()), Vec::<String>::new());
     let percent = figure.rsplit('(').next().and_then(|text| text.split(' ').next());
     let percent: f64 = percent.expect("a share").parse().expect("a number");
-    // About 94 % with a standard deviation of 3.5 %, so below 82 % comes up once in two thousand runs.
+    // About 94 % with a standard deviation of 3.5 %, so below 82 % comes up once in two thousand
+    // runs.
     assert!(percent >= 82.0, "{figure}");
     assert!(curve.len() > 100);
 }
@@ -316,6 +318,7 @@ fn two_hundred_audits_raise_no_more_alarms_than_stated() {
     }
     println!("{} alarms in {tests} tests of 200 audits: {alarms:?}", alarms.len());
     assert_eq!(tests, 200 * 16);
-    // Of 5 at 0.001, 6 at 0.0003 and 5 at 0.0005, so 1.9 are expected; P[Poisson(1.86) > 7] = 0.0007.
+    // Of 5 at 0.001, 6 at 0.0003 and 5 at 0.0005, so 1.9 are expected; P[Poisson(1.86) > 7] =
+    // 0.0007.
     assert!(alarms.len() <= 7, "{alarms:?}");
 }

@@ -1,5 +1,6 @@
-//! Programs with one planted fault each: the check that is named for it must find it. The faults are
-//! in what stands around the stations of a run, so that no build has them. `docs/audit.md` has the table.
+//! Programs with one planted fault each: the check that is named for it must find it. The faults
+//! are in what stands around the stations of a run, so that no build has them. `docs/audit.md` has
+//! the table.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

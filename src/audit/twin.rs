@@ -1,5 +1,6 @@
 //! A synthetic twin of a job's payments: made of the job file, the table of merchants and a seed.
-//! The job's own payments are never opened; real neighbours would leak what the audit must not know.
+//! The job's own payments are never opened; real neighbours would leak what the audit must not
+//! know.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! What a job takes from earlier releases of its ledger: keys that they have shown (`keys_from`), and
-//! bounds and values (`previous`).
+//! What a job takes from earlier releases of its ledger: keys that they have shown (`keys_from`),
+//! and bounds and values (`previous`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::ledger::{EntryState, Report};
 use crate::plan::{Earlier, LevelPlan, Plan};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
 
-/// Takes what the plan needs of earlier releases, and then splits its budget by the errors that reports
-/// ask for, which may rest on them.
+/// Takes what the plan needs of earlier releases, and then splits its budget by the errors that
+/// reports ask for, which may rest on them.
 ///
 /// # Errors
 /// Those of [`take_earlier`] and of [`Plan::aim`].
@@ -23,12 +23,13 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
 }
 
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
-/// bounds that are open from the surveys of the job that their report names; and checks the job that
-/// it revises.
+/// bounds that are open from the surveys of the job that their report names; and checks the job
+/// that it revises.
 ///
 /// # Errors
 /// Invalid: a job is not published in the plan's ledger, its release is not as it was, or has no
-/// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is broken or cannot be read.
+/// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is
+/// broken or cannot be read.
 fn take_earlier(plan: &mut Plan) -> Result<()> {
     let reports = &plan.job.reports;
     let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_none();
@@ -152,8 +153,9 @@ fn adopt(
 }
 
 /// Takes values from the release of the latest period that fits and has any, of those of one period
-/// from the one published last; and each bound from the latest that has a survey of it, as a release
-/// that took its bounds itself has none. A first job has no release before it, and goes without.
+/// from the one published last; and each bound from the latest that has a survey of it, as a
+/// release that took its bounds itself has none. A first job has no release before it, and goes
+/// without.
 ///
 /// A release whose folder is gone is passed over, as old ones may be deleted; one that was changed
 /// is a mistake.

@@ -161,8 +161,8 @@ fn standings<'l>(report: &'l Report) -> BTreeMap<&'l str, Standing> {
     report.jobs.iter().filter_map(standing_of).collect()
 }
 
-/// Provisional or final, and which job has revised it since; nothing of what is not published or not
-/// where it was put.
+/// Provisional or final, and which job has revised it since; nothing of what is not published or
+/// not where it was put.
 fn status_of(job: &JobEntry, standings: &BTreeMap<&str, Standing>) -> String {
     let revised = |(_, later): &(&&str, &Standing)| later.revises.as_deref() == Some(&job.id);
     match (standings.iter().find(revised), standings.get(&*job.id)) {

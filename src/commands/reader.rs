@@ -28,8 +28,8 @@ pub(super) fn limit(asked: Option<u16>, memory: bool) -> Result<()> {
     let program = current_exe().map_err(failed)?;
     let start = |mut again: Command| {
         if !memory && var_os(PURGE).is_none() {
-            // What is freed stays at hand: to give it back and ask for it again takes a twentieth of
-            // the time.
+            // What is freed stays at hand: to give it back and ask for it again takes a twentieth
+            // of the time.
             again.env(PURGE, "-1");
         }
         again.args(args_os().skip(1)).envs(limits.clone()).exec()

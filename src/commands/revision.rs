@@ -1,4 +1,5 @@
-//! The release that a job takes the place of, as payments came in late or were corrected (`revises`).
+//! The release that a job takes the place of, as payments came in late or were corrected
+//! (`revises`).
 
 use super::earlier::{NOT_PUBLISHED, published};
 use crate::findings::{self, Finding};
@@ -7,7 +8,8 @@ use crate::ledger::Report;
 use crate::release::standing;
 
 /// The job that is revised with the digest of its release's manifest: it is published in the same
-/// ledger for the same recipient, is about the same people and days, and nobody has revised it before.
+/// ledger for the same recipient, is about the same people and days, and nobody has revised it
+/// before.
 pub(super) fn revised(
     job: &Job,
     revises: &EarlierJob,

@@ -156,14 +156,15 @@ fn released_before(
     }
 }
 
-/// What the ledger's jobs come to, this one too; where units are within periods, also for all payments
-/// of a user.
+/// What the ledger's jobs come to, this one too; where units are within periods, also for all
+/// payments of a user.
 fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<InLedger> {
     let report = ledger.report()?;
     let limit = report.total.budget.expect("cannot fail because every ledger has a total");
     let within = plan.job.privacy.unit != PrivacyUnit::User;
     let composed = if within { report.composed() } else { None };
-    // What was given back is counted too, as far as there is room: that a job stopped may tell of payments.
+    // What was given back is counted too, as far as there is room: that a job stopped may tell of
+    // payments.
     let most = PrivacyLoss { mu_squared: limit.mu_squared, threshold_delta: limit.threshold_delta };
     let mut jobs = report.jobs.iter();
     let all = jobs.try_fold(PrivacyLoss::default(), |all, job| all.checked_add(job.loss));

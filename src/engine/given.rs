@@ -1,8 +1,8 @@
 //! The engine that computes nothing: totals that the plan's SQL has given elsewhere.
 //!
-//! The file must be of this very plan, complete, and not contradict itself or the bounds: users were
-//! fitted elsewhere, and the noise is worth what these totals are. Whether the query was run on the
-//! right table only its operator knows. `docs/sql.md` tells the file column by column.
+//! The file must be of this very plan, complete, and not contradict itself or the bounds: users
+//! were fitted elsewhere, and the noise is worth what these totals are. Whether the query was run
+//! on the right table only its operator knows. `docs/sql.md` tells the file column by column.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;

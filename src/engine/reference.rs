@@ -167,8 +167,8 @@ fn attribute_of<'j>(job: &'j Job, name: &str, payment: &Payment<'_>) -> &'j str 
     &registry.attributes[name][at.expect("unknown merchants are bad rows")]
 }
 
-/// Definition of pairs: cells that differ in one attribute of merchants alone, the first of which has the
-/// smaller value.
+/// Definition of pairs: cells that differ in one attribute of merchants alone, the first of which
+/// has the smaller value.
 fn pair_up(level: &LevelPlan, cells: &mut UserCells) {
     let place = |is: &dyn Fn(&Key) -> bool| level.keys.iter().position(is);
     let Some(with) = place(&|key| key.pairs_of().is_some()) else { return };
@@ -188,7 +188,8 @@ fn pair_up(level: &LevelPlan, cells: &mut UserCells) {
     *cells = pairs;
 }
 
-/// Definition of homes: of each column the value with most payments and refunds, of equals the first.
+/// Definition of homes: of each column the value with most payments and refunds, of equals the
+/// first.
 fn move_home(
     level: &LevelPlan,
     counts: Option<&BTreeMap<String, BTreeMap<String, usize>>>,
@@ -317,8 +318,8 @@ fn fitted(
     values.into_iter().map(|cell| cell.into_iter().map(|v| shrink(v) as i64).collect()).collect()
 }
 
-/// Is the user of all these cells new in one of them, or returning? Neither where the period does not
-/// hold all days that tell.
+/// Is the user of all these cells new in one of them, or returning? Neither where the period does
+/// not hold all days that tell.
 fn new_returning(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
     let look_back = level.look_back.as_ref().expect("the level has the statistic");
     let Some(days) = look_back.window(look_back.time_of(key)) else { return vec![0, 0] };
@@ -340,7 +341,8 @@ fn same_place<'a>(
     all.iter().filter(move |(other, _)| place(other) == place(key))
 }
 
-/// Of a user who is new in a cell: 1, and 1 for each whole period after it in which they come again.
+/// Of a user who is new in a cell: 1, and 1 for each whole period after it in which they come
+/// again.
 fn cohort(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
     let plan = level.cohorts.as_ref().expect("the level has the statistic");
     let is_new = new_returning(level, all, key) == [1, 0];

@@ -1,5 +1,5 @@
-//! What the fit takes from heavy users, put back: by the surveys of norms, and by coarser levels, from
-//! which it takes less.
+//! What the fit takes from heavy users, put back: by the surveys of norms, and by coarser levels,
+//! from which it takes less.
 
 use super::model::{Model, Report};
 use super::reconcile::Coarse;
@@ -29,9 +29,9 @@ type Sum = (f64, f64);
 impl Correction {
     /// The correction of a statistic at a level that splits `coarse`, whose corrections are known.
     ///
-    /// For what adds up: the sum of all cells becomes that of the coarser level whose sum has least noise,
-    /// then, key by key, sums by the key's values are drawn towards those of coarser levels with that
-    /// key, as far as noise allows. For all else, what the statistic's survey says.
+    /// For what adds up: the sum of all cells becomes that of the coarser level whose sum has least
+    /// noise, then, key by key, sums by the key's values are drawn towards those of coarser levels
+    /// with that key, as far as noise allows. For all else, what the statistic's survey says.
     pub(super) fn new(
         report: &Report,
         at: (usize, usize),
@@ -50,8 +50,8 @@ impl Correction {
         own
     }
 
-    /// Relative standard deviation of what is right for a cell: that of the factor, and how much the fit
-    /// takes here rather than there.
+    /// Relative standard deviation of what is right for a cell: that of the factor, and how much
+    /// the fit takes here rather than there.
     pub(super) fn doubt(&self) -> f64 {
         self.common.hypot(self.apart())
     }
@@ -61,8 +61,9 @@ impl Correction {
         BETWEEN * (1.0 - 1.0 / self.factor)
     }
 
-    /// No level has less in all than the fit has left of it at another: raises what is below that, as
-    /// with bounds that a job states, of which no survey tells what they take. Levels have public keys.
+    /// No level has less in all than the fit has left of it at another: raises what is below that,
+    /// as with bounds that a job states, of which no survey tells what they take. Levels have
+    /// public keys.
     pub(super) fn lift(
         report: &Report,
         kind: StatisticKind,
@@ -125,14 +126,14 @@ impl Correction {
             })
         });
         let known: Vec<Known> = known.collect();
-        // The survey and the coarser level that is known best say something of the factor; weighed by
-        // inverse variances. What several levels say has too much in common.
+        // The survey and the coarser level that is known best say something of the factor; weighed
+        // by inverse variances. What several levels say has too much in common.
         let surveyed = report.plan.retained(at.0, at.1).is_some();
         let told = known.iter().filter_map(|Known { values, sd, doubt, .. }| {
             let (sum, noise) = group(values, *sd, 1, |_| 0)[0];
             let theirs = (noise / sum).powi(2) + doubt.powi(2) + (own.1 / own.0).powi(2);
-            // A sum cannot be less than what the fit has left of it here; one that is must have been cut by
-            // far more than its survey tells.
+            // A sum cannot be less than what the fit has left of it here; one that is must have
+            // been cut by far more than its survey tells.
             let possible = sum / own.0 > slack(statistic.kind) - 3.0 * theirs.sqrt();
             (sum > 0.0 && theirs < 0.04 && possible).then_some((sum / own.0, theirs))
         });
@@ -187,8 +188,8 @@ const UNKNOWN: f64 = 0.15;
 /// The most that noised values are multiplied with for all cells alike.
 const FACTOR_MAX: f64 = 1.0 / LEFT_MIN;
 
-/// What of a sum at one level must be there at another: all of what only adds up. Refunds may be cut at
-/// one and not at the other, but they are few.
+/// What of a sum at one level must be there at another: all of what only adds up. Refunds may be
+/// cut at one and not at the other, but they are few.
 fn slack(kind: StatisticKind) -> f64 {
     if kind.facts().signed { 0.9 } else { 1.0 }
 }

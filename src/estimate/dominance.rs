@@ -3,8 +3,8 @@
 use crate::mechanism::NoisyTotals;
 use crate::plan::Plan;
 
-/// The plan with the cells hidden, too, of which few merchants may have too much; `None`: the job has no
-/// such rule.
+/// The plan with the cells hidden, too, of which few merchants may have too much; `None`: the job
+/// has no such rule.
 pub(super) fn judged(plan: &Plan, totals: &NoisyTotals) -> Option<Plan> {
     let (_, (level, statistic)) = plan.dominance()?;
     let (own, noisy) = (&plan.levels[level], &totals.levels[level]);

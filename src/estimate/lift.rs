@@ -1,5 +1,5 @@
-//! Lifts: users who paid at both of a pair, against how many there would be if who pays at one were no
-//! likelier than others to pay at the other.
+//! Lifts: users who paid at both of a pair, against how many there would be if who pays at one were
+//! no likelier than others to pay at the other.
 
 use std::collections::HashMap;
 
@@ -77,9 +77,9 @@ impl<'k> Judges<'k> {
     }
 }
 
-/// What the model expects of each cell of a level of pairs, of an earlier release's too: users of both if one
-/// said nothing of the other. So it is lifts that are drawn towards each other. `None` if the level is
-/// none of pairs, or the report lacks those by which they are judged.
+/// What the model expects of each cell of a level of pairs, of an earlier release's too: users of
+/// both if one said nothing of the other. So it is lifts that are drawn towards each other. `None`
+/// if the level is none of pairs, or the report lacks those by which they are judged.
 pub(super) fn unrelated(report: &Report, level: usize, models: &[Vec<Model>]) -> Option<Vec<f64>> {
     let pairs = report.plan.levels[level].pairs.as_ref()?;
     let of = |level: usize| -> Option<Vec<f64>> {
@@ -101,8 +101,8 @@ pub(super) fn unrelated(report: &Report, level: usize, models: &[Vec<Model>]) ->
     Some(expected)
 }
 
-/// Users of both if one said nothing of the other: the product of both, of all. Its deviation is by the
-/// delta method; where one of them is below five deviations of its noise, nothing is known.
+/// Users of both if one said nothing of the other: the product of both, of all. Its deviation is by
+/// the delta method; where one of them is below five deviations of its noise, nothing is known.
 fn expected(first: &Part, second: &Part, whole: &Part) -> Part {
     let product = |values: [(f64, f64); 3]| {
         let [one, other, all] = values;

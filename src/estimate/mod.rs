@@ -1,7 +1,7 @@
 //! Estimates: what a reader sees, computed from noised statistics alone.
 //!
-//! Post-processing in the sense of `docs/privacy.md`, whose section *Estimates* says what is computed:
-//! nothing here can reach a payment, because [`NoisyTotals`] is all it gets.
+//! Post-processing in the sense of `docs/privacy.md`, whose section *Estimates* says what is
+//! computed: nothing here can reach a payment, because [`NoisyTotals`] is all it gets.
 
 mod bins;
 mod compared;
@@ -113,8 +113,8 @@ impl<'p> KnownEstimates<'p> {
     }
 }
 
-/// What estimates of public cells take, in bytes: noised values, models, and what is needed to find the
-/// model of one statistic, or to compare the cells of one table.
+/// What estimates of public cells take, in bytes: noised values, models, and what is needed to find
+/// the model of one statistic, or to compare the cells of one table.
 pub fn memory(plan: &Plan) -> u64 {
     let cells = |level: &LevelPlan| level.public_cells(&plan.job);
     // Noised values and estimates; of each cell deviations and factors.
@@ -385,8 +385,8 @@ impl Numbers<'_> {
         self.estimates[row] as f64 / parts(self.statistic.kind)
     }
 
-    /// The estimate of a row with an interval around its noised value as the model corrects it, never
-    /// without the estimate.
+    /// The estimate of a row with an interval around its noised value as the model corrects it,
+    /// never without the estimate.
     fn interval(&self, row: usize) -> Interval<f64> {
         let (value, centre) = (self.estimate(row), self.unbiased(row) * self.factor(row));
         let half = self.model.half(self.statistic, self.rows[row], centre.max(value));

@@ -24,8 +24,8 @@ pub(super) struct Model {
     pub(super) sds: Vec<f32>,
     /// What noised values are multiplied with to make good for what the fit takes.
     pub(super) correction: Correction,
-    /// Of visit classes, the share of customers that came twice or more; of logarithms of tickets, their
-    /// mean.
+    /// Of visit classes, the share of customers that came twice or more; of logarithms of tickets,
+    /// their mean.
     pub(super) rates: Vec<Rate>,
 }
 
@@ -125,8 +125,8 @@ impl Report<'_> {
         order.iter().enumerate().map(tower).collect()
     }
 
-    /// The estimates of a level, and of the coarser ones that add up from it. Customers of cells do not
-    /// add up to those of larger ones, so each level has its own.
+    /// The estimates of a level, and of the coarser ones that add up from it. Customers of cells do
+    /// not add up to those of larger ones, so each level has its own.
     fn fill_level(
         &self,
         level: usize,
@@ -197,8 +197,9 @@ impl Report<'_> {
         values.map(|&grid| statistic.noise.to_natural(grid as f64)).collect()
     }
 
-    /// What the values of a level's cells most likely are, never much further from the noised ones than
-    /// their interval reaches; and what those of an earlier release were, as `known` must have it too.
+    /// What the values of a level's cells most likely are, never much further from the noised ones
+    /// than their interval reaches; and what those of an earlier release were, as `known` must have
+    /// it too.
     fn modelled(
         &self,
         panel: &Panel,
@@ -283,8 +284,8 @@ impl Report<'_> {
         known
     }
 
-    /// One number of an additive statistic: the leaf's estimates, and those of the levels that add up
-    /// from it.
+    /// One number of an additive statistic: the leaf's estimates, and those of the levels that add
+    /// up from it.
     fn reconciled(
         &self,
         at: (usize, usize),
@@ -445,8 +446,8 @@ type Filled = (usize, usize, Vec<i64>);
 const BINS_AT_ONCE: usize = 4;
 
 /// An estimate is never further from the noised value than this many times half its 95 % interval,
-/// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and Morris
-/// 1972).
+/// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and
+/// Morris 1972).
 const REACH: f64 = 1.5;
 
 /// What is expected of a cell by its time alone: what all series together have then.

@@ -7,7 +7,8 @@ use crate::plan::{CellKey, KeyValue, LevelPlan};
 
 /// The cells of one level, in the order of series and of time within each.
 pub(super) struct Panel {
-    /// The place of each cell in the level's noised totals; behind them, that of an earlier release's.
+    /// The place of each cell in the level's noised totals; behind them, that of an earlier
+    /// release's.
     pub(super) cells: Vec<u32>,
     /// Where each series starts in `cells`, and the end of the last.
     pub(super) starts: Vec<u32>,
@@ -18,10 +19,10 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Series are cells that differ in time alone, by the finest key that is a point in time; they are
-    /// alike if they share a key, or a public attribute of their merchant. Cells of an earlier release
-    /// come before those of this one: by their time, or if the level has none, as one time before; those
-    /// that do not are left out.
+    /// Series are cells that differ in time alone, by the finest key that is a point in time; they
+    /// are alike if they share a key, or a public attribute of their merchant. Cells of an earlier
+    /// release come before those of this one: by their time, or if the level has none, as one time
+    /// before; those that do not are left out.
     pub(super) fn new(job: &Job, level: &LevelPlan, keys: &[CellKey]) -> Panel {
         let time = time_key(&level.keys);
         let dates = |key: &Key| matches!(key, Key::Time(time) if is_date(*time));

@@ -36,8 +36,8 @@ impl Pair {
         }
     }
 
-    /// How far the numerator is from `rate` of the denominator, and the variance of that: its mean is
-    /// nothing if the rate is right.
+    /// How far the numerator is from `rate` of the denominator, and the variance of that: its mean
+    /// is nothing if the rate is right.
     fn distance(self, rate: f64) -> (f64, f64) {
         let distance = self.top - rate * self.bottom;
         let variance =

@@ -2,32 +2,33 @@
 
 use super::{Estimate, Interval, Numbers, Values, Z95};
 
-/// A ratio of noised values is shown only if its denominator is this many standard deviations of its
-/// noise.
+/// A ratio of noised values is shown only if its denominator is this many standard deviations of
+/// its noise.
 pub(super) const SIGNAL_MIN: f64 = 5.0;
 
-/// A ratio is estimated where its denominator is estimated to be this much, in counts or minor units.
+/// A ratio is estimated where its denominator is estimated to be this much, in counts or minor
+/// units.
 pub(super) const LEAST: f64 = 0.5;
 
-/// Relative standard deviation of what one user or payment has, about that of log-normal tickets with a
-/// deviation of 0.8: a mean of n varies by this over √n from cell to cell.
+/// Relative standard deviation of what one user or payment has, about that of log-normal tickets
+/// with a deviation of 0.8: a mean of n varies by this over √n from cell to cell.
 const EACH: f64 = 1.0;
 
 /// A ratio by cell, in natural units; `None` where there is nothing to divide by.
 pub(super) type Ratios = Vec<Estimate<Option<f64>>>;
 
-/// What one statistic is for each unit of another: the ratio of the estimates, `None` where nothing to
-/// divide by is estimated. The interval is Fieller's where the noised denominator is at least five
-/// standard deviations of its noise, else that of the estimates, with how much a mean of so few
-/// differs from that of cells alike; both with what is doubtful of the corrections. Beside it the ratio of noised values, with its standard
-/// deviation, where the denominator is that strong.
+/// What one statistic is for each unit of another: the ratio of the estimates, `None` where nothing
+/// to divide by is estimated. The interval is Fieller's where the noised denominator is at least
+/// five standard deviations of its noise, else that of the estimates, with how much a mean of so
+/// few differs from that of cells alike; both with what is doubtful of the corrections. Beside it
+/// the ratio of noised values, with its standard deviation, where the denominator is that strong.
 pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
     let doubt = top.model.correction.doubt().hypot(bottom.model.correction.doubt());
     doubtful(top, bottom, doubt)
 }
 
-/// Share of new customers who come again in a period: of two numbers of one statistic, of which the fit
-/// takes alike, but for what differs from cell to cell. No more than all of them come again.
+/// Share of new customers who come again in a period: of two numbers of one statistic, of which the
+/// fit takes alike, but for what differs from cell to cell. No more than all of them come again.
 pub(super) fn retention_rate(again: &Numbers, new: &Numbers) -> Ratios {
     let apart = new.model.correction.apart();
     let mut rates = doubtful(again, new, apart.hypot(apart));
@@ -70,8 +71,9 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
 
 /// Share of customers that came twice or more: of all but the first class in all classes.
 ///
-/// The estimate is drawn towards that of cells alike; the interval is Fieller's where the noised number
-/// of customers is at least five standard deviations of its noise, else that of the estimate.
+/// The estimate is drawn towards that of cells alike; the interval is Fieller's where the noised
+/// number of customers is at least five standard deviations of its noise, else that of the
+/// estimate.
 pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
     let Some((once, more)) = classes.split_first() else { return Vec::new() };
     let (one, many) = (once.noise().powi(2), once.noise().powi(2) * more.len() as f64);
@@ -184,8 +186,8 @@ mod tests {
         assert!(blurred.high - blurred.low > 2.0 * (sharp.high - sharp.low));
     }
 
-    /// All of the denominator's noise is in the numerator: a share of 1 is one without doubt, and one
-    /// of 3/4 has the deviation of (1/4)·3σ against (3/4)·σ.
+    /// All of the denominator's noise is in the numerator: a share of 1 is one without doubt, and
+    /// one of 3/4 has the deviation of (1/4)·3σ against (3/4)·σ.
     #[test]
     fn noise_that_both_have_cancels_out() {
         let (interval, sd) = fieller((80.0, 2.0), (80.0, 2.0), 4.0).expect("shown");

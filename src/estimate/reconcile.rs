@@ -35,9 +35,10 @@ impl Values {
 }
 
 /// Moves the cells of a fine level towards what coarser ones (from few cells to many) say of their
-/// sums: first down, each level weighed against the fine one by inverse variances; then up again, so
-/// that the coarsest, whose noise is least, are met best. What a sum must move by is shared among its
-/// cells by their variances. `doubt` is the relative deviation that cells of a sum have in common.
+/// sums: first down, each level weighed against the fine one by inverse variances; then up again,
+/// so that the coarsest, whose noise is least, are met best. What a sum must move by is shared
+/// among its cells by their variances. `doubt` is the relative deviation that cells of a sum have
+/// in common.
 pub(super) fn agree(
     fine: &mut Values,
     coarse: &[&Coarse],

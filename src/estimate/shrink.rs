@@ -1,11 +1,12 @@
 //! Empirical Bayes: what a cell's value most likely is, given its noised value, those of the same
 //! series at other times, and those of all other series.
 //!
-//! The model: θ = a·u·(1 + d). `a` is what is expected of the cell; `u` a factor of the series, drawn
-//! from a law that all series share and that is found from them (a mixture of normal laws on a grid of
-//! sizes, as NPMLE: Koenker and Mizera 2014); `d` a normal deviation that fades over time. The noised
-//! value is θ plus normal noise of known size. Given a component of the mixture all of it is linear, so
-//! the rest is a Kalman filter and smoother. Source: *Estimates* in `docs/privacy.md`.
+//! The model: θ = a·u·(1 + d). `a` is what is expected of the cell; `u` a factor of the series,
+//! drawn from a law that all series share and that is found from them (a mixture of normal laws on
+//! a grid of sizes, as NPMLE: Koenker and Mizera 2014); `d` a normal deviation that fades over
+//! time. The noised value is θ plus normal noise of known size. Given a component of the mixture
+//! all of it is linear, so the rest is a Kalman filter and smoother. Source: *Estimates* in
+//! `docs/privacy.md`.
 
 use super::panel::Panel;
 use crate::parallel;
@@ -60,8 +61,8 @@ struct Seen<'s> {
     threads: usize,
 }
 
-/// What most likely are the values behind `noisy`, with noise of `sds`, if `expected` (above zero) says
-/// what to expect of cells among each other; all in the order of the panel's cells.
+/// What most likely are the values behind `noisy`, with noise of `sds`, if `expected` (above zero)
+/// says what to expect of cells among each other; all in the order of the panel's cells.
 pub(super) fn shrink(
     panel: &Panel,
     noisy: &[f64],

@@ -1,7 +1,7 @@
 //! Which estimates are not shown: those whose interval is too wide, and those of too few merchants.
 //!
-//! Looks at estimates and public facts alone, so it is post-processing. Levels add up before anything is
-//! left out.
+//! Looks at estimates and public facts alone, so it is post-processing. Levels add up before
+//! anything is left out.
 
 use super::Column;
 use crate::job::Percent;
@@ -12,7 +12,8 @@ pub enum Reason {
     /// Half its interval is more of it than the report's `suppress_above`, or there is nothing to
     /// estimate it from.
     Error,
-    /// The period does not hold the whole period after the cell in which customers are looked for again.
+    /// The period does not hold the whole period after the cell in which customers are looked for
+    /// again.
     LookAhead,
     /// The period does not hold all days before the cell that tell whether a customer is new.
     LookBack,

@@ -213,7 +213,8 @@ fn quantiles_of_tickets_are_near_the_exact_ones() {
         let region = [1_000.0, 6_000.0, 20_000.0][merchant as usize % 3];
         region * (1.0 + 0.1 * f64::from(merchant / 3))
     };
-    // Quantiles of a normal law in steps, so that each merchant's law is the same but for its scale.
+    // Quantiles of a normal law in steps, so that each merchant's law is the same but for its
+    // scale.
     let step = |n: u32| (f64::from(n * 37 % 101) / 100.0 - 0.5) * 1.6;
     let row = |n: u32| {
         let (user, merchant) = (n % 2_000, n / 2_000 % 10);

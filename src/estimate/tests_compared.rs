@@ -1,4 +1,5 @@
-//! Shares, growth and indexes: the examples of `docs/insights.md`, and how often intervals hold the truth.
+//! Shares, growth and indexes: the examples of `docs/insights.md`, and how often intervals hold the
+//! truth.
 
 use std::collections::BTreeMap;
 

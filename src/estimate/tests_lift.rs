@@ -83,7 +83,8 @@ fn the_example_of_lifts_is_right() {
     assert_eq!(lifts[&[0, 9]].interval.value, None);
 }
 
-/// Users who are likelier than others to pay everywhere, at categories in two groups that go together.
+/// Users who are likelier than others to pay everywhere, at categories in two groups that go
+/// together.
 fn crowd(users: usize) -> Vec<Row> {
     let mut state = 7u64;
     let mut random = || {
@@ -115,8 +116,8 @@ fn truth(rows: &[Row]) -> BTreeMap<[usize; 2], f64> {
     pairs.map(|pair| (pair, count(&pair) * all / count(&pair[..1]) / count(&pair[1..]))).collect()
 }
 
-/// Estimates are drawn to each other, and intervals hold the truth. Over 20 draws of noise, of which all
-/// are the same in each run.
+/// Estimates are drawn to each other, and intervals hold the truth. Over 20 draws of noise, of
+/// which all are the same in each run.
 #[test]
 fn lifts_are_nearer_to_the_truth_than_noised_values() {
     let rows = crowd(1500);

@@ -1,5 +1,5 @@
-//! Quantiles of tickets: the law that is usual in a cell's group, moved by how much dearer or cheaper
-//! the cell's payments are.
+//! Quantiles of tickets: the law that is usual in a cell's group, moved by how much dearer or
+//! cheaper the cell's payments are.
 
 use super::ratio::{self, Ratios};
 use super::{Estimate, Interval, Numbers, View, Z95};
@@ -9,16 +9,18 @@ use crate::job::LOG_PARTS;
 pub(super) const QUANTILES: [(f64, &str); 5] =
     [(0.10, "p10"), (0.25, "p25"), (0.50, "p50"), (0.75, "p75"), (0.90, "p90")];
 
-/// How much the shape of a cell's law differs from that of its group: relative standard deviation of
-/// a quantile at the median, and for each unit of log odds away from it. As seen on real payments.
+/// How much the shape of a cell's law differs from that of its group: relative standard deviation
+/// of a quantile at the median, and for each unit of log odds away from it. As seen on real
+/// payments.
 const SHAPE: (f64, f64) = (0.12, 0.04);
 
 /// The quantiles of some rows, one column each.
 ///
-/// With μ the mean logarithm against what is usual, of the cell and of the group's law, the quantile is
-/// exp(q + μ_cell − μ_group) for the law's logarithm q. Of a cell without estimated payments there is
-/// none. The interval is that of the noised mean where payments are five standard deviations of their
-/// noise, else that of the estimate; with how far q may be off, and how far the cell's law may differ.
+/// With μ the mean logarithm against what is usual, of the cell and of the group's law, the
+/// quantile is exp(q + μ_cell − μ_group) for the law's logarithm q. Of a cell without estimated
+/// payments there is none. The interval is that of the noised mean where payments are five standard
+/// deviations of their noise, else that of the estimate; with how far q may be off, and how far the
+/// cell's law may differ.
 pub(super) fn quantiles(view: &View, logs: &Numbers, payments: &Numbers) -> Vec<Ratios> {
     let Some(tickets) = &view.level.tickets else { return Vec::new() };
     let job = &view.plan.job;

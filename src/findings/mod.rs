@@ -48,8 +48,8 @@ impl Finding {
         self
     }
 
-    /// Points at nothing if it points at this place, as it is about something that stands for what is
-    /// there; with another next step, if one is given.
+    /// Points at nothing if it points at this place, as it is about something that stands for what
+    /// is there; with another next step, if one is given.
     #[must_use]
     pub fn but_not_at(self, span: &Range<usize>, hint: Option<&str>) -> Self {
         if self.span.as_ref() != Some(span) {

@@ -64,7 +64,8 @@ pub fn totals_unreadable(path: &Path, cause: &dyn Display) -> Finding {
         .hint("give the Parquet file, or the folder of such files, that the query's result was written to")
 }
 
-/// Totals of another job, of the job before it was changed, or from another version of this program.
+/// Totals of another job, of the job before it was changed, or from another version of this
+/// program.
 pub fn totals_of_another_plan(path: &Path) -> Finding {
     let text = format!("{} is not the result of this job's query as it is now", path.display());
     Finding::new("totals-of-another-plan", text)

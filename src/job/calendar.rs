@@ -176,8 +176,8 @@ impl Clock {
         i64::from(self.hours) * 3600
     }
 
-    /// From two days before the period to two days after: the offset in seconds from universal time,
-    /// with the first second in universal time from which on it holds, ascending.
+    /// From two days before the period to two days after: the offset in seconds from universal
+    /// time, with the first second in universal time from which on it holds, ascending.
     pub fn offsets(&self) -> &[(i64, i32)] {
         &self.offsets
     }

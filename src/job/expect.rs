@@ -1,5 +1,5 @@
-//! What a job's author expects of its payments from public knowledge, so that errors can be told before
-//! anything is spent.
+//! What a job's author expects of its payments from public knowledge, so that errors can be told
+//! before anything is spent.
 
 /// Expectations of the whole period; never taken from the payments.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -43,7 +43,8 @@ pub enum Insight {
     TicketQuantiles,
     /// Payments by size.
     TicketHistogram,
-    /// Users who paid at both of a pair, against those that there were if one said nothing of the other.
+    /// Users who paid at both of a pair, against those that there were if one said nothing of the
+    /// other.
     Lift,
     /// A statistic of a cell against that of other cells.
     Compared(Comparison, StatisticKind),

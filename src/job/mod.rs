@@ -108,7 +108,8 @@ impl ReleaseStatus {
 /// Where the payments are and how to read them.
 #[derive(Clone, Debug)]
 pub struct PaymentsSource {
-    /// File names, patterns and folders, relative to the job file's folder; none if there is a table.
+    /// File names, patterns and folders, relative to the job file's folder; none if there is a
+    /// table.
     pub patterns: Vec<PathBuf>,
     /// The table that holds the payments, in place of files.
     pub table: Option<TableSource>,
@@ -243,8 +244,8 @@ pub struct LedgerTerms {
     /// The expression of the ledger's other jobs, in normal form, that names the same people as
     /// this job's, says its author.
     pub same_user_as: Option<String>,
-    /// How the ledger's other jobs read times (as [`PaymentsSource::time_as_read`] writes it), which
-    /// gives each payment the same time as this job's, says its author.
+    /// How the ledger's other jobs read times (as [`PaymentsSource::time_as_read`] writes it),
+    /// which gives each payment the same time as this job's, says its author.
     pub same_time_as: Option<String>,
 }
 
@@ -364,11 +365,12 @@ pub enum Key {
     Merchant,
     /// A column of the public table of merchants.
     MerchantAttribute(String),
-    /// Where a user is at home: `home_` and a column of the table of merchants, whose value is that of
-    /// most of the user's payments and refunds; of equals the first.
+    /// Where a user is at home: `home_` and a column of the table of merchants, whose value is that
+    /// of most of the user's payments and refunds; of equals the first.
     Home(String),
-    /// `with_` and a column of the table of merchants that is a key too: cells are pairs of its values, and
-    /// hold the users who paid at both. The second value of a pair, in the order of texts.
+    /// `with_` and a column of the table of merchants that is a key too: cells are pairs of its
+    /// values, and hold the users who paid at both. The second value of a pair, in the order of
+    /// texts.
     With(String),
     /// A part of the local time.
     Time(TimeKey),

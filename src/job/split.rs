@@ -5,8 +5,9 @@ use super::{Key, TimeKey};
 /// The weight that a job's `1` stands for, so that defaults can be fractions of it.
 pub(super) const WEIGHT_UNIT: u32 = 10_000;
 
-/// Of a report's budget, the percentage for levels whose cells another level of it splits: they have
-/// few cells with large values, and their totals say how much the bounds have taken from the parts.
+/// Of a report's budget, the percentage for levels whose cells another level of it splits: they
+/// have few cells with large values, and their totals say how much the bounds have taken from the
+/// parts.
 const TOTALS_PERCENT: u32 = 10;
 
 /// The weights of a report's levels where the job states none: as if each were 1, but with

@@ -131,7 +131,8 @@ fn lenient(expr: Expr) -> Expr {
         Expr::Cast { expr, dtype, options: CastOptions::Strict } => {
             Expr::Cast { expr, dtype, options: CastOptions::NonStrict }
         }
-        // `DATE(x)`: polars would guess the format of texts from other rows, and takes no timestamps.
+        // `DATE(x)`: polars would guess the format of texts from other rows, and takes no
+        // timestamps.
         Expr::Function {
             mut input,
             function: FunctionExpr::StringExpr(StringFunction::Strptime(dtype, options)),
@@ -152,8 +153,8 @@ fn lenient(expr: Expr) -> Expr {
     }
 }
 
-/// Parquet files may say that a column is sorted. polars believes it and compares some rows for all,
-/// so where that is not so, one row more could change what is made of the others.
+/// Parquet files may say that a column is sorted. polars believes it and compares some rows for
+/// all, so where that is not so, one row more could change what is made of the others.
 fn unsorted(expr: Expr) -> Expr {
     match expr {
         Expr::Column(_) => expr.set_sorted_flag(AExprSorted::default()),
@@ -161,9 +162,9 @@ fn unsorted(expr: Expr) -> Expr {
     }
 }
 
-/// Division by a constant: polars multiplies a column with the reciprocal, which is off in the last digit,
-/// but divides a row that is alone; and 0 − x has another sign of zero there. So the constant becomes a
-/// column, too.
+/// Division by a constant: polars multiplies a column with the reciprocal, which is off in the last
+/// digit, but divides a row that is alone; and 0 − x has another sign of zero there. So the
+/// constant becomes a column, too.
 fn with_columns(expr: Expr) -> Expr {
     let column = |constant: Expr, other: &Expr| {
         let is_null = other.clone().is_null();

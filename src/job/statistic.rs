@@ -19,13 +19,13 @@ pub enum StatisticKind {
     Visits,
     /// 1 for each user, in the class of their number of visits: one number a class.
     VisitClasses,
-    /// 1 for each user, in the class of the days between their last visit and the cell's last day: one
-    /// number a class.
+    /// 1 for each user, in the class of the days between their last visit and the cell's last day:
+    /// one number a class.
     Recency,
     /// 1 for each user, in one of two numbers: new in the cell, or returning.
     NewReturning,
-    /// Of users who are new in the cell: 1 for each, and 1 for each of the periods after it in which they
-    /// come again; one number for each period.
+    /// Of users who are new in the cell: 1 for each, and 1 for each of the periods after it in
+    /// which they come again; one number for each period.
     Cohorts,
     /// Sum of the logarithms of payments above zero against what is usual at their merchants.
     TicketLogs,
@@ -81,12 +81,13 @@ pub struct Facts {
     pub signed: bool,
     /// Has each user in each of their cells the number 1 at most once, and 0 else?
     pub one_hot: bool,
-    /// Is a user's number in a coarser cell the sum of those in the finer cells of which it is made?
+    /// Is a user's number in a coarser cell the sum of those in the finer cells of which it is
+    /// made?
     pub adds_up: bool,
     /// What the model expects of a cell.
     pub expected: Expected,
-    /// Quarters of a typical user's value in a cell against the norm bound, where customers have 4; 0
-    /// keeps the statistic out of the score of private keys. Only statistics of one number a cell
+    /// Quarters of a typical user's value in a cell against the norm bound, where customers have 4;
+    /// 0 keeps the statistic out of the score of private keys. Only statistics of one number a cell
     /// can have more.
     pub score_part: u64,
 }

@@ -10,8 +10,8 @@ use polars::series::IsSorted;
 
 use super::SqlExpression;
 
-/// Every kind of expression that a job may have; `N` is a whole number, `X` a float, `T` a text, `W` a
-/// time as text in many formats, `S` a timestamp, `D` a date, `B` a truth, `L` a list.
+/// Every kind of expression that a job may have; `N` is a whole number, `X` a float, `T` a text,
+/// `W` a time as text in many formats, `S` a timestamp, `D` a date, `B` a truth, `L` a list.
 const EXPRESSIONS: &str = "
 N; X; T; S; D; B; N + 1; N - X; N * N; N / 3; X / N; N // 3; N % 3; -N; -X; X / 0; N / 0; N > 2
 N <= 1; N = 3; N <> 3; X > 0.5; X = X; X <= N; T > 'b'; T = 'a'; T <> 'a'; N > 2 AND NOT B
@@ -47,7 +47,8 @@ ARRAY_LENGTH(STRING_TO_ARRAY(W, '-')); UNNEST(L); N = ANY(L); SUM(N); MAX(N); FI
 N - AVG(N); ROW_NUMBER() OVER (ORDER BY N)
 ";
 
-/// Rows with nulls, numbers that are none, and texts of every form. The whole numbers claim to be sorted.
+/// Rows with nulls, numbers that are none, and texts of every form. The whole numbers claim to be
+/// sorted.
 fn table() -> DataFrame {
     let rows = 48usize;
     let some = |i: usize, every: usize| i % every != every - 1;

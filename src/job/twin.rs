@@ -43,9 +43,9 @@ impl Job {
 }
 
 impl Job {
-    /// The same job on these files, patterns and folders in place of its own, read in the same way. Its
-    /// ledger and releases are out of reach, and so are earlier releases, which tell of other people; bad
-    /// rows go to the folder `try` in its quarantine.
+    /// The same job on these files, patterns and folders in place of its own, read in the same way.
+    /// Its ledger and releases are out of reach, and so are earlier releases, which tell of other
+    /// people; bad rows go to the folder `try` in its quarantine.
     #[must_use]
     pub fn on_files(&self, files: &[PathBuf]) -> Job {
         let mut job = self.clone();

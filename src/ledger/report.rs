@@ -81,8 +81,8 @@ impl Report {
     /// Reads and checks the whole ledger.
     ///
     /// # Errors
-    /// Refused: an entry was edited. Invalid: there is no such file. Environment: it is no ledger or
-    /// cannot be read.
+    /// Refused: an entry was edited. Invalid: there is no such file. Environment: it is no ledger
+    /// or cannot be read.
     pub fn read(path: &Path) -> Result<Report> {
         let path = there(path)?;
         let connection = file::open_to_read(&path)?;

@@ -11,8 +11,8 @@ use crate::plan::{CellKey, KeyValue};
 /// The secret from which all noise of one run is derived; serves one run, as
 /// [`add_noise`](super::add_noise) takes it by value.
 ///
-/// A key that makes the noise known cannot be made outside of this module and the tests. The audit's
-/// [`KnownKey`](super::KnownKey) is of another type, and so is what it makes:
+/// A key that makes the noise known cannot be made outside of this module and the tests. The
+/// audit's [`KnownKey`](super::KnownKey) is of another type, and so is what it makes:
 ///
 /// ```
 /// let key = discretail::mechanism::RunKey::from_system().expect("random bits");

@@ -1,8 +1,8 @@
-//! Noise from a known key, for the audit's synthetic twins: what one user changes then shows exactly. And
-//! none, for trials on payments that need no protection.
+//! Noise from a known key, for the audit's synthetic twins: what one user changes then shows
+//! exactly. And none, for trials on payments that need no protection.
 //!
-//! A barrier of types keeps it from releases: [`KnownKey`] is no `RunKey`, and [`KnownTotals`] are no
-//! [`NoisyTotals`], so neither `run` nor `release::write` takes them. What is made from them is
+//! A barrier of types keeps it from releases: [`KnownKey`] is no `RunKey`, and [`KnownTotals`] are
+//! no [`NoisyTotals`], so neither `run` nor `release::write` takes them. What is made from them is
 //! marked as not private in every file, and the ledger records none of it.
 //!
 //! ```compile_fail
@@ -84,7 +84,8 @@ pub fn add_known_noise(
     Ok(KnownTotals { all, calls, shown })
 }
 
-/// Totals with no noise at all, all cells of them: what is true of payments that need no protection.
+/// Totals with no noise at all, all cells of them: what is true of payments that need no
+/// protection.
 ///
 /// # Errors
 /// The totals are none of this plan.

@@ -56,9 +56,9 @@ pub struct NoisyLevel {
 /// Adds noise to all totals and selects the private keys.
 ///
 /// What is released: for each statistic, total + discrete Gaussian noise of σ grid units in every
-/// cell, independently; cells with private keys only if the weighted sum of
-/// their noised values reaches the threshold. The noise of a cell follows from the run key, the statistic and the cell alone.
-/// Price: μ² = bound²/(σ² − 16) each, added up, and the thresholds' δ (Theorem 1 of
+/// cell, independently; cells with private keys only if the weighted sum of their noised values
+/// reaches the threshold. The noise of a cell follows from the run key, the statistic and the cell
+/// alone. Price: μ² = bound²/(σ² − 16) each, added up, and the thresholds' δ (Theorem 1 of
 /// `docs/privacy.md`). Units: grid units. Before: the engine has fitted every user into the bound
 /// of each statistic, and the ledger has spent the price. Errors: σ is out of range, or the totals
 /// are none of this plan. Source: Lemma 3 of `docs/privacy.md`.
@@ -103,8 +103,8 @@ fn noise_all(
     Ok((levels, calls))
 }
 
-/// What totals of public cells take while noise is added, in bytes: exact ones, each statistic's until
-/// it is noised, and noised ones.
+/// What totals of public cells take while noise is added, in bytes: exact ones, each statistic's
+/// until it is noised, and noised ones.
 pub fn memory(plan: &Plan) -> u64 {
     let of_level = |level: &LevelPlan| level.public_cells(&plan.job) * level.width() as u64 * 8;
     let of_statistic = |level: &LevelPlan| {
@@ -147,8 +147,8 @@ fn fit(plan: &Plan, totals: &ExactTotals) -> bool {
         })
 }
 
-/// The noised values of one statistic. They go to a column of their own, so that no exact one is left
-/// where a chunk fails.
+/// The noised values of one statistic. They go to a column of their own, so that no exact one is
+/// left where a chunk fails.
 fn noise_column(
     statistic: &StatisticPlan,
     key: &StatisticKey,

@@ -9,9 +9,9 @@ use crate::plan::{CellKey, Gaussian, KeyValue, Plan, Survey, SurveyPlan, TicketP
 ///
 /// What is released: of each survey the users of each bin and the sum of their spreads, plus
 /// discrete Gaussian noise of its σ grid units, independently; or tickets by group and logarithm,
-/// of each user within a norm of 1. Price: μ² = 1/(σ² − 16) of users,
-/// and [`SurveyPlan::SPREAD_MAX`]²/(σ² − 16) of spreads, in natural units. Units: grid units.
-/// Before: each user is in at most one bin of a survey of norms, and the ledger has spent the price.
+/// of each user within a norm of 1. Price: μ² = 1/(σ² − 16) of users, and
+/// [`SurveyPlan::SPREAD_MAX`]²/(σ² − 16) of spreads, in natural units. Units: grid units. Before:
+/// each user is in at most one bin of a survey of norms, and the ledger has spent the price.
 /// Errors: σ is out of range, or the counts are none of this plan. Source: *Chosen bounds* and
 /// Lemma 3 of `docs/privacy.md`.
 pub fn noise_surveys(plan: &Plan, exact: ExactSurveys, key: &RunKey) -> Result<Vec<Survey>> {

@@ -60,7 +60,8 @@ impl Batch {
         &self.amounts
     }
 
-    /// The values of one further column: the plan's, and the currency's code if the job has such a column.
+    /// The values of one further column: the plan's, and the currency's code if the job has such a
+    /// column.
     pub fn rest(&self, column: usize) -> impl Iterator<Item = &str> {
         texts(&self.rest[column])
     }

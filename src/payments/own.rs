@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use super::source::expand;
 use crate::job::PaymentsSource;
 
-/// Of the files of `tried`, those that are files of `own`: the same file behind another path, link or
-/// mount, or a copy, which has the same size and bytes.
+/// Of the files of `tried`, those that are files of `own`: the same file behind another path, link
+/// or mount, or a copy, which has the same size and bytes.
 ///
-/// Own files are only opened where sizes are the same, and what is in them stays here. Files that are not
-/// there, or that may not be read, are none; a part of a file, or its rows in another form, cannot be told.
+/// Own files are only opened where sizes are the same, and what is in them stays here. Files that
+/// are not there, or that may not be read, are none; a part of a file, or its rows in another form,
+/// cannot be told.
 pub fn own_files(own: &PaymentsSource, tried: &PaymentsSource) -> Vec<PathBuf> {
     let own = found(own);
     let is_own = |path: &PathBuf| own.iter().any(|own| same(own, path).unwrap_or(false));

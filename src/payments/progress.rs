@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 pub struct ScanControl<'a> {
     /// Set to stop soon.
     pub cancelled: &'a AtomicBool,
-    /// Called now and then from any thread, and after the last row; for the operator's terminal, and
-    /// for a run to see that there is anything to release.
+    /// Called now and then from any thread, and after the last row; for the operator's terminal,
+    /// and for a run to see that there is anything to release.
     pub progress: &'a (dyn Fn(Progress) + Sync),
 }
 

@@ -18,8 +18,8 @@ struct Wanted {
 }
 
 impl Plan {
-    /// Gives each statistic of which a report states the error what reaches it, and all others what is
-    /// left, in proportion to what they had. Nothing is changed if no report states any.
+    /// Gives each statistic of which a report states the error what reaches it, and all others what
+    /// is left, in proportion to what they had. Nothing is changed if no report states any.
     ///
     /// From predictions, so from public facts and earlier releases (*Asking for accuracy* in
     /// `docs/accuracy.md`).
@@ -110,7 +110,8 @@ impl Plan {
         (level.statistics[wanted.at.1].kind, &level.file)
     }
 
-    /// What is wanted costs too much: for each the share of it, and about the ε that would do for all.
+    /// What is wanted costs too much: for each the share of it, and about the ε that would do for
+    /// all.
     fn too_much(&self, wanted: &[Wanted], needed: &[MuSquared], units: u128) -> Vec<Finding> {
         let surveys: u128 = self.surveys.iter().map(|survey| survey.mu_squared().units()).sum();
         let mu_squared = MuSquared::from_units(units + surveys);

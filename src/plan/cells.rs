@@ -181,8 +181,8 @@ impl CellSpace {
         Some(combinations)
     }
 
-    /// All public keys, homes first, then merchants, then times, then the rest; `None` if not all are
-    /// public.
+    /// All public keys, homes first, then merchants, then times, then the rest; `None` if not all
+    /// are public.
     pub fn public_keys(&self, job: &Job) -> Option<Vec<CellKey>> {
         let rest = self.public_rest(job)?;
         let mut keys = Vec::new();
@@ -197,8 +197,8 @@ impl CellSpace {
         Some(keys)
     }
 
-    /// Of each public cell, in the order of [`CellSpace::public_keys`], the cell of a coarser level in
-    /// which it lies; `None` if some cell lies in several, or keys are not public.
+    /// Of each public cell, in the order of [`CellSpace::public_keys`], the cell of a coarser level
+    /// in which it lies; `None` if some cell lies in several, or keys are not public.
     pub fn within(&self, coarse: &CellSpace, job: &Job) -> Option<Vec<u32>> {
         if self.pairs.is_some() || coarse.pairs.is_some() {
             return None;
@@ -259,8 +259,8 @@ impl CellSpace {
             && self.rest.iter().all(|name| public_values(job, name).is_some())
     }
 
-    /// The combination of homes and the group of merchants, or the pair of groups, in which a cell lies,
-    /// as one number.
+    /// The combination of homes and the group of merchants, or the pair of groups, in which a cell
+    /// lies, as one number.
     pub(super) fn merchant_group(&self, key: &[KeyValue]) -> Option<usize> {
         let values = |wanted: Part| -> Vec<KeyValue> {
             let parts = self.layout.iter().zip(key).filter(|((part, _), _)| *part == wanted);

@@ -12,12 +12,13 @@ const POINTS: usize = 8;
 /// How wrong a law is apart from noise: its relative deviation at a bin.
 const MISFIT: f64 = 0.3;
 
-/// What the heaviest users have, against all, in the first half octave of their norms; and what is left
-/// of that in the next. Such users are in made-up and real payments, hidden by noise as they are few.
+/// What the heaviest users have, against all, in the first half octave of their norms; and what is
+/// left of that in the next. Such users are in made-up and real payments, hidden by noise as they
+/// are few.
 const HEAVY: (f64, f64) = (0.02, 0.8);
 
-/// The share of what the fit takes that a law of norms may be wrong by: where spreads are norms, and
-/// where they are measured in all only.
+/// The share of what the fit takes that a law of norms may be wrong by: where spreads are norms,
+/// and where they are measured in all only.
 const INEXACT: (f64, f64) = (0.12, 0.3);
 
 /// The users' norms of one statistic, as far as a survey tells.
@@ -67,7 +68,8 @@ pub(super) struct Expected {
     pub(super) peak: f64,
     /// No norm is larger.
     pub(super) most: f64,
-    /// Norms are roots of whole numbers, and no user is spread over more cells than their norm says.
+    /// Norms are roots of whole numbers, and no user is spread over more cells than their norm
+    /// says.
     pub(super) counts: bool,
 }
 
@@ -116,8 +118,8 @@ impl NormLaw {
         own
     }
 
-    /// What is thought of the users of each bin: the law with how wrong it may be, and what the heaviest
-    /// may have, against what was seen; a normal law that ends at zero.
+    /// What is thought of the users of each bin: the law with how wrong it may be, and what the
+    /// heaviest may have, against what was seen; a normal law that ends at zero.
     fn weigh(&mut self) {
         let (total, heavy) = (self.total(), self.quantile(0.95));
         let mut bins = std::mem::take(&mut self.bins);
@@ -136,7 +138,8 @@ impl NormLaw {
         self.bins = bins;
     }
 
-    /// From norms, ascending, with their users, and the mean of spreads (`None`: spreads are norms).
+    /// From norms, ascending, with their users, and the mean of spreads (`None`: spreads are
+    /// norms).
     pub(super) fn expected(points: Vec<(f64, f64)>, spread: Option<f64>, doubt: f64) -> NormLaw {
         let mut own = NormLaw { points, spread: (1.0, 1.0), doubt, bins: Vec::new() };
         if let Some(mean) = spread {
@@ -256,8 +259,8 @@ fn above_zero(mean: f64, sd: f64) -> (f64, f64) {
     ((mean + sd * hazard).max(0.0), sd * sd * left)
 }
 
-/// Values of cells against their mean: of a log-normal law with deviation 1.5, which is about that of
-/// payments over merchants.
+/// Values of cells against their mean: of a log-normal law with deviation 1.5, which is about that
+/// of payments over merchants.
 const CELL_SIZES: [f64; 8] = [0.03, 0.09, 0.17, 0.30, 0.50, 0.86, 1.60, 4.45];
 
 /// The mean over cells of what depends on their size.
@@ -296,7 +299,8 @@ mod tests {
         bins
     }
 
-    /// Norms of users by quantile, log-normal with median 2^`mean` and a deviation of `width` octaves.
+    /// Norms of users by quantile, log-normal with median 2^`mean` and a deviation of `width`
+    /// octaves.
     fn norms(mean: f64, width: f64) -> Vec<f64> {
         let quantile = |q: f64| {
             // Bisection of the normal law.
@@ -359,8 +363,8 @@ mod tests {
         assert!((1_700.0..2_300.0).contains(&heavy), "{heavy}");
     }
 
-    /// A thousand users of a million with thirty times the payments: three deviations in each of six
-    /// bins, which one bin alone cannot tell from noise.
+    /// A thousand users of a million with thirty times the payments: three deviations in each of
+    /// six bins, which one bin alone cannot tell from noise.
     #[test]
     fn heavy_users_that_noise_hides_are_reckoned_with() {
         let mut exact = histogram(1_000_000.0, 3.0, 1.0);

@@ -52,14 +52,14 @@ impl Cohorts {
         self.most
     }
 
-    /// The number of numbers of a cell: those who are new, and those of them that come again, period by
-    /// period.
+    /// The number of numbers of a cell: those who are new, and those of them that come again,
+    /// period by period.
     pub fn width(&self) -> usize {
         self.most.max(1) + 1
     }
 
-    /// The days of the period which is so many after a time; `None` if it is not wholly within the job's
-    /// days.
+    /// The days of the period which is so many after a time; `None` if it is not wholly within the
+    /// job's days.
     pub fn days_after(&self, time: usize, periods: usize) -> Option<Range<u32>> {
         let later = time + periods;
         (periods <= self.following[time])
@@ -73,7 +73,8 @@ impl Cohorts {
 }
 
 impl LevelPlan {
-    /// Is a number of a statistic of this cell known, as far as it rests on days before or after it?
+    /// Is a number of a statistic of this cell known, as far as it rests on days before or after
+    /// it?
     pub fn tells(&self, kind: StatisticKind, cell: &[KeyValue], number: usize) -> Told {
         let back = self.look_back.as_ref().filter(|_| kind.looks_back());
         let cohorts = self.cohorts.as_ref().filter(|_| kind == StatisticKind::Cohorts);

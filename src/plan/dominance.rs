@@ -1,8 +1,9 @@
-//! Dominance: cells of which few merchants may have more than a share, by noised values alone. Stated in
-//! `docs/merchants.md`.
+//! Dominance: cells of which few merchants may have more than a share, by noised values alone.
+//! Stated in `docs/merchants.md`.
 //!
-//! The noised values are those of a level that names merchants, which is measured and not shown. What
-//! follows from them is post-processing: it costs nothing, and no payment decides but through noise.
+//! The noised values are those of a level that names merchants, which is measured and not shown.
+//! What follows from them is post-processing: it costs nothing, and no payment decides but through
+//! noise.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,9 +108,10 @@ impl Plan {
         Some((rule, judge(&self.levels, rule)?))
     }
 
-    /// With cells hidden, too, of which few merchants may have more than the rule's share, and as many
-    /// more as no combination of what is shown tells of such merchants. `sums` are noised values of all
-    /// merchants, in the order of the table of merchants, with noise of one deviation `sd`.
+    /// With cells hidden, too, of which few merchants may have more than the rule's share, and as
+    /// many more as no combination of what is shown tells of such merchants. `sums` are noised
+    /// values of all merchants, in the order of the table of merchants, with noise of one deviation
+    /// `sd`.
     pub fn with_dominance(&self, sums: &[f64], sd: f64) -> Plan {
         let mut plan = self.clone();
         let (Some((rule, _)), Some(promise)) = (self.dominance(), self.merchants) else {
@@ -138,7 +140,8 @@ struct Rule<'s> {
     sd: f64,
 }
 
-/// So many deviations of noise the largest merchants must be below the share: 97.5 % of the normal law.
+/// So many deviations of noise the largest merchants must be below the share: 97.5 % of the normal
+/// law.
 const SURE: f64 = 1.959_963_984_540_054;
 
 impl Rule<'_> {

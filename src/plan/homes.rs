@@ -39,8 +39,9 @@ pub(super) fn alone(keys: &[Key]) -> bool {
     !keys.is_empty() && keys.iter().all(|key| matches!(key, Key::Home(_)))
 }
 
-/// For each level and each combination of its homes, the sets of merchants where those users pay most;
-/// adds to `sets` those that are not there. What is said of them is said, in the main, of these merchants.
+/// For each level and each combination of its homes, the sets of merchants where those users pay
+/// most; adds to `sets` those that are not there. What is said of them is said, in the main, of
+/// these merchants.
 pub(super) fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLevels<Vec<usize>> {
     let mut place_of = |set: Vec<u32>| {
         sets.iter().position(|known| *known == set).unwrap_or_else(|| {

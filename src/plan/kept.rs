@@ -6,8 +6,8 @@ use super::{KeyValue, LevelPlan, Plan};
 use crate::job::Key;
 
 impl LevelPlan {
-    /// Has cells with these values of all keys but time, in the order of the level, always be shown,
-    /// at every time of the job. `false`, and nothing is done, if that makes too many cells.
+    /// Has cells with these values of all keys but time, in the order of the level, always be
+    /// shown, at every time of the job. `false`, and nothing is done, if that makes too many cells.
     pub fn keep(&mut self, keys: &BTreeSet<Vec<KeyValue>>) -> bool {
         let times = &self.cells.times.groups;
         if (keys.len() as u128) * (times.len() as u128) > Plan::CELLS_MAX {

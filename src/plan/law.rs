@@ -22,8 +22,8 @@ pub(super) fn smoothed(bins: &[f64], sd: f64, expected_peak: f64) -> Vec<f64> {
     bins.iter().enumerate().map(number).collect()
 }
 
-/// A law of norms in half octaves: normal, with a width of its own on each side of the peak, as many
-/// users have little and few have much, or the other way.
+/// A law of norms in half octaves: normal, with a width of its own on each side of the peak, as
+/// many users have little and few have much, or the other way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Law {
     peak: f64,

@@ -27,8 +27,8 @@ impl LookBack {
         self.days
     }
 
-    /// The days, from the period's first, in which a customer of that time must not have been to be new;
-    /// `None` if the period does not hold all of them.
+    /// The days, from the period's first, in which a customer of that time must not have been to be
+    /// new; `None` if the period does not hold all of them.
     pub fn window(&self, time: usize) -> Option<Range<u32>> {
         let start = self.times.first_day(time);
         start.checked_sub(self.days).map(|first| first..start)

@@ -98,7 +98,8 @@ pub(super) fn protect(
         findings.push(finding.at(levels[level].span.clone()));
     }
     for level in levels.iter_mut() {
-        // Of private keys, the cells themselves are left out. Whether a rule hides any tells of payments.
+        // Of private keys, the cells themselves are left out. Whether a rule hides any tells of
+        // payments.
         let may_hide = level.is_public() && (rule || !level.hidden.is_empty());
         level.tables.iter_mut().for_each(|table| table.may_hide = may_hide);
     }
@@ -108,8 +109,8 @@ pub(super) fn protect(
     Some(MerchantProtection { least, sets: cells, small, besides: hidden - small })
 }
 
-/// Hides of the known sets as many as no combination of the others tells of too few merchants, but not
-/// the one of `all` merchants.
+/// Hides of the known sets as many as no combination of the others tells of too few merchants, but
+/// not the one of `all` merchants.
 pub(super) fn hide_few(sums: &Sums, known: &mut [bool], least: u32, all: Option<usize>) {
     while let Some(combination) = sums.breach(known, least - 1) {
         // The one that tells least; of equals the last, which is of the finer level.
@@ -150,8 +151,9 @@ pub(super) fn assign(
     blank
 }
 
-/// Groups of merchants whose tickets are surveyed are sums, too, beside those that are `told`. Those that
-/// would tell of too few merchants become one group, with as many more as that one needs.
+/// Groups of merchants whose tickets are surveyed are sums, too, beside those that are `told`.
+/// Those that would tell of too few merchants become one group, with as many more as that one
+/// needs.
 fn pool_tickets(
     told: Vec<Vec<u32>>,
     (levels, surveys): (&mut [LevelPlan], &mut [SurveyPlan]),
@@ -199,8 +201,8 @@ fn pooled(told: Vec<Vec<u32>>, groups: &[Vec<u32>], merchants: usize, least: u32
 /// The sets of merchants of each group of a level, or those that each group's shares are of.
 pub(super) type OfLevels<T> = Vec<Vec<T>>;
 
-/// The different sets of merchants that cells stand for, coarse levels first; for each level those of its
-/// groups, and those that shares of each group are of.
+/// The different sets of merchants that cells stand for, coarse levels first; for each level those
+/// of its groups, and those that shares of each group are of.
 pub(super) fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<usize>>) {
     let groups_of = |level: &LevelPlan| level.cells.merchants.clone().into_iter().next();
     let count = |&level: &usize| groups_of(&levels[level]).map_or(0, |g| g.groups.len());
@@ -265,8 +267,8 @@ impl LevelPlan {
         !self.hidden.is_empty() && group().is_none_or(|group| self.hidden[group])
     }
 
-    /// Names of the keys that tell homes, of those that tell merchants apart, and of that which makes pairs;
-    /// and their values at hidden cells.
+    /// Names of the keys that tell homes, of those that tell merchants apart, and of that which
+    /// makes pairs; and their values at hidden cells.
     pub fn hidden_groups(&self) -> (Vec<&str>, Vec<Vec<KeyValue>>) {
         let homes = self.keys.iter().filter(|key| matches!(key, Key::Home(_)));
         let of_merchants = |key: &&Key| matches!(key, Key::Merchant | Key::MerchantAttribute(_));
@@ -479,8 +481,8 @@ mod tests {
             let line = format!("min_per_cell = {least}");
             shown(&Market::with_kinds().try_plan_with(&line, &[text.to_owned()]).expect("a plan"))
         };
-        // Without shares R1/b and R2/a are shown, of two merchants each; with them the regions are known,
-        // and so are R1/a and R2/b, of one.
+        // Without shares R1/b and R2/a are shown, of two merchants each; with them the regions are
+        // known, and so are R1/a and R2/b, of one.
         assert_eq!(share(2), "r0.region-kind: R1/a R1/b R2/a R2/b\n");
         let plain = hidden(r#"[["region", "kind"]]"#, "min_per_cell = 2");
         assert_eq!(plain, "r0.region-kind: R1/a R2/b\n");

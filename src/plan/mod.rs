@@ -82,8 +82,8 @@ pub struct Plan {
     pub merchants: Option<MerchantProtection>,
     /// The job whose release this one takes the place of, and the digest of its manifest.
     pub revises: Option<(String, String)>,
-    /// Statistics that noise is expected to drown, and that are run all the same: the places of level and
-    /// statistic, with the prediction.
+    /// Statistics that noise is expected to drown, and that are run all the same: the places of
+    /// level and statistic, with the prediction.
     pub accepted: Vec<(usize, usize, Prediction)>,
     /// What has added the payments up elsewhere: the dialect of its SQL. `None`: this program.
     pub totals_from: Option<&'static str>,
@@ -127,8 +127,8 @@ pub struct LevelPlan {
     pub tickets: Option<TicketPlan>,
     /// Is it measured to judge dominance, and not shown?
     pub unshown: bool,
-    /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if none
-    /// are.
+    /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if
+    /// none are.
     pub hidden: Vec<bool>,
     /// What an earlier release said of the same cells, for estimates to go by.
     pub earlier: Option<Earlier>,

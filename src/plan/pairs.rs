@@ -7,11 +7,12 @@ use super::{CellSpace, KeyValue, LevelPlan, Plan};
 use crate::findings::{self, Finding};
 use crate::job::{Insight, Key, Level, PartitionSelection, Report};
 
-/// Pairs of groups of merchants that differ in one attribute: in the order of the attribute's values, so
-/// each pair once.
+/// Pairs of groups of merchants that differ in one attribute: in the order of the attribute's
+/// values, so each pair once.
 #[derive(Clone, Debug)]
 pub struct Pairs {
-    /// Of each pair the first group's key values, and behind them the second one's value of the attribute.
+    /// Of each pair the first group's key values, and behind them the second one's value of the
+    /// attribute.
     pub groups: Vec<Vec<KeyValue>>,
     /// Of each pair its groups.
     pub members: Vec<(u32, u32)>,
@@ -30,7 +31,8 @@ pub struct Pairs {
 pub struct PairLevels {
     /// The place in the plan of the level of single values, such as that of categories.
     pub singles: usize,
-    /// Of each of its keys, the place of the pair's first value among the keys of the level of pairs,
+    /// Of each of its keys, the place of the pair's first value among the keys of the level of
+    /// pairs,
     pub first: Vec<usize>,
     /// and that of the second one.
     pub second: Vec<usize>,
@@ -81,8 +83,8 @@ impl Pairs {
         self.of_group[group as usize]
     }
 
-    /// The number of the pair of two of a family, from their places in it, the first of which is the
-    /// smaller one.
+    /// The number of the pair of two of a family, from their places in it, the first of which is
+    /// the smaller one.
     pub fn number(&self, family: u32, first: u32, second: u32) -> u32 {
         let (count, start) = self.families[family as usize];
         start + first * (2 * count - first - 1) / 2 + (second - first - 1)

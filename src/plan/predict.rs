@@ -1,7 +1,7 @@
 //! How far a plan's values will be from the truth, before anything is spent.
 //!
-//! From public facts, what the job says of public knowledge (`[expect]`), and earlier releases; never from
-//! the payments. The formulas are in *Predicted errors* of `docs/accuracy.md`.
+//! From public facts, what the job says of public knowledge (`[expect]`), and earlier releases;
+//! never from the payments. The formulas are in *Predicted errors* of `docs/accuracy.md`.
 
 use super::choice::{NormLaw, mean_noised_size, norm_bound, spread_of_sizes};
 use super::{Plan, StatisticPlan, expected, survey};
@@ -70,15 +70,15 @@ enum Bound {
 }
 
 impl Plan {
-    /// What is expected of a statistic with public keys; `None` where neither an earlier release nor the
-    /// job says how large values are.
+    /// What is expected of a statistic with public keys; `None` where neither an earlier release
+    /// nor the job says how large values are.
     pub fn predicted(&self, level: usize, statistic: usize) -> Option<Prediction> {
         let charge = self.levels[level].statistics[statistic].charge;
         self.known(level, statistic)?.predicted(charge)
     }
 
-    /// Statistics whose noised values will be further from the truth, in all, than nothing would be: the
-    /// places of level and statistic, with the prediction.
+    /// Statistics whose noised values will be further from the truth, in all, than nothing would
+    /// be: the places of level and statistic, with the prediction.
     pub fn useless(&self) -> Vec<(usize, usize, Prediction)> {
         let places = (0..self.levels.len()).flat_map(|level| {
             (0..self.levels[level].statistics.len()).map(move |statistic| (level, statistic))
@@ -174,7 +174,8 @@ impl Known {
         let lost = (1.0 - share) * mean;
         let noised = self.mean_over_cells(|size| mean_noised_size(lost * size, noise_sd));
         let estimated = match self.surveyed {
-            // The fit's part is put back, as far as surveys tell (*Estimates* in `docs/privacy.md`).
+            // The fit's part is put back, as far as surveys tell (*Estimates* in
+            // `docs/privacy.md`).
             true => {
                 let share = share.max(LEFT_MIN);
                 let doubt = doubt.hypot(BETWEEN * (1.0 - share)) * HALF_NORMAL * mean;
@@ -210,19 +211,20 @@ impl Known {
 /// E|X| of a normal X with deviation 1.
 const HALF_NORMAL: f64 = 0.797_884_560_802_865_4;
 
-/// How much the share that the fit takes differs between cells, against what it takes in all: so that
-/// intervals cover on made-up and real payments (`docs/benchmarks.md`).
+/// How much the share that the fit takes differs between cells, against what it takes in all: so
+/// that intervals cover on made-up and real payments (`docs/benchmarks.md`).
 pub const BETWEEN: f64 = 0.17;
 
 /// The fit is not thought to leave less than this share.
 pub const LEFT_MIN: f64 = 0.25;
 
 /// E|θ − E(θ|y)| for y = θ + noise of deviation `sd`, where θ is log-normal with this mean and the
-/// deviation 1.5: the error of the best estimate that knows no more of a cell than its noised value.
+/// deviation 1.5: the error of the best estimate that knows no more of a cell than its noised
+/// value.
 fn best_error(mean: f64, sd: f64) -> f64 {
     const WIDTH: f64 = 1.5;
-    // In units of the noise: by logarithm up to a quarter, then in quarters. Far from zero the prior says
-    // nothing.
+    // In units of the noise: by logarithm up to a quarter, then in quarters. Far from zero the
+    // prior says nothing.
     const STEP: f64 = 0.25;
     const SMALL: i32 = 20;
     const FAR: f64 = 24.0;

@@ -78,8 +78,8 @@ impl<'j> Asked<'j> {
         matches!(self.tables[0].0.selection, PartitionSelection::Private { .. })
     }
 
-    /// Is that level the same as this one: the same keys in any order, found in the same way, no other
-    /// bounds, and with help of the same earlier jobs?
+    /// Is that level the same as this one: the same keys in any order, found in the same way, no
+    /// other bounds, and with help of the same earlier jobs?
     fn is_as(&self, report: &Report, level: &Level) -> bool {
         let own = self.tables[0].0;
         let keys = |level: &Level| level.keys.iter().cloned().collect::<BTreeSet<_>>();
@@ -194,7 +194,8 @@ mod tests {
         let tables: Vec<(&str, &[usize])> =
             shared.tables.iter().map(|table| (&*table.file, &*table.places)).collect();
         assert_eq!(tables, [("r0.region-week", &[0, 1][..]), ("r1.week-region", &[1, 0])]);
-        // The job's budget goes to five statistics, not to six: three reports' noise is that of one.
+        // The job's budget goes to five statistics, not to six: three reports' noise is that of
+        // one.
         assert_eq!(plan.mechanisms().count(), plan.surveys.len() * 2 - 2 + 5);
         let three = market.plan(&[first.clone(), first.clone(), first.clone()]);
         let noise = |plan: &crate::plan::Plan| plan.levels[1].statistics[0].charge;

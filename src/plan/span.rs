@@ -78,8 +78,8 @@ impl Sums {
         single.map(|set| (self.sets[set][0], set)).collect()
     }
 
-    /// The sets of a combination of those that are `known` which is left with 1 to `most` merchants;
-    /// `None` if there is no such combination.
+    /// The sets of a combination of those that are `known` which is left with 1 to `most`
+    /// merchants; `None` if there is no such combination.
     pub(super) fn breach(&self, known: &[bool], most: u32) -> Option<Vec<usize>> {
         let columns = self.columns(known, most as usize);
         let small = (0..).zip(columns).map(|(atom, column)| Atom {
@@ -91,8 +91,8 @@ impl Sums {
         Some(self.combination(known, &atoms))
     }
 
-    /// Tells of atoms whether a combination of known sets is their sum; see [`Sums::columns`] for the chance
-    /// that it seems so and is not.
+    /// Tells of atoms whether a combination of known sets is their sum; see [`Sums::columns`] for
+    /// the chance that it seems so and is not.
     pub(super) fn told(&self, known: &[bool]) -> impl Fn(&[u32]) -> bool {
         let columns = self.columns(known, 1);
         move |atoms| atoms.iter().fold(0, |sum, &atom| add(sum, columns[atom as usize][0])) == 0
@@ -135,9 +135,9 @@ impl Sums {
         row.is_empty().then(|| own.into_keys().map(|set| set as usize).collect())
     }
 
-    /// For each atom `count` random numbers, such that they sum to nothing over each known set: those of
-    /// some atoms are linearly dependent exactly if a combination of sets has no others left, but with
-    /// a probability of less than 2⁻⁵⁸ for each choice of atoms.
+    /// For each atom `count` random numbers, such that they sum to nothing over each known set:
+    /// those of some atoms are linearly dependent exactly if a combination of sets has no others
+    /// left, but with a probability of less than 2⁻⁵⁸ for each choice of atoms.
     fn columns(&self, known: &[bool], count: usize) -> Vec<Vec<u64>> {
         let mut pivots: Vec<(u32, Sparse)> = Vec::new();
         let mut of_atom: BTreeMap<u32, usize> = BTreeMap::new();
@@ -327,8 +327,8 @@ fn inverse(a: u64) -> u64 {
     result
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014), below the prime: the same numbers in each run, as nothing
-/// here is secret.
+/// SplitMix64 (Steele, Lea and Flood 2014), below the prime: the same numbers in each run, as
+/// nothing here is secret.
 struct Random(u64);
 
 impl Random {

@@ -23,8 +23,8 @@ pub struct SurveyPlan {
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
-    /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by their
-    /// logarithm. Fitted into a norm of 1.
+    /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by
+    /// their logarithm. Fitted into a norm of 1.
     pub ticket_groups: Option<usize>,
     /// What came out, once it has.
     pub result: Option<Survey>,
@@ -178,8 +178,8 @@ impl SurveyPlan {
         MuSquared::from_units(self.mechanisms().map(|(_, m)| m.mu_squared.units()).sum())
     }
 
-    /// Takes the place of what an earlier release has said; `false`, and nothing is changed, if that
-    /// cannot be.
+    /// Takes the place of what an earlier release has said; `false`, and nothing is changed, if
+    /// that cannot be.
     fn take(&mut self, known: &ReleasedSurvey) -> bool {
         let mechanism = |(grid_bits, sigma): (u32, u64), most: u64| {
             let bound = NormBound::new(most << grid_bits, most << grid_bits)?;
@@ -215,7 +215,8 @@ impl Plan {
         self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
     }
 
-    /// The share of all that users have which the fit leaves: by the statistic's survey, if it has one.
+    /// The share of all that users have which the fit leaves: by the statistic's survey, if it has
+    /// one.
     pub fn retained(&self, level: usize, statistic: usize) -> Option<Retained> {
         let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
         let mut known = known.filter(|survey| survey.result.is_some());
@@ -242,8 +243,8 @@ impl Plan {
 
     /// The bounds that follow from surveys that have results.
     ///
-    /// From fine levels to coarse ones: where cells of one lie in cells of the other, no user's norm is
-    /// less there, so no bound is either.
+    /// From fine levels to coarse ones: where cells of one lie in cells of the other, no user's
+    /// norm is less there, so no bound is either.
     fn choose_bounds(&mut self, surveys: &[SurveyPlan]) {
         let mut order: Vec<usize> = (0..self.levels.len()).collect();
         let cells = |level: &usize| self.levels[*level].cells.count(&self.job);
@@ -262,8 +263,8 @@ impl Plan {
         }
     }
 
-    /// Takes bounds of a report that are open from the surveys of an earlier release, at levels with
-    /// the same keys, in place of surveys of its own. How many it took.
+    /// Takes bounds of a report that are open from the surveys of an earlier release, at levels
+    /// with the same keys, in place of surveys of its own. How many it took.
     pub fn adopt(
         &mut self,
         report: &str,
@@ -311,7 +312,8 @@ impl Plan {
     }
 }
 
-/// The bounds of a level that follow from surveys that have results, none below `least` of its kind.
+/// The bounds of a level that follow from surveys that have results, none below `least` of its
+/// kind.
 fn choose_bounds(
     job: &Job,
     level: &mut LevelPlan,
@@ -341,8 +343,8 @@ fn choose_bounds(
 
 /// Has a level learn what is usual of tickets; gives the bound of their logarithms, in their units.
 ///
-/// A user with a norm of n payments has about that many times the spread of a ticket, and less where
-/// several payments of a cell are on both sides of what is usual.
+/// A user with a norm of n payments has about that many times the spread of a ticket, and less
+/// where several payments of a cell are on both sides of what is usual.
 fn learn_tickets(level: &mut LevelPlan, survey: &SurveyPlan) -> f64 {
     const SIDES: f64 = 0.8;
     let result = survey.result.as_ref().expect("cannot fail because all are set before");

@@ -10,8 +10,8 @@ use crate::job::{Job, Key, LOG_PARTS, Level, StatisticKind};
 /// The groups of merchants of one level, and what is usual there.
 #[derive(Clone, Debug)]
 pub struct TicketPlan {
-    /// Values of the attribute by which tickets are alike, ascending; one if all are alike. Values that
-    /// are not here share the group after these.
+    /// Values of the attribute by which tickets are alike, ascending; one if all are alike. Values
+    /// that are not here share the group after these.
     groups: Vec<String>,
     /// The group of each merchant of the registry; empty if all are alike.
     group_of: Vec<u32>,
@@ -40,8 +40,8 @@ impl TicketPlan {
     /// Bins of a survey, each a quarter of a natural logarithm wide, from one minor unit on.
     pub const BINS: usize = 64;
 
-    /// Of a level that adds up logarithms. Where its cells lie within one group each, groups are those
-    /// of the job's `ticket_groups`; else all merchants are one.
+    /// Of a level that adds up logarithms. Where its cells lie within one group each, groups are
+    /// those of the job's `ticket_groups`; else all merchants are one.
     pub(super) fn new(job: &Job, level: &Level) -> Option<TicketPlan> {
         level.bounds.get(&StatisticKind::TicketLogs)?;
         let keys = &level.keys;
@@ -134,7 +134,8 @@ impl TicketPlan {
     }
 
     /// Learns the laws from a survey's noised counts, group after group, whose noise has the
-    /// standard deviation `sd`: each is drawn towards that of all, the more the fewer tickets it has.
+    /// standard deviation `sd`: each is drawn towards that of all, the more the fewer tickets it
+    /// has.
     pub(super) fn learn(&mut self, counts: &[f64], sd: f64) {
         let mut all = vec![0.0; Self::BINS];
         for group in counts.chunks_exact(Self::BINS) {
@@ -159,8 +160,8 @@ impl TicketPlan {
         self.learn(counts, 1e-9);
     }
 
-    /// Root mean square of tickets' logarithms against what is usual, in [`LOG_PARTS`]: of the groups
-    /// together.
+    /// Root mean square of tickets' logarithms against what is usual, in [`LOG_PARTS`]: of the
+    /// groups together.
     pub(super) fn spread(&self) -> f64 {
         let squares = self.laws.iter().map(|law| law.moments(law.quantile(0.5)).1);
         (squares.sum::<f64>() / self.laws.len() as f64).sqrt()
@@ -174,8 +175,9 @@ impl TicketLaw {
         TicketLaw { below: (0..=TicketPlan::BINS).map(share).collect(), doubt: 1.0 }
     }
 
-    /// From noised counts with noise of `sd` each; `None` if they are nothing but noise. What looks like
-    /// noise is left out (*Chosen bounds* in `docs/privacy.md`), as it would be the law's tails.
+    /// From noised counts with noise of `sd` each; `None` if they are nothing but noise. What looks
+    /// like noise is left out (*Chosen bounds* in `docs/privacy.md`), as it would be the law's
+    /// tails.
     fn of(counts: &[f64], sd: f64) -> Option<TicketLaw> {
         if counts.iter().sum::<f64>() <= 0.0 {
             return None;
@@ -191,7 +193,8 @@ impl TicketLaw {
         (whole > 0.0).then(|| TicketLaw { below, doubt: NOISY_BINS.sqrt() * sd / whole })
     }
 
-    /// Standard deviation of [`TicketLaw::quantile`]: that of the share over how dense the law is there.
+    /// Standard deviation of [`TicketLaw::quantile`]: that of the share over how dense the law is
+    /// there.
     pub fn doubt(&self, share: f64) -> f64 {
         let near = |share: f64| self.quantile(share.clamp(0.0, 1.0));
         let step = self.doubt.max(0.02);

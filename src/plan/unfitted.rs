@@ -9,11 +9,11 @@ use crate::privacy::{MuSquared, NormBound};
 const MOST: u64 = NormBound::LIMIT - 1;
 
 impl Plan {
-    /// The same levels with bounds that no user reaches, all keys that hold payments, and customers at
-    /// each level. Without the logarithms of tickets, whose centre only noised values tell.
+    /// The same levels with bounds that no user reaches, all keys that hold payments, and customers
+    /// at each level. Without the logarithms of tickets, whose centre only noised values tell.
     ///
-    /// What an engine adds up by it is exact, so it is for payments that are public or made up, and no
-    /// noise is made for it.
+    /// What an engine adds up by it is exact, so it is for payments that are public or made up, and
+    /// no noise is made for it.
     #[must_use]
     pub(crate) fn unfitted(&self) -> Plan {
         let mut plan = self.clone();

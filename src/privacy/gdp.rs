@@ -48,8 +48,8 @@ fn tail_down(x: f64) -> f64 {
 /// assert!((right_guess_up(2.0f64.sqrt(), 0.0) - 0.760_249_938_9).abs() < 1e-10);
 /// ```
 pub fn right_guess_up(mu: f64, delta: f64) -> f64 {
-    // One minus a tail that is rounded down; the last term covers the roundings of this sum, and the
-    // 2⁻¹⁴⁹ of Lemma 3.
+    // One minus a tail that is rounded down; the last term covers the roundings of this sum, and
+    // the 2⁻¹⁴⁹ of Lemma 3.
     (1.0 - tail_down(mu / 2.0) + delta / 2.0 + 4.0 * f64::EPSILON).min(1.0)
 }
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::plan::{Composed, Plan};
 use crate::privacy::{PrivacyBudget, PrivacyLoss, epsilon_held};
 
-/// What the ledger's jobs come to when a job has been reserved, with that one. It follows from jobs, and
-/// from no payment.
+/// What the ledger's jobs come to when a job has been reserved, with that one. It follows from
+/// jobs, and from no payment.
 #[derive(Clone, Copy, Debug)]
 pub struct InLedger {
     /// All that was ever reserved, also what was given back, and no more than may be taken.
@@ -24,7 +24,8 @@ pub(super) struct BudgetEntry {
     epsilon_max: f64,
     delta_max: f64,
     delta_max_units: String,
-    /// What they come to so far, also those that stopped: ε at `delta_max`, never below the true one.
+    /// What they come to so far, also those that stopped: ε at `delta_max`, never below the true
+    /// one.
     epsilon: f64,
     /// Σ μ² in units of 2⁻⁶⁰, so far and at most.
     mu_squared_units: String,

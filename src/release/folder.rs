@@ -119,8 +119,9 @@ fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Gives a folder and all within it one time of last change, and writes it through to the disk: how long a
-/// step of the run took depends on the payments, and whoever copies a release may keep its times.
+/// Gives a folder and all within it one time of last change, and writes it through to the disk: how
+/// long a step of the run took depends on the payments, and whoever copies a release may keep its
+/// times.
 fn tell_no_time(folder: &Path) -> std::io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + NEW_YEAR_2000;
     let times = FileTimes::new().set_accessed(time).set_modified(time);
@@ -239,8 +240,8 @@ fn page_draft(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(".discretail-").tempfile_in(parent)
 }
 
-/// Does `folder` hold the whole release of this job: its manifest, with this job and
-/// population, and every file that the manifest names, unchanged? If so, the digest of the manifest.
+/// Does `folder` hold the whole release of this job: its manifest, with this job and population,
+/// and every file that the manifest names, unchanged? If so, the digest of the manifest.
 pub fn is_complete(folder: &Path, job: &Job) -> Option<String> {
     Some(complete(folder, job)?.0)
 }

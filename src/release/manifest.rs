@@ -88,8 +88,8 @@ struct JobEntry {
     revises: Option<RevisedEntry>,
 }
 
-/// Whose SQL has added the payments up, and of which table. Not the file's digest, by which a guess at
-/// the totals could be checked.
+/// Whose SQL has added the payments up, and of which table. Not the file's digest, by which a guess
+/// at the totals could be checked.
 #[derive(Clone, Debug, Serialize)]
 struct TotalsFromEntry {
     sql: &'static str,

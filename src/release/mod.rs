@@ -33,9 +33,10 @@ use crate::error::{Error, Result};
 use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
 
-/// Writes the tables into a draft, on some threads; nothing is visible at the release's folder until
-/// [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in every file.
-/// `in_ledger` is what the ledger's jobs come to, with this one; `None`: there is none, in tests.
+/// Writes the tables into a draft, on some threads; nothing is visible at the release's folder
+/// until [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in
+/// every file. `in_ledger` is what the ledger's jobs come to, with this one; `None`: there is none,
+/// in tests.
 ///
 /// # Errors
 /// The disk is full or not writable.
@@ -86,8 +87,8 @@ fn write_tables(
     Ok(())
 }
 
-/// The tables and the manifest of a release as bytes in memory, from estimates whose noise is known:
-/// each of them is marked as not private, and none reaches a disk here.
+/// The tables and the manifest of a release as bytes in memory, from estimates whose noise is
+/// known: each of them is marked as not private, and none reaches a disk here.
 ///
 /// # Errors
 /// Environment: opendp refuses to price the plan, or a table cannot be encoded.

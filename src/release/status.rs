@@ -1,4 +1,5 @@
-//! What a release says of itself: provisional or final, over which days, in place of which other one.
+//! What a release says of itself: provisional or final, over which days, in place of which other
+//! one.
 
 use std::path::Path;
 

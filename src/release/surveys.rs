@@ -31,8 +31,8 @@ struct SurveyEvent {
     sensitivity: u64,
     sigma: u64,
     mu_squared_units: String,
-    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads; or tickets
-    /// by group and quarters of natural logarithms.
+    /// In grid units: users by half octaves of norms from 1 on, or the sum of their spreads; or
+    /// tickets by group and quarters of natural logarithms.
     values: Vec<i64>,
 }
 

@@ -140,8 +140,8 @@ fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, Arr
     })
 }
 
-/// An insight's columns: the estimate, the ends of its interval, its grade, why it is not shown; then the
-/// noised value and the standard deviation of its noise.
+/// An insight's columns: the estimate, the ends of its interval, its grade, why it is not shown;
+/// then the noised value and the standard deviation of its noise.
 fn value_columns(
     plan: &Plan,
     shown: &TablePlan,

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::plan::{LevelPlan, Plan, Prediction};
 
-/// A statistic of which noised values were expected to be further from the truth, in all, than zeros.
+/// A statistic of which noised values were expected to be further from the truth, in all, than
+/// zeros.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct UselessEntry {
     file: String,

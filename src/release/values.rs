@@ -14,8 +14,8 @@ use crate::job::StatisticKind;
 use crate::plan::{CellKey, EarlierCells, EarlierValues, KeyValue, LevelPlan};
 
 /// The noised values of the tables that have a level's keys, with public keys, for the level's own
-/// statistics of one number a cell; `None` if the release has no such table. Money must be in the same
-/// `currencies`, by code, and with as many places.
+/// statistics of one number a cell; `None` if the release has no such table. Money must be in the
+/// same `currencies`, by code, and with as many places.
 ///
 /// # Errors
 /// The release is not the one whose manifest has this digest, or cannot be read; says why.
@@ -134,8 +134,8 @@ fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {
     })
 }
 
-/// A column of counts, or of money in these currencies and places, in natural units, with NaN where it
-/// shows nothing; `None` if it is neither.
+/// A column of counts, or of money in these currencies and places, in natural units, with NaN where
+/// it shows nothing; `None` if it is neither.
 fn numbers(batch: &RecordBatch, name: &str, (codes, places): (&str, u32)) -> Option<Vec<f64>> {
     let schema = batch.schema();
     let field = schema.field_with_name(name).ok()?;

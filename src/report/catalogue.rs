@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::job::Insight;
 
-/// How an insight is read, and so which charts show it: `count`, `money` and `ratio` (numbers of something,
-/// amounts, plain numbers such as visits for each customer); `share` in percent; `place`, in percent from the
-/// top; `points` of a concentration; `parts`, which is several columns whose names go on with `_` and what
-/// each is of. All axes begin at zero.
+/// How an insight is read, and so which charts show it: `count`, `money` and `ratio` (numbers of
+/// something, amounts, plain numbers such as visits for each customer); `share` in percent;
+/// `place`, in percent from the top; `points` of a concentration; `parts`, which is several columns
+/// whose names go on with `_` and what each is of. All axes begin at zero.
 #[cfg(test)]
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 

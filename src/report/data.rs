@@ -136,7 +136,8 @@ impl PageTable {
     }
 }
 
-/// A key: its distinct values in the order in which rows have them, and a place in them for each row.
+/// A key: its distinct values in the order in which rows have them, and a place in them for each
+/// row.
 struct Keys {
     name: String,
     kind: &'static str,

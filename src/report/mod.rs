@@ -59,15 +59,15 @@ fn assemble(data: &str) -> String {
     fill(PAGE, &[SCRIPT], data)
 }
 
-/// A page of the same look that is no release: `page` has the marks, `script` comes after the words,
-/// numbers and colours that all pages share.
+/// A page of the same look that is no release: `page` has the marks, `script` comes after the
+/// words, numbers and colours that all pages share.
 pub(crate) fn page_like(page: &str, script: &str, data: &Value) -> String {
     let data = serde_json::to_string(data).expect("cannot fail because it is JSON");
     fill(page, &[SHARED, script], &data)
 }
 
-/// A page with this JSON. In JSON `<` only occurs in strings, where it may be written otherwise; then
-/// nothing in it can end its element.
+/// A page with this JSON. In JSON `<` only occurs in strings, where it may be written otherwise;
+/// then nothing in it can end its element.
 fn fill(page_text: &str, scripts: &[&str], data: &str) -> String {
     let (data, script) = (data.replace('<', "\\u003c"), scripts.concat());
     let size = page_text.len() + LIBRARY.len() + data.len() + (1 << 16);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-/// Writes an estimate and the ends of its interval as JSON numbers, each to about a hundredth of the
-/// interval's width: the estimate rounded, the ends outward. All three are finite.
+/// Writes an estimate and the ends of its interval as JSON numbers, each to about a hundredth of
+/// the interval's width: the estimate rounded, the ends outward. All three are finite.
 pub(super) fn write_rounded([x, low, high]: [f64; 3], into: [&mut String; 3]) {
     let width = high - low;
     // Of an interval without width, six digits of the value.

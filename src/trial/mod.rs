@@ -1,8 +1,8 @@
-//! A job tried on payments that need no protection: how far its values would be from the truth, with its
-//! own settings and with others.
+//! A job tried on payments that need no protection: how far its values would be from the truth,
+//! with its own settings and with others.
 //!
-//! The payments are public or made up, says who tries the job; what is told of them is exact. Nothing is
-//! reserved, charged or released. `docs/accuracy.md` defines the figures.
+//! The payments are public or made up, says who tries the job; what is told of them is exact.
+//! Nothing is reserved, charged or released. `docs/accuracy.md` defines the figures.
 
 mod page;
 mod score;
@@ -170,8 +170,8 @@ impl Ready {
     /// Finds the files and checks their columns; reads no rows.
     ///
     /// # Errors
-    /// Invalid: all that is wrong with files and columns; and files that are the job's own payments,
-    /// whose exact values may not be told.
+    /// Invalid: all that is wrong with files and columns; and files that are the job's own
+    /// payments, whose exact values may not be told.
     pub fn new(job: &Job, files: &[PathBuf]) -> Result<Ready> {
         let tried = job.on_files(files);
         let own = own_files(&job.payments, &tried.payments);
@@ -236,8 +236,8 @@ impl Ready {
     }
 }
 
-/// Of each insight that is tried, the largest relative error at which a table shows it; of several tables
-/// the first one's.
+/// Of each insight that is tried, the largest relative error at which a table shows it; of several
+/// tables the first one's.
 fn limits(tables: &[TablePlan]) -> Limits {
     let all = tables.iter().flat_map(|t| t.insights.iter().map(|&i| (i, t.suppress_above)));
     let mut limits: Limits = all.filter(|(insight, _)| is_tried(*insight)).collect();

@@ -28,7 +28,8 @@ pub(super) fn plan_of(job: Job) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Half and twice ε; half and twice the bounds; and bounds chosen by the run, where the job states some.
+/// Half and twice ε; half and twice the bounds; and bounds chosen by the run, where the job states
+/// some.
 ///
 /// `chosen` are the bounds by which the job's own setting was tried.
 pub(super) fn others(plan: &Plan, chosen: &Chosen) -> (Vec<Setting>, Vec<Skipped>) {
@@ -79,7 +80,8 @@ fn open(job: &Job) -> Option<Job> {
     stated.then_some(job)
 }
 
-/// The job with bounds stated that are so many times those of its own setting; `None` if none differs.
+/// The job with bounds stated that are so many times those of its own setting; `None` if none
+/// differs.
 fn scaled(plan: &Plan, chosen: &Chosen, factor: f64) -> Option<Job> {
     let (mut job, mut differs) = (plan.job.clone(), false);
     for report in &mut job.reports {

@@ -34,8 +34,9 @@ fn shares(keys: KeyFigures) -> ([Option<f64>; 5], Option<f64>) {
     (keys.by_class.map(middle), middle(keys.all))
 }
 
-/// With little noise and bounds that cut nothing, values are those of the right cells, whatever the order
-/// of keys. Wrong cells would be off by half of their values and more; noise is off by 1 or so.
+/// With little noise and bounds that cut nothing, values are those of the right cells, whatever the
+/// order of keys. Wrong cells would be off by half of their values and more; noise is off by 1 or
+/// so.
 #[test]
 fn values_are_compared_with_those_of_their_own_cells() {
     let market = Market::new(&[]);
@@ -74,8 +75,8 @@ fn values_are_compared_with_those_of_their_own_cells() {
     }
 }
 
-/// At most one false alarm in 10⁹: a sum of 1,200 absolute errors is within 2.2 %, and its ratio for twice
-/// the ε is near 2, with 1.5 at nine deviations.
+/// At most one false alarm in 10⁹: a sum of 1,200 absolute errors is within 2.2 %, and its ratio
+/// for twice the ε is near 2, with 1.5 at nine deviations.
 #[test]
 fn errors_shrink_with_epsilon_and_intervals_hold() {
     let market = Market::new(&[]);
@@ -104,9 +105,9 @@ fn errors_shrink_with_epsilon_and_intervals_hold() {
     assert!(middle(figures.shown) < 0.5, "{figures:?}");
 }
 
-/// What is tried is what a run would do: private keys of few customers do not appear. At most one false
-/// alarm in 10⁹: noise of about 4.4 and a threshold of about 24 customers show one of five with 3 in 5·10⁻⁶
-/// releases, and it would take two of three.
+/// What is tried is what a run would do: private keys of few customers do not appear. At most one
+/// false alarm in 10⁹: noise of about 4.4 and a threshold of about 24 customers show one of five
+/// with 3 in 5·10⁻⁶ releases, and it would take two of three.
 #[test]
 fn small_private_keys_are_not_shown() {
     let market = Market::new(&[]);

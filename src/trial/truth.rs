@@ -84,8 +84,8 @@ impl LevelTruth {
         own.iter().map(|&number| number as f64)
     }
 
-    /// A number of an insight in a cell, and what its error counts in sums over cells; `None` if it has
-    /// none, as there is nothing to divide by.
+    /// A number of an insight in a cell, and what its error counts in sums over cells; `None` if it
+    /// has none, as there is nothing to divide by.
     pub(super) fn value(&self, insight: Insight, part: usize, cell: usize) -> Option<(f64, f64)> {
         let ratio = |top: f64, bottom: f64| (bottom > 0.0).then(|| (top / bottom, bottom));
         match *insight.statistics() {
@@ -111,8 +111,8 @@ impl LevelTruth {
         count
     }
 
-    /// Of all keys that hold payments and that a release may show, by class, those for which `shown` says
-    /// so.
+    /// Of all keys that hold payments and that a release may show, by class, those for which
+    /// `shown` says so.
     pub(super) fn keys_shown(
         &self,
         level: &LevelPlan,
@@ -163,7 +163,8 @@ mod tests {
         prop::collection::vec(row, 1..150)
     }
 
-    /// Small bounds and caps, few cells of a user, and no customers to show: nothing of that is cut.
+    /// Small bounds and caps, few cells of a user, and no customers to show: nothing of that is
+    /// cut.
     fn plan(market: &Market, insights: &str) -> Plan {
         let bounds = if insights == ALL {
             "bounds = { customers = 1, payments = 2, sales = \"3.00\", gross = 2, refunds = 1, visits = 1, \

@@ -1,5 +1,5 @@
-//! Columns whose number follows from the job: classes of days since the last visit, and the periods in
-//! which new customers come again.
+//! Columns whose number follows from the job: classes of days since the last visit, and the periods
+//! in which new customers come again.
 
 use std::sync::Arc;
 
@@ -59,8 +59,8 @@ pub(super) fn fault(values: &[Arc<Field>]) -> Option<&'static str> {
     periods.or_else(|| recency_fault(values))
 }
 
-/// What is wrong with the classes of a table: they begin at 0, follow one another, and the last one alone
-/// has no end.
+/// What is wrong with the classes of a table: they begin at 0, follow one another, and the last one
+/// alone has no end.
 fn recency_fault(values: &[Arc<Field>]) -> Option<&'static str> {
     let columns = values.iter().map(|field| field.name().as_str()).filter(|c| is_recency(c));
     let columns: Vec<&str> = columns.collect();

@@ -26,7 +26,8 @@ pub(super) struct Comparisons<'m> {
     columns: BTreeMap<String, Vec<Option<f64>>>,
     /// Columns in whole minor units, which may be rounded.
     money: Vec<String>,
-    /// Of comparisons, whether a cell is hidden for want of a period (true) or for its error (false).
+    /// Of comparisons, whether a cell is hidden for want of a period (true) or for its error
+    /// (false).
     reasons: BTreeMap<&'static str, Vec<Option<bool>>>,
 }
 

@@ -1,9 +1,9 @@
-//! The values: does each noised value lie on the grid of its mechanism, with the standard deviation of
-//! its noise, and each estimate in its interval, with the grade of that?
+//! The values: does each noised value lie on the grid of its mechanism, with the standard deviation
+//! of its noise, and each estimate in its interval, with the grade of that?
 //!
-//! Noised counts are shown as they are, so each must be a whole number of grid units. Money is shown
-//! in whole minor units: exact where the grid is one minor unit, else rounded, and then its grid cannot
-//! be checked. How estimates come from noised values is not done again here.
+//! Noised counts are shown as they are, so each must be a whole number of grid units. Money is
+//! shown in whole minor units: exact where the grid is one minor unit, else rounded, and then its
+//! grid cannot be checked. How estimates come from noised values is not done again here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -278,8 +278,8 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error that
-    /// the manifest states, and else a reason?
+    /// Is each estimate within its interval, and graded by it? Is it shown up to the relative error
+    /// that the manifest states, and else a reason?
     fn check_estimates(&self, relative_error_max: Option<f64>, form: Form, faults: &mut Faults) {
         let insight = self.insight;
         let [values, lows, highs] = ["", "_low", "_high"].map(|suffix| self.numbers(suffix));
@@ -459,8 +459,8 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// The sum of some insights of the same rows, whose statistic is noised by `event`; `None` unless
-    /// all are shown.
+    /// The sum of some insights of the same rows, whose statistic is noised by `event`; `None`
+    /// unless all are shown.
     fn part(&self, insights: &[&str], event: Option<&Event>) -> Option<Part> {
         let event = event?;
         let one = event.sigma as f64 / event.grid_units_per_unit as f64;

@@ -401,8 +401,8 @@ impl Manifest {
     }
 
     /// Surveys are of the statistics that charge more than their price, once each, and count users
-    /// of norms in 64 bins, or a sum to which one user adds at most 8, or tickets in 64 bins a group,
-    /// of each user within a norm of 1.
+    /// of norms in 64 bins, or a sum to which one user adds at most 8, or tickets in 64 bins a
+    /// group, of each user within a norm of 1.
     fn survey_faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let surveys = || self.surveys.iter().map(|s| (s.file.as_str(), s.statistic.as_str()));

@@ -1,8 +1,8 @@
-//! Cells that are hidden because they would tell of too few merchants: is nothing shown of them, and is
-//! no other cell hidden for that?
+//! Cells that are hidden because they would tell of too few merchants: is nothing shown of them,
+//! and is no other cell hidden for that?
 //!
-//! How many merchants a cell has says the public table of merchants, which no release holds; so the cells
-//! are taken from the manifest.
+//! How many merchants a cell has says the public table of merchants, which no release holds; so the
+//! cells are taken from the manifest.
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;

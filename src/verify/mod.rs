@@ -66,8 +66,8 @@ impl Verification {
 /// Checks the release in `folder`, and what the `ledger` says of it.
 ///
 /// # Errors
-/// Invalid: the folder or the ledger is not there. Environment: the ledger cannot be read. A broken one
-/// is a failed check.
+/// Invalid: the folder or the ledger is not there. Environment: the ledger cannot be read. A broken
+/// one is a failed check.
 pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
     if !folder.is_dir() {
         return Err(Error::invalid(findings::release_not_there(folder)));

@@ -1,4 +1,5 @@
-//! Cells that are pairs: is each there once, and is its lift that of the cells by which it is judged?
+//! Cells that are pairs: is each there once, and is its lift that of the cells by which it is
+//! judged?
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,8 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// Adds rows of a table, the first of which has the number `first`; finds pairs that are not in order.
+    /// Adds rows of a table, the first of which has the number `first`; finds pairs that are not in
+    /// order.
     pub(super) fn add(
         &mut self,
         name: &str,

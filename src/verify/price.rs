@@ -15,7 +15,8 @@ const DELTA_UNITS: f64 = 1e18;
 /// Room for the last digits of floats that are there for reading only; budgets are integers.
 const READING: f64 = 1e-12;
 
-/// Room for the errors of the conversions here, as a part of δ; their tests hold them to a fifth of it.
+/// Room for the errors of the conversions here, as a part of δ; their tests hold them to a fifth of
+/// it.
 const CONVERSION: f64 = 1e-8;
 
 /// How a release counts its losses, by the `variant` of its manifest.

@@ -9,8 +9,8 @@ use super::files::digest;
 use super::lattice::{Faults, key_cell};
 use super::manifest::Manifest;
 
-/// Of each column of noised values, by the table of its mechanism, a sum over its cells that does not
-/// depend on their order: of 128 bits of the digest of a cell's keys and its value.
+/// Of each column of noised values, by the table of its mechanism, a sum over its cells that does
+/// not depend on their order: of 128 bits of the digest of a cell's keys and its value.
 #[derive(Default)]
 pub(super) struct Shared(BTreeMap<(String, String), Sums>);
 

@@ -117,8 +117,8 @@ fn a_release_is_audited_from_the_outside() {
     settings().bind(|| assert_snapshot!(texts));
 }
 
-/// What is exact holds, and the program was started and read wherever that is tried. Rows that go by
-/// chance are not held here: they have a rate of false alarms (`docs/audit.md`).
+/// What is exact holds, and the program was started and read wherever that is tried. Rows that go
+/// by chance are not held here: they have a rate of false alarms (`docs/audit.md`).
 #[test]
 fn a_full_audit_starts_the_program_and_refutes_nothing_that_is_exact() {
     let workshop = Workshop::new();

@@ -32,8 +32,8 @@ fn job() -> String {
     format!("{head}{REPORTS}")
 }
 
-/// At one merchant in each region 400 users who come in the week of 6 January, of whom a quarter comes
-/// again in the next week, and the others in that after it.
+/// At one merchant in each region 400 users who come in the week of 6 January, of whom a quarter
+/// comes again in the next week, and the others in that after it.
 fn payments() -> DataFrame {
     let (mut users, mut merchants, mut times) = (Vec::new(), Vec::new(), Vec::new());
     for (merchant, user) in ["M1", "M3"].into_iter().flat_map(|m| (0..400i64).map(move |u| (m, u)))

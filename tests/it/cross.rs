@@ -28,7 +28,8 @@ fn job(report: &str) -> String {
     format!("{head}{report}").replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n")
 }
 
-/// Of 4,000 users a quarter pay for food and fuel, a quarter for food and books, half for books alone.
+/// Of 4,000 users a quarter pay for food and fuel, a quarter for food and books, half for books
+/// alone.
 fn payments() -> DataFrame {
     let pay = |user: usize| match user % 4 {
         0 => vec![(user, "M1"), (user, "M2"), (user, "M2")],

@@ -1,5 +1,5 @@
-//! Payments in a table: the query is printed, its result comes back. The results here are made up by
-//! hand; `engine::tests::elsewhere` makes them in real databases.
+//! Payments in a table: the query is printed, its result comes back. The results here are made up
+//! by hand; `engine::tests::elsewhere` makes them in real databases.
 
 use std::os::unix::fs::PermissionsExt;
 

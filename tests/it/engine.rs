@@ -267,8 +267,8 @@ fn stop_at_many_moments(write: fn(&Workshop, &str, &str) -> String) {
     assert!(stopped >= 5, "only {stopped} of 20 runs were stopped");
 }
 
-/// All payments are of one user, so in one partition. (That the flag is looked at between blocks of that
-/// user's records is tested in `engine::local`; here it may be heard before the first one.)
+/// All payments are of one user, so in one partition. (That the flag is looked at between blocks of
+/// that user's records is tested in `engine::local`; here it may be heard before the first one.)
 #[test]
 fn ctrl_c_is_heard_within_a_user_with_all_payments() {
     let workshop = workshop(MANY);

@@ -30,8 +30,8 @@ fn job(report: &str) -> String {
     format!("{head}{report}").replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n")
 }
 
-/// Of 3,000 users two thirds are at home in the north and pay there three times, and once in the south;
-/// the others pay twice in the south.
+/// Of 3,000 users two thirds are at home in the north and pay there three times, and once in the
+/// south; the others pay twice in the south.
 fn payments() -> DataFrame {
     let pay = |user: usize| match user % 3 {
         0 => vec![(user, "M3"), (user, "NULL")],

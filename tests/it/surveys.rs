@@ -234,8 +234,8 @@ fn the_latest_release_that_fits_is_found() {
     // The later period goes before, and the one before it if that does not fit.
     texts += &said(&named(&march.replace("2025-03-01", "2025-01-25"), "long"));
     texts += &said(&named(&march, "third"));
-    // Its bounds are those that the first has told, as the second took them over: no report pays for
-    // surveys every other month.
+    // Its bounds are those that the first has told, as the second took them over: no report pays
+    // for surveys every other month.
     let planned = workshop.discretail(&["plan", "job.toml", "--json"]);
     let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
     let of_market = planned["statistics"].as_array().unwrap().iter();

@@ -69,6 +69,17 @@ fn files_are_short_enough_to_read() {
     }
 }
 
+/// rustfmt sees to code, but not to comments.
+#[test]
+fn comments_fit_the_page() {
+    for (name, text) in sources() {
+        for (at, line) in text.lines().enumerate() {
+            let fits = !line.trim_start().starts_with("//") || line.chars().count() <= 100;
+            assert!(fits, "{name}:{}: a comment beyond 100 characters", at + 1);
+        }
+    }
+}
+
 #[test]
 fn the_lock_file_has_one_polars_arrow_and_parquet() {
     let lock = read("Cargo.lock");
@@ -205,7 +216,8 @@ fn tests_that_the_docs_name_are_there() {
             files.push(read(path));
         }
     }
-    // `plan::span::tests` is a module in `src/plan/span.rs`, `ledger::tests::racing_*` are functions of one.
+    // `plan::span::tests` is a module in `src/plan/span.rs`, `ledger::tests::racing_*` are
+    // functions of one.
     let is_there = |name: &str| match name.rsplit_once("::") {
         _ if name.contains('/') => root().join(name).exists(),
         Some((path, last)) => {

@@ -148,7 +148,8 @@ fn a_failed_check_is_exit_1_with_a_table() {
     settings.bind(|| assert_snapshot!(texts));
 }
 
-/// Every third byte of the manifest, every thirteenth of each table, some of the page, and the last.
+/// Every third byte of the manifest, every thirteenth of each table, some of the page, and the
+/// last.
 #[test]
 fn every_edit_of_one_byte_is_found() {
     let workshop = released();

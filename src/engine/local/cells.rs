@@ -10,8 +10,8 @@ use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Pairs, Plan, Selectio
 /// The cells of one level, numbered: ((home · merchants + merchant) · times + time) · rests + rest.
 ///
 /// Records find the cells of the first home, as a user's home is known only when all of their
-/// payments are in; then [`LevelIndex::at_home`] moves them. Where cells are pairs, records find those of
-/// single groups in place of them, which [`LevelIndex::pair`] then puts together.
+/// payments are in; then [`LevelIndex::at_home`] moves them. Where cells are pairs, records find
+/// those of single groups in place of them, which [`LevelIndex::pair`] then puts together.
 pub(super) struct LevelIndex<'p> {
     pub(super) plan: &'p LevelPlan,
     cells: &'p CellSpace,
@@ -39,15 +39,16 @@ impl<'p> LevelIndex<'p> {
         home * self.merchants * self.times * self.rests + cell
     }
 
-    /// Of the cell of a single group, at a level of pairs, what it has in common with those that it makes
-    /// pairs with, and the group's place among theirs.
+    /// Of the cell of a single group, at a level of pairs, what it has in common with those that it
+    /// makes pairs with, and the group's place among theirs.
     pub(super) fn single(&self, pairs: &Pairs, cell: u64) -> (u64, u32) {
         let (whole, rest) = (cell / self.rests, cell % self.rests);
         let (family, place) = pairs.family((whole / self.times) as u32);
         ((u64::from(family) * self.times + whole % self.times) * self.rests + rest, place)
     }
 
-    /// The cell of a pair, from what [`LevelIndex::single`] says of both; the first has the smaller place.
+    /// The cell of a pair, from what [`LevelIndex::single`] says of both; the first has the smaller
+    /// place.
     pub(super) fn pair(&self, pairs: &Pairs, common: u64, first: u32, second: u32) -> u64 {
         let (whole, rest) = (common / self.rests, common % self.rests);
         let pair = pairs.number((whole / self.times) as u32, first, second);

@@ -26,8 +26,8 @@ pub(super) struct Extras {
 struct Newness {
     /// By row: have they been there in the days before?
     returns: Vec<Option<bool>>,
-    /// By row, of the level that looks at cohorts: bit 0 if they are new, and bit k if they come again k
-    /// periods later, too.
+    /// By row, of the level that looks at cohorts: bit 0 if they are new, and bit k if they come
+    /// again k periods later, too.
     cohorts: Vec<u32>,
     /// Cells without their time, with row and time: those of one series next to each other.
     order: Vec<(u64, u32, usize)>,
@@ -95,8 +95,8 @@ impl Extras {
         self.recency.as_ref().map_or(0, |classes| classes[row as usize])
     }
 
-    /// Whether the user has been to a cell of the same keys but time in the days before this one; `None`
-    /// where the period does not hold these days.
+    /// Whether the user has been to a cell of the same keys but time in the days before this one;
+    /// `None` where the period does not hold these days.
     pub(super) fn returns(&self, row: u32) -> Option<bool> {
         self.newness.as_ref().and_then(|newness| newness.returns[row as usize])
     }
@@ -106,7 +106,8 @@ impl Extras {
         self.newness.as_ref().map_or(0, |newness| newness.cohorts[row as usize])
     }
 
-    /// Finds out what rests on the times of cells; `cells` are the numbers of all their cells, by row.
+    /// Finds out what rests on the times of cells; `cells` are the numbers of all their cells, by
+    /// row.
     pub(super) fn find_times(
         &mut self,
         index: &LevelIndex,

@@ -44,8 +44,8 @@ impl<'p> Homes<'p> {
         }
     }
 
-    /// The user's homes: the values with most of their payments and refunds, of equals the first. Then
-    /// forgets the user.
+    /// The user's homes: the values with most of their payments and refunds, of equals the first.
+    /// Then forgets the user.
     pub(super) fn settle(&mut self) -> &[u32] {
         self.places.clear();
         for Tally { counts, met, .. } in &mut self.tallies {

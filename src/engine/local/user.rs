@@ -194,8 +194,8 @@ impl UserCells {
         row
     }
 
-    /// Once all payments of the user are in: puts pairs in place of cells, with nothing but customers in
-    /// them. No more can be added then.
+    /// Once all payments of the user are in: puts pairs in place of cells, with nothing but
+    /// customers in them. No more can be added then.
     ///
     /// # Errors
     /// As [`Sums::place`].
@@ -222,8 +222,8 @@ impl UserCells {
         Ok(())
     }
 
-    /// Once all payments of the user are in: puts the cells where the user is at home. No more can be
-    /// added then.
+    /// Once all payments of the user are in: puts the cells where the user is at home. No more can
+    /// be added then.
     ///
     /// # Errors
     /// As [`Sums::place`].

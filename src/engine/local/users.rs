@@ -113,8 +113,8 @@ impl<'p> UserLevels<'p> {
         Ok(())
     }
 
-    /// Shows each level, with its place, once cells are pairs, where they are, and where the user is at home,
-    /// and those that do not count are gone; then forgets the user.
+    /// Shows each level, with its place, once cells are pairs, where they are, and where the user
+    /// is at home, and those that do not count are gone; then forgets the user.
     ///
     /// # Errors
     /// As [`Sums::place`].

@@ -58,7 +58,8 @@ pub(super) fn first_day(key: TimeKey, number: &str, period: Period) -> String {
     }
 }
 
-/// The number of the privacy unit's period, from `dr_day`; `None` if a unit is all payments of a user.
+/// The number of the privacy unit's period, from `dr_day`; `None` if a unit is all payments of a
+/// user.
 pub(super) fn unit(dialect: Dialect, unit: PrivacyUnit, period: Period) -> Option<String> {
     Some(match unit {
         PrivacyUnit::User => return None,

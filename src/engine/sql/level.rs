@@ -109,7 +109,8 @@ impl<'p> LevelSql<'p> {
         )
     }
 
-    /// Where it counts who is new: has the user come in the days before the cell, at the same place?
+    /// Where it counts who is new: has the user come in the days before the cell, at the same
+    /// place?
     fn look_back(&self) -> Vec<Cte> {
         let Some(look_back) = &self.level.look_back else { return Vec::new() };
         let pairs = self.level.keys.iter().zip(&self.keys);

@@ -35,8 +35,8 @@ pub struct Query {
     pub plan: String,
     /// How many keys, and how many totals, each row of the result has.
     pub(super) width: (usize, usize),
-    /// The columns that the query looks at, in the order of the bits by which it tells that they are of
-    /// another type than the job says.
+    /// The columns that the query looks at, in the order of the bits by which it tells that they
+    /// are of another type than the job says.
     pub(super) columns: Vec<String>,
     text: String,
 }
@@ -244,8 +244,8 @@ fn row(
     format!("SELECT\n    {}\n  FROM {from}", columns.join(",\n    "))
 }
 
-/// The row of all rows: those that `where` chooses, users, payments; bad rows, whether the session is
-/// set as it must be, and the columns of another type.
+/// The row of all rows: those that `where` chooses, users, payments; bad rows, whether the session
+/// is set as it must be, and the columns of another type.
 fn rows_row(dialect: Dialect, width: (usize, usize)) -> String {
     let is_set = format!("CASE WHEN {} THEN 1 ELSE 0 END", dialect.is_set());
     let numbers = ["n_rows", "n_users", "n_good"].map(str::to_owned);

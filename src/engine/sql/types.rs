@@ -4,8 +4,8 @@ use super::Dialect;
 use crate::job::ColumnType;
 
 impl Dialect {
-    /// Is a column of another type than the job says? Asks for the type, not for a row's value, except
-    /// in BigQuery, which tells types only by how it writes values.
+    /// Is a column of another type than the job says? Asks for the type, not for a row's value,
+    /// except in BigQuery, which tells types only by how it writes values.
     pub(super) fn is_other_type(self, column: &str, kind: ColumnType) -> String {
         let found = match self {
             Dialect::DuckDb | Dialect::Spark => format!("typeof({column})"),

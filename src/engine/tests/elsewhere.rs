@@ -1,4 +1,5 @@
-//! The same integers from the printed SQL, run in real databases and clusters, as from the definition.
+//! The same integers from the printed SQL, run in real databases and clusters, as from the
+//! definition.
 //!
 //! They need Python with the engines: `.ci/run` installs them and sets SQL_PYTHON.
 

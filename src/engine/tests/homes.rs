@@ -115,7 +115,8 @@ fn counts(plan: &Plan, totals: &LevelTotals) -> BTreeMap<String, i64> {
     cells.map(|(key, sum)| (flow(key), sum >> grid)).filter(|(_, count)| *count > 0).collect()
 }
 
-/// Regions of M0 to M9 are R0, R1, R2, R0, ...: counted by payments and refunds, of equals the first.
+/// Regions of M0 to M9 are R0, R1, R2, R0, ...: counted by payments and refunds, of equals the
+/// first.
 #[test]
 fn home_is_where_most_payments_are() {
     let pay = |user, merchant, amount| Row { user, merchant, minute: 5, amount, wallet: 0 };

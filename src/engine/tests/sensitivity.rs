@@ -275,8 +275,8 @@ fn check_periods(
     check_composed(&market, &plan, rows);
 }
 
-/// Days since 1 January 2025, a Wednesday; clocks go forward in the night to day 88, and back in that to
-/// day 298.
+/// Days since 1 January 2025, a Wednesday; clocks go forward in the night to day 88, and back in
+/// that to day 298.
 fn day(row: &Row) -> u32 {
     let summer = (88 * 1440 + 120..298 * 1440 + 120).contains(&row.minute);
     (row.minute + if summer { 60 } else { 0 }) / 1440
@@ -309,8 +309,8 @@ fn users_within_days_weeks_quarters_and_years_are_within_the_bound() {
     check_periods("user-year", quarters, winter, |row| (row.user, day(row) / 365), &many(353));
 }
 
-/// Keys that earlier releases have shown are there with and without who alone has payments there, and
-/// take no part in what is said of the others (Lemma 4).
+/// Keys that earlier releases have shown are there with and without who alone has payments there,
+/// and take no part in what is said of the others (Lemma 4).
 #[test]
 fn kept_cells_are_there_without_their_only_user() {
     let mut rows: Vec<Row> = many(0).into_iter().filter(|row| row.merchant < 8).collect();
