@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn best_estimates_are_no_worse_than_noise_or_a_constant() {
-        // 1.09: E|θ − mean| over the mean, of the log-normal law of deviation 1.5; its cells are coarse.
+        // 1.09: E|θ − mean| over the mean, of the log-normal law of deviation 1.5; its cells are
+        // coarse.
         for (mean, sd) in [(1.0, 0.001), (1.0, 0.1), (1.0, 1.0), (1.0, 10.0), (1.0, 1e4)] {
             let error = best_error(mean, sd);
             assert!(error <= 1.001 * HALF_NORMAL * sd, "{sd}: {error}");
