@@ -34,6 +34,7 @@ quarantine = "{folder}/quarantine"
 [merchants]
 files = ["{folder}/merchants.parquet"]
 id = "department"
+min_per_cell = 1
 [privacy]
 unit = "user"
 epsilon = "1"
@@ -41,7 +42,7 @@ delta = "1e-6"
 [ledger]
 file = "{folder}/ledger.sqlite"
 population = "journey"
-epsilon_max = "1"
+epsilon_max = "2"
 delta_max = "1e-6"
 [[report]]
 name = "cross"

@@ -46,10 +46,9 @@ pub enum Command {
     /// Show what a job would do: statistics, bounds, noise, price, and the budget left.
     ///
     /// Reads the public table of merchants and the ledger, but no payments, and changes nothing.
-    /// With
-    /// --try: shows how far the job's values would be from the truth, on payments that are public or
-    /// made up, with its own settings and others. With --sql: prints the query that adds up the
-    /// payments where they are, in place of all that.
+    /// With --try: shows how far the job's values would be from the truth, on payments that are
+    /// public or made up, with its own settings and others. With --sql: prints the query that adds
+    /// up the payments where they are, in place of all that.
     Plan(PlanArgs),
     /// Run a job: read the payments, add noise, write the release.
     ///
