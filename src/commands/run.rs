@@ -161,18 +161,9 @@ fn released_before(
 fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<InLedger> {
     let report = ledger.report()?;
     let limit = report.total.budget.expect("cannot fail because every ledger has a total");
+    let taken = report.ever_taken().expect("cannot fail because every ledger has a total");
     let within = plan.job.privacy.unit != PrivacyUnit::User;
-    let composed = if within { report.composed() } else { None };
-    // What was given back is counted too, as far as there is room: that a job stopped may tell of
-    // payments.
-    let most = PrivacyLoss { mu_squared: limit.mu_squared, threshold_delta: limit.threshold_delta };
-    let mut jobs = report.jobs.iter();
-    let all = jobs.try_fold(PrivacyLoss::default(), |all, job| all.checked_add(job.loss));
-    let all = all.unwrap_or(most);
-    let taken = PrivacyLoss {
-        mu_squared: all.mu_squared.min(most.mu_squared),
-        threshold_delta: all.threshold_delta.min(most.threshold_delta),
-    };
+    let composed = if within { report.ever_composed() } else { None };
     Ok(InLedger { taken, limit, composed })
 }
 

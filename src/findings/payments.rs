@@ -41,7 +41,7 @@ pub fn file_cut_short() -> Finding {
         "file-cut-short",
         "a file became shorter while it was read, or its disk failed (SIGBUS)",
     )
-    .hint("wait until the files are written, then run the same command again; nothing is charged")
+    .hint("wait until the files are written, then run the same command again; it is never charged twice")
 }
 
 /// A file of no bytes.

@@ -174,12 +174,36 @@ impl Report {
         self.hashes.iter().position(|hash| hash == head)
     }
 
+    /// What all jobs that were ever reserved come to, also those that gave it back, but no more
+    /// than the budget: that a job stopped may tell of payments, so releases state this.
+    pub fn ever_taken(&self) -> Option<PrivacyLoss> {
+        let most = self.total.budget?;
+        let mut jobs = self.jobs.iter();
+        let all = jobs.try_fold(PrivacyLoss::default(), |all, job| all.checked_add(job.loss));
+        let most =
+            PrivacyLoss { mu_squared: most.mu_squared, threshold_delta: most.threshold_delta };
+        let all = all.unwrap_or(most);
+        Some(PrivacyLoss {
+            mu_squared: all.mu_squared.min(most.mu_squared),
+            threshold_delta: all.threshold_delta.min(most.threshold_delta),
+        })
+    }
+
     /// What all jobs that count come to for all payments of a user: the most periods of a job, the
     /// sum of their losses (Lemma 5 of `docs/privacy.md`), and ε at δ_max times the periods. `None`
     /// if there is no such δ.
     pub fn composed(&self) -> Option<Composed> {
+        self.composed_of(|job| job.state != EntryState::Voided)
+    }
+
+    /// The same of all jobs that were ever reserved, as in [`Report::ever_taken`].
+    pub fn ever_composed(&self) -> Option<Composed> {
+        self.composed_of(|_| true)
+    }
+
+    fn composed_of(&self, counts: impl Fn(&JobEntry) -> bool) -> Option<Composed> {
         let (mut loss, mut periods) = (PrivacyLoss::default(), 0);
-        for job in self.jobs.iter().filter(|job| job.state != EntryState::Voided) {
+        for job in self.jobs.iter().filter(|job| counts(job)) {
             let AllUnits { periods: own, mu_squared } = job.all_units;
             let threshold_delta = job.loss.threshold_delta.times(own)?;
             loss = loss.checked_add(PrivacyLoss { mu_squared, threshold_delta })?;

@@ -7,8 +7,13 @@ use crate::crash::events;
 use crate::verify::{Copy, names};
 
 fn run(workshop: &Workshop, job: &str) -> Value {
+    run_as(workshop, job, |text| text)
+}
+
+/// The same of a job that is changed.
+fn run_as(workshop: &Workshop, job: &str, change: impl Fn(String) -> String) -> Value {
     let text = JOB.replace("job       = \"test\"", &format!("job = \"{job}\""));
-    workshop.text("job.toml", &text.replace("epsilon = \"1\"", "epsilon = \"0.5\""));
+    workshop.text("job.toml", &change(text.replace("epsilon = \"1\"", "epsilon = \"0.5\"")));
     let output = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(output.status.code(), Some(0), "{}", shown(workshop, &output));
     let path = format!("releases/{job}");
@@ -45,15 +50,20 @@ fn each_release_states_what_all_so_far_have_taken() {
 #[test]
 fn jobs_that_stopped_count_too() {
     let workshop = Workshop::new();
+    let monthly = |text: String| text.replace("unit    = \"user\"", "unit = \"user-month\"");
     let job = JOB.replace("job       = \"test\"", "job = \"stopped\"");
     let nobody = job.replace("timezone", "where = \"wallet = 'none'\"\ntimezone");
-    workshop.text("job.toml", &nobody.replace("epsilon = \"1\"", "epsilon = \"0.5\""));
+    let nobody = monthly(nobody.replace("epsilon = \"1\"", "epsilon = \"0.5\""));
+    workshop.text("job.toml", &nobody);
     let output = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(output.status.code(), Some(2), "{}", shown(&workshop, &output));
     assert_eq!(events(&workshop.path("ledger.sqlite"), "stopped"), ["reserved", "voided"]);
-    let release = run(&workshop, "test");
+    let release = run_as(&workshop, "test", monthly);
     let own = units(&release["parameters"]["mu_squared_units"]);
     assert_eq!(units(&release["budget"]["mu_squared_units"]), 2 * own);
+    let unit = &release["privacy_unit"];
+    let of_all = units(&unit["composed"]["mu_squared_units"]);
+    assert_eq!(units(&unit["in_ledger"]["mu_squared_units"]), 2 * of_all);
 }
 
 #[test]

@@ -85,6 +85,8 @@ fn a_file_that_is_cut_off_while_it_is_read_ends_the_run() {
     let output = run.wait_with_output().unwrap();
     // Of a file that is cut off before polars has mapped it the footer is gone.
     let said = shown(&workshop, &output);
+    let codes = ["file-cut-short", "file-changed", "file-damaged", "payments-unreadable"];
+    assert!(codes.iter().any(|code| said.contains(&format!("error[{code}]"))), "{said}");
     assert!(matches!(output.status.code(), Some(2 | 3)), "{said}");
     assert!(!workshop.path("releases/cut").exists());
     std::io::Write::write_all(&mut std::fs::File::create(&payments).unwrap(), &whole).unwrap();
