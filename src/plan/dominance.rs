@@ -38,6 +38,11 @@ pub(super) fn faults(job: &Job, levels: &[LevelPlan]) -> Vec<Finding> {
         );
         faults.push(findings::dominance_unfit(&why, &hint).at(rule.span.clone()));
     }
+    if rule.by.is_money() && job.payments.currencies.len() > 1 {
+        let why = format!("{by} of several currencies cannot be added up");
+        let hint = "write `by = \"payments\"`, or one currency in each job";
+        faults.push(findings::dominance_unfit(&why, hint).at(rule.span.clone()));
+    }
     if let Some((1, span)) = registry.and_then(|registry| registry.min_per_cell.clone()) {
         let why = "`min_per_cell = 1` shows cells of a single merchant, who has all of them";
         let hint = "leave `min_per_cell` out, or set it to 2 or more";

@@ -9,7 +9,7 @@ use super::homes::home_sets;
 use super::span::Sums;
 use super::{KeyValue, LevelPlan, SurveyPlan, TicketPlan, dominance};
 use crate::findings::{self, Finding};
-use crate::job::{Job, Key};
+use crate::job::{Insight, Job, Key};
 
 /// Registered merchants that a cell has at least, unless the job says else or names merchants.
 const LEAST_DEFAULT: u32 = 3;
@@ -32,7 +32,8 @@ fn least(job: &Job) -> u32 {
     let Some(registry) = &job.registry else { return 1 };
     let shown = job.reports.iter().flat_map(|report| &report.levels);
     let mut shown = shown.filter(|level| !LevelPlan::is_unshown(job, &level.keys));
-    let named = shown.any(|level| names(job, &level.keys));
+    // Under a rule on dominance such levels are refused, not taken for leave.
+    let named = registry.dominance.is_none() && shown.any(|level| names(job, &level.keys));
     registry.min_per_cell.as_ref().map_or(if named { 1 } else { LEAST_DEFAULT }, |stated| stated.0)
 }
 
@@ -248,7 +249,7 @@ pub(super) fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfL
 }
 
 /// For each table of a level that shares out keys of merchants, the places of these keys among all
-/// that tell merchants apart.
+/// that tell merchants apart. A lift tells of all values of its key, as a share does.
 fn shared_parts(level: &LevelPlan) -> Vec<Vec<usize>> {
     let of_merchants = |key: &Key| matches!(key, Key::Merchant | Key::MerchantAttribute(_));
     let places: Vec<usize> =
@@ -257,7 +258,10 @@ fn shared_parts(level: &LevelPlan) -> Vec<Vec<usize>> {
         (0..places.len()).filter(|&part| share_of.contains(&places[part])).collect()
     };
     let tables = level.tables.iter().map(|table| parts(&table.share_of));
-    tables.filter(|parts| !parts.is_empty()).collect()
+    let mut lifts = level.tables.iter().filter(|table| table.insights.contains(&Insight::Lift));
+    let pairs = level.cells.pairs.as_ref().filter(|_| lifts.next().is_some());
+    let lifts = pairs.map(|pairs| vec![pairs.place]);
+    tables.chain(lifts).filter(|parts| !parts.is_empty()).collect()
 }
 
 impl LevelPlan {

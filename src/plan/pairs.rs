@@ -211,3 +211,28 @@ fn lift_fault(report: &Report, level: &Level) -> Fault {
         format!("add to its levels {}", missing.join(" and ")),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+    use crate::plan::merchants::sets;
+
+    #[test]
+    fn lifts_tell_all_users_and_so_all_their_merchants() {
+        let wholes = |insights: &str| {
+            let levels =
+                "[[\"region\"], [\"region\", \"kind\"], [\"region\", \"kind\", \"with_kind\"]]";
+            let text = format!("levels = {levels}\nkeys = \"public\"\ninsights = {insights}");
+            let plan = Market::with_kinds().try_plan_with("min_per_cell = 1", &[text]);
+            let levels = plan.expect("a plan").levels;
+            let place = levels.iter().position(|l| l.cells.pairs.is_some()).expect("pairs");
+            let (sets, _, mut wholes) = sets(&levels);
+            let sizes =
+                |wholes: Vec<usize>| wholes.into_iter().map(|set| sets[set].len()).collect();
+            wholes.swap_remove(place).into_iter().map(sizes).collect::<Vec<Vec<usize>>>()
+        };
+        assert!(wholes("[\"customers\"]").iter().all(Vec::is_empty));
+        // R0 has four merchants, R1 and R2 have three each, of two kinds.
+        assert_eq!(wholes("[\"customers\", \"lift\"]"), [[4], [3], [3], [3], [3]]);
+    }
+}

@@ -384,7 +384,8 @@ fn add(
     for (row, known) in truths.enumerate() {
         let Some(((truth, weight), customers)) = known else { continue };
         // Hidden whatever the payments are.
-        if matches!(column.suppressed[row], Some(Reason::Merchants | Reason::LookBack)) {
+        let hidden = [Reason::Merchants, Reason::LookBack, Reason::LookAhead];
+        if column.suppressed[row].is_some_and(|reason| hidden.contains(&reason)) {
             continue;
         }
         let (estimate, noised) = read(&column.values, row);

@@ -133,9 +133,11 @@ impl LevelTruth {
     }
 }
 
-/// Can the truth of an insight be told from sums?
+/// Can the truth of an insight be told from sums of its cell?
 pub(super) fn is_tried(insight: Insight) -> bool {
-    insight.compared().is_none() && insight != Insight::TicketQuantiles
+    // These are neither sums nor ratios of two statistics of a cell.
+    let others = [Insight::TicketQuantiles, Insight::RetentionRate, Insight::Lift];
+    insight.compared().is_none() && !others.contains(&insight)
 }
 
 #[cfg(test)]
@@ -145,6 +147,13 @@ mod tests {
     use super::*;
     use crate::fixture::{DAYS, Market, Row};
     use crate::plan::KeyValue;
+
+    #[test]
+    fn what_is_no_sum_of_its_cell_is_not_tried() {
+        let own = Insight::all().filter(|insight| insight.compared().is_none());
+        let left_out: Vec<&str> = own.filter(|&i| !is_tried(i)).map(Insight::name).collect();
+        assert_eq!(left_out, ["retention_rate", "ticket_quantiles", "lift"]);
+    }
 
     const ALL: &str = "[\"customers\", \"payments\", \"sales\", \"gross\", \"refunds\", \"visits\", \
                        \"average_ticket\", \"repeat_rate\", \"ticket_histogram\", \"ticket_quantiles\"]";

@@ -133,6 +133,13 @@ fn rules_that_cannot_be_kept_are_refused() {
         check(RULE, &with("[\"payments\"]", "[\"payments\", \"ticket_quantiles\"]")),
         check("dominance = { top = 6, share = \"100%\", by = \"visits\", of = 1 }", JUDGE),
         check("dominance = { top = 1 }", JUDGE),
+        {
+            // By another name, each shop would be shown.
+            let workshop = workshop(RULE);
+            let text =
+                job(&workshop, JUDGE).replace("wallet = \"wallet\"", "wallet = \"merchant\"");
+            refused(&workshop, &text)
+        },
     ];
     assert_snapshot!(texts.join("\n"));
 }
