@@ -4,6 +4,8 @@
 //! were fitted elsewhere, and the noise is worth what these totals are. Whether the query was run
 //! on the right table only its operator knows. `docs/sql.md` tells the file column by column.
 
+mod batch;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +16,7 @@ use polars::prelude::{DataFrame, DataType, Int64Chunked, ParquetReader, SerReade
 use super::sql::{Query, ROWS, dialect_of, key_value};
 use super::{Engine, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
 use crate::error::{Error, Result};
-use crate::findings::{self, Finding};
+use crate::findings::{self, Finding, TotalsOf};
 use crate::job::{Job, Key};
 use crate::plan::{CellKey, LevelPlan, Plan};
 
@@ -30,6 +32,24 @@ impl Engine for Given<'_> {
         let tables = tables.iter().map(Table::new).collect::<std::result::Result<Vec<_>, _>>();
         let tables = tables.map_err(|why| self.unfit(why))?;
         let query = self.query(plan, &tables)?;
+        Answer { query: &query, of: TotalsOf::File(self.path) }.totals(plan, &tables)
+    }
+}
+
+/// What has come back of a query.
+pub(super) struct Answer<'a> {
+    pub(super) query: &'a Query,
+    /// As messages name it.
+    pub(super) of: TotalsOf<'a>,
+}
+
+impl Answer<'_> {
+    fn unfit(&self, why: &str) -> Error {
+        Error::invalid(findings::totals_unfit(self.of, why))
+    }
+
+    /// Checks all that can be checked, and gives the totals.
+    fn totals(&self, plan: &Plan, tables: &[Table]) -> Result<(Plan, ExactTotals)> {
         let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
         let mut counts = None;
         let mut levels: Vec<Cells> = plan.levels.iter().map(|_| Cells::default()).collect();
@@ -47,21 +67,48 @@ impl Engine for Given<'_> {
             added.map_err(|why| self.unfit(why))?;
         }
         let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
-        self.check_counts(plan, &query, &counts)?;
+        self.check_counts(plan, &counts)?;
         let mut totals = Vec::new();
         for (cells, level) in levels.into_iter().zip(&plan.levels) {
             cells.check(&counts).map_err(|why| self.unfit(why))?;
             let cells = cells.into_totals(&plan.job, level).map_err(|why| self.unfit(why))?;
             totals.push(cells.with_always(level));
         }
-        let plan = Plan { totals_from: Some(query.dialect.name()), ..plan.clone() };
+        let plan = Plan { totals_from: Some(self.query.dialect.name()), ..plan.clone() };
         Ok((plan, ExactTotals { levels: totals }))
+    }
+
+    /// What a scan of files would have refused, and what the query says of itself.
+    fn check_counts(&self, plan: &Plan, counts: &Counts) -> Result<()> {
+        let source = &plan.job.payments;
+        let invalid = |finding: Finding| Err(Error::invalid(finding.at(source.span.clone())));
+        if !counts.is_set {
+            let settings = self.query.dialect.settings().join("; ");
+            return Err(Error::invalid(findings::totals_session(self.of, &settings)));
+        }
+        if counts.types != 0 {
+            let named = self.query.columns.iter().enumerate();
+            let named = named.filter(|(at, _)| counts.types >> (*at).min(50) & 1 == 1);
+            let named: Vec<&str> = named.map(|(_, name)| name.as_str()).collect();
+            return invalid(findings::totals_types(&named));
+        }
+        if counts.rows == 0 {
+            return invalid(findings::rows_missing(source.filter.is_some()));
+        }
+        if counts.bad as f64 > source.max_bad_share * (counts.good as f64 + counts.bad as f64) {
+            return invalid(findings::totals_rows_bad(source.max_bad_share));
+        }
+        if counts.good == 0 {
+            let (first, last) = (source.period.first(), source.period.last());
+            return invalid(findings::rows_all_left_out(&first, &last));
+        }
+        Ok(())
     }
 }
 
 impl Given<'_> {
     fn unfit(&self, why: &str) -> Error {
-        Error::invalid(findings::totals_unfit(self.path, why))
+        Error::invalid(findings::totals_unfit(TotalsOf::File(self.path), why))
     }
 
     /// All tables, if nobody but their owner can have read them.
@@ -108,33 +155,6 @@ impl Given<'_> {
             return Err(another());
         }
         Ok(query)
-    }
-
-    /// What a scan of files would have refused, and what the query says of itself.
-    fn check_counts(&self, plan: &Plan, query: &Query, counts: &Counts) -> Result<()> {
-        let source = &plan.job.payments;
-        let invalid = |finding: Finding| Err(Error::invalid(finding.at(source.span.clone())));
-        if !counts.is_set {
-            let settings = query.dialect.settings().join("; ");
-            return Err(Error::invalid(findings::totals_session(self.path, &settings)));
-        }
-        if counts.types != 0 {
-            let named = query.columns.iter().enumerate();
-            let named = named.filter(|(at, _)| counts.types >> (*at).min(50) & 1 == 1);
-            let named: Vec<&str> = named.map(|(_, name)| name.as_str()).collect();
-            return invalid(findings::totals_types(&named));
-        }
-        if counts.rows == 0 {
-            return invalid(findings::rows_missing(source.filter.is_some()));
-        }
-        if counts.bad as f64 > source.max_bad_share * (counts.good as f64 + counts.bad as f64) {
-            return invalid(findings::totals_rows_bad(source.max_bad_share));
-        }
-        if counts.good == 0 {
-            let (first, last) = (source.period.first(), source.period.last());
-            return invalid(findings::rows_all_left_out(&first, &last));
-        }
-        Ok(())
     }
 }
 
@@ -187,23 +207,29 @@ impl Table {
             let numbers = column.strict_cast(&DataType::Int64).ok().filter(|_| whole)?;
             Some(numbers.i64().ok()?.clone())
         };
-        let count = |start: &str| {
-            (1..).take_while(|at| frame.column(&format!("{start}_{at}")).is_ok()).count()
-        };
+        Table::of_columns(frame.width(), text, number)
+    }
+
+    /// From the columns of `width` that have these names: texts, and whole numbers.
+    fn of_columns(
+        width: usize,
+        text: impl Fn(&str) -> Option<StringChunked>,
+        number: impl Fn(&str) -> Option<Int64Chunked>,
+    ) -> std::result::Result<Table, &'static str> {
         let missing = "a column is missing or of another type";
-        let (keys, totals) = (count("key"), count("total"));
-        if frame.width() != 5 + keys + totals {
+        let keys = (1..).map_while(|at| text(&format!("key_{at}")));
+        let totals = (1..).map_while(|at| number(&format!("total_{at}")));
+        let (keys, totals): (Vec<_>, Vec<_>) = (keys.collect(), totals.collect());
+        if width != 5 + keys.len() + totals.len() {
             return Err("it has other columns than the query gives");
         }
-        let texts = (1..=keys).map(|at| text(&format!("key_{at}")));
-        let wide = (1..=totals).map(|at| number(&format!("total_{at}")));
         let numbers = ["n_rows", "n_users", "n_first"].into_iter().map(number);
         Ok(Table {
             plan: text("plan").ok_or(missing)?,
             level: text("level").ok_or(missing)?,
-            keys: texts.collect::<Option<_>>().ok_or(missing)?,
+            keys,
             numbers: numbers.collect::<Option<_>>().ok_or(missing)?,
-            totals: wide.collect::<Option<_>>().ok_or(missing)?,
+            totals,
         })
     }
 

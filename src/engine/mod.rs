@@ -7,6 +7,7 @@
 pub mod given;
 pub mod local;
 pub mod reference;
+pub mod remote;
 pub mod sql;
 #[cfg(test)]
 mod tests;

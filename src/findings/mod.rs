@@ -7,6 +7,7 @@
 mod job;
 mod ledger;
 mod payments;
+mod remote;
 mod run;
 mod sample;
 mod sql;
@@ -16,6 +17,7 @@ use std::ops::Range;
 pub use job::*;
 pub use ledger::*;
 pub use payments::*;
+pub use remote::*;
 pub use run::*;
 pub use sample::*;
 pub use sql::*;

@@ -1,7 +1,9 @@
-//! Payments in a table of a database or cluster, which this program does not open.
+//! Payments in a table of a database or cluster.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+use super::Server;
 
 /// A table that holds the payments, in place of files.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub struct TableSource {
     pub span: Range<usize>,
     /// What the job says of its columns: they decide what an amount or a time means.
     pub types: BTreeMap<String, ColumnType>,
+    /// Who adds them up, if this program is to ask for it; else the user runs the SQL.
+    pub server: Option<Server>,
 }
 
 impl TableSource {

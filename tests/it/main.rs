@@ -22,6 +22,7 @@ mod ledger;
 mod merchants;
 mod peers;
 mod predict;
+mod remote;
 mod report;
 mod revisions;
 mod rows;

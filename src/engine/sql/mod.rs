@@ -17,12 +17,12 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-pub use dialect::Dialect;
 use level::LevelSql;
 use rows::{BAD, GOOD, Rows};
 
 use crate::error::{Error, Result};
 use crate::findings;
+pub use crate::job::Dialect;
 use crate::job::{Key, TimeKey};
 use crate::plan::{KeyValue, Plan};
 
@@ -38,6 +38,8 @@ pub struct Query {
     /// The columns that the query looks at, in the order of the bits by which it tells that they
     /// are of another type than the job says.
     pub(super) columns: Vec<String>,
+    /// The table, as the dialect writes it.
+    table: String,
     text: String,
 }
 
@@ -118,12 +120,22 @@ impl Query {
             write!(origin, "{byte:02x}").expect("cannot fail because it is a string");
         }
         text = text.replace(ORIGIN, &origin);
-        Query { dialect, plan: origin, width, columns: rows.into_columns(), text }
+        let table = rows.table();
+        Query { dialect, plan: origin, width, columns: rows.into_columns(), table, text }
     }
 
     /// The query as text, with comments.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// A query that gives no row, and fails where the table or a column that this one looks at is
+    /// not there.
+    pub(super) fn look(&self) -> String {
+        let columns = self.columns.iter().map(|name| self.dialect.quoted(name));
+        let columns: Vec<String> =
+            std::iter::once("1 AS dr_look".to_owned()).chain(columns).collect();
+        format!("SELECT {} FROM {} WHERE 1 = 0", columns.join(", "), self.table)
     }
 }
 

@@ -128,10 +128,16 @@ impl<'p> Rows<'p> {
         columns.extend(currency.iter().map(|sql| format!("{sql} AS dr_currency")));
         columns.extend(rest.iter().zip(1..).map(|(sql, at)| format!("{sql} AS dr_c{at}")));
         columns.push(format!("{} AS dr_types", self.other_types()));
-        let table = self.source.table.iter().flat_map(|table| &table.name);
-        let table: Vec<String> = table.map(|part| self.dialect.quoted(part)).collect();
+        let table = self.table();
         let filter = filter.iter().map(|sql| format!("\n  WHERE {sql}")).collect::<String>();
-        format!("SELECT\n    {}\n  FROM {}{filter}", columns.join(",\n    "), table.join("."))
+        format!("SELECT\n    {}\n  FROM {}{filter}", columns.join(",\n    "), table)
+    }
+
+    /// The table, as the dialect writes it.
+    pub(super) fn table(&self) -> String {
+        let parts = self.source.table.iter().flat_map(|table| &table.name);
+        let parts: Vec<String> = parts.map(|part| self.dialect.quoted(part)).collect();
+        parts.join(".")
     }
 
     /// A bit for each column that is of another type than the job says.

@@ -1,18 +1,22 @@
 //! Payments that are in a table, not in files: `table` and `types` of `[payments]`.
 
 use super::Reader;
+use super::server::Servers;
 use crate::findings;
 use crate::job::raw::Section;
 use crate::job::{ColumnType, TableSource};
 
 impl Reader<'_> {
     /// The table, if the job names one. What is about files then means nothing.
-    pub(super) fn table(&self, section: &Section) -> Option<TableSource> {
+    pub(super) fn table(&self, section: &Section, servers: &Servers) -> Option<TableSource> {
         let name = section.text("table");
         let types = section.section("types", "`types` of [payments]");
+        let server = self.server(section, servers);
         if !section.has("table") {
-            if section.has("types") {
-                self.idle(section, "types", "payments in a `table`");
+            for key in ["types", "engine"] {
+                if section.has(key) {
+                    self.idle(section, key, "payments in a `table`");
+                }
             }
             return None;
         }
@@ -47,6 +51,6 @@ impl Reader<'_> {
             let finding = findings::value_out_of_range(&column.value, &shown, &rule);
             self.faults.add(finding.at(column.span));
         }
-        Some(TableSource { name: parts?, span: name.span, types: known })
+        Some(TableSource { name: parts?, span: name.span, types: known, server: server? })
     }
 }
