@@ -73,7 +73,7 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
-    fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+    pub(super) fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         let rows = self.client.rows(sql, self.cancelled);
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(Error::cancelled());

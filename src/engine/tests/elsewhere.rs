@@ -3,6 +3,9 @@
 //!
 //! They need Python with the engines: `.ci/run` installs them and sets SQL_PYTHON.
 
+#[cfg(feature = "adbc")]
+mod databases;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -28,6 +31,8 @@ struct Elsewhere {
     /// Gone when it is to end.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    /// Where others can ask it, if they can.
+    address: String,
 }
 
 impl Elsewhere {
@@ -45,8 +50,9 @@ impl Elsewhere {
             .expect("starts");
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut elsewhere = Elsewhere { child, input, output };
-        assert_eq!(elsewhere.answer(), "ready");
+        let mut elsewhere = Elsewhere { child, input, output, address: String::new() };
+        let answer = elsewhere.answer();
+        elsewhere.address = answer.strip_prefix("ready").expect("starts").trim().to_owned();
         elsewhere
     }
 
@@ -57,7 +63,10 @@ impl Elsewhere {
     }
 
     fn run(&mut self, sql: &str, payments: &Path, out: &Path) -> String {
-        let task = serde_json::json!({ "sql": sql, "payments": payments, "out": out });
+        self.ask(&serde_json::json!({ "sql": sql, "payments": payments, "out": out }))
+    }
+
+    fn ask(&mut self, task: &serde_json::Value) -> String {
         let input = self.input.as_mut().expect("it has not ended");
         writeln!(input, "{task}").expect("takes tasks");
         self.answer()
@@ -78,30 +87,28 @@ fn no_surveys(_: ExactSurveys) -> Result<Plan> {
     panic!("all bounds are stated")
 }
 
-/// The totals of an engine, or the code of what it finds.
-fn totals(engine: &dyn Engine, plan: &Plan) -> std::result::Result<ExactTotals, &'static str> {
+/// The totals of an engine.
+fn totals(engine: &dyn Engine, plan: &Plan) -> Totals {
     let totals = engine.totals(plan, &mut no_surveys);
     totals.map(|(_, totals)| totals).map_err(|error| error.findings()[0].code())
 }
 
-/// Compares the totals of a case; gives whether there were any, and not the same refusal twice.
+/// Totals, or the code of what was found.
+type Totals = std::result::Result<ExactTotals, &'static str>;
+
+/// Compares the totals of a case, by what gives those of a plan whose payments are in
+/// `payments.parquet` of a folder; gives whether there were any, and not the same refusal twice.
 fn compare(
     case: &Case,
-    dialect: Dialect,
-    elsewhere: &mut Elsewhere,
+    of: impl FnOnce(&Path, &Plan) -> std::result::Result<Totals, TestCaseError>,
 ) -> std::result::Result<bool, TestCaseError> {
     let folder = TempDir::new().expect("a folder");
-    let path = |name: &str| -> PathBuf { folder.path().join(name) };
     case.write(folder.path());
     let plan = case.plan(folder.path(), false);
     let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
     let wanted = totals(&Reference { control }, &plan);
     let plan = case.plan(folder.path(), true);
-    let query = Query::new(&plan, dialect).expect("all of it has SQL");
-    let out = path("totals.parquet");
-    let said = elsewhere.run(query.text(), &path("payments.parquet"), &out);
-    prop_assert!(said == "ok", "{said}\n{}", query.text());
-    let given = totals(&Given { path: &out }, &plan);
+    let given = of(folder.path(), &plan)?;
     if given.as_ref().err() == Some(&"rows-missing") {
         // Of files, it is the run that refuses a table of which `where` leaves nothing.
         let wanted = wanted.expect("nothing is wrong with no rows");
@@ -134,15 +141,34 @@ fn differences(given: Option<&ExactTotals>, wanted: Option<&ExactTotals>) -> Str
     text
 }
 
+/// The totals of the printed query, run by somebody who hands its result back.
+fn by_hand(
+    folder: &Path,
+    plan: &Plan,
+    dialect: Dialect,
+    elsewhere: &mut Elsewhere,
+) -> std::result::Result<Totals, TestCaseError> {
+    let path = |name: &str| -> PathBuf { folder.join(name) };
+    let query = Query::new(plan, dialect).expect("all of it has SQL");
+    let out = path("totals.parquet");
+    let said = elsewhere.run(query.text(), &path("payments.parquet"), &out);
+    prop_assert!(said == "ok", "{said}\n{}", query.text());
+    Ok(totals(&Given { path: &out }, plan))
+}
+
 fn agrees(engine: &str, dialect: Dialect, cases: u32) {
+    let elsewhere = std::cell::RefCell::new(Elsewhere::start(engine, &[]));
+    agree(cases, |folder, plan| by_hand(folder, plan, dialect, &mut elsewhere.borrow_mut()));
+}
+
+/// Compares random cases.
+fn agree(cases: u32, of: impl Fn(&Path, &Plan) -> std::result::Result<Totals, TestCaseError>) {
     let cases = std::env::var("SQL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    let mut elsewhere = Elsewhere::start(engine, &[]);
-    let elsewhere = std::cell::RefCell::new(&mut elsewhere);
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
     let compared = std::cell::Cell::new(0);
     let tested = TestRunner::new(config).run(&case(), |case| {
-        let any = compare(&case, dialect, &mut elsewhere.borrow_mut())?;
+        let any = compare(&case, &of)?;
         compared.set(compared.get() + u32::from(any));
         Ok(())
     });
