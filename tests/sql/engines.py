@@ -71,10 +71,12 @@ class PostgreSql:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": "/"}
-        self.control = lambda *words: subprocess.run([*user, binaries / words[0], "-D", f"{self.home}/data", *words[1:]], **quiet)
+        self.control = lambda program, *words: subprocess.run(
+            [*user, binaries / program, "-D", f"{self.home}/data", *words], **quiet)
         self.control("initdb", "-E", "UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256",
                      "-U", "tester", f"--pwfile={secret}")
-        options = (f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.home} -c fsync=off")
+        options = (f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.home} "
+                   "-c fsync=off")
         self.control("pg_ctl", "-w", "-o", options, "start")
 
     def address(self, password="secret"):
