@@ -40,14 +40,14 @@ impl Reader<'_> {
                 self.faults.add(finding.at(section.span()));
             }
         }
-        match engine {
+        match &engine {
             None => (!stated).then_some(None),
             Some(_) if name == "spark" => Some(Some(Server::Spark(self.spark(servers)?))),
             Some(_) if name == "adbc" => Some(Some(Server::Adbc(self.adbc(servers)?))),
             Some(engine) => {
                 let (shown, rule) = (format!("{name:?}"), "\"spark\" or \"adbc\"");
                 let finding = findings::value_out_of_range("engine", &shown, rule);
-                self.faults.add(finding.at(engine.span));
+                self.faults.add(finding.at(engine.span.clone()));
                 None
             }
         }
