@@ -113,7 +113,9 @@ impl Client for Adbc {
                 }
             }
             if cancelled.load(Ordering::Relaxed) {
-                query.take().map(stop);
+                if let Some(query) = query.take() {
+                    stop(query);
+                }
                 if stopped.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                     return Err(Error::cancelled());
                 }
