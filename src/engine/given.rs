@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, DataType, Int64Chunked, ParquetReader, SerReader, StringChunked};
 
-use super::sql::{Query, ROWS, dialect_of, key_value};
-use super::{Engine, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
+use super::sql::{Dialect, Query, ROWS, dialect_of, key_value};
+use super::surveyed::Surveyed;
+use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{Job, Key};
@@ -26,28 +27,14 @@ pub struct Given<'a> {
 
 impl Engine for Given<'_> {
     fn totals(&self, plan: &Plan, _: Settle) -> Result<(Plan, ExactTotals)> {
-        let tables = self.read()?;
-        let tables = tables.iter().map(Table::new).collect::<std::result::Result<Vec<_>, _>>();
-        let tables = tables.map_err(|why| self.unfit(why))?;
-        let query = self.query(plan, &tables)?;
-        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
-        let mut counts = None;
+        let tables = self.tables()?;
+        let query = self.query(&tables, |dialect| Query::new(plan, dialect))?;
         let mut levels: Vec<Cells> = plan.levels.iter().map(|_| Cells::default()).collect();
-        for (table, at) in all {
-            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
-            if row.level == ROWS {
-                if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
-                    return Err(self.unfit("it counts all rows twice"));
-                }
-                continue;
-            }
+        let counts = self.each_row(plan, &query, &tables, |row| {
             let place = plan.levels.iter().position(|level| level.file == row.level);
-            let place = place.ok_or_else(|| self.unfit("it has a level that the job has not"))?;
-            let added = levels[place].add(plan, &plan.levels[place], &row);
-            added.map_err(|why| self.unfit(why))?;
-        }
-        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
-        self.check_counts(plan, &query, &counts)?;
+            let place = place.ok_or("it has a level that the job has not")?;
+            levels[place].add(plan, &plan.levels[place], row)
+        })?;
         let mut totals = Vec::new();
         for (cells, level) in levels.into_iter().zip(&plan.levels) {
             cells.check(&counts).map_err(|why| self.unfit(why))?;
@@ -60,6 +47,47 @@ impl Engine for Given<'_> {
 }
 
 impl Given<'_> {
+    /// What the surveys of a plan have counted, from the result of their query.
+    ///
+    /// # Errors
+    /// As of totals.
+    pub fn surveys(&self, plan: &Plan) -> Result<ExactSurveys> {
+        let tables = self.tables()?;
+        let query = self.query(&tables, |dialect| Query::surveys(plan, dialect))?;
+        let mut surveys = Surveyed::new(plan);
+        let counts = self.each_row(plan, &query, &tables, |row| surveys.add(row))?;
+        surveys.finish(&counts).map_err(|why| self.unfit(why))
+    }
+
+    /// Gives every row to `add` but that of all rows; checks that one, and gives it.
+    fn each_row<'t>(
+        &self,
+        plan: &Plan,
+        query: &Query,
+        tables: &'t [Table],
+        mut add: impl FnMut(&Row<'t>) -> std::result::Result<(), &'static str>,
+    ) -> Result<Counts> {
+        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
+        let mut counts = None;
+        for (table, at) in all {
+            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
+            if row.level != ROWS {
+                add(&row).map_err(|why| self.unfit(why))?;
+            } else if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
+                return Err(self.unfit("it counts all rows twice"));
+            }
+        }
+        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
+        self.check_counts(plan, query, &counts)?;
+        Ok(counts)
+    }
+
+    fn tables(&self) -> Result<Vec<Table>> {
+        let tables = self.read()?;
+        let tables = tables.iter().map(Table::new).collect::<std::result::Result<_, _>>();
+        tables.map_err(|why| self.unfit(why))
+    }
+
     fn unfit(&self, why: &str) -> Error {
         Error::invalid(findings::totals_unfit(self.path, why))
     }
@@ -94,14 +122,14 @@ impl Given<'_> {
     }
 
     /// The query of which all rows say that they are its result.
-    fn query(&self, plan: &Plan, tables: &[Table]) -> Result<Query> {
+    fn query(&self, tables: &[Table], write: impl Fn(Dialect) -> Result<Query>) -> Result<Query> {
         let mut origins = tables.iter().flat_map(|table| table.plan.iter());
         let first = origins.next().flatten().ok_or_else(|| self.unfit("it has no rows"))?;
         if origins.any(|origin| origin != Some(first)) {
             return Err(self.unfit("its rows are of several plans"));
         }
         let another = || Error::invalid(findings::totals_of_another_plan(self.path));
-        let query = Query::new(plan, dialect_of(first).ok_or_else(another)?)?;
+        let query = write(dialect_of(first).ok_or_else(another)?)?;
         let (keys, totals) = query.width;
         let same = |table: &Table| table.keys.len() == keys && table.totals.len() == totals;
         if query.plan != first || !tables.iter().all(same) {
@@ -164,13 +192,13 @@ struct Table {
 }
 
 /// A row of the result.
-struct Row<'t> {
-    level: &'t str,
-    keys: Vec<Option<&'t str>>,
-    rows: i64,
-    users: i64,
-    first: i64,
-    totals: Vec<Option<i64>>,
+pub(super) struct Row<'t> {
+    pub(super) level: &'t str,
+    pub(super) keys: Vec<Option<&'t str>>,
+    pub(super) rows: i64,
+    pub(super) users: i64,
+    pub(super) first: i64,
+    pub(super) totals: Vec<Option<i64>>,
 }
 
 impl Table {
@@ -224,11 +252,11 @@ impl Table {
 }
 
 /// All rows, counted apart from the levels.
-struct Counts {
+pub(super) struct Counts {
     rows: i64,
-    good: i64,
+    pub(super) good: i64,
     bad: i64,
-    users: i64,
+    pub(super) users: i64,
     is_set: bool,
     /// A bit for each column of another type.
     types: i64,

@@ -8,6 +8,7 @@ pub mod given;
 pub mod local;
 pub mod reference;
 pub mod sql;
+mod surveyed;
 #[cfg(test)]
 mod tests;
 

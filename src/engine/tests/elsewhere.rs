@@ -17,10 +17,10 @@ use super::case::{Case, case};
 use crate::engine::given::Given;
 use crate::engine::reference::Reference;
 use crate::engine::sql::{Dialect, Query};
-use crate::engine::{Engine, ExactSurveys, ExactTotals};
+use crate::engine::{Engine, ExactSurveys, ExactTotals, SurveyTotals};
 use crate::error::Result;
 use crate::payments::ScanControl;
-use crate::plan::Plan;
+use crate::plan::{Plan, Survey};
 
 /// A process that runs SQL.
 struct Elsewhere {
@@ -84,40 +84,127 @@ fn totals(engine: &dyn Engine, plan: &Plan) -> std::result::Result<ExactTotals, 
     totals.map(|(_, totals)| totals).map_err(|error| error.findings()[0].code())
 }
 
-/// Compares the totals of a case; gives whether there were any, and not the same refusal twice.
-fn compare(
-    case: &Case,
+/// A case that is run in two places.
+struct Compared<'a> {
+    case: &'a Case,
     dialect: Dialect,
-    elsewhere: &mut Elsewhere,
-) -> std::result::Result<bool, TestCaseError> {
-    let folder = TempDir::new().expect("a folder");
-    let path = |name: &str| -> PathBuf { folder.path().join(name) };
-    case.write(folder.path());
-    let plan = case.plan(folder.path(), false);
-    let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
-    let wanted = totals(&Reference { control }, &plan);
-    let plan = case.plan(folder.path(), true);
-    let query = Query::new(&plan, dialect).expect("all of it has SQL");
-    let out = path("totals.parquet");
-    let said = elsewhere.run(query.text(), &path("payments.parquet"), &out);
-    prop_assert!(said == "ok", "{said}\n{}", query.text());
-    let given = totals(&Given { path: &out }, &plan);
-    if given.as_ref().err() == Some(&"rows-missing") {
-        // Of files, it is the run that refuses a table of which `where` leaves nothing.
-        let wanted = wanted.expect("nothing is wrong with no rows");
-        let sums = wanted.levels.iter().flat_map(|level| level.sums.iter().flatten());
-        prop_assert!(sums.into_iter().all(|&sum| sum == 0), "{}", case.text(true));
-        return Ok(false);
+    elsewhere: &'a mut Elsewhere,
+    folder: TempDir,
+}
+
+impl Compared<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
-    prop_assert!(
-        given == wanted,
-        "{:?} {:?}\n{}\n{}",
-        given.as_ref().err(),
-        wanted.as_ref().err(),
-        case.text(true),
-        differences(given.as_ref().ok(), wanted.as_ref().ok())
-    );
-    Ok(wanted.is_ok())
+
+    /// Compares the totals; gives whether there were any, and not the same refusal twice.
+    fn totals(&mut self) -> std::result::Result<bool, TestCaseError> {
+        let (case, folder) = (self.case, self.folder.path());
+        case.write(folder);
+        let (plan, table) = (case.plan(folder, false), case.plan(folder, true));
+        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
+        let wanted = totals(&Reference { control }, &plan);
+        let given = self.given(&table)?;
+        self.same(given, wanted)
+    }
+
+    /// The totals of a plan on the table.
+    fn given(
+        &mut self,
+        plan: &Plan,
+    ) -> std::result::Result<std::result::Result<ExactTotals, &'static str>, TestCaseError> {
+        let query = Query::new(plan, self.dialect).expect("all of it has SQL");
+        let out = self.run(&query)?;
+        Ok(totals(&Given { path: &out }, plan))
+    }
+
+    /// Runs a query; gives where its result is.
+    fn run(&mut self, query: &Query) -> std::result::Result<PathBuf, TestCaseError> {
+        let (payments, out) = (self.path("payments.parquet"), self.path("totals.parquet"));
+        let said = self.elsewhere.run(query.text(), &payments, &out);
+        prop_assert!(said == "ok", "{said}\n{}", query.text());
+        Ok(out)
+    }
+
+    fn same(
+        &self,
+        given: std::result::Result<ExactTotals, &'static str>,
+        wanted: std::result::Result<ExactTotals, &'static str>,
+    ) -> std::result::Result<bool, TestCaseError> {
+        if given.as_ref().err() == Some(&"rows-missing") {
+            // Of files, it is the run that refuses a table of which `where` leaves nothing.
+            let wanted = wanted.expect("nothing is wrong with no rows");
+            let sums = wanted.levels.iter().flat_map(|level| level.sums.iter().flatten());
+            prop_assert!(sums.into_iter().all(|&sum| sum == 0), "{}", self.case.text(true));
+            return Ok(false);
+        }
+        prop_assert!(
+            given == wanted,
+            "{:?} {:?}\n{}\n{}",
+            given.as_ref().err(),
+            wanted.as_ref().err(),
+            self.case.text(true),
+            differences(given.as_ref().ok(), wanted.as_ref().ok())
+        );
+        Ok(wanted.is_ok())
+    }
+
+    /// Compares what surveys count, and the totals by the bounds that follow; gives whether there
+    /// were any.
+    fn surveys(&mut self) -> std::result::Result<bool, TestCaseError> {
+        let (case, folder) = (self.case, self.folder.path());
+        case.write(folder);
+        let (plan, table) = (case.plan(folder, false), case.plan(folder, true));
+        if plan.surveys.is_empty() {
+            return Ok(false);
+        }
+        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
+        let mut counted = None;
+        let wanted = Reference { control }.totals(&plan, &mut |surveys| {
+            counted = Some(surveys.clone());
+            Ok(plan.clone().settle(noiseless(surveys)))
+        });
+        let query = Query::surveys(&table, self.dialect).expect("all of it has SQL");
+        let out = self.run(&query)?;
+        let given = Given { path: &out }.surveys(&table);
+        let given = given.map_err(|error| error.findings()[0].code());
+        let Some(counted) = counted.filter(|_| given.as_ref().err() != Some(&"rows-missing"))
+        else {
+            prop_assert!(given.is_err(), "{}", case.text(true));
+            return Ok(false);
+        };
+        prop_assert!(
+            given.as_ref() == Ok(&counted),
+            "{:?}\n{}\n{}\n{}",
+            given.as_ref().err(),
+            case.text(true),
+            query.text(),
+            differing_surveys(given.as_ref().ok(), &counted)
+        );
+        let wanted = wanted.map(|(_, totals)| totals).map_err(|error| error.findings()[0].code());
+        let given = self.given(&table.clone().settle(noiseless(counted)))?;
+        self.same(given, wanted)
+    }
+}
+
+/// What surveys would say without noise.
+fn noiseless(surveys: ExactSurveys) -> Vec<Survey> {
+    let one = |SurveyTotals { histogram, spread }| Survey { histogram, spread };
+    surveys.surveys.into_iter().map(one).collect()
+}
+
+/// Where surveys of made-up payments differ.
+fn differing_surveys(given: Option<&ExactSurveys>, wanted: &ExactSurveys) -> String {
+    let Some(given) = given else { return String::new() };
+    let pairs = given.surveys.iter().zip(&wanted.surveys).enumerate();
+    let different = pairs.filter(|(_, (given, wanted))| given != wanted);
+    let text = |(at, (given, wanted)): (usize, (&SurveyTotals, &SurveyTotals))| {
+        format!(
+            "{at}: {:?} {:?}\n{:?}\n{:?}\n",
+            given.spread, wanted.spread, given.histogram, wanted.histogram
+        )
+    };
+    different.map(text).collect()
 }
 
 /// Where totals of made-up payments differ.
@@ -134,6 +221,7 @@ fn differences(given: Option<&ExactTotals>, wanted: Option<&ExactTotals>) -> Str
     text
 }
 
+/// Runs so many cases in an engine: of every third one bounds are open.
 fn agrees(engine: &str, dialect: Dialect, cases: u32) {
     let cases = std::env::var("SQL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     let mut elsewhere = Elsewhere::start(engine, &[]);
@@ -141,8 +229,13 @@ fn agrees(engine: &str, dialect: Dialect, cases: u32) {
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
     let compared = std::cell::Cell::new(0);
-    let tested = TestRunner::new(config).run(&case(), |case| {
-        let any = compare(&case, dialect, &mut elsewhere.borrow_mut())?;
+    let open = prop_oneof![2 => Just(false), 1 => Just(true)];
+    let tested = TestRunner::new(config).run(&(case(), open), |(case, open)| {
+        let case = if open { case.open() } else { case };
+        let folder = TempDir::new().expect("a folder");
+        let elsewhere = &mut elsewhere.borrow_mut();
+        let mut both = Compared { case: &case, dialect, elsewhere, folder };
+        let any = if open { both.surveys()? } else { both.totals()? };
         compared.set(compared.get() + u32::from(any));
         Ok(())
     });
