@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, DataType, Int64Chunked, ParquetReader, SerReader, StringChunked};
 
-use super::sql::{Query, ROWS, dialect_of, key_value};
-use super::{Engine, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
+use super::sql::{Dialect, Query, ROWS, dialect_of, key_value};
+use super::surveyed::Surveyed;
+use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding, TotalsOf};
 use crate::job::{Job, Key};
@@ -28,11 +29,9 @@ pub struct Given<'a> {
 
 impl Engine for Given<'_> {
     fn totals(&self, plan: &Plan, _: Settle) -> Result<(Plan, ExactTotals)> {
-        let tables = self.read()?;
-        let tables = tables.iter().map(Table::new).collect::<std::result::Result<Vec<_>, _>>();
-        let tables = tables.map_err(|why| self.unfit(why))?;
-        let query = self.query(plan, &tables)?;
-        Answer { query: &query, of: TotalsOf::File(self.path) }.totals(plan, &tables)
+        let tables = self.tables()?;
+        let query = self.query(&tables, |dialect| Query::new(plan, dialect))?;
+        self.answer(&query).totals(plan, &tables)
     }
 }
 
@@ -50,24 +49,12 @@ impl Answer<'_> {
 
     /// Checks all that can be checked, and gives the totals.
     fn totals(&self, plan: &Plan, tables: &[Table]) -> Result<(Plan, ExactTotals)> {
-        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
-        let mut counts = None;
         let mut levels: Vec<Cells> = plan.levels.iter().map(|_| Cells::default()).collect();
-        for (table, at) in all {
-            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
-            if row.level == ROWS {
-                if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
-                    return Err(self.unfit("it counts all rows twice"));
-                }
-                continue;
-            }
+        let counts = self.each_row(plan, tables, |row| {
             let place = plan.levels.iter().position(|level| level.file == row.level);
-            let place = place.ok_or_else(|| self.unfit("it has a level that the job has not"))?;
-            let added = levels[place].add(plan, &plan.levels[place], &row);
-            added.map_err(|why| self.unfit(why))?;
-        }
-        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
-        self.check_counts(plan, &counts)?;
+            let place = place.ok_or("it has a level that the job has not")?;
+            levels[place].add(plan, &plan.levels[place], row)
+        })?;
         let mut totals = Vec::new();
         for (cells, level) in levels.into_iter().zip(&plan.levels) {
             cells.check(&counts).map_err(|why| self.unfit(why))?;
@@ -76,6 +63,35 @@ impl Answer<'_> {
         }
         let plan = Plan { totals_from: Some(self.query.dialect.name()), ..plan.clone() };
         Ok((plan, ExactTotals { levels: totals }))
+    }
+
+    /// Checks all that can be checked, and gives what surveys have counted.
+    fn surveys(&self, plan: &Plan, tables: &[Table]) -> Result<ExactSurveys> {
+        let mut surveys = Surveyed::new(plan);
+        let counts = self.each_row(plan, tables, |row| surveys.add(row))?;
+        surveys.finish(&counts).map_err(|why| self.unfit(why))
+    }
+
+    /// Gives every row to `add` but that of all rows; checks that one, and gives it.
+    fn each_row<'t>(
+        &self,
+        plan: &Plan,
+        tables: &'t [Table],
+        mut add: impl FnMut(&Row<'t>) -> std::result::Result<(), &'static str>,
+    ) -> Result<Counts> {
+        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
+        let mut counts = None;
+        for (table, at) in all {
+            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
+            if row.level != ROWS {
+                add(&row).map_err(|why| self.unfit(why))?;
+            } else if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
+                return Err(self.unfit("it counts all rows twice"));
+            }
+        }
+        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
+        self.check_counts(plan, &counts)?;
+        Ok(counts)
     }
 
     /// What a scan of files would have refused, and what the query says of itself.
@@ -107,6 +123,26 @@ impl Answer<'_> {
 }
 
 impl Given<'_> {
+    /// What the surveys of a plan have counted, from the result of their query.
+    ///
+    /// # Errors
+    /// As of totals.
+    pub fn surveys(&self, plan: &Plan) -> Result<ExactSurveys> {
+        let tables = self.tables()?;
+        let query = self.query(&tables, |dialect| Query::surveys(plan, dialect))?;
+        self.answer(&query).surveys(plan, &tables)
+    }
+
+    fn answer<'a>(&'a self, query: &'a Query) -> Answer<'a> {
+        Answer { query, of: TotalsOf::File(self.path) }
+    }
+
+    fn tables(&self) -> Result<Vec<Table>> {
+        let tables = self.read()?;
+        let tables = tables.iter().map(Table::new).collect::<std::result::Result<_, _>>();
+        tables.map_err(|why| self.unfit(why))
+    }
+
     fn unfit(&self, why: &str) -> Error {
         Error::invalid(findings::totals_unfit(TotalsOf::File(self.path), why))
     }
@@ -141,14 +177,14 @@ impl Given<'_> {
     }
 
     /// The query of which all rows say that they are its result.
-    fn query(&self, plan: &Plan, tables: &[Table]) -> Result<Query> {
+    fn query(&self, tables: &[Table], write: impl Fn(Dialect) -> Result<Query>) -> Result<Query> {
         let mut origins = tables.iter().flat_map(|table| table.plan.iter());
         let first = origins.next().flatten().ok_or_else(|| self.unfit("it has no rows"))?;
         if origins.any(|origin| origin != Some(first)) {
             return Err(self.unfit("its rows are of several plans"));
         }
         let another = || Error::invalid(findings::totals_of_another_plan(self.path));
-        let query = Query::new(plan, dialect_of(first).ok_or_else(another)?)?;
+        let query = write(dialect_of(first).ok_or_else(another)?)?;
         let (keys, totals) = query.width;
         let same = |table: &Table| table.keys.len() == keys && table.totals.len() == totals;
         if query.plan != first || !tables.iter().all(same) {
@@ -184,13 +220,13 @@ struct Table {
 }
 
 /// A row of the result.
-struct Row<'t> {
-    level: &'t str,
-    keys: Vec<Option<&'t str>>,
-    rows: i64,
-    users: i64,
-    first: i64,
-    totals: Vec<Option<i64>>,
+pub(super) struct Row<'t> {
+    pub(super) level: &'t str,
+    pub(super) keys: Vec<Option<&'t str>>,
+    pub(super) rows: i64,
+    pub(super) users: i64,
+    pub(super) first: i64,
+    pub(super) totals: Vec<Option<i64>>,
 }
 
 impl Table {
@@ -250,11 +286,11 @@ impl Table {
 }
 
 /// All rows, counted apart from the levels.
-struct Counts {
+pub(super) struct Counts {
     rows: i64,
-    good: i64,
+    pub(super) good: i64,
     bad: i64,
-    users: i64,
+    pub(super) users: i64,
     is_set: bool,
     /// A bit for each column of another type.
     types: i64,

@@ -9,6 +9,7 @@ pub mod local;
 pub mod reference;
 pub mod remote;
 pub mod sql;
+mod surveyed;
 #[cfg(test)]
 mod tests;
 

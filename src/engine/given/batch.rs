@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use polars::prelude::{Int64Chunked, StringChunked};
 
 use super::{Answer, Table};
-use crate::engine::ExactTotals;
+use crate::engine::{ExactSurveys, ExactTotals};
 use crate::error::Result;
 use crate::plan::Plan;
 
@@ -16,18 +16,33 @@ impl Answer<'_> {
         plan: &Plan,
         batches: &[RecordBatch],
     ) -> Result<(Plan, ExactTotals)> {
+        self.totals(plan, &self.tables(batches)?)
+    }
+
+    /// The same of what surveys have counted.
+    pub(in crate::engine) fn surveys_of(
+        &self,
+        plan: &Plan,
+        batches: &[RecordBatch],
+    ) -> Result<ExactSurveys> {
+        self.surveys(plan, &self.tables(batches)?)
+    }
+
+    /// Rows of this very query.
+    fn tables(&self, batches: &[RecordBatch]) -> Result<Vec<Table>> {
         let tables =
             batches.iter().map(Table::of_batch).collect::<std::result::Result<Vec<_>, _>>();
         let tables = tables.map_err(|why| self.unfit(why))?;
         let own = |origin: Option<&str>| origin == Some(&self.query.plan);
         let (keys, totals) = self.query.width;
-        for table in &tables {
+        let fits = |table: &Table| {
             let wide = table.keys.len() == keys && table.totals.len() == totals;
-            if !wide || !table.plan.iter().all(own) {
-                return Err(self.unfit("its rows are not of the query that was sent"));
-            }
+            wide && table.plan.iter().all(own)
+        };
+        match tables.iter().all(fits) {
+            true => Ok(tables),
+            false => Err(self.unfit("its rows are not of the query that was sent")),
         }
-        self.totals(plan, &tables)
     }
 }
 

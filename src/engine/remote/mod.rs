@@ -10,6 +10,7 @@ mod adbc;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
@@ -38,6 +39,7 @@ pub struct Remote<'a> {
     server: &'a Server,
     /// Set to stop soon.
     cancelled: &'a AtomicBool,
+    pauses: [Duration; 3],
 }
 
 impl<'a> Remote<'a> {
@@ -51,7 +53,7 @@ impl<'a> Remote<'a> {
         cancelled: &'a AtomicBool,
     ) -> Result<Remote<'a>> {
         let client = client(server).map_err(|error| placed(error, server))?;
-        Ok(Remote { client, table, server, cancelled })
+        Ok(Remote { client, table, server, cancelled, pauses: PAUSES })
     }
 
     /// Asks for no row of the table, with the columns that the job needs: before anything is
@@ -60,7 +62,11 @@ impl<'a> Remote<'a> {
     /// # Errors
     /// All of the plan that has no SQL; no connection, no table, another column.
     pub fn is_there(&self, plan: &Plan) -> Result<()> {
-        let query = Query::new(plan, self.server.dialect())?;
+        let dialect = self.server.dialect();
+        let query = match plan.is_settled() {
+            true => Query::new(plan, dialect)?,
+            false => Query::surveys(plan, dialect)?,
+        };
         let unreadable = |error: Error| match error.findings() {
             [finding] if finding.code() == "query-failed" => {
                 let why = finding.message().split_once(": ").map_or("", |(_, why)| why);
@@ -80,14 +86,47 @@ impl<'a> Remote<'a> {
         }
         rows.map_err(|error| placed(error, self.server))
     }
+
+    /// The same where the price is paid already: Ctrl-C is not heard, and a query that fails is sent
+    /// again after a while, as giving up would lose the price.
+    fn rows_at_last(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let mut tried = self.client.rows(sql, &NEVER);
+        for pause in self.pauses {
+            if tried.is_ok() {
+                break;
+            }
+            tracing::info!("the query failed, and is sent again after {pause:?}");
+            std::thread::sleep(pause);
+            tried = self.client.rows(sql, &NEVER);
+        }
+        tried.map_err(|error| placed(error, self.server))
+    }
 }
 
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// How long to wait before a query that failed is sent again, once the price is paid.
+const PAUSES: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+
 impl Engine for Remote<'_> {
-    fn totals(&self, plan: &Plan, _: Settle) -> Result<(Plan, ExactTotals)> {
-        let query = Query::new(plan, self.server.dialect())?;
+    fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
+        let (dialect, table) = (self.server.dialect(), self.table.shown());
+        let of = TotalsOf::Table(&table);
+        if plan.is_settled() {
+            let query = Query::new(plan, dialect)?;
+            let batches = self.rows(query.text())?;
+            return Answer { query: &query, of }.totals_of(plan, &batches);
+        }
+        let query = Query::surveys(plan, dialect)?;
         let batches = self.rows(query.text())?;
-        let table = self.table.shown();
-        Answer { query: &query, of: TotalsOf::Table(&table) }.totals_of(plan, &batches)
+        let surveys = Answer { query: &query, of }.surveys_of(plan, &batches)?;
+        tracing::info!("users surveyed");
+        let plan = settle(surveys)?;
+        // The price is paid.
+        let query = Query::new(&plan, dialect)?;
+        let batches = self.rows_at_last(query.text())?;
+        Answer { query: &query, of }.totals_of(&plan, &batches)
     }
 }
 

@@ -29,15 +29,20 @@ impl Client for Rc<Scripted> {
 
 /// A job on a table, at a Spark server whose address is at bytes 3 to 5.
 fn plan() -> Plan {
+    plan_with("bounds = { customers = 2, payments = 9 }")
+}
+
+fn plan_with(bounds: &str) -> Plan {
     let table = (
         "files = [\"payments.parquet\"]",
         "table = \"lake.payments\"\ntypes = { user = \"text\", merchant = \"text\", time = \"integer\", \
          amount = \"integer\", wallet = \"text\" }",
     );
-    let report = "levels = [[\"wallet\"]]\nkeys = \"private\"\ncells_max = 3\ninsights = [\"payments\"]\n\
-                  bounds = { customers = 2, payments = 9 }";
+    let report =
+        "levels = [[\"wallet\"]]\nkeys = \"private\"\ncells_max = 3\ninsights = [\"payments\"]\n";
+    let report = format!("{report}{bounds}");
     let changes = [table, ("ticket_groups = \"region\"\n", "")];
-    let plan = Market::new(&[]).try_plan_changed(&changes, &[report.to_owned()]);
+    let plan = Market::new(&[]).try_plan_changed(&changes, &[report]);
     let mut plan = plan.expect("a good job");
     let server = SparkServer { url: "sc://localhost".to_owned(), span: 3..5 };
     let table = plan.job.payments.table.as_mut().expect("it has a table");
@@ -92,7 +97,13 @@ fn ask<T>(
     let server = table.server.as_ref().expect("it has a server");
     let client = Rc::new(Scripted { answers: answers.into(), ..Scripted::default() });
     let cancelled = AtomicBool::new(cancelled);
-    let remote = Remote { client: Box::new(client.clone()), table, server, cancelled: &cancelled };
+    let remote = Remote {
+        client: Box::new(client.clone()),
+        table,
+        server,
+        cancelled: &cancelled,
+        pauses: [Duration::ZERO; 3],
+    };
     let outcome = what(&remote);
     (outcome, client.asked.take())
 }
@@ -180,4 +191,91 @@ fn ctrl_c_is_no_fault_of_the_server() {
             ask(&plan, vec![answer], true, |remote| remote.totals(&plan, &mut no_surveys));
         assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
     }
+}
+
+/// What surveys of [`GOOD`] say.
+fn surveyed(plan: &Plan, query: &Query) -> RecordBatch {
+    let kind = |survey: &crate::plan::SurveyPlan| {
+        plan.levels[survey.level].statistics[survey.statistic].kind.name().to_owned()
+    };
+    let kinds: Vec<Option<String>> =
+        std::iter::once(None).chain(plan.surveys.iter().map(|survey| Some(kind(survey)))).collect();
+    let least = |survey: &crate::plan::SurveyPlan| survey.spread.map_or(0, |g| 2i64 << g.grid_bits);
+    let spreads = std::iter::once(1).chain(plan.surveys.iter().map(least));
+    let texts = |first: Option<&str>, other: &str| -> ArrayRef {
+        let text = |kind: &Option<String>| if kind.is_none() { first } else { Some(other) };
+        Arc::new(kinds.iter().map(text).collect::<StringArray>())
+    };
+    let numbers = |first: Option<i64>, other: Option<i64>| -> ArrayRef {
+        let number = |kind: &Option<String>| if kind.is_none() { first } else { other };
+        Arc::new(kinds.iter().map(number).collect::<Int64Array>())
+    };
+    let columns: [(&str, ArrayRef); 10] = [
+        ("plan", texts(Some(&query.plan), &query.plan)),
+        ("level", texts(Some("rows"), "r0.wallet")),
+        ("key_1", Arc::new(kinds.iter().cloned().collect::<StringArray>())),
+        ("key_2", texts(None, "1")),
+        ("n_rows", numbers(Some(5), Some(4))),
+        ("n_users", numbers(Some(2), Some(2))),
+        ("n_first", numbers(Some(4), Some(2))),
+        ("total_1", Arc::new(spreads.map(Some).collect::<Int64Array>())),
+        ("total_2", numbers(Some(1), None)),
+        ("total_3", numbers(Some(0), None)),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .expect("a batch")
+}
+
+/// From the first noise on, a query that fails is sent again; before it is not.
+#[test]
+fn bounds_that_are_open_are_asked_for_first() {
+    let plan = plan_with("");
+    let dialect = crate::job::Dialect::Spark;
+    let first = Query::surveys(&plan, dialect).expect("it has SQL");
+    let settle = |exact: ExactSurveys| {
+        let survey = |s: crate::engine::SurveyTotals| crate::plan::Survey {
+            histogram: s.histogram,
+            spread: s.spread,
+        };
+        plan.clone().settle(exact.surveys.into_iter().map(survey).collect())
+    };
+    let known = Answer { query: &first, of: TotalsOf::Table("t") };
+    let known = known.surveys_of(&plan, &[surveyed(&plan, &first)]).expect("good rows");
+    let settled = settle(known.clone());
+    let second = Query::new(&settled, dialect).expect("it has SQL");
+    let failed = || Err(Error::environment(findings::query_failed("a worker died")));
+    let rows = || Ok(vec![batch(&second, &GOOD)]);
+    let answers = [
+        (vec![Ok(vec![surveyed(&plan, &first)]), rows()], None),
+        (vec![Ok(vec![surveyed(&plan, &first)]), failed(), failed(), failed(), rows()], None),
+        (
+            vec![Ok(vec![surveyed(&plan, &first)]), failed(), failed(), failed(), failed()],
+            Some((ErrorClass::Environment, "query-failed")),
+        ),
+        (vec![failed()], Some((ErrorClass::Environment, "query-failed"))),
+        (vec![Ok(vec![])], Some((ErrorClass::Invalid, "totals-unfit"))),
+    ];
+    for (answers, wanted) in answers {
+        let count = answers.len();
+        let (outcome, asked) = ask(&plan, answers, false, |remote| {
+            remote.totals(&plan, &mut |exact| {
+                assert!(exact == known);
+                Ok(settle(exact))
+            })
+        });
+        assert_eq!(code(&outcome), wanted);
+        assert_eq!(asked.len(), count);
+        assert_eq!(asked[0], first.text());
+        assert!(asked[1..].iter().all(|sql| sql == second.text()));
+        if let Ok((plan, found)) = outcome {
+            assert!(plan.is_settled());
+            assert_eq!(found.levels[0].sums, [[2], [4]]);
+        }
+    }
+    // Before the first noise Ctrl-C is heard.
+    let (outcome, asked) = ask(&plan, vec![Ok(vec![surveyed(&plan, &first)])], true, |remote| {
+        remote.totals(&plan, &mut |_| panic!("nothing is paid"))
+    });
+    assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
+    assert_eq!(asked.len(), 1);
 }

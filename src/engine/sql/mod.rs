@@ -4,11 +4,15 @@
 //! sensitive as the payments. `docs/sql.md` tells its result column by column.
 
 mod calendar;
+mod cells;
 mod dialect;
 mod expression;
+mod fit;
 mod level;
 mod numbers;
+mod roots;
 mod rows;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -19,12 +23,14 @@ use sha2::{Digest, Sha256};
 
 use level::LevelSql;
 use rows::{BAD, GOOD, Rows};
+pub(super) use survey::NO_BIN;
+use survey::SurveySql;
 
 use crate::error::{Error, Result};
-use crate::findings;
+use crate::findings::{self, Finding};
 pub use crate::job::Dialect;
-use crate::job::{Key, TimeKey};
-use crate::plan::{KeyValue, Plan};
+use crate::job::{Key, TimeKey, Unit};
+use crate::plan::{KeyValue, Plan, SurveyPlan};
 
 /// The heavy stage of a plan in some dialect.
 #[derive(Clone, Debug)]
@@ -49,79 +55,29 @@ const ORIGIN: &str = "\u{1}";
 /// The name of the row that counts all rows; levels have a dot in theirs.
 pub(super) const ROWS: &str = "rows";
 
+/// How many totals that row has.
+const COUNTS: usize = 3;
+
 /// The most merchants that a query can list.
 pub const MERCHANTS_MAX: usize = 50_000;
 
 impl Query {
-    /// Writes the query.
+    /// Writes the query of the totals.
     ///
     /// # Errors
     /// All that keeps the plan from being one: the payments are in files, a bound is open, an
     /// expression or a statistic that dialects do not agree on.
     pub fn new(plan: &Plan, dialect: Dialect) -> Result<Query> {
-        let source = &plan.job.payments;
-        let Some(table) = &source.table else {
-            return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
-        };
-        let mut findings = Vec::new();
-        let open = |survey: &&crate::plan::SurveyPlan| survey.result.is_none();
-        for survey in plan.surveys.iter().filter(open) {
-            let level = &plan.levels[survey.level];
-            let kind = level.statistics[survey.statistic].kind;
-            if kind.facts().unit != crate::job::Unit::Log {
-                let finding = findings::bound_open(kind.name(), &level.file);
-                findings.push(finding.at(level.span.clone()));
-            }
-        }
-        if let Some(registry) = &plan.job.registry
-            && registry.ids.len() > MERCHANTS_MAX
-        {
-            let finding = findings::sql_merchants_too_many(registry.ids.len(), MERCHANTS_MAX);
-            findings.push(finding.at(registry.span.clone()));
-        }
-        let keys = keys_of(plan);
-        let rows = match Rows::new(plan, table, dialect, &keys) {
-            Ok(rows) => Some(rows),
-            Err(found) => {
-                findings.extend(found);
-                None
-            }
-        };
-        let mut levels = Vec::new();
-        for place in 0..plan.levels.len() {
-            match LevelSql::new(plan, place, dialect, &keys) {
-                Ok(level) => levels.push(level),
-                Err(finding) => findings.push(finding),
-            }
-        }
-        match rows {
-            Some(rows) if findings.is_empty() => Ok(Query::of(plan, dialect, rows, &levels)),
-            _ => Err(Error::invalid_all(findings)),
-        }
+        Ok(Parts::new(plan, dialect, false)?.totals())
     }
 
-    fn of(plan: &Plan, dialect: Dialect, rows: Rows, levels: &[LevelSql]) -> Query {
-        let keys = levels.iter().map(|level| level.keys().len()).max().unwrap_or(0);
-        let totals = plan.levels.iter().map(|level| level.width()).max().unwrap_or(0);
-        let width = (keys, totals.max(3));
-        let mut ctes = rows.ctes();
-        ctes.extend(counts(plan, dialect));
-        ctes.extend(levels.iter().flat_map(LevelSql::ctes));
-        let steps: Vec<String> = ctes.iter().map(Cte::text).collect();
-        let mut parts = vec![rows_row(dialect, width)];
-        for (level, planned) in levels.iter().zip(&plan.levels) {
-            parts.push(cells_rows(dialect, width, level, planned));
-        }
-        let body = format!("WITH{}\n{}\n", steps.join(",\n"), parts.join("\nUNION ALL\n"));
-        let mut text = header(plan, dialect) + &body;
-        let digest = Sha256::digest(text.as_bytes());
-        let mut origin = format!("{}:", dialect.name());
-        for byte in digest {
-            write!(origin, "{byte:02x}").expect("cannot fail because it is a string");
-        }
-        text = text.replace(ORIGIN, &origin);
-        let table = rows.table();
-        Query { dialect, plan: origin, width, columns: rows.into_columns(), table, text }
+    /// Writes the query of the surveys of a plan that leaves bounds open; where each user is
+    /// counted, and that of the totals needs the plan that follows from them.
+    ///
+    /// # Errors
+    /// As of the totals, all of which are looked at, but that bounds are open.
+    pub fn surveys(plan: &Plan, dialect: Dialect) -> Result<Query> {
+        Ok(Parts::new(plan, dialect, true)?.surveys())
     }
 
     /// The query as text, with comments.
@@ -137,6 +93,106 @@ impl Query {
             std::iter::once("1 AS dr_look".to_owned()).chain(columns).collect();
         format!("SELECT {} FROM {} WHERE 1 = 0", columns.join(", "), self.table)
     }
+}
+
+/// What a plan's queries are made of.
+struct Parts<'p> {
+    plan: &'p Plan,
+    dialect: Dialect,
+    rows: Rows<'p>,
+    levels: Vec<LevelSql<'p>>,
+    surveys: Vec<SurveySql<'p>>,
+}
+
+impl<'p> Parts<'p> {
+    /// Finds all that keeps the plan from being a query.
+    fn new(plan: &'p Plan, dialect: Dialect, open: bool) -> Result<Self> {
+        let source = &plan.job.payments;
+        let Some(table) = &source.table else {
+            return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
+        };
+        let mut findings = if open { Vec::new() } else { open_bounds(plan) };
+        if let Some(registry) = &plan.job.registry
+            && registry.ids.len() > MERCHANTS_MAX
+        {
+            let finding = findings::sql_merchants_too_many(registry.ids.len(), MERCHANTS_MAX);
+            findings.push(finding.at(registry.span.clone()));
+        }
+        let keys = keys_of(plan);
+        let rows = Rows::new(plan, table, dialect, keys.clone());
+        let rows = rows.map_err(|found| findings.extend(found)).ok();
+        let (mut levels, mut surveys) = (Vec::new(), Vec::new());
+        for place in 0..plan.levels.len() {
+            match LevelSql::new(plan, place, dialect, &keys) {
+                Ok(level) => levels.push(level),
+                Err(finding) => {
+                    findings.push(finding);
+                    continue;
+                }
+            }
+            match SurveySql::new(plan, place, dialect, &keys) {
+                Ok(survey) => surveys.extend(survey),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        match rows {
+            Some(rows) if findings.is_empty() => Ok(Parts { plan, dialect, rows, levels, surveys }),
+            _ => Err(Error::invalid_all(findings)),
+        }
+    }
+
+    fn totals(self) -> Query {
+        let keys = self.levels.iter().map(|level| level.keys().len()).max().unwrap_or(0);
+        let totals = self.plan.levels.iter().map(|level| level.width()).max().unwrap_or(0);
+        let width = (keys, totals.max(COUNTS));
+        let ctes = self.levels.iter().flat_map(LevelSql::ctes).collect();
+        let cells = self.levels.iter().zip(&self.plan.levels);
+        let cells = cells.map(|(level, planned)| cells_rows(self.dialect, width, level, planned));
+        let cells = cells.collect();
+        self.query("heavy stage", width, ctes, cells)
+    }
+
+    fn surveys(self) -> Query {
+        let width = (2, COUNTS);
+        let ctes = std::iter::once(SurveySql::bins(self.dialect));
+        let ctes = ctes.chain(self.surveys.iter().flat_map(SurveySql::ctes)).collect();
+        let users = self.surveys.iter().map(|survey| survey_rows(self.dialect, width, survey));
+        let users = users.collect();
+        self.query("first look", width, ctes, users)
+    }
+
+    /// A query of these steps, after those of all rows, and of these parts, after that of all rows.
+    fn query(self, what: &str, width: (usize, usize), own: Vec<Cte>, parts: Vec<String>) -> Query {
+        let Parts { plan, dialect, rows, .. } = self;
+        let mut ctes = rows.ctes();
+        ctes.extend(counts(plan, dialect));
+        ctes.extend(own);
+        let steps: Vec<String> = ctes.iter().map(Cte::text).collect();
+        let parts: Vec<String> = std::iter::once(rows_row(dialect, width)).chain(parts).collect();
+        let body = format!("WITH{}\n{}\n", steps.join(",\n"), parts.join("\nUNION ALL\n"));
+        let mut text = header(plan, dialect, what) + &body;
+        let digest = Sha256::digest(text.as_bytes());
+        let mut origin = format!("{}:", dialect.name());
+        for byte in digest {
+            write!(origin, "{byte:02x}").expect("cannot fail because it is a string");
+        }
+        text = text.replace(ORIGIN, &origin);
+        let table = rows.table();
+        Query { dialect, plan: origin, width, columns: rows.into_columns(), table, text }
+    }
+}
+
+/// Bounds that no query of totals can be written without.
+fn open_bounds(plan: &Plan) -> Vec<Finding> {
+    let open = plan.surveys.iter().filter(|survey| survey.result.is_none());
+    let finding = |survey: &SurveyPlan| {
+        let level = &plan.levels[survey.level];
+        let kind = level.statistics[survey.statistic].kind;
+        let known = kind.facts().unit == Unit::Log;
+        let finding = || findings::bound_open(kind.name(), &level.file).at(level.span.clone());
+        (!known).then(finding)
+    };
+    open.filter_map(finding).collect()
 }
 
 /// The dialect that the origin of a result names.
@@ -185,11 +241,11 @@ fn keys_of(plan: &Plan) -> Vec<Key> {
     keys
 }
 
-fn header(plan: &Plan, dialect: Dialect) -> String {
+fn header(plan: &Plan, dialect: Dialect, what: &str) -> String {
     let job = &plan.job;
     let tested = if dialect.is_tested() { "" } else { "; NOT TESTED against the service" };
     let mut text = format!(
-        "-- The heavy stage of job {} ({}{tested}), job digest {}.\n\
+        "-- The {what} of job {} ({}{tested}), job digest {}.\n\
          -- Its result is as sensitive as the payments: it has no noise yet. Write it as Parquet that nobody\n\
          -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n",
         job.id,
@@ -274,4 +330,12 @@ fn cells_rows(
     let numbers = ["n_rows", "n_users", "n_first"].map(str::to_owned);
     let totals: Vec<String> = (1..=planned.width()).map(|at| format!("total_{at}")).collect();
     row(dialect, width, &planned.file, level.keys(), &numbers, &totals, &level.result())
+}
+
+/// A row for each bin of each survey of a level.
+fn survey_rows(dialect: Dialect, width: (usize, usize), survey: &SurveySql) -> String {
+    let keys = ["dr_statistic", "dr_bin"].map(str::to_owned);
+    let numbers = ["n_rows", "n_users", "n_first"].map(str::to_owned);
+    let totals = ["total_1".to_owned()];
+    row(dialect, width, survey.level(), &keys, &numbers, &totals, &survey.result())
 }

@@ -25,7 +25,7 @@ pub(super) struct Rows<'p> {
     source: &'p PaymentsSource,
     expressions: Expressions,
     /// The distinct keys of all levels: key `i` is `dr_k{i+1}`.
-    keys: &'p [Key],
+    keys: Vec<Key>,
     /// The columns that the SQL looks at, in the order of the bits of `dr_types`.
     columns: Vec<String>,
 }
@@ -53,7 +53,7 @@ impl<'p> Rows<'p> {
         plan: &'p Plan,
         table: &'p TableSource,
         dialect: Dialect,
-        keys: &'p [Key],
+        keys: Vec<Key>,
     ) -> Result<Rows<'p>, Vec<Finding>> {
         let mut translator = Translator { dialect, table, columns: BTreeSet::new() };
         let expressions = Expressions::new(plan, &mut translator)?;
@@ -92,7 +92,7 @@ impl<'p> Rows<'p> {
     }
 
     /// The registry's attributes that levels use.
-    fn attributes(&self) -> Vec<&'p str> {
+    fn attributes(&self) -> Vec<&str> {
         let attributes = self.keys.iter().filter_map(|key| match key {
             Key::MerchantAttribute(name) => Some(name.as_str()),
             _ => None,

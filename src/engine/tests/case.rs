@@ -277,6 +277,12 @@ impl Case {
         text
     }
 
+    /// The same with bounds that the run chooses.
+    pub(super) fn open(&self) -> Case {
+        let reports = self.reports.iter().map(|report| super::open(report)).collect();
+        Case { reports, ..self.clone() }
+    }
+
     pub(super) fn plan(&self, folder: &Path, in_table: bool) -> Plan {
         let text = self.text(in_table);
         let plan = Job::parse(&text, folder).and_then(Plan::new);

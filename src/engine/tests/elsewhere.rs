@@ -7,7 +7,7 @@
 mod databases;
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
@@ -20,10 +20,10 @@ use super::case::{Case, case};
 use crate::engine::given::Given;
 use crate::engine::reference::Reference;
 use crate::engine::sql::{Dialect, Query};
-use crate::engine::{Engine, ExactSurveys, ExactTotals};
+use crate::engine::{Engine, ExactSurveys, ExactTotals, Settle, SurveyTotals};
 use crate::error::Result;
 use crate::payments::ScanControl;
-use crate::plan::Plan;
+use crate::plan::{Plan, Survey};
 
 /// A process that runs SQL.
 struct Elsewhere {
@@ -87,44 +87,122 @@ fn no_surveys(_: ExactSurveys) -> Result<Plan> {
     panic!("all bounds are stated")
 }
 
+/// Totals, or the code of what was found.
+type Totals = std::result::Result<ExactTotals, &'static str>;
+
 /// The totals of an engine.
 fn totals(engine: &dyn Engine, plan: &Plan) -> Totals {
     let totals = engine.totals(plan, &mut no_surveys);
     totals.map(|(_, totals)| totals).map_err(|error| error.findings()[0].code())
 }
 
-/// Totals, or the code of what was found.
-type Totals = std::result::Result<ExactTotals, &'static str>;
+/// What was found of a case: what surveys have counted, if bounds are open, and the totals by the
+/// bounds that follow from that without noise.
+struct Found {
+    surveys: Option<ExactSurveys>,
+    totals: Totals,
+}
 
-/// Compares the totals of a case, by what gives those of a plan whose payments are in
-/// `payments.parquet` of a folder; gives whether there were any, and not the same refusal twice.
-fn compare(
-    case: &Case,
-    of: impl FnOnce(&Path, &Plan) -> std::result::Result<Totals, TestCaseError>,
-) -> std::result::Result<bool, TestCaseError> {
+impl Found {
+    fn of<E>(
+        plan: &Plan,
+        engine: impl FnOnce(Settle) -> std::result::Result<Result<ExactTotals>, E>,
+    ) -> std::result::Result<Found, E> {
+        let mut surveys = None;
+        let totals = engine(&mut |exact| {
+            surveys = Some(exact.clone());
+            Ok(plan.clone().settle(noiseless(exact)))
+        })?;
+        let totals = totals.map_err(|error| error.findings()[0].code());
+        Ok(Found { surveys, totals })
+    }
+}
+
+/// An engine's totals of a plan whose payments are in `payments.parquet` of a folder.
+type Asked<'a> =
+    dyn Fn(&Path, &Plan, Settle) -> std::result::Result<Result<ExactTotals>, TestCaseError> + 'a;
+
+/// Compares a case; gives whether there were any totals, and not the same refusal twice.
+fn compare(case: &Case, engine: &Asked) -> std::result::Result<bool, TestCaseError> {
     let folder = TempDir::new().expect("a folder");
-    case.write(folder.path());
-    let plan = case.plan(folder.path(), false);
+    let folder = folder.path();
+    case.write(folder);
+    let plan = case.plan(folder, false);
     let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
-    let wanted = totals(&Reference { control }, &plan);
-    let plan = case.plan(folder.path(), true);
-    let given = of(folder.path(), &plan)?;
-    if given.as_ref().err() == Some(&"rows-missing") {
+    let wanted = Found::of(&plan, |settle| {
+        Ok::<_, TestCaseError>(Reference { control }.totals(&plan, settle).map(|found| found.1))
+    })?;
+    let plan = case.plan(folder, true);
+    let given = Found::of(&plan, |settle| engine(folder, &plan, settle))?;
+    if given.totals.as_ref().err() == Some(&"rows-missing") {
         // Of files, it is the run that refuses a table of which `where` leaves nothing.
-        let wanted = wanted.expect("nothing is wrong with no rows");
+        let wanted = wanted.totals.expect("nothing is wrong with no rows");
         let sums = wanted.levels.iter().flat_map(|level| level.sums.iter().flatten());
         prop_assert!(sums.into_iter().all(|&sum| sum == 0), "{}", case.text(true));
         return Ok(false);
     }
     prop_assert!(
-        given == wanted,
-        "{:?} {:?}\n{}\n{}",
-        given.as_ref().err(),
-        wanted.as_ref().err(),
+        given.surveys == wanted.surveys,
+        "{}\n{}",
         case.text(true),
-        differences(given.as_ref().ok(), wanted.as_ref().ok())
+        differing_surveys(given.surveys.as_ref(), wanted.surveys.as_ref())
     );
-    Ok(wanted.is_ok())
+    prop_assert!(
+        given.totals == wanted.totals,
+        "{:?} {:?}\n{}\n{}",
+        given.totals.as_ref().err(),
+        wanted.totals.as_ref().err(),
+        case.text(true),
+        differences(given.totals.as_ref().ok(), wanted.totals.as_ref().ok())
+    );
+    Ok(wanted.totals.is_ok())
+}
+
+/// The totals of the printed queries, run by somebody who hands their results back.
+fn by_hand(
+    (folder, plan): (&Path, &Plan),
+    settle: Settle,
+    dialect: Dialect,
+    elsewhere: &mut Elsewhere,
+) -> std::result::Result<Result<ExactTotals>, TestCaseError> {
+    let (payments, out) = (folder.join("payments.parquet"), folder.join("totals.parquet"));
+    let mut run = |query: &Query| {
+        let said = elsewhere.run(query.text(), &payments, &out);
+        prop_assert!(said == "ok", "{said}\n{}", query.text());
+        Ok(Given { path: &out })
+    };
+    let mut settled = plan.clone();
+    if !plan.is_settled() {
+        let given = run(&Query::surveys(plan, dialect).expect("all of it has SQL"))?;
+        match given.surveys(plan).and_then(settle) {
+            Ok(plan) => settled = plan,
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    let given = run(&Query::new(&settled, dialect).expect("all of it has SQL"))?;
+    Ok(given.totals(&settled, &mut no_surveys).map(|(_, totals)| totals))
+}
+
+/// What surveys would say without noise.
+fn noiseless(surveys: ExactSurveys) -> Vec<Survey> {
+    let one = |SurveyTotals { histogram, spread }| Survey { histogram, spread };
+    surveys.surveys.into_iter().map(one).collect()
+}
+
+/// Where surveys of made-up payments differ.
+fn differing_surveys(given: Option<&ExactSurveys>, wanted: Option<&ExactSurveys>) -> String {
+    let Some((given, wanted)) = given.zip(wanted) else {
+        return format!("surveyed: {} {}", given.is_some(), wanted.is_some());
+    };
+    let pairs = given.surveys.iter().zip(&wanted.surveys).enumerate();
+    let different = pairs.filter(|(_, (given, wanted))| given != wanted);
+    let text = |(at, (given, wanted)): (usize, (&SurveyTotals, &SurveyTotals))| {
+        format!(
+            "{at}: {:?} {:?}\n{:?}\n{:?}\n",
+            given.spread, wanted.spread, given.histogram, wanted.histogram
+        )
+    };
+    different.map(text).collect()
 }
 
 /// Where totals of made-up payments differ.
@@ -141,34 +219,23 @@ fn differences(given: Option<&ExactTotals>, wanted: Option<&ExactTotals>) -> Str
     text
 }
 
-/// The totals of the printed query, run by somebody who hands its result back.
-fn by_hand(
-    folder: &Path,
-    plan: &Plan,
-    dialect: Dialect,
-    elsewhere: &mut Elsewhere,
-) -> std::result::Result<Totals, TestCaseError> {
-    let path = |name: &str| -> PathBuf { folder.join(name) };
-    let query = Query::new(plan, dialect).expect("all of it has SQL");
-    let out = path("totals.parquet");
-    let said = elsewhere.run(query.text(), &path("payments.parquet"), &out);
-    prop_assert!(said == "ok", "{said}\n{}", query.text());
-    Ok(totals(&Given { path: &out }, plan))
-}
-
 fn agrees(engine: &str, dialect: Dialect, cases: u32) {
     let elsewhere = std::cell::RefCell::new(Elsewhere::start(engine, &[]));
-    agree(cases, |folder, plan| by_hand(folder, plan, dialect, &mut elsewhere.borrow_mut()));
+    agree(cases, &|folder, plan, settle| {
+        by_hand((folder, plan), settle, dialect, &mut elsewhere.borrow_mut())
+    });
 }
 
-/// Compares random cases.
-fn agree(cases: u32, of: impl Fn(&Path, &Plan) -> std::result::Result<Totals, TestCaseError>) {
+/// Compares so many random cases: of every third one bounds are open.
+fn agree(cases: u32, engine: &Asked) {
     let cases = std::env::var("SQL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
     let compared = std::cell::Cell::new(0);
-    let tested = TestRunner::new(config).run(&case(), |case| {
-        let any = compare(&case, &of)?;
+    let open = prop_oneof![2 => Just(false), 1 => Just(true)];
+    let tested = TestRunner::new(config).run(&(case(), open), |(case, open)| {
+        let case = if open { case.open() } else { case };
+        let any = compare(&case, engine)?;
         compared.set(compared.get() + u32::from(any));
         Ok(())
     });

@@ -39,19 +39,15 @@ fn with_remote<T>(
 }
 
 /// Looks at the table, then adds it up.
-fn ask(plan: &Plan, server: &Server) -> Result<ExactTotals> {
+fn ask(plan: &Plan, server: &Server, settle: Settle) -> Result<ExactTotals> {
     let asked = with_remote(plan, server, &NEVER, |remote| {
         remote.is_there(plan)?;
-        remote.totals(plan, &mut no_surveys)
+        remote.totals(plan, settle)
     });
     asked?.map(|(plan, totals)| {
         assert_eq!(plan.totals_from, Some(server.dialect().name()));
         totals
     })
-}
-
-fn asked(plan: &Plan, server: &Server) -> Totals {
-    ask(plan, server).map_err(|error| error.findings()[0].code())
 }
 
 /// Has a database do what gives no rows that matter.
@@ -94,9 +90,9 @@ fn duckdb(folder: &Path) -> String {
 #[test]
 #[ignore = "needs DuckDB's library; .ci/run has it"]
 fn a_duckdb_that_is_asked_and_reference_agree_to_the_last_unit() {
-    agree(100, |folder, plan| {
+    agree(100, &|folder, plan, settle| {
         let path = duckdb(folder);
-        Ok(asked(plan, &server(Dialect::DuckDb, &[("path", &path)])))
+        Ok(ask(plan, &server(Dialect::DuckDb, &[("path", &path)]), settle))
     });
 }
 
@@ -106,11 +102,11 @@ fn a_postgresql_that_is_asked_and_reference_agree_to_the_last_unit() {
     let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", &[]));
     let address = elsewhere.borrow().address.clone();
     let server = server(Dialect::PostgreSql, &[("uri", &address)]);
-    agree(40, |folder, plan| {
+    agree(40, &|folder, plan, settle| {
         let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
         let said = elsewhere.borrow_mut().ask(&task);
         prop_assert!(said == "ok", "{said}");
-        Ok(asked(plan, &server))
+        Ok(ask(plan, &server, settle))
     });
 }
 
@@ -125,13 +121,13 @@ fn found<T>(outcome: Result<T>) -> (ErrorClass, &'static str) {
 fn a_duckdb_that_cannot_be_asked_is_told_apart() {
     let (folder, plan) = one();
     let missing = folder.path().join("nosuch.duckdb").display().to_string();
-    let outcome = ask(&plan, &server(Dialect::DuckDb, &[("path", &missing)]));
+    let outcome = ask(&plan, &server(Dialect::DuckDb, &[("path", &missing)]), &mut no_surveys);
     assert_eq!(found(outcome), (ErrorClass::Environment, "server-unreachable"));
     assert!(!Path::new(&missing).exists(), "it is not made");
     let path = duckdb(folder.path());
     let writing = server(Dialect::DuckDb, &[("path", &path), ("access_mode", "READ_WRITE")]);
     let reading = server(Dialect::DuckDb, &[("path", &path)]);
-    assert!(ask(&plan, &reading).is_ok());
+    assert!(ask(&plan, &reading, &mut no_surveys).is_ok());
     assert_eq!(
         found(change(&reading, "DROP TABLE payments")),
         (ErrorClass::Environment, "query-failed")
@@ -142,14 +138,20 @@ fn a_duckdb_that_cannot_be_asked_is_told_apart() {
         (ErrorClass::Environment, "query-failed")
     );
     change(&writing, "ALTER TABLE payments ALTER amount TYPE DOUBLE").expect("changes");
-    assert_eq!(found(ask(&plan, &reading)), (ErrorClass::Invalid, "totals-types"));
+    assert_eq!(found(ask(&plan, &reading, &mut no_surveys)), (ErrorClass::Invalid, "totals-types"));
     change(&writing, "DELETE FROM payments").expect("changes");
     change(&writing, "ALTER TABLE payments ALTER amount TYPE BIGINT").expect("changes");
-    assert_eq!(found(ask(&plan, &reading)), (ErrorClass::Invalid, "rows-missing"));
+    assert_eq!(found(ask(&plan, &reading, &mut no_surveys)), (ErrorClass::Invalid, "rows-missing"));
     change(&writing, "ALTER TABLE payments DROP channel").expect("changes");
-    assert_eq!(found(ask(&plan, &reading)), (ErrorClass::Invalid, "table-unreadable"));
+    assert_eq!(
+        found(ask(&plan, &reading, &mut no_surveys)),
+        (ErrorClass::Invalid, "table-unreadable")
+    );
     change(&writing, "DROP TABLE payments").expect("changes");
-    assert_eq!(found(ask(&plan, &reading)), (ErrorClass::Invalid, "table-unreadable"));
+    assert_eq!(
+        found(ask(&plan, &reading, &mut no_surveys)),
+        (ErrorClass::Invalid, "table-unreadable")
+    );
 }
 
 #[test]
@@ -159,16 +161,28 @@ fn a_postgresql_that_cannot_be_asked_is_told_apart() {
     let mut elsewhere = Elsewhere::start("postgresql", &[]);
     let address = elsewhere.address.clone();
     let at = |address: &str| server(Dialect::PostgreSql, &[("uri", address)]);
-    assert_eq!(found(ask(&plan, &at(&address))), (ErrorClass::Invalid, "table-unreadable"));
+    assert_eq!(
+        found(ask(&plan, &at(&address), &mut no_surveys)),
+        (ErrorClass::Invalid, "table-unreadable")
+    );
     let task = serde_json::json!({ "payments": folder.path().join("payments.parquet") });
     assert_eq!(elsewhere.ask(&task), "ok");
-    assert!(ask(&plan, &at(&address)).is_ok());
+    assert!(ask(&plan, &at(&address), &mut no_surveys).is_ok());
     let wrong = address.replace(":secret@", ":wrong@");
-    assert_eq!(found(ask(&plan, &at(&wrong))), (ErrorClass::Environment, "login-refused"));
+    assert_eq!(
+        found(ask(&plan, &at(&wrong), &mut no_surveys)),
+        (ErrorClass::Environment, "login-refused")
+    );
     let none = format!("{}nosuch", address.strip_suffix("postgres").expect("its database"));
-    assert_eq!(found(ask(&plan, &at(&none))), (ErrorClass::Environment, "server-unreachable"));
+    assert_eq!(
+        found(ask(&plan, &at(&none), &mut no_surveys)),
+        (ErrorClass::Environment, "server-unreachable")
+    );
     drop(elsewhere);
-    assert_eq!(found(ask(&plan, &at(&address))), (ErrorClass::Environment, "server-unreachable"));
+    assert_eq!(
+        found(ask(&plan, &at(&address), &mut no_surveys)),
+        (ErrorClass::Environment, "server-unreachable")
+    );
 }
 
 #[test]
