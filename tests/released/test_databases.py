@@ -42,6 +42,11 @@ def on_files(name):
     return "\n".join(line for line in text.splitlines() if not line.startswith("types"))
 
 
+def opened(text):
+    """The same job with bounds that the run chooses."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("bounds"))
+
+
 def in_duckdb(path):
     return f'[adbc]\ndriver = "duckdb"\noptions = {{ path = "{path}" }}'
 
@@ -116,9 +121,13 @@ def test_the_readmes_duckdb_job_is_released_as_of_files(tmp_path):
     released_as_of_files(tmp_path, "duck", in_table("duck", in_duckdb("payments.duckdb")), "duckdb")
 
 
-def test_a_postgresql_job_is_released_as_of_files(tmp_path, server):
+@pytest.mark.parametrize("bounds", ["stated", "open"])
+def test_a_postgresql_job_is_released_as_of_files(tmp_path, server, bounds):
     text = in_table("post", IN_POSTGRESQL)
+    text = opened(text) if bounds == "open" else text
     released_as_of_files(tmp_path, "post", text, "postgresql", PAYMENTS_URI=server.address())
+    surveys = json.loads((tmp_path / "post" / "manifest.json").read_text())["surveys"]
+    assert bool(surveys) == (bounds == "open")
 
 
 def test_a_postgresql_that_cannot_be_asked_costs_nothing(tmp_path, server):

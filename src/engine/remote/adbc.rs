@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Adbc {
     driver: ManagedDriver,
     options: Vec<(OptionDatabase, OptionValue)>,
+    /// Said before a query; a database that does not know it goes on without.
+    setting: Option<&'static str>,
     /// As messages name the database.
     shown: String,
 }
@@ -50,8 +52,10 @@ impl Adbc {
         if server.dialect == Dialect::DuckDb && !server.options.contains_key(ACCESS) {
             options.insert(0, (OptionDatabase::from(ACCESS), "READ_ONLY".into()));
         }
+        // It would compile the whole query first, for 10 s and more, and not hear of Ctrl-C meanwhile.
+        let setting = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
         let shown = format!("the database ({})", server.dialect.name());
-        Ok(Adbc { driver: load(server)?, options, shown })
+        Ok(Adbc { driver: load(server)?, options, setting, shown })
     }
 }
 
@@ -93,10 +97,11 @@ enum Failed {
 impl Client for Adbc {
     fn rows(&self, sql: &str, cancelled: &AtomicBool) -> Result<Vec<RecordBatch>> {
         let (tell, heard) = mpsc::channel();
-        let (driver, options, sql) = (self.driver.clone(), self.options.clone(), sql.to_owned());
+        let (driver, options) = (self.driver.clone(), self.options.clone());
+        let sql = (self.setting, sql.to_owned());
         // Not a thread that is waited for: a driver may wait for a server for ever.
         let work = move || {
-            let done = ask(driver, options, &sql, &tell);
+            let done = ask(driver, options, (sql.0, &sql.1), &tell);
             let _ = tell.send(Step::Done(done));
         };
         std::thread::Builder::new().name("adbc".to_owned()).spawn(work).map_err(|cause| {
@@ -144,12 +149,16 @@ fn stop(query: Box<dyn CancelHandle>) {
 fn ask(
     mut driver: ManagedDriver,
     options: Vec<(OptionDatabase, OptionValue)>,
-    sql: &str,
+    (setting, sql): (Option<&str>, &str),
     tell: &Sender<Step>,
 ) -> std::result::Result<Vec<RecordBatch>, Failed> {
     let database = driver.new_database_with_opts(options).map_err(Failed::Connecting)?;
     let mut connection = database.new_connection().map_err(Failed::Connecting)?;
     let mut statement = connection.new_statement().map_err(Failed::Asking)?;
+    if let Some(setting) = setting {
+        let set = statement.set_sql_query(setting).and_then(|()| statement.execute_update());
+        let _ = set.inspect_err(|error| tracing::debug!("{error}"));
+    }
     statement.set_sql_query(sql).map_err(Failed::Asking)?;
     // Nobody hears it once the run has ended.
     let _ = tell.send(Step::Asked(statement.get_cancel_handle()));
