@@ -112,6 +112,10 @@ impl<'p> Parts<'p> {
             return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
         };
         let mut findings = if open { Vec::new() } else { open_bounds(plan) };
+        if table.is_files() && dialect != Dialect::Spark {
+            let why = "only Spark reads files by their path";
+            findings.push(findings::sql_unsupported("table", why).at(table.span.clone()));
+        }
         if let Some(registry) = &plan.job.registry
             && registry.ids.len() > MERCHANTS_MAX
         {

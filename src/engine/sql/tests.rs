@@ -52,6 +52,22 @@ fn shown(query: &Query) -> String {
 }
 
 #[test]
+fn files_by_their_path_are_for_spark_alone() {
+    let path = ("lake.payments", "parquet.`/lake/a b/*.parquet`");
+    let plan = plan(&[path], &REPORTS[..1]);
+    for dialect in Dialect::ALL {
+        let query = Query::new(&plan, dialect);
+        if dialect == Dialect::Spark {
+            let query = query.expect("all of it has SQL");
+            assert!(query.text().contains("FROM `parquet`.`/lake/a b/*.parquet`"));
+        } else {
+            let error = query.expect_err("no such files");
+            assert_eq!(error.findings()[0].code(), "sql-unsupported", "{}", dialect.name());
+        }
+    }
+}
+
+#[test]
 fn every_dialect_says_it_in_its_own_words() {
     let plan = plan(&[], &REPORTS[..1]);
     for dialect in Dialect::ALL {

@@ -31,7 +31,8 @@ impl Reader<'_> {
         let parts = TableSource::parts(&name.value);
         if parts.is_none() {
             let shown = format!("{:?}", name.value);
-            let rule = "a name of letters, digits, `_` and `-`, with dots between its parts";
+            let rule = "a name of letters, digits, `_` and `-`, with dots between its parts; of files that \
+                        Spark reads, a format and a plain path, as in parquet.`/lake/payments`";
             let finding = findings::value_out_of_range("table", &shown, rule);
             self.faults.add(finding.at(name.span.clone()));
         }
