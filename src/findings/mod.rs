@@ -10,6 +10,7 @@ mod payments;
 mod remote;
 mod run;
 mod sample;
+mod spark;
 mod sql;
 
 use std::ops::Range;
@@ -20,6 +21,7 @@ pub use payments::*;
 pub use remote::*;
 pub use run::*;
 pub use sample::*;
+pub use spark::*;
 pub use sql::*;
 
 /// One thing that is wrong: a stable code, a sentence, perhaps a place and a next step.

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "adbc")]
 mod adbc;
+#[cfg(feature = "spark")]
+pub(super) mod spark;
 #[cfg(test)]
 mod tests;
 
@@ -137,6 +139,9 @@ fn client(server: &Server) -> Result<Box<dyn Client>> {
         Server::Adbc(adbc) => Some(Box::new(adbc::Adbc::new(adbc)?)),
         #[cfg(not(feature = "adbc"))]
         Server::Adbc(_) => None,
+        #[cfg(feature = "spark")]
+        Server::Spark(spark) => Some(Box::new(spark::Spark::new(spark)?)),
+        #[cfg(not(feature = "spark"))]
         Server::Spark(_) => None,
     };
     built.ok_or_else(|| Error::invalid(findings::engine_not_built(server.engine())))

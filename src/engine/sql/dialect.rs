@@ -209,7 +209,7 @@ impl Dialect {
     }
 
     /// Are the settings as the SQL needs them? Known to the session only.
-    pub(super) fn is_set(self) -> &'static str {
+    pub(in crate::engine) fn is_set(self) -> &'static str {
         match self {
             // With ANSI rules a text beside a number is read as a whole one, else as a float.
             Dialect::Spark => "current_timezone() = 'UTC' AND typeof(1 + '1') = 'bigint'",
