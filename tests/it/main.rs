@@ -28,6 +28,8 @@ mod revisions;
 mod rows;
 mod shared;
 mod sources;
+#[cfg(feature = "spark")]
+mod spark;
 mod sticky;
 mod surveys;
 mod tidy;

@@ -3,6 +3,8 @@
 //!
 //! They need Python with the engines: `.ci/run` installs them and sets SQL_PYTHON.
 
+#[cfg(feature = "spark")]
+mod clusters;
 #[cfg(feature = "adbc")]
 mod databases;
 
