@@ -14,6 +14,7 @@ use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::given::Given;
 use crate::engine::local::Local;
+use crate::engine::sql::Query;
 use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
@@ -184,6 +185,7 @@ impl<'w> Work<'w> {
 
 /// Is there what can be read? Gives what to say while it is.
 fn ready(args: &RunArgs, plan: &Plan) -> Result<String> {
+    Query::check(plan)?;
     let source = &plan.job.payments;
     match &args.totals {
         Some(_) if source.table.is_none() => {
