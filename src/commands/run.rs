@@ -15,6 +15,7 @@ use crate::console::{self, Progress};
 use crate::engine::given::Given;
 use crate::engine::local::Local;
 use crate::engine::remote::Remote;
+use crate::engine::sql::Query;
 use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
@@ -180,6 +181,7 @@ fn ready<'w>(
     plan: &'w Plan,
     engine: &'w Local<'w>,
 ) -> Result<(Work<'w>, String)> {
+    Query::check(plan)?;
     let source = &plan.job.payments;
     let server = source.table.as_ref().and_then(|table| Some((table, table.server.as_ref()?)));
     match (&args.totals, server) {

@@ -19,7 +19,7 @@ use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding, TotalsOf};
 use crate::job::{Job, Key};
-use crate::plan::{CellKey, LevelPlan, Plan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
 
 /// Totals from a file, or a folder of files.
 pub struct Given<'a> {
@@ -345,6 +345,13 @@ impl Cells {
         row: &Row,
     ) -> std::result::Result<(), &'static str> {
         let key = key_of(plan, level, &row.keys).ok_or("a cell has a key that the job has not")?;
+        let second = level.keys.iter().position(|key| key.pairs_of().is_some());
+        if second.is_some_and(|second| key[second] == no_second()) {
+            return self.add_single(row);
+        }
+        if second.is_some() && row.first != 0 {
+            return Err("a pair counts users that single values count");
+        }
         let counted = 0 <= row.first && row.first <= row.users && row.users <= row.rows;
         if !counted || row.rows == 0 {
             return Err("the counts of a cell do not agree");
@@ -361,7 +368,8 @@ impl Cells {
                 return Err("a total is beyond what its users can come to");
             }
         }
-        self.rows += i128::from(row.rows);
+        // Those of pairs are in single values.
+        self.rows += if second.is_some() { 0 } else { i128::from(row.rows) };
         self.first += i128::from(row.first);
         self.users = self.users.max(row.users);
         let twice = if row.users > 0 {
@@ -370,6 +378,19 @@ impl Cells {
             self.totals.contains_key(&key) || !self.dropped.insert(key)
         };
         if twice { Err("a cell is there twice") } else { Ok(()) }
+    }
+
+    /// Adds the row of a single value, where cells are pairs: it has payments and users, so that
+    /// all are counted, and no totals.
+    fn add_single(&mut self, row: &Row) -> std::result::Result<(), &'static str> {
+        let counted = row.users == 0 && 0 <= row.first && row.first <= row.rows && row.rows > 0;
+        let [own, others @ ..] = &row.totals[..] else { return Err("a cell has too few numbers") };
+        if !counted || *own != Some(0) || others.iter().any(Option::is_some) {
+            return Err("the counts of a cell do not agree");
+        }
+        self.rows += i128::from(row.rows);
+        self.first += i128::from(row.first);
+        Ok(())
     }
 
     /// Is every payment, and every user, in this level once?
@@ -414,6 +435,11 @@ impl Cells {
     }
 }
 
+/// In place of the second of a pair, where the row is of a single value.
+fn no_second() -> KeyValue {
+    KeyValue::Number(0)
+}
+
 /// The key of a cell; `None` if it is none of the job's.
 fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<CellKey> {
     let (own, others) = texts.split_at_checked(level.keys.len())?;
@@ -421,6 +447,9 @@ fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<Cell
         return None;
     }
     let value = |(key, text): (&Key, &Option<&str>)| {
+        if text.is_none() && key.pairs_of().is_some() {
+            return Some(no_second());
+        }
         let text = text.filter(|text| is_listed(&plan.job, key, text))?;
         key_value(plan, key, text)
     };
@@ -430,16 +459,17 @@ fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<Cell
 /// Is a text one of the values that the job lists for a key, if it lists any?
 fn is_listed(job: &Job, key: &Key, text: &str) -> bool {
     let within = |values: &Vec<String>| values.binary_search_by(|v| v.as_str().cmp(text)).is_ok();
+    let of_merchants = |column: Option<&str>| {
+        let values = job.registry.as_ref().zip(column).and_then(|(r, name)| r.attributes.get(name));
+        values.is_some_and(|values| values.iter().any(|value| value == text))
+    };
     match key {
         Key::Time(_) => true,
         Key::Merchant => job.registry.as_ref().is_none_or(|registry| within(&registry.ids)),
-        Key::MerchantAttribute(name) => {
-            let values = job.registry.as_ref().and_then(|r| r.attributes.get(name));
-            values.is_some_and(|values| values.iter().any(|value| value == text))
-        }
+        Key::MerchantAttribute(name) => of_merchants(Some(name)),
+        Key::Home(_) => of_merchants(key.home_of()),
+        Key::With(_) => of_merchants(key.pairs_of()),
         Key::Column(name) => job.key_sets.get(name).is_none_or(within),
         Key::Currency => job.payments.currencies.iter().any(|currency| currency.code() == text),
-        // No query has them.
-        Key::Home(_) | Key::With(_) => false,
     }
 }

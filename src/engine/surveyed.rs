@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::given::{Counts, Row};
 use super::sql::NO_BIN;
 use super::{ExactSurveys, SurveyTotals, clamp_total};
-use crate::plan::{Gaussian, Plan, SurveyPlan};
+use crate::plan::{Plan, SurveyPlan};
 
 /// The bins of all surveys, as they come in.
 pub(super) struct Surveyed<'p> {
@@ -15,7 +15,10 @@ pub(super) struct Surveyed<'p> {
 
 /// The bins of one survey.
 struct Bins {
+    /// By bin users; of tickets none.
     users: Vec<u64>,
+    /// By bin tickets, in grid units; of users none.
+    tickets: Vec<i128>,
     /// Σ of the users' spreads, in grid units.
     spread: i128,
     /// The bins that have come; that of no norm is the last.
@@ -29,6 +32,7 @@ impl<'p> Surveyed<'p> {
     pub(super) fn new(plan: &'p Plan) -> Self {
         let bins = |survey: &SurveyPlan| Bins {
             users: vec![0; survey.bins()],
+            tickets: vec![0; survey.bins()],
             spread: 0,
             met: BTreeSet::new(),
             rows: 0,
@@ -60,7 +64,10 @@ impl<'p> Surveyed<'p> {
             return Err("the users of a survey are not all users");
         }
         let surveys = self.surveys.iter().zip(&self.plan.surveys);
-        let surveys = surveys.map(|(bins, plan)| SurveyTotals::new(&bins.users, bins.spread, plan));
+        let surveys = surveys.map(|(bins, plan)| match plan.ticket_groups {
+            Some(_) => SurveyTotals::of_tickets(&bins.tickets),
+            None => SurveyTotals::new(&bins.users, bins.spread, plan),
+        });
         Ok(ExactSurveys { surveys: surveys.collect() })
     }
 }
@@ -76,26 +83,35 @@ impl Bins {
         if !self.met.insert(bin) {
             return Err("a bin is there twice");
         }
-        let users = u64::try_from(row.users).ok().filter(|&users| users > 0);
-        let users = users.filter(|_| row.first == row.users && row.users <= row.rows);
-        let users = users.ok_or("the counts of a bin do not agree")?;
-        let own = self.users.get_mut(bin);
-        // Sums are whole numbers and not below the norm, so not below the norm rounded up.
-        let (least, most) = match survey.spread.filter(|_| own.is_some()) {
-            Some(Gaussian { grid_bits, .. }) => {
-                (1 << grid_bits, SurveyPlan::SPREAD_MAX << grid_bits)
-            }
-            None => (0, 0),
-        };
-        let of_all = |spread: u64| i128::from(clamp_total(i128::from(users) * i128::from(spread)));
-        if !(of_all(least)..=of_all(most)).contains(&i128::from(total)) {
-            return Err("a spread is beyond what its users can come to");
+        let each_once = survey.ticket_groups.is_some() || row.first == row.users;
+        let counted = 0 <= row.first && row.first <= row.users && row.users <= row.rows;
+        if row.users == 0 || !counted || !each_once {
+            return Err("the counts of a bin do not agree");
         }
-        own.into_iter().for_each(|own| *own = users);
+        let (least, most) = if bin < survey.bins() { limits(survey) } else { (0, 0) };
+        let of_all = |each: u64| i128::from(clamp_total(i128::from(row.users) * i128::from(each)));
+        if !(of_all(least)..=of_all(most)).contains(&i128::from(total)) {
+            return Err("a sum is beyond what its users can come to");
+        }
+        match (self.tickets.get_mut(bin), survey.ticket_groups) {
+            (Some(tickets), Some(_)) => *tickets = total.into(),
+            (Some(_), None) => self.users[bin] = row.users as u64,
+            (None, _) => {}
+        }
         self.spread += i128::from(total);
         self.rows += i128::from(row.rows);
         self.first += i128::from(row.first);
         Ok(())
+    }
+}
+
+/// What each user of a bin adds to its sum, at least and at most, in grid units.
+fn limits(survey: &SurveyPlan) -> (u64, u64) {
+    match (survey.ticket_groups, survey.spread) {
+        (Some(_), _) => (0, survey.histogram.bound.norm()),
+        // Sums are whole numbers and not below the norm, so not below the norm rounded up.
+        (None, Some(spread)) => (1 << spread.grid_bits, SurveyPlan::SPREAD_MAX << spread.grid_bits),
+        (None, None) => (0, 0),
     }
 }
 

@@ -71,6 +71,14 @@ pub fn bound_open(statistic: &str, level: &str) -> Finding {
     ))
 }
 
+/// An insight that rests on a first look at the payments.
+pub fn tickets_open(level: &str) -> Finding {
+    let text = format!(
+        "`ticket_quantiles` at `{level}` needs a first look at the payments, and SQL takes one only"
+    );
+    Finding::new("bound-open", text).hint("leave `ticket_quantiles` out of this job")
+}
+
 /// Others can read the totals.
 pub fn totals_not_secret(path: &Path) -> Finding {
     let text =

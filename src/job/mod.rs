@@ -36,8 +36,8 @@ pub use registry::{Dominance, Registry};
 pub use server::{AdbcServer, Server, Setting, SparkServer};
 pub use sql::SqlExpression;
 pub use statistic::{
-    Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,
-    recency_class, recency_names, ticket_log, visit_class,
+    Expected, LOG_CENTRED_MAX, LOG_DIGITS, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit,
+    VISIT_CLASSES, Width, centred_log, recency_class, recency_names, ticket_log, visit_class,
 };
 pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;

@@ -1,22 +1,21 @@
 //! What each user has in each cell of a level, in SQL.
 
 use super::numbers::Numbers;
-use super::{Cte, Dialect, calendar};
-use crate::findings::{self, Finding};
+use super::{Cte, Dialect, rows};
 use crate::job::Key;
 use crate::plan::{LevelPlan, Plan, Selection};
 
 /// Writes the steps from payments to a row for each user and cell.
 pub(super) struct Cells<'p> {
-    plan: &'p Plan,
-    level: &'p LevelPlan,
-    dialect: Dialect,
+    pub(super) plan: &'p Plan,
+    pub(super) level: &'p LevelPlan,
+    pub(super) dialect: Dialect,
     /// Start of the steps' names.
-    name: String,
+    pub(super) name: String,
     /// `dr_user`, and `dr_unit` if the unit is within a period.
     user: String,
     /// The level's keys as columns of `dr_payments`, in its order.
-    keys: Vec<String>,
+    pub(super) keys: Vec<String>,
     /// Those of the statistics that are asked for.
     numbers: Vec<Numbers>,
 }
@@ -24,37 +23,29 @@ pub(super) struct Cells<'p> {
 impl<'p> Cells<'p> {
     /// Of some statistics, by their places, of the level at a place of the plan; `keys` are those
     /// of all levels.
-    ///
-    /// # Errors
-    /// Keys and statistics that have no SQL yet.
     pub(super) fn new(
         plan: &'p Plan,
         (place, statistics): (usize, &[usize]),
         dialect: Dialect,
         keys: &[Key],
-    ) -> Result<Self, Finding> {
+    ) -> Self {
         let level = &plan.levels[place];
-        if let Some(key) = level.keys.iter().find(|key| !has_sql(key)) {
-            let finding = findings::sql_missing(key.name(), &level.file);
-            return Err(finding.at(level.span.clone()));
-        }
         let column = |key: &Key| {
             let at = keys.iter().position(|known| known == key);
             format!("dr_k{}", at.expect("cannot fail because all levels' keys are there") + 1)
         };
-        let period = plan.job.payments.period;
-        let has_unit = calendar::unit(dialect, plan.job.privacy.unit, period).is_some();
-        let kinds = statistics.iter().map(|&at| level.statistics[at].kind);
-        let numbers = kinds.map(|kind| Numbers::new(plan, level, kind, dialect));
-        Ok(Cells {
+        let mut cells = Cells {
             plan,
             level,
             dialect,
             name: format!("dr_l{}", place + 1),
-            user: if has_unit { "dr_user, dr_unit" } else { "dr_user" }.to_owned(),
+            user: rows::user(plan, dialect),
             keys: level.keys.iter().map(column).collect(),
-            numbers: numbers.collect::<Result<_, _>>()?,
-        })
+            numbers: Vec::new(),
+        };
+        let kinds = statistics.iter().map(|&at| level.statistics[at].kind);
+        cells.numbers = kinds.map(|kind| Numbers::new(&cells, place, kind)).collect();
+        cells
     }
 
     /// Start of the steps' names.
@@ -80,11 +71,19 @@ impl<'p> Cells<'p> {
     /// The steps; the last one is `NAME_cut`, with the user, the keys, `n_rows`, the cell's place
     /// among the user's, `n_place`, and `z1`, `z2`, ...: what `cut` makes of the numbers.
     pub(super) fn ctes(&self, what: &str, cut: &[String]) -> Vec<Cte> {
-        let name = |ending: &str| format!("{}_{ending}", self.name);
-        let mut ctes =
-            vec![Cte::new(&name("cells"), "(user, cell): what the user has there", self.cells())];
+        let step = |ending: &str, what: &str, sql: String| {
+            Cte::new(&format!("{}_{ending}", self.name), what, sql)
+        };
+        let mut ctes = Vec::new();
+        ctes.extend(
+            self.at_home().map(|sql| step("paid", "payments by where the user is at home", sql)),
+        );
+        ctes.push(step("cells", "(user, cell): what the user has there", self.cells()));
         ctes.extend(self.look_back());
-        ctes.push(Cte::new(&name("cut"), what, self.cut(cut)));
+        ctes.extend(
+            self.pairs().map(|sql| step("pairs", "(user, cell) as before, and (user, pair)", sql)),
+        );
+        ctes.push(step("cut", what, self.cut(cut)));
         ctes
     }
 
@@ -101,10 +100,52 @@ impl<'p> Cells<'p> {
         }
     }
 
+    /// The key of the second of a pair as a column, if cells are pairs. It is null in rows that are
+    /// of a single cell, which are kept for the check of all rows.
+    pub(super) fn second(&self) -> Option<&String> {
+        let mut keys = self.level.keys.iter().zip(&self.keys);
+        keys.find(|(key, _)| key.pairs_of().is_some()).map(|(_, column)| column)
+    }
+
     /// Columns that tell a user's cells apart, each with a comma before it but the first.
     fn user_and_keys(&self) -> String {
         let keys: String = self.keys.iter().map(|key| format!(", {key}")).collect();
         format!("{}{keys}", self.user)
+    }
+
+    /// The same of the table with this letter, and without the second of a pair.
+    pub(super) fn prefixed(&self, prefix: &str) -> String {
+        let single = self.keys.iter().filter(|key| Some(*key) != self.second());
+        let keys: String = single.map(|key| format!(", {prefix}{key}")).collect();
+        self.user.replace("dr_u", &format!("{prefix}dr_u")) + &keys
+    }
+
+    /// Where payments stand.
+    pub(super) fn source(&self) -> String {
+        let has_home = self.level.keys.iter().any(|key| key.home_of().is_some());
+        if has_home { format!("{}_paid", self.name) } else { "dr_payments".to_owned() }
+    }
+
+    /// Payments at which the user's home stands in place of the merchant's value.
+    fn at_home(&self) -> Option<String> {
+        let mut columns = self.user.replace("dr_u", "p.dr_u") + ", p.dr_amount, p.dr_day";
+        let own = self.numbers.iter().flat_map(|numbers| &numbers.columns);
+        columns += &own.map(|column| format!(", p.{column}")).collect::<String>();
+        let mut joins = String::new();
+        for (key, column) in self.level.keys.iter().zip(&self.keys) {
+            if key.pairs_of().is_some() {
+                continue;
+            }
+            let Some(_) = key.home_of() else {
+                columns += &format!(", p.{column}");
+                continue;
+            };
+            let same = self.user.split(", ").map(|user| format!("h_{column}.{user} = p.{user}"));
+            let same = same.collect::<Vec<_>>().join(" AND ");
+            joins += &format!("\n    JOIN {} h_{column} ON {same}", rows::home(column));
+            columns += &format!(", h_{column}.{column}");
+        }
+        (!joins.is_empty()).then(|| format!("SELECT {columns}\n  FROM dr_payments p{joins}"))
     }
 
     fn cells(&self) -> String {
@@ -117,56 +158,39 @@ impl<'p> Cells<'p> {
             }
         }
         columns.extend(sums.iter().map(|(name, sql)| format!("{sql} AS {name}")));
-        let by = self.user_and_keys();
+        let by = self.prefixed("");
         format!(
-            "SELECT {by},\n    {}\n  FROM dr_payments\n  GROUP BY {by}",
-            columns.join(",\n    ")
+            "SELECT {by},\n    {}\n  FROM {}\n  GROUP BY {by}",
+            columns.join(",\n    "),
+            self.source()
         )
     }
 
-    /// Where it counts who is new: has the user come in the days before the cell, at the same
-    /// place?
-    fn look_back(&self) -> Vec<Cte> {
-        let Some(look_back) = &self.level.look_back else { return Vec::new() };
-        let pairs = self.level.keys.iter().zip(&self.keys);
-        let places = pairs.filter(|(key, _)| !matches!(key, Key::Time(_)));
-        let places: Vec<&String> = places.map(|(_, column)| column).collect();
-        let own: String = places.iter().map(|key| format!(", {key}")).collect();
-        let same: String = places.iter().map(|key| format!(" AND d.{key} = c.{key}")).collect();
-        let (start, days) = (self.first_day("c."), look_back.days());
-        let cells = |prefix: &str| {
-            let keys = self.keys.iter().map(|key| format!(", {prefix}{key}"));
-            format!("{prefix}dr_user{}", keys.collect::<String>())
-        };
-        let seen = format!("SELECT DISTINCT dr_user{own}, dr_day\n  FROM dr_payments");
-        let back = format!(
-            "SELECT {},\n    MAX({start}) AS n_start,\n    MAX(CASE WHEN d.dr_day < {start} AND d.dr_day \
-             >= {start} - {days} THEN 1 ELSE 0 END) AS n_back\n  FROM {}_cells c JOIN {}_seen d ON d.dr_user = c.dr_user{same}\n  \
-             GROUP BY {}",
-            cells("c."),
-            self.name,
-            self.name,
-            cells("c."),
-        );
-        let name = |ending: &str| format!("{}_{ending}", self.name);
-        vec![
-            Cte::new(&name("seen"), "days on which a user was somewhere", seen),
-            Cte::new(&name("back"), "did the user come in the days before the cell?", back),
-        ]
-    }
-
-    /// The first day of a cell within the period.
-    fn first_day(&self, prefix: &str) -> String {
-        let period = self.plan.job.payments.period;
-        let times = self.level.keys.iter().zip(&self.keys).filter_map(|(key, column)| match key {
-            Key::Time(key) => Some(calendar::first_day(*key, &format!("{prefix}{column}"), period)),
-            _ => None,
-        });
-        let times: Vec<String> = times.collect();
-        match &times[..] {
-            [one] => format!("({one})"),
-            many => format!("GREATEST({})", many.join(", ")),
-        }
+    /// If cells are pairs: those of single values, with `n_pair` 0, and each two of a user that
+    /// differ in this value alone, the smaller one first, with 1.
+    fn pairs(&self) -> Option<String> {
+        let second = self.second()?;
+        let column = self.level.keys.iter().find_map(Key::pairs_of)?;
+        let is_first = |key: &Key| matches!(key, Key::MerchantAttribute(name) if name == column);
+        let first = self.level.keys.iter().position(is_first);
+        let first = &self.keys[first.expect("cannot fail because the plan checked it")];
+        let single = self.prefixed("c.");
+        let null = format!("CAST(NULL AS {})", self.dialect.text_type());
+        let others = self.keys.iter().filter(|&key| key != first && key != second);
+        let same: String = self
+            .user
+            .split(", ")
+            .map(str::to_owned)
+            .chain(others.cloned())
+            .map(|column| format!("d.{column} = c.{column} AND "))
+            .collect();
+        let order = |letter: char| self.dialect.in_order(&format!("{letter}.{first}"));
+        let (name, one, other) = (&self.name, order('c'), order('d'));
+        Some(format!(
+            "SELECT {single}, {null} AS {second}, c.n_rows, 0 AS n_pair\n  FROM {name}_cells c\n  UNION ALL\n  \
+             SELECT {single}, d.{first} AS {second}, c.n_rows + d.n_rows AS n_rows, 1 AS n_pair\n  \
+             FROM {name}_cells c JOIN {name}_cells d ON {same}{one} < {other}"
+        ))
     }
 
     /// The place of a cell among the user's: those with most payments first, of equals the first by
@@ -180,7 +204,8 @@ impl<'p> Cells<'p> {
             _ => self.dialect.in_order(&format!("c.{column}")),
         });
         let most = self.cells_max().map(|_| "c.n_payments DESC".to_owned());
-        let order: Vec<String> = most.into_iter().chain(order).collect();
+        let single = self.second().map(|_| "c.n_pair".to_owned());
+        let order: Vec<String> = most.into_iter().chain(single).chain(order).collect();
         let user = self.user.replace("dr_u", "c.dr_u");
         format!("ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY {})", order.join(", "))
     }
@@ -190,10 +215,19 @@ impl<'p> Cells<'p> {
         let named = named.collect::<Vec<_>>().join(",\n    ");
         let all: String = self.keys.iter().map(|key| format!(", c.{key}")).collect();
         let all = format!("{}{all}", self.user.replace("dr_u", "c.dr_u"));
-        let mut from = format!("{}_cells c", self.name);
-        if self.level.look_back.is_some() {
-            let same: String = self.keys.iter().map(|k| format!(" AND b.{k} = c.{k}")).collect();
-            from += &format!(" JOIN {}_back b ON b.dr_user = c.dr_user{same}", self.name);
+        let step = if self.second().is_some() { "pairs" } else { "cells" };
+        let mut from = format!("{}_{step} c", self.name);
+        let more = [
+            ("back", "b", self.level.look_back.is_some()),
+            ("again", "a", self.level.cohorts.is_some()),
+        ];
+        for (step, letter, _) in more.iter().filter(|(_, _, is_there)| *is_there) {
+            let same = self.keys.iter().map(|key| format!(" AND {letter}.{key} = c.{key}"));
+            let same: String = same.collect();
+            from += &format!(
+                "\n    JOIN {}_{step} {letter} ON {letter}.dr_user = c.dr_user{same}",
+                self.name
+            );
         }
         let cut = format!(
             "SELECT {all}, c.n_rows,\n    {} AS n_place,\n    {named}\n  FROM {from}",
@@ -209,15 +243,5 @@ impl<'p> Cells<'p> {
             self.user_and_keys(),
             kept.join(",\n    ")
         )
-    }
-}
-
-/// Has a key SQL? Names each kind of key, so that a new one is not forgotten.
-fn has_sql(key: &Key) -> bool {
-    match key {
-        Key::Merchant | Key::MerchantAttribute(_) | Key::Time(_) => true,
-        Key::Column(_) | Key::Currency => true,
-        // They rest on all payments of a user.
-        Key::Home(_) | Key::With(_) => false,
     }
 }

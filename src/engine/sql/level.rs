@@ -4,7 +4,6 @@
 use super::cells::Cells;
 use super::fit::{Bounded, Fit};
 use super::{Cte, Dialect};
-use crate::findings::Finding;
 use crate::job::Key;
 use crate::plan::{LevelPlan, Plan, StatisticPlan};
 
@@ -17,19 +16,10 @@ pub(super) struct LevelSql<'p> {
 
 impl<'p> LevelSql<'p> {
     /// The level at a place of the plan; `keys` are those of all levels.
-    ///
-    /// # Errors
-    /// Keys and statistics that have no SQL yet.
-    pub(super) fn new(
-        plan: &'p Plan,
-        place: usize,
-        dialect: Dialect,
-        keys: &[Key],
-    ) -> Result<Self, Finding> {
+    pub(super) fn new(plan: &'p Plan, place: usize, dialect: Dialect, keys: &[Key]) -> Self {
         let level = &plan.levels[place];
         let all: Vec<usize> = (0..level.statistics.len()).collect();
-        let cells = Cells::new(plan, (place, &all), dialect, keys)?;
-        Ok(LevelSql { level, dialect, cells })
+        LevelSql { level, dialect, cells: Cells::new(plan, (place, &all), dialect, keys) }
     }
 
     /// The step whose rows are the level's cells: the keys, `n_rows`, `n_users`, `n_first` and
@@ -81,9 +71,10 @@ impl<'p> LevelSql<'p> {
     }
 
     fn totals(&self, fit: &Fit) -> String {
-        let users = match self.cells.cells_max() {
-            Some(most) => format!("SUM(CASE WHEN n_place <= {most} THEN 1 ELSE 0 END)"),
-            None => "COUNT(*)".to_owned(),
+        let users = match (self.cells.cells_max(), self.cells.second()) {
+            (Some(most), _) => format!("SUM(CASE WHEN n_place <= {most} THEN 1 ELSE 0 END)"),
+            (None, Some(second)) => format!("SUM(CASE WHEN {second} IS NULL THEN 0 ELSE 1 END)"),
+            (None, None) => "COUNT(*)".to_owned(),
         };
         let mut columns: Vec<String> = self.keys().to_vec();
         columns.push("SUM(n_rows) AS n_rows".to_owned());

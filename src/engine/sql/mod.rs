@@ -15,6 +15,8 @@ mod rows;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod times;
 mod types;
 
 use std::fmt::Write;
@@ -25,12 +27,13 @@ use level::LevelSql;
 use rows::{BAD, GOOD, Rows};
 pub(super) use survey::NO_BIN;
 use survey::SurveySql;
+use tickets::TicketsSql;
 
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 pub use crate::job::Dialect;
-use crate::job::{Key, TimeKey, Unit};
-use crate::plan::{KeyValue, Plan, SurveyPlan};
+use crate::job::{Key, TimeKey};
+use crate::plan::{KeyValue, LevelPlan, Plan, SurveyPlan};
 
 /// The heavy stage of a plan in some dialect.
 #[derive(Clone, Debug)]
@@ -80,6 +83,22 @@ impl Query {
         Ok(Parts::new(plan, dialect, true)?.surveys())
     }
 
+    /// Is there SQL for the plan, if its payments are in a table? Bounds may be open where a server
+    /// is asked, as it can be asked twice.
+    ///
+    /// # Errors
+    /// As of [`Query::new`]: what it finds is the same in every dialect.
+    pub fn check(plan: &Plan) -> Result<()> {
+        match &plan.job.payments.table {
+            Some(table) => {
+                let asked = table.server.as_ref();
+                let dialect = asked.map_or(Dialect::DuckDb, |server| server.dialect());
+                Parts::new(plan, dialect, asked.is_some()).map(|_| ())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The query as text, with comments.
     pub fn text(&self) -> &str {
         &self.text
@@ -102,6 +121,7 @@ struct Parts<'p> {
     rows: Rows<'p>,
     levels: Vec<LevelSql<'p>>,
     surveys: Vec<SurveySql<'p>>,
+    tickets: Vec<TicketsSql<'p>>,
 }
 
 impl<'p> Parts<'p> {
@@ -122,25 +142,27 @@ impl<'p> Parts<'p> {
             let finding = findings::sql_merchants_too_many(registry.ids.len(), MERCHANTS_MAX);
             findings.push(finding.at(registry.span.clone()));
         }
-        let keys = keys_of(plan);
-        let rows = Rows::new(plan, table, dialect, keys.clone());
-        let rows = rows.map_err(|found| findings.extend(found)).ok();
-        let (mut levels, mut surveys) = (Vec::new(), Vec::new());
-        for place in 0..plan.levels.len() {
-            match LevelSql::new(plan, place, dialect, &keys) {
-                Ok(level) => levels.push(level),
-                Err(finding) => {
-                    findings.push(finding);
-                    continue;
-                }
-            }
-            match SurveySql::new(plan, place, dialect, &keys) {
-                Ok(survey) => surveys.extend(survey),
-                Err(finding) => findings.push(finding),
-            }
+        for level in &plan.levels {
+            let missing = level.statistics.iter().filter_map(|s| numbers::missing(s.kind));
+            let finding = |insight| findings::sql_missing(insight, &level.file);
+            findings.extend(missing.map(|insight| finding(insight).at(level.span.clone())));
         }
+        let keys = keys_of(plan);
+        let numbers = merchant_numbers(plan, open);
+        let rows = Rows::new(plan, table, dialect, keys.clone(), numbers);
+        let rows = rows.map_err(|found| findings.extend(found)).ok();
+        let places = 0..plan.levels.len();
+        let levels = places.clone().map(|place| LevelSql::new(plan, place, dialect, &keys));
+        let surveys = places.filter_map(|place| SurveySql::new(plan, place, dialect, &keys));
         match rows {
-            Some(rows) if findings.is_empty() => Ok(Parts { plan, dialect, rows, levels, surveys }),
+            Some(rows) if findings.is_empty() => Ok(Parts {
+                plan,
+                dialect,
+                rows,
+                levels: levels.collect(),
+                surveys: surveys.collect(),
+                tickets: TicketsSql::all(plan, dialect),
+            }),
             _ => Err(Error::invalid_all(findings)),
         }
     }
@@ -153,20 +175,35 @@ impl<'p> Parts<'p> {
         let cells = self.levels.iter().zip(&self.plan.levels);
         let cells = cells.map(|(level, planned)| cells_rows(self.dialect, width, level, planned));
         let cells = cells.collect();
-        self.query("heavy stage", width, ctes, cells)
+        self.query(false, width, ctes, cells)
     }
 
     fn surveys(self) -> Query {
         let width = (2, COUNTS);
         let ctes = std::iter::once(SurveySql::bins(self.dialect));
-        let ctes = ctes.chain(self.surveys.iter().flat_map(SurveySql::ctes)).collect();
-        let users = self.surveys.iter().map(|survey| survey_rows(self.dialect, width, survey));
-        let users = users.collect();
-        self.query("first look", width, ctes, users)
+        let ctes = ctes.chain(self.surveys.iter().flat_map(SurveySql::ctes));
+        let ctes = ctes.chain(self.tickets.iter().flat_map(TicketsSql::ctes)).collect();
+        let users = self.surveys.iter().map(|survey| {
+            let statistic = "dr_statistic".to_owned();
+            bin_rows(self.dialect, width, survey.level(), statistic, &survey.result())
+        });
+        let tickets = self.tickets.iter().map(|tickets| {
+            let (level, statistic) = tickets.names();
+            let statistic = self.dialect.text(statistic);
+            bin_rows(self.dialect, width, level, statistic, &tickets.result())
+        });
+        let rows = users.chain(tickets).collect();
+        self.query(true, width, ctes, rows)
     }
 
     /// A query of these steps, after those of all rows, and of these parts, after that of all rows.
-    fn query(self, what: &str, width: (usize, usize), own: Vec<Cte>, parts: Vec<String>) -> Query {
+    fn query(
+        self,
+        is_first: bool,
+        width: (usize, usize),
+        own: Vec<Cte>,
+        parts: Vec<String>,
+    ) -> Query {
         let Parts { plan, dialect, rows, .. } = self;
         let mut ctes = rows.ctes();
         ctes.extend(counts(plan, dialect));
@@ -174,7 +211,7 @@ impl<'p> Parts<'p> {
         let steps: Vec<String> = ctes.iter().map(Cte::text).collect();
         let parts: Vec<String> = std::iter::once(rows_row(dialect, width)).chain(parts).collect();
         let body = format!("WITH{}\n{}\n", steps.join(",\n"), parts.join("\nUNION ALL\n"));
-        let mut text = header(plan, dialect, what) + &body;
+        let mut text = header(plan, dialect, is_first) + &body;
         let digest = Sha256::digest(text.as_bytes());
         let mut origin = format!("{}:", dialect.name());
         for byte in digest {
@@ -186,17 +223,35 @@ impl<'p> Parts<'p> {
     }
 }
 
-/// Bounds that no query of totals can be written without.
+/// What no query of totals can be written without.
 fn open_bounds(plan: &Plan) -> Vec<Finding> {
     let open = plan.surveys.iter().filter(|survey| survey.result.is_none());
     let finding = |survey: &SurveyPlan| {
         let level = &plan.levels[survey.level];
         let kind = level.statistics[survey.statistic].kind;
-        let known = kind.facts().unit == Unit::Log;
-        let finding = || findings::bound_open(kind.name(), &level.file).at(level.span.clone());
-        (!known).then(finding)
+        let finding = match survey.ticket_groups {
+            Some(_) => findings::tickets_open(&level.file),
+            None => findings::bound_open(kind.name(), &level.file),
+        };
+        finding.at(level.span.clone())
     };
-    open.filter_map(finding).collect()
+    open.map(finding).collect()
+}
+
+/// What levels need to know of merchants, as numbers: by which tickets are alike, before usual ones
+/// are known, then the usual ones.
+fn merchant_numbers(plan: &Plan, open: bool) -> Vec<(String, Vec<i64>)> {
+    let of_level = |(place, level): (usize, &LevelPlan)| {
+        let tickets = level.tickets.as_ref()?;
+        let groups = tickets.merchant_groups()?.iter();
+        Some(match open {
+            true => (rows::group(place), groups.map(|&group| group.into()).collect()),
+            false => {
+                (rows::usual(place), groups.map(|&group| tickets.usual(group as usize)).collect())
+            }
+        })
+    };
+    plan.levels.iter().enumerate().filter_map(of_level).collect()
 }
 
 /// The dialect that the origin of a result names.
@@ -245,17 +300,24 @@ fn keys_of(plan: &Plan) -> Vec<Key> {
     keys
 }
 
-fn header(plan: &Plan, dialect: Dialect, what: &str) -> String {
+fn header(plan: &Plan, dialect: Dialect, is_first: bool) -> String {
     let job = &plan.job;
     let tested = if dialect.is_tested() { "" } else { "; NOT TESTED against the service" };
     let mut text = format!(
-        "-- The {what} of job {} ({}{tested}), job digest {}.\n\
-         -- Its result is as sensitive as the payments: it has no noise yet. Write it as Parquet that nobody\n\
-         -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n",
+        "-- The {} of job {} ({}{tested}), job digest {}.\n\
+         -- Its result is as sensitive as the payments: it has no noise yet.",
+        if is_first { "first look" } else { "heavy stage" },
         job.id,
         dialect.name(),
         job.digest
     );
+    text += match is_first {
+        true => "\n",
+        false => {
+            " Write it as Parquet that nobody\n\
+             -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n"
+        }
+    };
     for statement in dialect.settings() {
         text += &format!("-- Needs, in the same session: {statement};\n");
     }
@@ -336,10 +398,15 @@ fn cells_rows(
     row(dialect, width, &planned.file, level.keys(), &numbers, &totals, &level.result())
 }
 
-/// A row for each bin of each survey of a level.
-fn survey_rows(dialect: Dialect, width: (usize, usize), survey: &SurveySql) -> String {
-    let keys = ["dr_statistic", "dr_bin"].map(str::to_owned);
+/// A row for each bin of a survey, or of all of a level.
+fn bin_rows(
+    dialect: Dialect,
+    width: (usize, usize),
+    level: &str,
+    statistic: String,
+    from: &str,
+) -> String {
+    let keys = [statistic, "dr_bin".to_owned()];
     let numbers = ["n_rows", "n_users", "n_first"].map(str::to_owned);
-    let totals = ["total_1".to_owned()];
-    row(dialect, width, survey.level(), &keys, &numbers, &totals, &survey.result())
+    row(dialect, width, level, &keys, &numbers, &["total_1".to_owned()], from)
 }

@@ -5,7 +5,6 @@ use super::cells::Cells;
 use super::fit::{squares, total};
 use super::roots::Roots;
 use super::{Cte, Dialect};
-use crate::findings::Finding;
 use crate::job::Key;
 use crate::plan::{Plan, SurveyPlan};
 
@@ -22,24 +21,20 @@ pub(super) struct SurveySql<'p> {
 }
 
 impl<'p> SurveySql<'p> {
-    /// Of the level at a place of the plan, if it has surveys; `keys` are those of all levels.
-    ///
-    /// # Errors
-    /// Keys and statistics that have no SQL yet.
+    /// Of the level at a place of the plan, if it has surveys of norms; `keys` are those of all
+    /// levels.
     pub(super) fn new(
         plan: &'p Plan,
         place: usize,
         dialect: Dialect,
         keys: &[Key],
-    ) -> Result<Option<Self>, Finding> {
-        let surveys = plan.surveys.iter().filter(|survey| survey.level == place);
-        let surveys: Vec<&SurveyPlan> = surveys.collect();
-        if surveys.is_empty() {
-            return Ok(None);
-        }
+    ) -> Option<Self> {
+        let norms = |survey: &&SurveyPlan| survey.level == place && survey.ticket_groups.is_none();
+        let surveys: Vec<&SurveyPlan> = plan.surveys.iter().filter(norms).collect();
         let statistics: Vec<usize> = surveys.iter().map(|survey| survey.statistic).collect();
-        let cells = Cells::new(plan, (place, &statistics), dialect, keys)?;
-        Ok(Some(SurveySql { plan, dialect, surveys, cells }))
+        let cells = || Cells::new(plan, (place, &statistics), dialect, keys);
+        let own = || SurveySql { plan, dialect, cells: cells(), surveys: surveys.clone() };
+        (!surveys.is_empty()).then(own)
     }
 
     /// The level's name.
@@ -113,8 +108,9 @@ impl<'p> SurveySql<'p> {
 
     /// The size of a number of a cell, cut to the job's cap.
     fn size(&self, survey: &SurveyPlan, number: &str) -> String {
-        let most = survey.capped(i128::MAX);
-        self.dialect.integer(&format!("LEAST(ABS({number}), {most})"))
+        let facts = self.plan.levels[survey.level].statistics[survey.statistic].kind.facts();
+        let size = if facts.signed { format!("ABS({number})") } else { number.to_owned() };
+        self.dialect.integer(&format!("LEAST({size}, {})", survey.capped(i128::MAX)))
     }
 
     fn norms(&self) -> String {
@@ -129,8 +125,13 @@ impl<'p> SurveySql<'p> {
         });
         let columns: String = columns.collect();
         let (user, name) = (self.cells.user(), self.cells.name());
+        // Those of pairs are in the single cells, too.
+        let rows = match self.cells.second() {
+            Some(second) => format!("CASE WHEN {second} IS NULL THEN n_rows ELSE 0 END"),
+            None => "n_rows".to_owned(),
+        };
         format!(
-            "SELECT {user}, SUM(n_rows) AS n_rows{columns}\n  FROM {name}_cut\n  GROUP BY {user}"
+            "SELECT {user}, SUM({rows}) AS n_rows{columns}\n  FROM {name}_cut\n  GROUP BY {user}"
         )
     }
 

@@ -26,8 +26,9 @@ impl<'a> Servers<'a> {
 impl Reader<'_> {
     /// The server that `engine` names, if the job has that key; `None` if it cannot be used.
     pub(super) fn server(&self, payments: &Section, servers: &Servers) -> Option<Option<Server>> {
-        let stated = payments.has("engine");
-        let engine = payments.text("engine");
+        // Of files it is idle, which is said where tables are read.
+        let engine = payments.text("engine").filter(|_| payments.has("table"));
+        let stated = payments.has("engine") && payments.has("table");
         let name = engine.as_ref().map_or("", |engine| engine.value.as_str());
         let sections = [("spark", &servers.spark), ("adbc", &servers.adbc)];
         for (of, section) in sections {
@@ -69,6 +70,10 @@ impl Reader<'_> {
     fn spark(&self, servers: &Servers) -> Option<SparkServer> {
         let section = self.required(&servers.spark, "spark", "[spark]")?;
         let url = section.require("url", "url = \"sc://localhost:15002\"", section.text("url"));
+        if section.has("token") {
+            let _ = section.text("token");
+            self.faults.add(findings::secret_in_job("token", &no_token()));
+        }
         section.finish();
         let Placed { value: url, span } = url?;
         let (host, parameters) = url.split_once("/;").unwrap_or((&url, ""));
@@ -83,10 +88,8 @@ impl Reader<'_> {
         }
         let names = parameters.split(';').map(|one| one.split('=').next().unwrap_or(one).trim());
         if let Some(name) = names.into_iter().find(|name| is_secret(name)) {
-            let hint =
-                format!("leave it out, and set the environment variable {}", SparkServer::TOKEN);
             // Not at its place: its line would be shown.
-            self.faults.add(findings::secret_in_job(name, &hint));
+            self.faults.add(findings::secret_in_job(name, &no_token()));
             return None;
         }
         Some(SparkServer { url, span })
@@ -140,8 +143,8 @@ impl Reader<'_> {
         let known = KNOWN.into_iter().find(|dialect| dialect.name() == stated.value);
         if known.is_none() {
             let shown = format!("{:?}", stated.value);
-            let rule = KNOWN.map(|dialect| format!("{:?}", dialect.name())).join(", ");
-            let finding = findings::value_out_of_range("dialect", &shown, &rule);
+            let rule = "\"duckdb\", \"postgresql\", \"snowflake\" or \"bigquery\"";
+            let finding = findings::value_out_of_range("dialect", &shown, rule);
             self.faults.add(finding.at(stated.span));
         }
         known
@@ -173,6 +176,11 @@ impl Reader<'_> {
         }
         good.then_some(options)
     }
+}
+
+/// What to do in place of writing a token of Spark.
+fn no_token() -> String {
+    format!("leave it out, and set the environment variable {}", SparkServer::TOKEN)
 }
 
 /// Is something of this name one that nobody else may know?

@@ -90,7 +90,7 @@ fn duckdb(folder: &Path) -> String {
 #[test]
 #[ignore = "needs DuckDB's library; .ci/run has it"]
 fn a_duckdb_that_is_asked_and_reference_agree_to_the_last_unit() {
-    agree(100, &|folder, plan, settle| {
+    agree(15, &|folder, plan, settle| {
         let path = duckdb(folder);
         Ok(ask(plan, &server(Dialect::DuckDb, &[("path", &path)]), settle))
     });
@@ -102,7 +102,7 @@ fn a_postgresql_that_is_asked_and_reference_agree_to_the_last_unit() {
     let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", &[]));
     let address = elsewhere.borrow().address.clone();
     let server = server(Dialect::PostgreSql, &[("uri", &address)]);
-    agree(40, &|folder, plan, settle| {
+    agree(6, &|folder, plan, settle| {
         let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
         let said = elsewhere.borrow_mut().ask(&task);
         prop_assert!(said == "ok", "{said}");
