@@ -218,14 +218,15 @@ impl<'s> Query<'s> {
         let began = Instant::now();
         loop {
             let left = limits.deadline.saturating_sub(self.started.elapsed());
+            if left.is_zero() {
+                let seconds = limits.deadline.as_secs();
+                return Err(Stop::trouble(findings::query_endless(seconds)));
+            }
             match within(limits.quiet.min(left), self.cancelled, call.as_mut()).await {
-                Ok(given) if !left.is_zero() => return Ok(Some(given)),
+                Ok(given) => return Ok(Some(given)),
                 Err(Late::Cancelled) => return Err(Error::cancelled().into()),
-                Ok(_) | Err(Late::Time) if left <= limits.quiet => {
-                    let seconds = limits.deadline.as_secs();
-                    return Err(Stop::trouble(findings::query_endless(seconds)));
-                }
-                Ok(_) | Err(Late::Time) => {}
+                Err(Late::Time) if left <= limits.quiet => continue,
+                Err(Late::Time) => {}
             }
             if !self.session.word(self.cancelled).await? {
                 return Ok(None);
