@@ -19,7 +19,7 @@ fn ask(plan: &Plan, settle: Settle) -> Result<ExactTotals> {
 fn a_spark_that_is_asked_and_reference_agree_to_the_last_unit() {
     let cluster = Started::cluster();
     let url = format!("sc://localhost:{}", cluster.port);
-    agree(12, &|folder, plan, settle| {
+    agree(8, &|folder, plan, settle| {
         let path = folder.join("payments.parquet").display().to_string();
         let there = |mut plan: Plan| {
             let table = plan.job.payments.table.as_mut().expect("it has a table");
