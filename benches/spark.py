@@ -12,7 +12,7 @@ Spark are of the server and its executors together, from when the job starts, it
 That the totals are the same shows
 
     SPARK_JOBS=FOLDER/PAYMENTS/local.toml,FOLDER/PAYMENTS/spark.toml DISCRETAIL_SPARK_TOKEN=bench \\
-      cargo test --release --features spark --lib large_jobs_agree -- --ignored --nocapture
+      cargo test --release --features spark --lib large_jobs_agree -- --ignored
 
 The job has five levels, each with customers, payments and sales: region; region and category; those by week;
 merchant; merchant by week.

@@ -1,7 +1,7 @@
 //! What can go wrong between here and a Spark cluster.
 //!
-//! Spark's own words may quote records, so that they are shown with `-v` only. Its classes of errors
-//! and SQLSTATEs are names, and hold no values.
+//! Spark's own words may quote records, so that they are shown with `-v` only. Its classes of
+//! errors and SQLSTATEs are names, and hold no values.
 
 use super::Finding;
 
