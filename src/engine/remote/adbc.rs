@@ -52,7 +52,8 @@ impl Adbc {
         if server.dialect == Dialect::DuckDb && !server.options.contains_key(ACCESS) {
             options.insert(0, (OptionDatabase::from(ACCESS), "READ_ONLY".into()));
         }
-        // It would compile the whole query first, for 10 s and more, and not hear of Ctrl-C meanwhile.
+        // It would compile the whole query first, for 10 s and more, and not hear of Ctrl-C
+        // meanwhile.
         let setting = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
         let shown = format!("the database ({})", server.dialect.name());
         Ok(Adbc { driver: load(server)?, options, setting, shown })

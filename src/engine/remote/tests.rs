@@ -54,8 +54,8 @@ fn plan_with(bounds: &str) -> Plan {
 type Line = (&'static str, Option<&'static str>, [i64; 3], [Option<i64>; 3]);
 
 const GOOD: [Line; 2] = [
-    ("rows", None, [5, 2, 4], [Some(1), Some(1), Some(0)]),
-    ("r0.wallet", Some("W0"), [4, 2, 2], [Some(2), Some(4), None]),
+    ("rows", None, [5, 2, 4], [Some(0), Some(1), Some(0)]),
+    ("r0.wallet", Some("w0"), [4, 2, 2], [Some(2), Some(4), None]),
 ];
 
 fn batch(query: &Query, lines: &[Line]) -> RecordBatch {
@@ -149,7 +149,7 @@ fn rows_are_totals_if_they_are_whole_and_of_this_query() {
     let none = ("rows", None, [0, 0, 0], [Some(0), Some(1), Some(0)]);
     let outcome = totals(vec![batch(&query, &[none])]);
     assert_eq!(code(&outcome), Some((ErrorClass::Invalid, "rows-missing")));
-    let other = ("rows", None, [5, 2, 4], [Some(1), Some(0), Some(0)]);
+    let other = ("rows", None, [5, 2, 4], [Some(0), Some(0), Some(0)]);
     let outcome = totals(vec![batch(&query, &[other, GOOD[1]])]);
     assert_eq!(code(&outcome), Some((ErrorClass::Invalid, "totals-session")));
 }
@@ -201,7 +201,7 @@ fn surveyed(plan: &Plan, query: &Query) -> RecordBatch {
     let kinds: Vec<Option<String>> =
         std::iter::once(None).chain(plan.surveys.iter().map(|survey| Some(kind(survey)))).collect();
     let least = |survey: &crate::plan::SurveyPlan| survey.spread.map_or(0, |g| 2i64 << g.grid_bits);
-    let spreads = std::iter::once(1).chain(plan.surveys.iter().map(least));
+    let spreads = std::iter::once(0).chain(plan.surveys.iter().map(least));
     let texts = |first: Option<&str>, other: &str| -> ArrayRef {
         let text = |kind: &Option<String>| if kind.is_none() { first } else { Some(other) };
         Arc::new(kinds.iter().map(text).collect::<StringArray>())
