@@ -155,7 +155,7 @@ impl Progress {
     /// The course of a run: bytes read, then partitions fitted.
     pub fn run(text: String) -> Progress {
         let progress = Progress::spinner(text);
-        let style = ProgressStyle::with_template("{spinner} {msg}");
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
         progress.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         progress
     }

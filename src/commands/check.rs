@@ -4,10 +4,12 @@ use super::earlier::use_earlier;
 use super::{Failure, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
+use crate::engine::sql::Query;
 
 pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
-    use_earlier(&mut plan).map_err(|error| Failure::in_job(error, &args.job, source))?;
+    let ready = use_earlier(&mut plan).and_then(|()| Query::check(&plan));
+    ready.map_err(|error| Failure::in_job(error, &args.job, source))?;
     let statistics: usize = plan.levels.iter().map(|level| level.statistics.len()).sum();
     if args.json {
         let summary = serde_json::json!({

@@ -31,6 +31,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
         console::result(query.text().trim_end());
         return Ok(());
     }
+    Query::check(&plan).map_err(fail)?;
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {

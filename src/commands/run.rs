@@ -14,6 +14,8 @@ use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::given::Given;
 use crate::engine::local::Local;
+use crate::engine::remote::Remote;
+use crate::engine::sql::Query;
 use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
@@ -75,16 +77,15 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     used?;
     let plan = &*plan;
-    let text = ready(args, plan)?;
+    let engine = engine(args, ScanControl { cancelled: &cancelled, progress: &|_| {} });
+    let (work, text) = ready(args, plan, &engine)?;
     let _hold = Hold::take(&job.ledger.file, &job.id)?;
     // What another run did before this one had the job to itself.
     if let Some(known) = earlier(plan, &terms)? {
         return released_before(plan, &terms, known, &folder);
     }
 
-    let engine = engine(args, ScanControl { cancelled: &cancelled, progress: &|_| {} });
     memory::suffices(&engine, plan)?;
-    let work = Work::of(args, &engine);
     let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
     let reservation = ledger.reserve(&request(plan))?;
     if reservation != Reservation::Granted {
@@ -171,28 +172,34 @@ fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<InLedger> {
 enum Work<'w> {
     Local(&'w Local<'w>),
     Given(Given<'w>),
+    Remote(Remote<'w>),
 }
 
-impl<'w> Work<'w> {
-    fn of(args: &'w RunArgs, engine: &'w Local<'w>) -> Work<'w> {
-        match &args.totals {
-            Some(path) => Work::Given(Given { path }),
-            None => Work::Local(engine),
-        }
-    }
-}
-
-/// Is there what can be read? Gives what to say while it is.
-fn ready(args: &RunArgs, plan: &Plan) -> Result<String> {
+/// Is there what can be read? Gives what reads it, and what to say while it does.
+fn ready<'w>(
+    args: &'w RunArgs,
+    plan: &'w Plan,
+    engine: &'w Local<'w>,
+) -> Result<(Work<'w>, String)> {
+    Query::check(plan)?;
     let source = &plan.job.payments;
-    match &args.totals {
-        Some(_) if source.table.is_none() => {
+    let server = source.table.as_ref().and_then(|table| Some((table, table.server.as_ref()?)));
+    match (&args.totals, server) {
+        (Some(_), _) if source.table.is_none() => {
             Err(Error::invalid(findings::totals_unexpected().at(source.span.clone())))
         }
-        Some(path) => Ok(format!("reading {}", path.display())),
-        None => {
+        (Some(path), _) => Ok((Work::Given(Given { path }), format!("reading {}", path.display()))),
+        (None, Some((table, server))) => {
+            let remote = Remote::new(table, server, engine.control.cancelled)?;
+            let text = format!("the table {} is added up by {}", table.shown(), server.engine());
+            let _spinner = Progress::spinner(format!("asking for the table {}", table.shown()));
+            remote.is_there(plan)?;
+            Ok((Work::Remote(remote), text))
+        }
+        (None, None) => {
             let scan = Scan::open(plan)?;
-            Ok(format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files()))
+            let text = format!("reading {} (files: {})", HumanBytes(scan.bytes()), scan.files());
+            Ok((Work::Local(engine), text))
         }
     }
 }
@@ -206,8 +213,8 @@ fn fit(
     ledger: &mut Ledger,
     text: String,
 ) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
-    // Totals that are given say themselves if there were rows.
-    let seen = AtomicBool::new(matches!(work, Work::Given(_)));
+    // Totals from elsewhere say themselves if there were rows.
+    let seen = AtomicBool::new(!matches!(work, Work::Local(_)));
     let pay = |ledger: &mut Ledger| -> Result<(Draft, RunKey)> {
         if !seen.load(Ordering::Relaxed) {
             let source = &plan.job.payments;
@@ -233,6 +240,7 @@ fn fit(
     };
     let fitted = match work {
         Work::Given(given) => given.totals(plan, &mut settle),
+        Work::Remote(remote) => remote.totals(plan, &mut settle),
         Work::Local(engine) => {
             let control = ScanControl { progress: &progress, ..engine.control };
             Local { control, ..(**engine).clone() }.totals(plan, &mut settle)

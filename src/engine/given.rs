@@ -4,6 +4,8 @@
 //! were fitted elsewhere, and the noise is worth what these totals are. Whether the query was run
 //! on the right table only its operator knows. `docs/sql.md` tells the file column by column.
 
+mod batch;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -11,12 +13,13 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, DataType, Int64Chunked, ParquetReader, SerReader, StringChunked};
 
-use super::sql::{Query, ROWS, dialect_of, key_value};
-use super::{Engine, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
+use super::sql::{Dialect, Query, ROWS, dialect_of, key_value};
+use super::surveyed::Surveyed;
+use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle, TOTAL_MAX};
 use crate::error::{Error, Result};
-use crate::findings::{self, Finding};
+use crate::findings::{self, Finding, TotalsOf};
 use crate::job::{Job, Key};
-use crate::plan::{CellKey, LevelPlan, Plan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
 
 /// Totals from a file, or a folder of files.
 pub struct Given<'a> {
@@ -26,42 +29,122 @@ pub struct Given<'a> {
 
 impl Engine for Given<'_> {
     fn totals(&self, plan: &Plan, _: Settle) -> Result<(Plan, ExactTotals)> {
-        let tables = self.read()?;
-        let tables = tables.iter().map(Table::new).collect::<std::result::Result<Vec<_>, _>>();
-        let tables = tables.map_err(|why| self.unfit(why))?;
-        let query = self.query(plan, &tables)?;
-        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
-        let mut counts = None;
+        let tables = self.tables()?;
+        let query = self.query(&tables, |dialect| Query::new(plan, dialect))?;
+        self.answer(&query).totals(plan, &tables)
+    }
+}
+
+/// What has come back of a query.
+pub(super) struct Answer<'a> {
+    pub(super) query: &'a Query,
+    /// As messages name it.
+    pub(super) of: TotalsOf<'a>,
+}
+
+impl Answer<'_> {
+    fn unfit(&self, why: &str) -> Error {
+        Error::invalid(findings::totals_unfit(self.of, why))
+    }
+
+    /// Checks all that can be checked, and gives the totals.
+    fn totals(&self, plan: &Plan, tables: &[Table]) -> Result<(Plan, ExactTotals)> {
         let mut levels: Vec<Cells> = plan.levels.iter().map(|_| Cells::default()).collect();
-        for (table, at) in all {
-            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
-            if row.level == ROWS {
-                if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
-                    return Err(self.unfit("it counts all rows twice"));
-                }
-                continue;
-            }
+        let counts = self.each_row(plan, tables, |row| {
             let place = plan.levels.iter().position(|level| level.file == row.level);
-            let place = place.ok_or_else(|| self.unfit("it has a level that the job has not"))?;
-            let added = levels[place].add(plan, &plan.levels[place], &row);
-            added.map_err(|why| self.unfit(why))?;
-        }
-        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
-        self.check_counts(plan, &query, &counts)?;
+            let place = place.ok_or("it has a level that the job has not")?;
+            levels[place].add(plan, &plan.levels[place], row)
+        })?;
         let mut totals = Vec::new();
         for (cells, level) in levels.into_iter().zip(&plan.levels) {
             cells.check(&counts).map_err(|why| self.unfit(why))?;
             let cells = cells.into_totals(&plan.job, level).map_err(|why| self.unfit(why))?;
             totals.push(cells.with_always(level));
         }
-        let plan = Plan { totals_from: Some(query.dialect.name()), ..plan.clone() };
+        let plan = Plan { totals_from: Some(self.query.dialect.name()), ..plan.clone() };
         Ok((plan, ExactTotals { levels: totals }))
+    }
+
+    /// Checks all that can be checked, and gives what surveys have counted.
+    fn surveys(&self, plan: &Plan, tables: &[Table]) -> Result<ExactSurveys> {
+        let mut surveys = Surveyed::new(plan);
+        let counts = self.each_row(plan, tables, |row| surveys.add(row))?;
+        surveys.finish(&counts).map_err(|why| self.unfit(why))
+    }
+
+    /// Gives every row to `add` but that of all rows; checks that one, and gives it.
+    fn each_row<'t>(
+        &self,
+        plan: &Plan,
+        tables: &'t [Table],
+        mut add: impl FnMut(&Row<'t>) -> std::result::Result<(), &'static str>,
+    ) -> Result<Counts> {
+        let all = tables.iter().flat_map(|table| (0..table.height()).map(move |at| (table, at)));
+        let mut counts = None;
+        for (table, at) in all {
+            let row = table.row(at).ok_or_else(|| self.unfit("a value is missing"))?;
+            if row.level != ROWS {
+                add(&row).map_err(|why| self.unfit(why))?;
+            } else if counts.replace(Counts::new(&row).map_err(|why| self.unfit(why))?).is_some() {
+                return Err(self.unfit("it counts all rows twice"));
+            }
+        }
+        let counts = counts.ok_or_else(|| self.unfit("it does not count all rows"))?;
+        self.check_counts(plan, &counts)?;
+        Ok(counts)
+    }
+
+    /// What a scan of files would have refused, and what the query says of itself.
+    fn check_counts(&self, plan: &Plan, counts: &Counts) -> Result<()> {
+        let source = &plan.job.payments;
+        let invalid = |finding: Finding| Err(Error::invalid(finding.at(source.span.clone())));
+        if !counts.is_set {
+            let settings = self.query.dialect.settings().join("; ");
+            return Err(Error::invalid(findings::totals_session(self.of, &settings)));
+        }
+        if counts.types != 0 {
+            let named = self.query.columns.iter().enumerate();
+            let named = named.filter(|(at, _)| counts.types >> (*at).min(50) & 1 == 1);
+            let named: Vec<&str> = named.map(|(_, name)| name.as_str()).collect();
+            return invalid(findings::totals_types(&named));
+        }
+        if counts.rows == 0 {
+            return invalid(findings::rows_missing(source.filter.is_some()));
+        }
+        if counts.bad as f64 > source.max_bad_share * (counts.good as f64 + counts.bad as f64) {
+            return invalid(findings::totals_rows_bad(source.max_bad_share));
+        }
+        if counts.good == 0 {
+            let (first, last) = (source.period.first(), source.period.last());
+            return invalid(findings::rows_all_left_out(&first, &last));
+        }
+        Ok(())
     }
 }
 
 impl Given<'_> {
+    /// What the surveys of a plan have counted, from the result of their query.
+    ///
+    /// # Errors
+    /// As of totals.
+    pub fn surveys(&self, plan: &Plan) -> Result<ExactSurveys> {
+        let tables = self.tables()?;
+        let query = self.query(&tables, |dialect| Query::surveys(plan, dialect))?;
+        self.answer(&query).surveys(plan, &tables)
+    }
+
+    fn answer<'a>(&'a self, query: &'a Query) -> Answer<'a> {
+        Answer { query, of: TotalsOf::File(self.path) }
+    }
+
+    fn tables(&self) -> Result<Vec<Table>> {
+        let tables = self.read()?;
+        let tables = tables.iter().map(Table::new).collect::<std::result::Result<_, _>>();
+        tables.map_err(|why| self.unfit(why))
+    }
+
     fn unfit(&self, why: &str) -> Error {
-        Error::invalid(findings::totals_unfit(self.path, why))
+        Error::invalid(findings::totals_unfit(TotalsOf::File(self.path), why))
     }
 
     /// All tables, if nobody but their owner can have read them.
@@ -94,47 +177,20 @@ impl Given<'_> {
     }
 
     /// The query of which all rows say that they are its result.
-    fn query(&self, plan: &Plan, tables: &[Table]) -> Result<Query> {
+    fn query(&self, tables: &[Table], write: impl Fn(Dialect) -> Result<Query>) -> Result<Query> {
         let mut origins = tables.iter().flat_map(|table| table.plan.iter());
         let first = origins.next().flatten().ok_or_else(|| self.unfit("it has no rows"))?;
         if origins.any(|origin| origin != Some(first)) {
             return Err(self.unfit("its rows are of several plans"));
         }
         let another = || Error::invalid(findings::totals_of_another_plan(self.path));
-        let query = Query::new(plan, dialect_of(first).ok_or_else(another)?)?;
+        let query = write(dialect_of(first).ok_or_else(another)?)?;
         let (keys, totals) = query.width;
         let same = |table: &Table| table.keys.len() == keys && table.totals.len() == totals;
         if query.plan != first || !tables.iter().all(same) {
             return Err(another());
         }
         Ok(query)
-    }
-
-    /// What a scan of files would have refused, and what the query says of itself.
-    fn check_counts(&self, plan: &Plan, query: &Query, counts: &Counts) -> Result<()> {
-        let source = &plan.job.payments;
-        let invalid = |finding: Finding| Err(Error::invalid(finding.at(source.span.clone())));
-        if !counts.is_set {
-            let settings = query.dialect.settings().join("; ");
-            return Err(Error::invalid(findings::totals_session(self.path, &settings)));
-        }
-        if counts.types != 0 {
-            let named = query.columns.iter().enumerate();
-            let named = named.filter(|(at, _)| counts.types >> (*at).min(50) & 1 == 1);
-            let named: Vec<&str> = named.map(|(_, name)| name.as_str()).collect();
-            return invalid(findings::totals_types(&named));
-        }
-        if counts.rows == 0 {
-            return invalid(findings::rows_missing(source.filter.is_some()));
-        }
-        if counts.bad as f64 > source.max_bad_share * (counts.good as f64 + counts.bad as f64) {
-            return invalid(findings::totals_rows_bad(source.max_bad_share));
-        }
-        if counts.good == 0 {
-            let (first, last) = (source.period.first(), source.period.last());
-            return invalid(findings::rows_all_left_out(&first, &last));
-        }
-        Ok(())
     }
 }
 
@@ -164,13 +220,13 @@ struct Table {
 }
 
 /// A row of the result.
-struct Row<'t> {
-    level: &'t str,
-    keys: Vec<Option<&'t str>>,
-    rows: i64,
-    users: i64,
-    first: i64,
-    totals: Vec<Option<i64>>,
+pub(super) struct Row<'t> {
+    pub(super) level: &'t str,
+    pub(super) keys: Vec<Option<&'t str>>,
+    pub(super) rows: i64,
+    pub(super) users: i64,
+    pub(super) first: i64,
+    pub(super) totals: Vec<Option<i64>>,
 }
 
 impl Table {
@@ -187,23 +243,29 @@ impl Table {
             let numbers = column.strict_cast(&DataType::Int64).ok().filter(|_| whole)?;
             Some(numbers.i64().ok()?.clone())
         };
-        let count = |start: &str| {
-            (1..).take_while(|at| frame.column(&format!("{start}_{at}")).is_ok()).count()
-        };
+        Table::of_columns(frame.width(), text, number)
+    }
+
+    /// From the columns of `width` that have these names: texts, and whole numbers.
+    fn of_columns(
+        width: usize,
+        text: impl Fn(&str) -> Option<StringChunked>,
+        number: impl Fn(&str) -> Option<Int64Chunked>,
+    ) -> std::result::Result<Table, &'static str> {
         let missing = "a column is missing or of another type";
-        let (keys, totals) = (count("key"), count("total"));
-        if frame.width() != 5 + keys + totals {
+        let keys = (1..).map_while(|at| text(&format!("key_{at}")));
+        let totals = (1..).map_while(|at| number(&format!("total_{at}")));
+        let (keys, totals): (Vec<_>, Vec<_>) = (keys.collect(), totals.collect());
+        if width != 5 + keys.len() + totals.len() {
             return Err("it has other columns than the query gives");
         }
-        let texts = (1..=keys).map(|at| text(&format!("key_{at}")));
-        let wide = (1..=totals).map(|at| number(&format!("total_{at}")));
         let numbers = ["n_rows", "n_users", "n_first"].into_iter().map(number);
         Ok(Table {
             plan: text("plan").ok_or(missing)?,
             level: text("level").ok_or(missing)?,
-            keys: texts.collect::<Option<_>>().ok_or(missing)?,
+            keys,
             numbers: numbers.collect::<Option<_>>().ok_or(missing)?,
-            totals: wide.collect::<Option<_>>().ok_or(missing)?,
+            totals,
         })
     }
 
@@ -224,11 +286,11 @@ impl Table {
 }
 
 /// All rows, counted apart from the levels.
-struct Counts {
+pub(super) struct Counts {
     rows: i64,
-    good: i64,
+    pub(super) good: i64,
     bad: i64,
-    users: i64,
+    pub(super) users: i64,
     is_set: bool,
     /// A bit for each column of another type.
     types: i64,
@@ -283,6 +345,13 @@ impl Cells {
         row: &Row,
     ) -> std::result::Result<(), &'static str> {
         let key = key_of(plan, level, &row.keys).ok_or("a cell has a key that the job has not")?;
+        let second = level.keys.iter().position(|key| key.pairs_of().is_some());
+        if second.is_some_and(|second| key[second] == no_second()) {
+            return self.add_single(row);
+        }
+        if second.is_some() && row.first != 0 {
+            return Err("a pair counts users that single values count");
+        }
         let counted = 0 <= row.first && row.first <= row.users && row.users <= row.rows;
         if !counted || row.rows == 0 {
             return Err("the counts of a cell do not agree");
@@ -299,7 +368,8 @@ impl Cells {
                 return Err("a total is beyond what its users can come to");
             }
         }
-        self.rows += i128::from(row.rows);
+        // Those of pairs are in single values.
+        self.rows += if second.is_some() { 0 } else { i128::from(row.rows) };
         self.first += i128::from(row.first);
         self.users = self.users.max(row.users);
         let twice = if row.users > 0 {
@@ -308,6 +378,19 @@ impl Cells {
             self.totals.contains_key(&key) || !self.dropped.insert(key)
         };
         if twice { Err("a cell is there twice") } else { Ok(()) }
+    }
+
+    /// Adds the row of a single value, where cells are pairs: it has payments and users, so that
+    /// all are counted, and no totals.
+    fn add_single(&mut self, row: &Row) -> std::result::Result<(), &'static str> {
+        let counted = row.users == 0 && 0 <= row.first && row.first <= row.rows && row.rows > 0;
+        let [own, others @ ..] = &row.totals[..] else { return Err("a cell has too few numbers") };
+        if !counted || *own != Some(0) || others.iter().any(Option::is_some) {
+            return Err("the counts of a cell do not agree");
+        }
+        self.rows += i128::from(row.rows);
+        self.first += i128::from(row.first);
+        Ok(())
     }
 
     /// Is every payment, and every user, in this level once?
@@ -352,6 +435,11 @@ impl Cells {
     }
 }
 
+/// In place of the second of a pair, where the row is of a single value.
+fn no_second() -> KeyValue {
+    KeyValue::Number(0)
+}
+
 /// The key of a cell; `None` if it is none of the job's.
 fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<CellKey> {
     let (own, others) = texts.split_at_checked(level.keys.len())?;
@@ -359,6 +447,9 @@ fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<Cell
         return None;
     }
     let value = |(key, text): (&Key, &Option<&str>)| {
+        if text.is_none() && key.pairs_of().is_some() {
+            return Some(no_second());
+        }
         let text = text.filter(|text| is_listed(&plan.job, key, text))?;
         key_value(plan, key, text)
     };
@@ -368,16 +459,17 @@ fn key_of(plan: &Plan, level: &LevelPlan, texts: &[Option<&str>]) -> Option<Cell
 /// Is a text one of the values that the job lists for a key, if it lists any?
 fn is_listed(job: &Job, key: &Key, text: &str) -> bool {
     let within = |values: &Vec<String>| values.binary_search_by(|v| v.as_str().cmp(text)).is_ok();
+    let of_merchants = |column: Option<&str>| {
+        let values = job.registry.as_ref().zip(column).and_then(|(r, name)| r.attributes.get(name));
+        values.is_some_and(|values| values.iter().any(|value| value == text))
+    };
     match key {
         Key::Time(_) => true,
         Key::Merchant => job.registry.as_ref().is_none_or(|registry| within(&registry.ids)),
-        Key::MerchantAttribute(name) => {
-            let values = job.registry.as_ref().and_then(|r| r.attributes.get(name));
-            values.is_some_and(|values| values.iter().any(|value| value == text))
-        }
+        Key::MerchantAttribute(name) => of_merchants(Some(name)),
+        Key::Home(_) => of_merchants(key.home_of()),
+        Key::With(_) => of_merchants(key.pairs_of()),
         Key::Column(name) => job.key_sets.get(name).is_none_or(within),
         Key::Currency => job.payments.currencies.iter().any(|currency| currency.code() == text),
-        // No query has them.
-        Key::Home(_) | Key::With(_) => false,
     }
 }

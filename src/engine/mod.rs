@@ -7,7 +7,9 @@
 pub mod given;
 pub mod local;
 pub mod reference;
+pub mod remote;
 pub mod sql;
+mod surveyed;
 #[cfg(test)]
 mod tests;
 

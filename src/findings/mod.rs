@@ -7,8 +7,10 @@
 mod job;
 mod ledger;
 mod payments;
+mod remote;
 mod run;
 mod sample;
+mod spark;
 mod sql;
 
 use std::ops::Range;
@@ -16,8 +18,10 @@ use std::ops::Range;
 pub use job::*;
 pub use ledger::*;
 pub use payments::*;
+pub use remote::*;
 pub use run::*;
 pub use sample::*;
+pub use spark::*;
 pub use sql::*;
 
 /// One thing that is wrong: a stable code, a sentence, perhaps a place and a next step.

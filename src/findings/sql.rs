@@ -5,6 +5,24 @@ use std::path::Path;
 
 use super::Finding;
 
+/// Whose totals.
+#[derive(Clone, Copy, Debug)]
+pub enum TotalsOf<'a> {
+    /// Those of a file, or of a folder of files.
+    File(&'a Path),
+    /// Those that this program has asked for, of a table.
+    Table(&'a str),
+}
+
+impl Display for TotalsOf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            TotalsOf::File(path) => write!(f, "{}", path.display()),
+            TotalsOf::Table(table) => write!(f, "what came back of `{table}`"),
+        }
+    }
+}
+
 /// SQL is asked for, but the payments are in files.
 pub fn table_missing() -> Finding {
     Finding::new("table-missing", "the job's payments are in files, and SQL reads a table")
@@ -15,9 +33,12 @@ pub fn table_missing() -> Finding {
 pub fn totals_missing(table: &str) -> Finding {
     Finding::new(
         "totals-missing",
-        format!("the payments are in the table `{table}`, which this program does not open"),
+        format!("the payments are in the table `{table}`, and the job names no `engine` that adds them up"),
     )
-    .hint("run what `plan --sql` prints there, and give its result: `run --totals FILE`")
+    .hint(
+        "run what `plan --sql` prints there, and give its result: `run --totals FILE`; or name an `engine`, \
+         which does both",
+    )
 }
 
 /// A part of an expression that dialects do not agree on.
@@ -50,6 +71,14 @@ pub fn bound_open(statistic: &str, level: &str) -> Finding {
     ))
 }
 
+/// An insight that rests on a first look at the payments.
+pub fn tickets_open(level: &str) -> Finding {
+    let text = format!(
+        "`ticket_quantiles` at `{level}` needs a first look at the payments, and SQL takes one only"
+    );
+    Finding::new("bound-open", text).hint("leave `ticket_quantiles` out of this job")
+}
+
 /// Others can read the totals.
 pub fn totals_not_secret(path: &Path) -> Finding {
     let text =
@@ -73,15 +102,22 @@ pub fn totals_of_another_plan(path: &Path) -> Finding {
 }
 
 /// Totals that contradict themselves or the plan.
-pub fn totals_unfit(path: &Path, why: &str) -> Finding {
-    Finding::new("totals-unfit", format!("{} cannot be used: {why}", path.display()))
-        .hint("run the whole query again, unchanged, and write all of its rows")
+pub fn totals_unfit(of: TotalsOf, why: &str) -> Finding {
+    Finding::new("totals-unfit", format!("{of} cannot be used: {why}")).hint(match of {
+        TotalsOf::File(_) => "run the whole query again, unchanged, and write all of its rows",
+        TotalsOf::Table(_) => {
+            "run the job again; if it stays, the server loses or repeats work, or the table was changed meanwhile"
+        }
+    })
 }
 
 /// The query ran in a session with other rules than it needs.
-pub fn totals_session(path: &Path, settings: &str) -> Finding {
-    let text = format!("{} comes from a session without the settings it needs", path.display());
-    Finding::new("totals-session", text).hint(format!("run the query again after: {settings}"))
+pub fn totals_session(of: TotalsOf, settings: &str) -> Finding {
+    let text = format!("{of} comes from a session without the settings it needs");
+    Finding::new("totals-session", text).hint(match of {
+        TotalsOf::File(_) => format!("run the query again after: {settings}"),
+        TotalsOf::Table(_) => format!("the server did not take: {settings}"),
+    })
 }
 
 /// Columns of other types than the job says.
@@ -89,7 +125,7 @@ pub fn totals_types(columns: &[&str]) -> Finding {
     let names: Vec<String> = columns.iter().map(|name| format!("`{name}`")).collect();
     let text = format!("the table has another type than `types` says: {}", names.join(", "));
     Finding::new("totals-types", text)
-        .hint("correct `types`, print the query again with `plan --sql` and run that")
+        .hint("correct `types`; a query that you run yourself, print again with `plan --sql`")
 }
 
 /// Too many bad rows.

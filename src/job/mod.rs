@@ -5,12 +5,14 @@
 //! documented in `docs/job.md`.
 
 mod calendar;
+mod dialect;
 mod expect;
 mod insight;
 mod percent;
 mod raw;
 mod read;
 mod registry;
+mod server;
 mod split;
 mod sql;
 mod statistic;
@@ -25,15 +27,17 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use calendar::{Clock, Period, TimeKey};
+pub use dialect::Dialect;
 pub use expect::Expect;
 pub use insight::{Comparison, Insight};
 pub use iso_currency::Currency;
 pub use percent::Percent;
 pub use registry::{Dominance, Registry};
+pub use server::{AdbcServer, Server, Setting, SparkServer};
 pub use sql::SqlExpression;
 pub use statistic::{
-    Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,
-    recency_class, recency_names, ticket_log, visit_class,
+    Expected, LOG_CENTRED_MAX, LOG_DIGITS, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit,
+    VISIT_CLASSES, Width, centred_log, recency_class, recency_names, ticket_log, visit_class,
 };
 pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;

@@ -50,6 +50,10 @@ impl<'a> Section<'a> {
         Section { name, table, span, faults, known: RefCell::default() }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(super) fn span(&self) -> Range<usize> {
         self.span.clone()
     }

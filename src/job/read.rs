@@ -7,6 +7,7 @@ mod expect;
 mod merchants;
 mod payments;
 mod reports;
+mod server;
 mod shown;
 mod table;
 
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
 
 use self::payments::Facts;
+use self::server::Servers;
 use super::raw::{Faults, Placed, Section};
 use super::{EarlierJob, Job, LedgerTerms, Privacy, PrivacyUnit, ReleaseStatus, money_places};
 use crate::error::{Error, Result};
@@ -85,7 +87,8 @@ impl Reader<'_> {
 
         let section = root.section("payments", "[payments]");
         let section = root.require("payments", "[payments]", section);
-        let payments = section.map(|section| self.payments(&section));
+        let servers = Servers::of(root);
+        let payments = section.map(|section| self.payments(&section, &servers));
         let merchants = root.section("merchants", "[merchants]");
         let key_sets = root.section("keys", "[keys]").map(|s| self.key_sets(&s));
         let key_sets = key_sets.unwrap_or_default();

@@ -229,16 +229,29 @@ impl StatisticKind {
 pub const LOG_PARTS: i64 = 4096;
 
 /// The logarithm of an amount above zero in minor units, in [`LOG_PARTS`].
+///
+/// It is that of the amount's first six digits, of which none lies so near the middle between two
+/// numbers that another machine's logarithm could be rounded another way.
 pub fn ticket_log(amount: i64) -> i64 {
+    let amount = amount.max(1);
+    let cut = match amount {
+        ..LOG_DIGITS => 1,
+        _ => 10i64.pow(amount.ilog10() - LOG_DIGITS.ilog10() + 1),
+    };
     // Below 40 · 4096, so exact as a float.
-    (libm::log(amount.max(1) as f64) * LOG_PARTS as f64).round() as i64
+    (libm::log((amount - amount % cut) as f64) * LOG_PARTS as f64).round() as i64
 }
+
+/// Amounts from this on have more digits than their logarithms look at.
+pub const LOG_DIGITS: i64 = 1_000_000;
 
 /// What a payment adds to `ticket_logs`: its logarithm against the usual one, cut to ±2.5.
 pub fn centred_log(log: i64, usual: i64) -> i64 {
-    const MOST: i64 = LOG_PARTS * 5 / 2;
-    (log - usual).clamp(-MOST, MOST)
+    (log - usual).clamp(-LOG_CENTRED_MAX, LOG_CENTRED_MAX)
 }
+
+/// The largest size of it.
+pub const LOG_CENTRED_MAX: i64 = LOG_PARTS * 5 / 2;
 
 /// The least number of visits of each class, with the end of its column's name.
 pub const VISIT_CLASSES: [(u32, &str); 4] = [(1, "1"), (2, "2"), (3, "3_4"), (5, "5_up")];
@@ -269,6 +282,31 @@ pub fn recency_names(classes: usize) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A database's logarithm is off by some units in the last place, which are 2⁻³⁵ here at most.
+    #[test]
+    fn logarithms_of_tickets_are_rounded_alike_everywhere() {
+        let mut nearest: f64 = 1.0;
+        let mut check = |amount: i64| {
+            let log = libm::log(amount as f64) * LOG_PARTS as f64;
+            nearest = nearest.min((log - log.floor() - 0.5).abs());
+        };
+        (1..LOG_DIGITS).for_each(&mut check);
+        for places in 1..=10 {
+            let step = 10i64.pow(places);
+            (LOG_DIGITS / 10..LOG_DIGITS).for_each(|digits| check(digits * step));
+        }
+        assert!(nearest > 1e-9, "{nearest:e}");
+    }
+
+    #[test]
+    fn logarithms_look_at_six_digits() {
+        for (amount, same) in [(1_234_567, 1_234_560), (999_999, 999_999), (9_999_999, 9_999_990)] {
+            let log = (libm::log(same as f64) * 4096.0).round() as i64;
+            assert_eq!(ticket_log(amount), log, "{amount}");
+        }
+        assert_eq!((ticket_log(i64::MIN), ticket_log(0), ticket_log(1)), (0, 0, 0));
+    }
 
     #[test]
     fn what_is_expected_from_is_known_before() {

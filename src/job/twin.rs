@@ -51,6 +51,8 @@ impl Job {
         let mut job = self.clone();
         let source = &mut job.payments;
         source.patterns = files.to_vec();
+        // Its expressions are read by this program then.
+        source.table = None;
         // Endings tell, unless the job must say what they do not.
         let unclear = files.iter().any(|file| Format::of(file).is_none());
         source.format = source.format.filter(|_| unclear);

@@ -110,6 +110,9 @@ impl SurveyPlan {
     /// The most that one user adds to the sum of spreads.
     pub const SPREAD_MAX: u64 = 8;
 
+    /// The largest number of a cell that counts.
+    pub const NUMBER_MAX: u64 = 1 << 50;
+
     /// Of a statistic's share of μ², what its survey costs: a part of the whole job's, so that
     /// levels of little weight are surveyed too, but neither much nor little of its own.
     pub(super) fn share(own: MuSquared, job: MuSquared) -> MuSquared {
@@ -196,9 +199,11 @@ impl SurveyPlan {
         true
     }
 
-    /// A number of a cell after the job's cap on cells, in whole units.
+    /// A number of a cell after the job's cap on cells, in whole units; and cut to what no payment
+    /// alone is, so that all squares fit the numbers of databases.
     pub fn capped(&self, value: i128) -> i128 {
-        let cap = self.cell_cap_milli.map_or(i128::MAX, |milli| i128::from(milli / 1000));
+        let cap = self.cell_cap_milli.map_or(Self::NUMBER_MAX, |milli| milli / 1000);
+        let cap = i128::from(cap.min(Self::NUMBER_MAX));
         value.clamp(-cap, cap)
     }
 }

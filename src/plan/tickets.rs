@@ -95,6 +95,11 @@ impl TicketPlan {
         self.laws = vec![TicketLaw::unknown(); groups];
     }
 
+    /// The group of each merchant of the registry; `None` if all are alike.
+    pub fn merchant_groups(&self) -> Option<&[u32]> {
+        self.key.is_some().then_some(&self.group_of)
+    }
+
     /// The group of a merchant, by its place in the registry.
     pub fn group_of(&self, merchant: u32) -> usize {
         self.group_of.get(merchant as usize).map_or(0, |&group| group as usize)

@@ -248,6 +248,45 @@ fn what_has_no_sql_is_shown_under_its_line() {
     assert_snapshot!(shown(&workshop, &output));
 }
 
+/// Not only where the query is asked for, but before anything is charged.
+#[test]
+fn every_verb_says_what_has_no_sql() {
+    let workshop = workshop();
+    let job = job()
+        .replace("timezone ", "where = \"wallet LIKE 'a%'\"\ntimezone ")
+        .replace("insights = [\"customers\"]", "insights = [\"customers\", \"ticket_quantiles\"]")
+        .replace("bounds = { customers = 1 }", "");
+    workshop.text("job.toml", &job);
+    workshop.text("totals.parquet", "");
+    let args: [&[&str]; 4] = [
+        &["check", "--json", "job.toml"],
+        &["plan", "--json", "job.toml"],
+        &["run", "--json", "job.toml"],
+        &["run", "--json", "--totals", "totals.parquet", "job.toml"],
+    ];
+    for args in args {
+        let output = workshop.discretail(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let codes = said["findings"].as_array().unwrap().iter().map(|finding| &finding["code"]);
+        let codes: Vec<&Value> = codes.collect();
+        let wanted = ["bound-open", "bound-open", "bound-open", "sql-unsupported"];
+        assert_eq!(codes, wanted, "{args:?}: {said}");
+    }
+    assert!(!workshop.path("ledger.sqlite").exists());
+}
+
+/// The expressions are this program's there, so what has no SQL elsewhere is no matter.
+#[test]
+fn a_job_on_a_table_can_be_tried_on_files() {
+    let workshop = workshop();
+    let job = job().replace("bounds = { customers = 1 }", "");
+    workshop.text("job.toml", &job);
+    let output =
+        workshop.discretail(&["plan", "job.toml", "--runs", "1", "--try", "payments.parquet"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+}
+
 #[test]
 fn more_merchants_than_a_query_can_list_are_refused() {
     let workshop = workshop();

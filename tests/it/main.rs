@@ -22,11 +22,14 @@ mod ledger;
 mod merchants;
 mod peers;
 mod predict;
+mod remote;
 mod report;
 mod revisions;
 mod rows;
 mod shared;
 mod sources;
+#[cfg(feature = "spark")]
+mod spark;
 mod sticky;
 mod surveys;
 mod tidy;

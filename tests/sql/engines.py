@@ -1,7 +1,8 @@
 """Runs the SQL that `plan --sql` prints in the real engine, for the tests of src/engine/tests/elsewhere.rs.
 
 Reads a JSON object a line from standard input: `sql`; `payments`, a Parquet file that becomes the table `payments`;
-and `out`, where the result goes as Parquet that nobody else can read. Writes `ok`, or what went wrong in one line.
+and `out`, where the result goes as Parquet that nobody else can read. Without `sql`, the table is only made, for others
+who ask the server that the first line, `ready`, names. Writes `ok`, or what went wrong in one line.
 
     python tests/sql/engines.py duckdb|spark|postgresql
 """
@@ -10,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,24 +54,48 @@ def spark():
     return through_spark(session)
 
 
-def postgresql():
-    import psycopg
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class PostgreSql:
+    """A server of its own: by its socket for anybody, by a free port of this machine for those with a password."""
 
-    binaries = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    home = tempfile.mkdtemp(prefix="discretail-pg-")
-    # It will not run as root.
-    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if user:
-        shutil.chown(home, "postgres")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": "/"}
-    subprocess.run([*user, binaries / "initdb", "-D", f"{home}/data", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust",
-                    "-U", "tester"], **quiet)
-    options = f"-c listen_addresses= -c unix_socket_directories={home} -c fsync=off"
-    subprocess.run([*user, binaries / "pg_ctl", "-D", f"{home}/data", "-w", "-o", options, "start"], **quiet)
-    connection = psycopg.connect(host=home, user="tester", dbname="postgres", autocommit=True)
-    connection.execute("SET TimeZone = 'America/New_York'")
+    def __init__(self):
+        binaries = max(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self.home = tempfile.mkdtemp(prefix="discretail-pg-")
+        secret = pathlib.Path(self.home, "secret")
+        secret.write_text("secret")
+        # It will not run as root.
+        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if user:
+            shutil.chown(self.home, "postgres")
+            shutil.chown(secret, "postgres")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": "/"}
+        self.control = lambda program, *words: subprocess.run(
+            [*user, binaries / program, "-D", f"{self.home}/data", *words], **quiet)
+        self.control("initdb", "-E", "UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256",
+                     "-U", "tester", f"--pwfile={secret}")
+        options = (f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.home} "
+                   "-c fsync=off")
+        self.control("pg_ctl", "-w", "-o", options, "start")
+
+    def address(self, password="secret"):
+        return f"postgresql://tester:{password}@127.0.0.1:{self.port}/postgres"
+
+    def connect(self):
+        import psycopg
+
+        return psycopg.connect(host=self.home, port=self.port, user="tester", dbname="postgres", autocommit=True)
+
+    def stop(self):
+        self.control("pg_ctl", "-m", "immediate", "stop")
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def fill(connection, table):
+    """Makes an Arrow table PostgreSQL's table `payments`."""
+    import pyarrow as pa
+
     types = {"string": "text", "large_string": "text", "string_view": "text", "int64": "bigint", "int32": "integer",
              "bool": "boolean", "date32[day]": "date", "timestamp[us]": "timestamp",
              "timestamp[us, tz=UTC]": "timestamptz"}
@@ -77,14 +103,26 @@ def postgresql():
     def name_of(kind):
         return f"numeric({kind.precision},{kind.scale})" if pa.types.is_decimal(kind) else types[str(kind)]
 
+    columns = ", ".join(f'"{field.name}" {name_of(field.type)}' for field in table.schema)
+    connection.execute("DROP TABLE IF EXISTS payments")
+    connection.execute(f"CREATE TABLE payments ({columns})")
+    with connection.cursor().copy("COPY payments FROM STDIN") as copy:
+        for row in zip(*(column.to_pylist() for column in table.columns)):
+            copy.write_row(row)
+
+
+def postgresql():
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    server = PostgreSql()
+    connection = server.connect()
+    connection.execute("SET TimeZone = 'America/New_York'")
+
     def run(sql, payments, out):
-        table = pq.read_table(payments)
-        columns = ", ".join(f'"{field.name}" {name_of(field.type)}' for field in table.schema)
-        connection.execute("DROP TABLE IF EXISTS payments")
-        connection.execute(f"CREATE TABLE payments ({columns})")
-        with connection.cursor().copy("COPY payments FROM STDIN") as copy:
-            for row in zip(*(column.to_pylist() for column in table.columns)):
-                copy.write_row(row)
+        fill(connection, pq.read_table(payments))
+        if sql is None:
+            return
         cursor = connection.execute(sql)
         names = [column.name for column in cursor.description]
         rows = cursor.fetchall()
@@ -95,21 +133,21 @@ def postgresql():
 
     def close():
         connection.close()
-        subprocess.run([*user, binaries / "pg_ctl", "-D", f"{home}/data", "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(home, ignore_errors=True)
+        server.stop()
 
     run.close = close
+    run.address = server.address()
     return run
 
 
 def main():
     run = {"duckdb": duckdb, "spark": spark, "postgresql": postgresql}[sys.argv[1]]()
     try:
-        print("ready", flush=True)
+        print("ready", getattr(run, "address", ""), flush=True)
         for line in sys.stdin:
             task = json.loads(line)
             try:
-                run(task["sql"], task["payments"], task["out"])
+                run(task.get("sql"), task["payments"], task.get("out"))
                 answer = "ok"
             except Exception as error:  # The test shows it.
                 answer = f"{type(error).__name__}: {error}"
@@ -118,4 +156,5 @@ def main():
         getattr(run, "close", lambda: None)()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -58,6 +58,30 @@ pub(super) fn first_day(key: TimeKey, number: &str, period: Period) -> String {
     }
 }
 
+/// The last day of what the number of a time key stands for, which may be after the period.
+pub(super) fn last_day(key: TimeKey, number: &str, period: Period) -> String {
+    let monday = period.first().weekday().num_days_from_monday();
+    match key {
+        TimeKey::Week => format!("{number} * 7 + {}", 6 - monday),
+        TimeKey::Month | TimeKey::Quarter => {
+            let start = |day: u32| key.start(period.day(day));
+            let steps = steps(period, |day, before| start(day) != start(before));
+            let whens = steps.iter().enumerate();
+            let whens: String =
+                whens.map(|(at, day)| format!(" WHEN {number} = {at} THEN {}", day - 1)).collect();
+            let last = period.days() - 1;
+            if whens.is_empty() { last.to_string() } else { format!("CASE{whens} ELSE {last} END") }
+        }
+        TimeKey::Day | TimeKey::Weekday | TimeKey::Hour => number.to_owned(),
+    }
+}
+
+/// The last day up to `day` that is such a weekday, 1 for Mondays.
+pub(super) fn last_weekday(weekday: &str, day: &str, period: Period) -> String {
+    let monday = period.first().weekday().num_days_from_monday();
+    format!("{day} - MOD({day} + {} - {weekday}, 7)", monday + 8)
+}
+
 /// The number of the privacy unit's period, from `dr_day`; `None` if a unit is all payments of a
 /// user.
 pub(super) fn unit(dialect: Dialect, unit: PrivacyUnit, period: Period) -> Option<String> {

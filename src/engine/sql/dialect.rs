@@ -5,54 +5,9 @@
 
 use std::fmt::Write;
 
-use crate::job::ColumnType;
-
-/// Whose SQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// DuckDB, from 1.4 on.
-    DuckDb,
-    /// Apache Spark, from 4.0 on; Databricks, EMR.
-    Spark,
-    /// PostgreSQL, from 14 on.
-    PostgreSql,
-    /// Snowflake. Never run against the service.
-    Snowflake,
-    /// BigQuery. Never run against the service.
-    BigQuery,
-}
+use crate::job::{ColumnType, Dialect};
 
 impl Dialect {
-    /// All of them.
-    pub const ALL: [Dialect; 5] = [
-        Dialect::DuckDb,
-        Dialect::Spark,
-        Dialect::PostgreSql,
-        Dialect::Snowflake,
-        Dialect::BigQuery,
-    ];
-
-    /// The name on the command line, in results and in manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Dialect::DuckDb => "duckdb",
-            Dialect::Spark => "spark",
-            Dialect::PostgreSql => "postgresql",
-            Dialect::Snowflake => "snowflake",
-            Dialect::BigQuery => "bigquery",
-        }
-    }
-
-    /// The other way.
-    pub fn named(name: &str) -> Option<Dialect> {
-        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
-    }
-
-    /// Has its SQL been run against the real thing, by the tests?
-    pub fn is_tested(self) -> bool {
-        matches!(self, Dialect::DuckDb | Dialect::Spark | Dialect::PostgreSql)
-    }
-
     /// A name; those that hold a quote of some dialect are refused before.
     pub(super) fn quoted(self, name: &str) -> String {
         match self {
@@ -254,7 +209,7 @@ impl Dialect {
     }
 
     /// Are the settings as the SQL needs them? Known to the session only.
-    pub(super) fn is_set(self) -> &'static str {
+    pub(in crate::engine) fn is_set(self) -> &'static str {
         match self {
             // With ANSI rules a text beside a number is read as a whole one, else as a float.
             Dialect::Spark => "current_timezone() = 'UTC' AND typeof(1 + '1') = 'bigint'",

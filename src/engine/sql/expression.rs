@@ -248,7 +248,7 @@ mod tests {
             ("Amount (CNY)", ColumnType::Decimal),
         ];
         let types = kinds.iter().map(|&(name, kind)| (name.to_owned(), kind)).collect();
-        let table = TableSource { name: vec!["t".to_owned()], span: 0..0, types };
+        let table = TableSource { name: vec!["t".to_owned()], span: 0..0, types, server: None };
         let dialect = Dialect::Spark;
         let mut translator = Translator { dialect, table: &table, columns: BTreeSet::new() };
         translator.parse(text).map(|typed| typed.sql)

@@ -4,27 +4,36 @@
 //! sensitive as the payments. `docs/sql.md` tells its result column by column.
 
 mod calendar;
+mod cells;
 mod dialect;
 mod expression;
+mod fit;
 mod level;
 mod numbers;
+mod roots;
 mod rows;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod times;
 mod types;
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-pub use dialect::Dialect;
 use level::LevelSql;
 use rows::{BAD, GOOD, Rows};
+pub(super) use survey::NO_BIN;
+use survey::SurveySql;
+use tickets::TicketsSql;
 
 use crate::error::{Error, Result};
-use crate::findings;
+use crate::findings::{self, Finding};
+pub use crate::job::Dialect;
 use crate::job::{Key, TimeKey};
-use crate::plan::{KeyValue, Plan};
+use crate::plan::{KeyValue, LevelPlan, Plan, SurveyPlan};
 
 /// The heavy stage of a plan in some dialect.
 #[derive(Clone, Debug)]
@@ -38,6 +47,8 @@ pub struct Query {
     /// The columns that the query looks at, in the order of the bits by which it tells that they
     /// are of another type than the job says.
     pub(super) columns: Vec<String>,
+    /// The table, as the dialect writes it.
+    table: String,
     text: String,
 }
 
@@ -47,29 +58,83 @@ const ORIGIN: &str = "\u{1}";
 /// The name of the row that counts all rows; levels have a dot in theirs.
 pub(super) const ROWS: &str = "rows";
 
+/// How many totals that row has.
+const COUNTS: usize = 3;
+
 /// The most merchants that a query can list.
 pub const MERCHANTS_MAX: usize = 50_000;
 
 impl Query {
-    /// Writes the query.
+    /// Writes the query of the totals.
     ///
     /// # Errors
     /// All that keeps the plan from being one: the payments are in files, a bound is open, an
     /// expression or a statistic that dialects do not agree on.
     pub fn new(plan: &Plan, dialect: Dialect) -> Result<Query> {
+        Ok(Parts::new(plan, dialect, false)?.totals())
+    }
+
+    /// Writes the query of the surveys of a plan that leaves bounds open; where each user is
+    /// counted, and that of the totals needs the plan that follows from them.
+    ///
+    /// # Errors
+    /// As of the totals, all of which are looked at, but that bounds are open.
+    pub fn surveys(plan: &Plan, dialect: Dialect) -> Result<Query> {
+        Ok(Parts::new(plan, dialect, true)?.surveys())
+    }
+
+    /// Is there SQL for the plan, if its payments are in a table? Bounds may be open where a server
+    /// is asked, as it can be asked twice.
+    ///
+    /// # Errors
+    /// As of [`Query::new`]: what it finds is the same in every dialect.
+    pub fn check(plan: &Plan) -> Result<()> {
+        match &plan.job.payments.table {
+            Some(table) => {
+                let asked = table.server.as_ref();
+                let dialect = asked.map_or(Dialect::DuckDb, |server| server.dialect());
+                Parts::new(plan, dialect, asked.is_some()).map(|_| ())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The query as text, with comments.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A query that gives no row, and fails where the table or a column that this one looks at is
+    /// not there.
+    pub(super) fn look(&self) -> String {
+        let columns = self.columns.iter().map(|name| self.dialect.quoted(name));
+        let columns: Vec<String> =
+            std::iter::once("1 AS dr_look".to_owned()).chain(columns).collect();
+        format!("SELECT {} FROM {} WHERE 1 = 0", columns.join(", "), self.table)
+    }
+}
+
+/// What a plan's queries are made of.
+struct Parts<'p> {
+    plan: &'p Plan,
+    dialect: Dialect,
+    rows: Rows<'p>,
+    levels: Vec<LevelSql<'p>>,
+    surveys: Vec<SurveySql<'p>>,
+    tickets: Vec<TicketsSql<'p>>,
+}
+
+impl<'p> Parts<'p> {
+    /// Finds all that keeps the plan from being a query.
+    fn new(plan: &'p Plan, dialect: Dialect, open: bool) -> Result<Self> {
         let source = &plan.job.payments;
         let Some(table) = &source.table else {
             return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
         };
-        let mut findings = Vec::new();
-        let open = |survey: &&crate::plan::SurveyPlan| survey.result.is_none();
-        for survey in plan.surveys.iter().filter(open) {
-            let level = &plan.levels[survey.level];
-            let kind = level.statistics[survey.statistic].kind;
-            if kind.facts().unit != crate::job::Unit::Log {
-                let finding = findings::bound_open(kind.name(), &level.file);
-                findings.push(finding.at(level.span.clone()));
-            }
+        let mut findings = if open { Vec::new() } else { open_bounds(plan) };
+        if table.is_files() && dialect != Dialect::Spark {
+            let why = "only Spark reads files by their path";
+            findings.push(findings::sql_unsupported("table", why).at(table.span.clone()));
         }
         if let Some(registry) = &plan.job.registry
             && registry.ids.len() > MERCHANTS_MAX
@@ -77,54 +142,116 @@ impl Query {
             let finding = findings::sql_merchants_too_many(registry.ids.len(), MERCHANTS_MAX);
             findings.push(finding.at(registry.span.clone()));
         }
-        let keys = keys_of(plan);
-        let rows = match Rows::new(plan, table, dialect, &keys) {
-            Ok(rows) => Some(rows),
-            Err(found) => {
-                findings.extend(found);
-                None
-            }
-        };
-        let mut levels = Vec::new();
-        for place in 0..plan.levels.len() {
-            match LevelSql::new(plan, place, dialect, &keys) {
-                Ok(level) => levels.push(level),
-                Err(finding) => findings.push(finding),
-            }
+        for level in &plan.levels {
+            let missing = level.statistics.iter().filter_map(|s| numbers::missing(s.kind));
+            let finding = |insight| findings::sql_missing(insight, &level.file);
+            findings.extend(missing.map(|insight| finding(insight).at(level.span.clone())));
         }
+        let keys = keys_of(plan);
+        let numbers = merchant_numbers(plan, open);
+        let rows = Rows::new(plan, table, dialect, keys.clone(), numbers);
+        let rows = rows.map_err(|found| findings.extend(found)).ok();
+        let places = 0..plan.levels.len();
+        let levels = places.clone().map(|place| LevelSql::new(plan, place, dialect, &keys));
+        let surveys = places.filter_map(|place| SurveySql::new(plan, place, dialect, &keys));
         match rows {
-            Some(rows) if findings.is_empty() => Ok(Query::of(plan, dialect, rows, &levels)),
+            Some(rows) if findings.is_empty() => Ok(Parts {
+                plan,
+                dialect,
+                rows,
+                levels: levels.collect(),
+                surveys: surveys.collect(),
+                tickets: TicketsSql::all(plan, dialect),
+            }),
             _ => Err(Error::invalid_all(findings)),
         }
     }
 
-    fn of(plan: &Plan, dialect: Dialect, rows: Rows, levels: &[LevelSql]) -> Query {
-        let keys = levels.iter().map(|level| level.keys().len()).max().unwrap_or(0);
-        let totals = plan.levels.iter().map(|level| level.width()).max().unwrap_or(0);
-        let width = (keys, totals.max(3));
+    fn totals(self) -> Query {
+        let keys = self.levels.iter().map(|level| level.keys().len()).max().unwrap_or(0);
+        let totals = self.plan.levels.iter().map(|level| level.width()).max().unwrap_or(0);
+        let width = (keys, totals.max(COUNTS));
+        let ctes = self.levels.iter().flat_map(LevelSql::ctes).collect();
+        let cells = self.levels.iter().zip(&self.plan.levels);
+        let cells = cells.map(|(level, planned)| cells_rows(self.dialect, width, level, planned));
+        let cells = cells.collect();
+        self.query(false, width, ctes, cells)
+    }
+
+    fn surveys(self) -> Query {
+        let width = (2, COUNTS);
+        let ctes = std::iter::once(SurveySql::bins(self.dialect));
+        let ctes = ctes.chain(self.surveys.iter().flat_map(SurveySql::ctes));
+        let ctes = ctes.chain(self.tickets.iter().flat_map(TicketsSql::ctes)).collect();
+        let users = self.surveys.iter().map(|survey| {
+            let statistic = "dr_statistic".to_owned();
+            bin_rows(self.dialect, width, survey.level(), statistic, &survey.result())
+        });
+        let tickets = self.tickets.iter().map(|tickets| {
+            let (level, statistic) = tickets.names();
+            let statistic = self.dialect.text(statistic);
+            bin_rows(self.dialect, width, level, statistic, &tickets.result())
+        });
+        let rows = users.chain(tickets).collect();
+        self.query(true, width, ctes, rows)
+    }
+
+    /// A query of these steps, after those of all rows, and of these parts, after that of all rows.
+    fn query(
+        self,
+        is_first: bool,
+        width: (usize, usize),
+        own: Vec<Cte>,
+        parts: Vec<String>,
+    ) -> Query {
+        let Parts { plan, dialect, rows, .. } = self;
         let mut ctes = rows.ctes();
         ctes.extend(counts(plan, dialect));
-        ctes.extend(levels.iter().flat_map(LevelSql::ctes));
+        ctes.extend(own);
         let steps: Vec<String> = ctes.iter().map(Cte::text).collect();
-        let mut parts = vec![rows_row(dialect, width)];
-        for (level, planned) in levels.iter().zip(&plan.levels) {
-            parts.push(cells_rows(dialect, width, level, planned));
-        }
+        let parts: Vec<String> = std::iter::once(rows_row(dialect, width)).chain(parts).collect();
         let body = format!("WITH{}\n{}\n", steps.join(",\n"), parts.join("\nUNION ALL\n"));
-        let mut text = header(plan, dialect) + &body;
+        let mut text = header(plan, dialect, is_first) + &body;
         let digest = Sha256::digest(text.as_bytes());
         let mut origin = format!("{}:", dialect.name());
         for byte in digest {
             write!(origin, "{byte:02x}").expect("cannot fail because it is a string");
         }
         text = text.replace(ORIGIN, &origin);
-        Query { dialect, plan: origin, width, columns: rows.into_columns(), text }
+        let table = rows.table();
+        Query { dialect, plan: origin, width, columns: rows.into_columns(), table, text }
     }
+}
 
-    /// The query as text, with comments.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
+/// What no query of totals can be written without.
+fn open_bounds(plan: &Plan) -> Vec<Finding> {
+    let open = plan.surveys.iter().filter(|survey| survey.result.is_none());
+    let finding = |survey: &SurveyPlan| {
+        let level = &plan.levels[survey.level];
+        let kind = level.statistics[survey.statistic].kind;
+        let finding = match survey.ticket_groups {
+            Some(_) => findings::tickets_open(&level.file),
+            None => findings::bound_open(kind.name(), &level.file),
+        };
+        finding.at(level.span.clone())
+    };
+    open.map(finding).collect()
+}
+
+/// What levels need to know of merchants, as numbers: by which tickets are alike, before usual ones
+/// are known, then the usual ones.
+fn merchant_numbers(plan: &Plan, open: bool) -> Vec<(String, Vec<i64>)> {
+    let of_level = |(place, level): (usize, &LevelPlan)| {
+        let tickets = level.tickets.as_ref()?;
+        let groups = tickets.merchant_groups()?.iter();
+        Some(match open {
+            true => (rows::group(place), groups.map(|&group| group.into()).collect()),
+            false => {
+                (rows::usual(place), groups.map(|&group| tickets.usual(group as usize)).collect())
+            }
+        })
+    };
+    plan.levels.iter().enumerate().filter_map(of_level).collect()
 }
 
 /// The dialect that the origin of a result names.
@@ -173,17 +300,24 @@ fn keys_of(plan: &Plan) -> Vec<Key> {
     keys
 }
 
-fn header(plan: &Plan, dialect: Dialect) -> String {
+fn header(plan: &Plan, dialect: Dialect, is_first: bool) -> String {
     let job = &plan.job;
     let tested = if dialect.is_tested() { "" } else { "; NOT TESTED against the service" };
     let mut text = format!(
-        "-- The heavy stage of job {} ({}{tested}), job digest {}.\n\
-         -- Its result is as sensitive as the payments: it has no noise yet. Write it as Parquet that nobody\n\
-         -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n",
+        "-- The {} of job {} ({}{tested}), job digest {}.\n\
+         -- Its result is as sensitive as the payments: it has no noise yet.",
+        if is_first { "first look" } else { "heavy stage" },
         job.id,
         dialect.name(),
         job.digest
     );
+    text += match is_first {
+        true => "\n",
+        false => {
+            " Write it as Parquet that nobody\n\
+             -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n"
+        }
+    };
     for statement in dialect.settings() {
         text += &format!("-- Needs, in the same session: {statement};\n");
     }
@@ -262,4 +396,17 @@ fn cells_rows(
     let numbers = ["n_rows", "n_users", "n_first"].map(str::to_owned);
     let totals: Vec<String> = (1..=planned.width()).map(|at| format!("total_{at}")).collect();
     row(dialect, width, &planned.file, level.keys(), &numbers, &totals, &level.result())
+}
+
+/// A row for each bin of a survey, or of all of a level.
+fn bin_rows(
+    dialect: Dialect,
+    width: (usize, usize),
+    level: &str,
+    statistic: String,
+    from: &str,
+) -> String {
+    let keys = [statistic, "dr_bin".to_owned()];
+    let numbers = ["n_rows", "n_users", "n_first"].map(str::to_owned);
+    row(dialect, width, level, &keys, &numbers, &["total_1".to_owned()], from)
 }

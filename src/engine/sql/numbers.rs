@@ -1,42 +1,46 @@
 //! What a user's payments in a cell count for, in SQL: the definitions of `docs/privacy.md`.
 
-use super::Dialect;
-use crate::findings::{self, Finding};
-use crate::job::{StatisticKind, VISIT_CLASSES};
-use crate::plan::{LevelPlan, Plan};
+use super::cells::Cells;
+use super::rows;
+use crate::job::{LOG_CENTRED_MAX, RECENCY_CLASSES, StatisticKind, VISIT_CLASSES};
+use crate::plan::{Cohorts, LevelPlan};
 
 /// The numbers of one statistic of a user's cell.
+#[derive(Default)]
 pub(super) struct Numbers {
+    /// The columns of payments that they need beside amount, day and keys.
+    pub(super) columns: Vec<String>,
     /// What is added up over the user's payments in the cell, with names.
     pub(super) sums: Vec<(String, String)>,
-    /// The numbers, of these sums and of `n_start` and `n_back`.
+    /// The numbers, of these sums and of `n_start`, `n_back` and `n_came1`, ...
     pub(super) numbers: Vec<String>,
 }
 
+/// The insight of a statistic that has no SQL yet. Names each, so that a new one is not forgotten.
+pub(super) fn missing(kind: StatisticKind) -> Option<&'static str> {
+    use StatisticKind::{
+        Cohorts, Customers, Gross, NewReturning, Payments, Recency, Refunds, Sales,
+        TicketHistogram, TicketLogs, VisitClasses, Visits,
+    };
+    match kind {
+        Customers | Payments | Sales | Gross | Refunds | Visits | VisitClasses => None,
+        TicketHistogram | TicketLogs | NewReturning | Recency | Cohorts => None,
+    }
+}
+
 impl Numbers {
-    /// Those of `kind` at a level.
-    ///
-    /// # Errors
-    /// The statistic has no SQL yet.
-    pub(super) fn new(
-        plan: &Plan,
-        level: &LevelPlan,
-        kind: StatisticKind,
-        dialect: Dialect,
-    ) -> Result<Numbers, Finding> {
-        let one = |name: &str, sum: String| Numbers {
-            sums: vec![(name.to_owned(), sum)],
-            numbers: vec![name.to_owned()],
-        };
-        let missing =
-            |insight: &str| findings::sql_missing(insight, &level.file).at(level.span.clone());
-        let visits = || ("n_visits".to_owned(), "COUNT(DISTINCT dr_day)".to_owned());
-        Ok(match kind {
-            StatisticKind::Customers => Numbers { sums: Vec::new(), numbers: vec!["1".to_owned()] },
+    /// Those of `kind` at a level, which is at a place of the plan.
+    pub(super) fn new(cells: &Cells, place: usize, kind: StatisticKind) -> Numbers {
+        let (level, dialect) = (cells.level, cells.dialect);
+        let plain = |number: &str| Numbers { numbers: vec![number.to_owned()], ..Self::default() };
+        let one =
+            |name: &str, sum: String| Numbers { sums: vec![(name.to_owned(), sum)], ..plain(name) };
+        let visits = || one("n_visits", "COUNT(DISTINCT dr_day)".to_owned());
+        match kind {
+            StatisticKind::Customers if cells.second().is_some() => plain("n_pair"),
+            StatisticKind::Customers => plain("1"),
             // That many payments are counted anyway.
-            StatisticKind::Payments => {
-                Numbers { sums: Vec::new(), numbers: vec!["n_payments".to_owned()] }
-            }
+            StatisticKind::Payments => plain("n_payments"),
             StatisticKind::Sales => one("n_sales", dialect.sum("dr_amount")),
             StatisticKind::Gross => {
                 let above = "CASE WHEN dr_amount >= 0 THEN dr_amount ELSE 0 END";
@@ -46,21 +50,19 @@ impl Numbers {
                 let below = "CASE WHEN dr_amount < 0 THEN -dr_amount ELSE 0 END";
                 one("n_refunds", dialect.sum(below))
             }
-            StatisticKind::Visits => {
-                Numbers { sums: vec![visits()], numbers: vec!["n_visits".to_owned()] }
-            }
-            StatisticKind::VisitClasses => {
-                Numbers { sums: vec![visits()], numbers: visit_classes() }
-            }
+            StatisticKind::Visits => visits(),
+            StatisticKind::VisitClasses => Numbers { numbers: visit_classes(), ..visits() },
             StatisticKind::NewReturning => {
-                Numbers { sums: Vec::new(), numbers: new_returning(level) }
+                Numbers { numbers: new_returning(level), ..Self::default() }
             }
-            StatisticKind::TicketHistogram => tickets(&plan.job.payments.ticket_edges),
-            // A logarithm may be rounded another way elsewhere.
-            StatisticKind::TicketLogs => return Err(missing("ticket_quantiles")),
-            StatisticKind::Recency => return Err(missing("recency_histogram")),
-            StatisticKind::Cohorts => return Err(missing("retention_cohort")),
-        })
+            StatisticKind::TicketHistogram => tickets(&cells.plan.job.payments.ticket_edges),
+            StatisticKind::TicketLogs => logs(cells, place),
+            StatisticKind::Recency => {
+                let ago = format!("{} - MAX(dr_day)", cells.last_day());
+                Numbers { numbers: recency(level), ..one("n_ago", ago) }
+            }
+            StatisticKind::Cohorts => Numbers { numbers: cohorts(cells), ..Self::default() },
+        }
     }
 }
 
@@ -74,14 +76,64 @@ fn visit_classes() -> Vec<String> {
     least.zip(next).map(class).collect()
 }
 
-/// Neither is 1 where the period does not hold all days that tell.
+/// Is the user new in the cell? And do they return? Neither where the period does not hold all days
+/// that tell.
 fn new_returning(level: &LevelPlan) -> Vec<String> {
     let days = level.look_back.as_ref().map_or(0, |look_back| look_back.days());
-    [0, 1]
-        .map(|back| {
-            format!("CASE WHEN b.n_start >= {days} AND b.n_back = {back} THEN 1 ELSE 0 END")
-        })
-        .into()
+    let is =
+        |back: u8| format!("CASE WHEN b.n_start >= {days} AND b.n_back = {back} THEN 1 ELSE 0 END");
+    vec![is(0), is(1)]
+}
+
+/// Of who is new: 1, and 1 for each whole period after the cell in which they come again.
+fn cohorts(cells: &Cells) -> Vec<String> {
+    let level = cells.level;
+    let days = level.look_back.as_ref().map_or(0, |look_back| look_back.days());
+    let (Some(plan), Some(time)) = (&level.cohorts, cells.time()) else { return Vec::new() };
+    let came = |periods: usize| match periods {
+        0 => String::new(),
+        _ => format!(" AND c.{time} + {periods} <= {} AND a.n_came{periods} = 1", last_whole(plan)),
+    };
+    let number = |periods: usize| {
+        let came = came(periods);
+        format!("CASE WHEN b.n_start >= {days} AND b.n_back = 0{came} THEN 1 ELSE 0 END")
+    };
+    (0..plan.width()).map(number).collect()
+}
+
+/// The number of the last period that is wholly within the job's days, of those after the first.
+fn last_whole(plan: &Cohorts) -> usize {
+    (1..).take_while(|&periods| plan.days_after(0, periods).is_some()).last().unwrap_or(0)
+}
+
+/// 1 in the class of the days between the user's last visit and the cell's end.
+fn recency(level: &LevelPlan) -> Vec<String> {
+    let classes = level.recency.as_ref().map_or(1, |recency| recency.classes());
+    let class = |at: usize| {
+        let below = match RECENCY_CLASSES[..classes].get(at + 1) {
+            Some(next) => format!(" AND c.n_ago < {next}"),
+            None => String::new(),
+        };
+        format!("CASE WHEN c.n_ago >= {}{below} THEN 1 ELSE 0 END", RECENCY_CLASSES[at])
+    };
+    (0..classes).map(class).collect()
+}
+
+/// The sum of logarithms against what is usual.
+fn logs(cells: &Cells, place: usize) -> Numbers {
+    let Some(tickets) = &cells.level.tickets else { return Numbers::default() };
+    let (usual, columns) = match tickets.merchant_groups() {
+        Some(_) => (rows::usual(place), vec![rows::usual(place)]),
+        None => (tickets.usual(0).to_string(), Vec::new()),
+    };
+    let most = LOG_CENTRED_MAX;
+    let centred = format!("GREATEST(LEAST(dr_log - {usual}, {most}), -{most})");
+    let sum = format!("SUM(CASE WHEN dr_amount > 0 THEN {centred} ELSE 0 END)");
+    Numbers {
+        columns: std::iter::once(rows::LOG.to_owned()).chain(columns).collect(),
+        sums: vec![("n_logs".to_owned(), sum)],
+        numbers: vec!["n_logs".to_owned()],
+    }
 }
 
 /// A number for each bin of payments by size.
@@ -94,5 +146,5 @@ fn tickets(edges: &[i64]) -> Numbers {
         sums.push((format!("n_bin{}", bin + 1), sum));
     }
     let numbers = sums.iter().map(|(name, _)| name.clone()).collect();
-    Numbers { sums, numbers }
+    Numbers { columns: Vec::new(), sums, numbers }
 }

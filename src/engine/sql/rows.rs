@@ -8,7 +8,8 @@ use super::expression::{Translator, Typed};
 use super::{Cte, Dialect, calendar};
 use crate::findings::{self, Finding};
 use crate::job::{
-    Clock, ColumnType, Job, Key, PaymentsSource, SqlExpression, TableSource, Zoneless, minor_places,
+    Clock, ColumnType, Job, Key, LOG_DIGITS, LOG_PARTS, PaymentsSource, SqlExpression, TableSource,
+    Zoneless, minor_places,
 };
 use crate::payments::AMOUNT_MAX;
 use crate::plan::Plan;
@@ -25,7 +26,10 @@ pub(super) struct Rows<'p> {
     source: &'p PaymentsSource,
     expressions: Expressions,
     /// The distinct keys of all levels: key `i` is `dr_k{i+1}`.
-    keys: &'p [Key],
+    keys: Vec<Key>,
+    /// Numbers of merchants that levels need, by the columns' names: of each merchant of the
+    /// registry one.
+    numbers: Vec<(String, Vec<i64>)>,
     /// The columns that the SQL looks at, in the order of the bits of `dr_types`.
     columns: Vec<String>,
 }
@@ -53,12 +57,13 @@ impl<'p> Rows<'p> {
         plan: &'p Plan,
         table: &'p TableSource,
         dialect: Dialect,
-        keys: &'p [Key],
+        keys: Vec<Key>,
+        numbers: Vec<(String, Vec<i64>)>,
     ) -> Result<Rows<'p>, Vec<Finding>> {
         let mut translator = Translator { dialect, table, columns: BTreeSet::new() };
         let expressions = Expressions::new(plan, &mut translator)?;
         let columns = translator.columns.into_iter().collect();
-        Ok(Rows { plan, dialect, source: &plan.job.payments, expressions, keys, columns })
+        Ok(Rows { plan, dialect, source: &plan.job.payments, expressions, keys, numbers, columns })
     }
 
     /// The columns of the table that the SQL looks at.
@@ -88,28 +93,53 @@ impl<'p> Rows<'p> {
         ));
         ctes.push(Cte::new("dr_days", "days and hours of payments", self.days()));
         ctes.push(Cte::new("dr_payments", "payments with their keys", self.payments()));
+        let homes = self.keys.iter().zip(1..).filter(|(key, _)| key.home_of().is_some());
+        ctes.extend(homes.map(|(_, at)| self.home(&format!("dr_k{at}"))));
         ctes
     }
 
+    /// Where each user pays most often, of equals the first.
+    fn home(&self, column: &str) -> Cte {
+        let user = user(self.plan, self.dialect);
+        let by = format!("{user}, {column}");
+        let order = format!("n_rows DESC, {}", self.dialect.in_order(column));
+        let sql = format!(
+            "SELECT {by}\n  FROM (SELECT {by}, ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY {order}) AS \
+             n_place\n    FROM (SELECT {by}, COUNT(*) AS n_rows FROM dr_payments GROUP BY {by}) dr_all) \
+             dr_placed\n  WHERE n_place = 1"
+        );
+        Cte::new(
+            &home(column),
+            "where each user is at home: of most payments, of equals the first",
+            sql,
+        )
+    }
+
     /// The registry's attributes that levels use.
-    fn attributes(&self) -> Vec<&'p str> {
+    fn attributes(&self) -> Vec<&str> {
         let attributes = self.keys.iter().filter_map(|key| match key {
             Key::MerchantAttribute(name) => Some(name.as_str()),
-            _ => None,
+            key => key.home_of(),
         });
         attributes.collect()
+    }
+
+    /// The columns of the table of merchants, but their ids.
+    fn of_merchants(&self) -> Vec<String> {
+        let attributes = (1..=self.attributes().len()).map(|at| format!("dr_a{at}"));
+        attributes.chain(self.numbers.iter().map(|(name, _)| name.clone())).collect()
     }
 
     fn merchants(&self) -> Option<Cte> {
         let registry = self.plan.job.registry.as_ref()?;
         self.expressions.merchant.as_ref()?;
         let attributes = self.attributes();
-        let columns: Vec<String> = std::iter::once("dr_id".to_owned())
-            .chain((1..=attributes.len()).map(|at| format!("dr_a{at}")))
-            .collect();
+        let columns: Vec<String> =
+            std::iter::once("dr_id".to_owned()).chain(self.of_merchants()).collect();
         let row = |(at, id): (usize, &String)| {
             let values = attributes.iter().map(|&name| &registry.attributes[name][at]);
-            std::iter::once(id).chain(values).map(|text| self.dialect.text(text)).collect()
+            let texts = std::iter::once(id).chain(values).map(|text| self.dialect.text(text));
+            texts.chain(self.numbers.iter().map(|(_, all)| all[at].to_string())).collect()
         };
         let rows: Vec<Vec<String>> = registry.ids.iter().enumerate().map(row).collect();
         let sql = self.dialect.constants(&columns, &rows);
@@ -128,10 +158,16 @@ impl<'p> Rows<'p> {
         columns.extend(currency.iter().map(|sql| format!("{sql} AS dr_currency")));
         columns.extend(rest.iter().zip(1..).map(|(sql, at)| format!("{sql} AS dr_c{at}")));
         columns.push(format!("{} AS dr_types", self.other_types()));
-        let table = self.source.table.iter().flat_map(|table| &table.name);
-        let table: Vec<String> = table.map(|part| self.dialect.quoted(part)).collect();
+        let table = self.table();
         let filter = filter.iter().map(|sql| format!("\n  WHERE {sql}")).collect::<String>();
-        format!("SELECT\n    {}\n  FROM {}{filter}", columns.join(",\n    "), table.join("."))
+        format!("SELECT\n    {}\n  FROM {}{filter}", columns.join(",\n    "), table)
+    }
+
+    /// The table, as the dialect writes it.
+    pub(super) fn table(&self) -> String {
+        let parts = self.source.table.iter().flat_map(|table| &table.name);
+        let parts: Vec<String> = parts.map(|part| self.dialect.quoted(part)).collect();
+        parts.join(".")
     }
 
     /// A bit for each column that is of another type than the job says.
@@ -255,8 +291,8 @@ impl<'p> Rows<'p> {
                 None => format!("dr_c{at} IS NULL"),
             });
         }
-        let attributes = if has_registry { self.attributes().len() } else { 0 };
-        let attributes: String = (1..=attributes).map(|at| format!(", dr_a{at}")).collect();
+        let attributes = if has_registry { self.of_merchants() } else { Vec::new() };
+        let attributes: String = attributes.iter().map(|name| format!(", {name}")).collect();
         let join = if has_registry { " LEFT JOIN dr_merchants ON dr_merchant = dr_id" } else { "" };
         format!(
             "SELECT dr_user, dr_types, dr_second, dr_minor{}{attributes},\n    CASE\n      WHEN \
@@ -274,7 +310,7 @@ impl<'p> Rows<'p> {
 
     fn days(&self) -> String {
         let attributes: String =
-            (1..=self.attributes().len()).map(|at| format!(", dr_a{at}")).collect();
+            self.of_merchants().iter().map(|name| format!(", {name}")).collect();
         let hour = self.dialect.part("dr_second", 3600);
         format!(
             "SELECT dr_user, dr_minor{}{attributes},\n    {} AS dr_day,\n    MOD({hour}, 24) AS \
@@ -290,11 +326,16 @@ impl<'p> Rows<'p> {
             vec!["dr_user".to_owned(), "dr_minor AS dr_amount".to_owned(), "dr_day".to_owned()];
         let unit = calendar::unit(self.dialect, job.privacy.unit, self.source.period);
         columns.extend(unit.map(|sql| format!("{sql} AS dr_unit")));
+        if self.plan.levels.iter().any(|level| level.tickets.is_some()) {
+            columns.push(format!("{} AS {LOG}", self.log()));
+        }
+        columns.extend(self.numbers.iter().map(|(name, _)| name.clone()));
         let mut attribute = 0;
         for (key, at) in self.keys.iter().zip(1..) {
             let sql = match key {
                 Key::Merchant => "dr_merchant".to_owned(),
-                Key::MerchantAttribute(_) => {
+                // Of homes the merchant's value, by which they are found.
+                Key::MerchantAttribute(_) | Key::Home(_) => {
                     attribute += 1;
                     format!("dr_a{attribute}")
                 }
@@ -304,13 +345,57 @@ impl<'p> Rows<'p> {
                     format!("dr_c{}", place.map_or(0, |place| place + 1))
                 }
                 Key::Currency => "dr_currency".to_owned(),
-                // Levels that have them are refused.
-                Key::Home(_) | Key::With(_) => continue,
+                // Found from the user's cells.
+                Key::With(_) => continue,
             };
             columns.push(format!("{sql} AS dr_k{at}"));
         }
         format!("SELECT\n    {}\n  FROM dr_days", columns.join(",\n    "))
     }
+
+    /// The logarithm of a ticket's first six digits, in [`LOG_PARTS`].
+    fn log(&self) -> String {
+        let mut digits = format!("CASE WHEN dr_minor < {LOG_DIGITS} THEN dr_minor");
+        let mut cut = 10;
+        while LOG_DIGITS * cut <= AMOUNT_MAX * 1000 {
+            digits += &format!(
+                "\n      WHEN dr_minor < {} THEN dr_minor - MOD(dr_minor, {cut})",
+                LOG_DIGITS * cut
+            );
+            cut *= 10;
+        }
+        digits += &format!(" ELSE dr_minor - MOD(dr_minor, {cut}) END");
+        let log = format!("LN({}) * {LOG_PARTS} + 0.5", self.dialect.double(&digits));
+        format!(
+            "CASE WHEN dr_minor > 0 THEN {} END",
+            self.dialect.integer(&format!("FLOOR({log})"))
+        )
+    }
+}
+
+/// The columns that tell users apart.
+pub(super) fn user(plan: &Plan, dialect: Dialect) -> String {
+    let period = plan.job.payments.period;
+    let unit = calendar::unit(dialect, plan.job.privacy.unit, period);
+    if unit.is_some() { "dr_user, dr_unit" } else { "dr_user" }.to_owned()
+}
+
+/// The step that tells where users are at home, by the merchants' values in a column.
+pub(super) fn home(column: &str) -> String {
+    column.replace("dr_k", "dr_home")
+}
+
+/// The column of tickets' logarithms.
+pub(super) const LOG: &str = "dr_log";
+
+/// The column of a merchant's group of tickets at a level.
+pub(super) fn group(level: usize) -> String {
+    format!("dr_g{}", level + 1)
+}
+
+/// The column of a usual ticket's logarithm among a merchant's at a level.
+pub(super) fn usual(level: usize) -> String {
+    format!("dr_u{}", level + 1)
 }
 
 impl Expressions {

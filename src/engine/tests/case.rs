@@ -99,9 +99,20 @@ const INSIGHTS: &str = "[\"customers\", \"payments\", \"sales\", \"ticket_histog
 
 /// A report of one to three levels.
 fn report(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
-    let keys =
-        ["merchant", "wallet", "day", "week", "month", "quarter", "weekday", "hour", "region"];
-    let known = if registry { 9 } else { 8 };
+    let keys = [
+        "merchant",
+        "wallet",
+        "day",
+        "week",
+        "month",
+        "quarter",
+        "weekday",
+        "hour",
+        "region",
+        "home_region",
+        "home_kind",
+    ];
+    let known = if registry { 11 } else { 8 };
     let keys = prop::sample::subsequence(keys[..known].to_vec(), 0..4);
     let levels = prop::collection::vec(keys.prop_shuffle(), 1..3);
     let money = prop_oneof![3u64..2000, 3u64..2000, Just(990_000_000u64)];
@@ -122,10 +133,7 @@ fn report(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
             levels.dedup_by_key(|level| sorted(level));
             // Merchants without a table of them are found in the data.
             let private = private || (!registry && levels.iter().flatten().any(|&k| k == "merchant"));
-            let keys = match private {
-                true => format!("keys = \"private\"\ncells_max = {cells_max}"),
-                false => "keys = \"public\"".to_owned(),
-            };
+            let keys = selection(private, cells_max);
             let caps = match capped {
                 true => format!(
                     "cell_caps = {{ payments = 1, sales = \"{0}.5\", gross = {0} }}\n",
@@ -145,65 +153,159 @@ fn report(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
     )
 }
 
-/// A report that tells who is new.
+fn selection(private: bool, cells_max: u32) -> String {
+    match private {
+        true => format!("keys = \"private\"\ncells_max = {cells_max}"),
+        false => "keys = \"public\"".to_owned(),
+    }
+}
+
+/// Some of these keys, and the currency if there are several.
+fn some_keys(
+    keys: &'static [&'static str],
+    most: usize,
+    currencies: bool,
+) -> impl Strategy<Value = Vec<&'static str>> {
+    let keys = prop::sample::subsequence(keys, 0..=most.min(keys.len()));
+    let more = if currencies { Some("currency") } else { None };
+    keys.prop_map(move |keys| keys.into_iter().chain(more).collect())
+}
+
+/// A report that tells who is new, and who of them comes again.
 fn newness(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
-    let keys = prop::sample::subsequence(vec!["wallet", "region"], 0..=usize::from(registry) + 1);
+    let keys = if registry { &["wallet", "region", "home_kind"][..] } else { &["wallet"] };
     let times = prop::sample::subsequence(vec!["day", "week", "month", "quarter"], 1..3);
-    (keys, times, any::<bool>(), 1u32..6, 1u32..50).prop_map(
-        move |(mut keys, times, private, cells_max, back)| {
-            keys.retain(|&key| registry || key != "region");
-            keys.extend(times);
-            if currencies {
-                keys.push("currency");
-            }
-            let selection = match private {
-                true => format!("keys = \"private\"\ncells_max = {cells_max}"),
-                false => "keys = \"public\"".to_owned(),
+    let settings = (any::<bool>(), 1u32..6, 1u32..50, 1u32..4);
+    (some_keys(keys, 2, currencies), times, settings).prop_map(
+        |(mut keys, times, (private, cells_max, back, norm))| {
+            // Of one key of time, of which a whole one is after another.
+            let cohorts = times.len() == 1 && times[0] != "quarter";
+            let (insight, bound) = match cohorts {
+                true => (", \"retention_cohort\"", format!(", retention_cohort = {norm}")),
+                false => ("", String::new()),
             };
+            keys.extend(times);
+            let selection = selection(private, cells_max);
             format!(
                 "levels = [{keys:?}]\n{selection}\nlook_back = {back}\ninsights = [\"customers\", \
-                 \"new_customers\", \"returning_customers\"]\nbounds = {{ customers = 2, new_returning = 2 }}"
+                 \"new_customers\", \"returning_customers\"{insight}]\nbounds = {{ customers = 2, \
+                 new_returning = 2{bound} }}"
             )
         },
     )
 }
 
+/// A report that tells how long ago users were there.
+fn recency(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
+    let all = &["wallet", "hour", "region", "home_region", "merchant"];
+    let known = if registry { &all[..] } else { &all[..2] };
+    let times = prop::sample::select(vec!["", "month", "quarter", "weekday", "month, weekday"]);
+    let settings = (any::<bool>(), 1u32..6, 1u32..4);
+    (some_keys(known, 2, currencies), times, settings).prop_map(
+        |(mut keys, times, (private, cells_max, norm))| {
+            keys.extend(times.split(", ").filter(|time| !time.is_empty()));
+            let selection = selection(private, cells_max);
+            format!(
+                "levels = [{keys:?}]\n{selection}\ninsights = [\"customers\", \"recency_histogram\", \
+                 \"visit_classes\"]\nbounds = {{ customers = 3, recency_histogram = {norm}, \
+                 visit_classes = 2 }}"
+            )
+        },
+    )
+}
+
+/// A report of pairs.
+fn pairs(currencies: bool) -> impl Strategy<Value = String> {
+    let column = prop::sample::select(vec!["region", "kind"]);
+    let keys = &["wallet", "month", "week", "hour", "home_region"];
+    (column, some_keys(keys, 2, currencies), 1u32..6).prop_flat_map(|(column, keys, customers)| {
+        let keys = keys.into_iter().map(str::to_owned);
+        let keys: Vec<String> = keys.chain([column.to_owned(), format!("with_{column}")]).collect();
+        Just(keys).prop_shuffle().prop_map(move |keys| {
+            format!(
+                "levels = [{keys:?}]\nkeys = \"public\"\ninsights = [\"customers\"]\n\
+                 bounds = {{ customers = {customers}.25 }}"
+            )
+        })
+    })
+}
+
 /// Levels within a month, and others that count no users.
-fn monthly(currencies: bool) -> impl Strategy<Value = String> {
+fn monthly(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
     (any::<bool>(), 1u32..9).prop_map(move |(private, payments)| {
         let more = if currencies { ", \"currency\"" } else { "" };
+        let home = if registry { ", \"home_region\"" } else { "" };
         match private {
             true => format!(
-                "levels = [[\"month\"{more}], [\"wallet\", \"day\"{more}]]\nkeys = \"private\"\ncells_max = 3\n\
+                "levels = [[\"month\"{more}], [\"wallet\", \"day\"{home}{more}]]\nkeys = \"private\"\ncells_max = 3\n\
                  insights = [\"customers\", \"payments\"]\nbounds = {{ customers = 2, payments = {payments} }}"
             ),
             false => format!(
-                "levels = [[\"wallet\"{more}], [\"hour\"{more}]]\nkeys = \"public\"\ninsights = [\"payments\", \
+                "levels = [[\"wallet\"{more}], [\"hour\"{home}{more}]]\nkeys = \"public\"\ninsights = [\"payments\", \
                  \"sales\"]\nbounds = {{ payments = {payments}, sales = 70 }}"
             ),
         }
     })
 }
 
+/// What jobs ask for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// What a user has in a cell.
+    Plain,
+    /// Who is new, and who of them comes again.
+    New,
+    /// Who was last there when.
+    Recent,
+    /// Pairs of values.
+    Pairs,
+    /// Units within periods.
+    Periods,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 5] =
+        [Kind::Plain, Kind::New, Kind::Recent, Kind::Pairs, Kind::Periods];
+
+    fn reports(self, currencies: bool, registry: bool, unit: &str) -> BoxedStrategy<Vec<String>> {
+        let one = |report: BoxedStrategy<String>| report.prop_map(|report| vec![report]).boxed();
+        match self {
+            Kind::Plain => prop::collection::vec(report(currencies, registry), 1..3).boxed(),
+            Kind::New => one(newness(currencies, registry).boxed()),
+            Kind::Recent => one(recency(currencies, registry).boxed()),
+            Kind::Pairs => one(pairs(currencies).boxed()),
+            Kind::Periods => {
+                let private = unit == "user-month";
+                let fits = move |report: &String| private || report.contains("public");
+                one(monthly(currencies, registry).prop_filter("private", fits).boxed())
+            }
+        }
+    }
+}
+
+/// A job of any kind.
 pub(super) fn case() -> impl Strategy<Value = Case> {
+    prop::sample::select(Kind::ALL.to_vec()).prop_flat_map(case_of)
+}
+
+/// A job of some kind.
+pub(super) fn case_of(kind: Kind) -> impl Strategy<Value = Case> {
     let zones = ["Europe/Berlin", "Asia/Kathmandu", "America/New_York", "UTC"];
     let times = ["integer", "timestamp", "timestamp_tz", "date"];
-    let units =
-        ["user", "user", "user-day", "user-week", "user-month", "user-quarter", "user-year"];
-    (any::<bool>(), any::<bool>(), prop::sample::select(units.to_vec())).prop_flat_map(
+    let units = match kind {
+        Kind::Periods => {
+            vec!["user-day", "user-week", "user-month", "user-month", "user-quarter", "user-year"]
+        }
+        _ => vec!["user"],
+    };
+    // Pairs are of values of a table of merchants.
+    let registry = match kind {
+        Kind::Pairs => Just(true).boxed(),
+        _ => any::<bool>().boxed(),
+    };
+    (any::<bool>(), registry, prop::sample::select(units)).prop_flat_map(
         move |(currencies, registry, unit)| {
-            let reports = match unit {
-                "user" => prop_oneof![
-                    prop::collection::vec(report(currencies, registry), 1..3),
-                    prop::collection::vec(newness(currencies, registry), 1..2),
-                ]
-                .boxed(),
-                "user-month" => prop::collection::vec(monthly(currencies), 1..2).boxed(),
-                _ => monthly(currencies)
-                    .prop_filter("public", |report| report.contains("public"))
-                    .prop_map(|report| vec![report])
-                    .boxed(),
-            };
+            let reports = kind.reports(currencies, registry, unit);
             let rows = prop::collection::vec(row(), 1..120);
             let settings = (
                 prop::sample::select(zones.to_vec()),
@@ -257,9 +359,13 @@ impl Case {
             false => "files = [\"payments.parquet\"]".to_owned(),
         };
         let currency = if self.currencies { "[\"EUR\", \"JPY\"]" } else { "\"EUR\"" };
-        let merchants = match self.registry {
-            true => "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = 1",
-            false => "",
+        let quantiles = self.reports.iter().any(|report| report.contains("ticket_quantiles"));
+        let merchants = match (self.registry, quantiles) {
+            (true, true) => {
+                "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = 1\nticket_groups = \"region\""
+            }
+            (true, false) => "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = 1",
+            (false, _) => "",
         };
         let mut text = format!(
             "version = 1\njob = \"test\"\nrecipient = \"tests\"\n[payments]\n{source}\n\
@@ -275,6 +381,15 @@ impl Case {
             text += &format!("[[report]]\nname = \"r{place}\"\n{report}\n");
         }
         text
+    }
+
+    /// The same with bounds that the run chooses, and an insight that always needs that.
+    pub(super) fn open(&self) -> Case {
+        let (plain, more) = ("\"ticket_histogram\"", "\"ticket_histogram\", \"ticket_quantiles\"");
+        // Tickets of several currencies have no order.
+        let more = if self.currencies { plain } else { more };
+        let open = |report: &String| super::open(report).replace(plain, more);
+        Case { reports: self.reports.iter().map(open).collect(), ..self.clone() }
     }
 
     pub(super) fn plan(&self, folder: &Path, in_table: bool) -> Plan {
@@ -322,7 +437,9 @@ impl Case {
         write(&folder.join("payments.parquet"), &mut table);
         let ids = ["M0", "M1", "M2", "M3", "M4", "M5", "M6", "Mé'7\\", "M8", "M9"];
         let regions = ["R0", "Rß", "it's", "R0", "Rß", "it's", "R0", "Rß", "it's", "R0"];
-        let mut merchants = df!("merchant_id" => ids, "region" => regions).expect("a table");
+        let kinds = ["a", "ä", "ä", "b", "a", "ä", "b", "a", "ä", "b"];
+        let merchants = df!("merchant_id" => ids, "region" => regions, "kind" => kinds);
+        let mut merchants = merchants.expect("a table");
         write(&folder.join("merchants.parquet"), &mut merchants);
     }
 }

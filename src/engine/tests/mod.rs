@@ -6,6 +6,7 @@ mod elsewhere;
 mod homes;
 mod pairs;
 mod sensitivity;
+mod surveyed;
 
 use proptest::prelude::*;
 

@@ -6,6 +6,7 @@ use chrono::format::{Item, StrftimeItems};
 use iso_currency::Currency;
 
 use super::Reader;
+use super::server::Servers;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::{
@@ -55,9 +56,9 @@ struct Columns {
 }
 
 impl Reader<'_> {
-    pub(super) fn payments(&self, section: &Section) -> Payments {
+    pub(super) fn payments(&self, section: &Section, servers: &Servers) -> Payments {
         let files = section.texts("files");
-        let table = self.table(section);
+        let table = self.table(section, servers);
         let files = self.files(section, files, section.has("table"));
         let format = section.text("format").and_then(|f| self.format(f));
         let csv = section.section("csv", "[payments.csv]").map(|s| self.csv(&s));

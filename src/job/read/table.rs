@@ -1,18 +1,22 @@
 //! Payments that are in a table, not in files: `table` and `types` of `[payments]`.
 
 use super::Reader;
+use super::server::Servers;
 use crate::findings;
 use crate::job::raw::Section;
 use crate::job::{ColumnType, TableSource};
 
 impl Reader<'_> {
     /// The table, if the job names one. What is about files then means nothing.
-    pub(super) fn table(&self, section: &Section) -> Option<TableSource> {
+    pub(super) fn table(&self, section: &Section, servers: &Servers) -> Option<TableSource> {
         let name = section.text("table");
         let types = section.section("types", "`types` of [payments]");
+        let server = self.server(section, servers);
         if !section.has("table") {
-            if section.has("types") {
-                self.idle(section, "types", "payments in a `table`");
+            for key in ["types", "engine"] {
+                if section.has(key) {
+                    self.idle(section, key, "payments in a `table`");
+                }
             }
             return None;
         }
@@ -27,7 +31,8 @@ impl Reader<'_> {
         let parts = TableSource::parts(&name.value);
         if parts.is_none() {
             let shown = format!("{:?}", name.value);
-            let rule = "a name of letters, digits, `_` and `-`, with dots between its parts";
+            let rule = "a name of letters, digits, `_` and `-`, with dots between its parts; of files that \
+                        Spark reads, a format and a plain path, as in parquet.`/lake/payments`";
             let finding = findings::value_out_of_range("table", &shown, rule);
             self.faults.add(finding.at(name.span.clone()));
         }
@@ -47,6 +52,6 @@ impl Reader<'_> {
             let finding = findings::value_out_of_range(&column.value, &shown, &rule);
             self.faults.add(finding.at(column.span));
         }
-        Some(TableSource { name: parts?, span: name.span, types: known })
+        Some(TableSource { name: parts?, span: name.span, types: known, server: server? })
     }
 }

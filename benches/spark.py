@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""The same job on this machine and on Spark: times, memory, and what Spark shuffles.
+
+    spark.py [--payments 5000000] [--master local-cluster[2,1,1024]] [--folder /tmp/discretail-spark]
+             [--python PYTHON] [--rounds 1]
+
+Makes the payments first. Starts Spark by tests/sql/connect.py with PYTHON, which must have pyspark, and runs the
+job once with `files` and once with `engine = "spark"` on the same folder; needs
+`cargo build --release --features spark`. Wall and CPU seconds and peak memory are of whole processes; those of
+Spark are of the server and its executors together, from when the job starts, its peak memory the sum of each one's.
+
+That the totals are the same shows
+
+    SPARK_JOBS=FOLDER/PAYMENTS/local.toml,FOLDER/PAYMENTS/spark.toml DISCRETAIL_SPARK_TOKEN=bench \\
+      cargo test --release --features spark --lib large_jobs_agree -- --ignored
+
+The job has five levels, each with customers, payments and sales: region; region and category; those by week;
+merchant; merchant by week.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+HOME = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target"))
+BINARY = TARGET / "release" / "discretail"
+TOKEN = "bench"
+
+LEVELS = {
+    "market": [["region"], ["region", "category"], ["region", "category", "week"]],
+    "merchants": [["merchant"], ["merchant", "week"]],
+}
+TYPES = ('types = { user_token = "text", merchant_id = "text", paid_at = "timestamp_tz", amount = "integer", '
+         'currency = "text" }')
+
+
+def job(data, name, source):
+    text = f"""version = 1
+job = "{name}"
+recipient = "bench"
+releases = "{data}/{name}-releases"
+[payments]
+{source}
+where = "currency = 'CNY'"
+timezone = "Asia/Shanghai"
+first_day = 2025-01-01
+last_day = 2025-03-31
+currency = "CNY"
+columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount", currency = "currency" }}
+max_bad_share = "0.05"
+[merchants]
+files = ["{data}/merchants.parquet"]
+[privacy]
+unit = "user"
+epsilon = "1"
+delta = "1e-9"
+[ledger]
+file = "{data}/{name}.sqlite"
+population = "made-up"
+epsilon_max = "4"
+delta_max = "1e-8"
+"""
+    for report, levels in LEVELS.items():
+        text += (f'[[report]]\nname = "{report}"\nkeys = "public"\nlevels = {json.dumps(levels)}\n'
+                 'insights = ["customers", "payments", "sales"]\n'
+                 'bounds = { customers = "3", payments = "10", sales = "1500" }\n')
+    return text
+
+
+def write_jobs(data):
+    """Two jobs on the same payments; gives their paths. Each run needs a ledger of its own."""
+    local, spark = data / "local.toml", data / "spark.toml"
+    local.write_text(job(data, "local", f'files = ["{data}/payments/*.parquet"]\nquarantine = "{data}/quarantine"'))
+    return local, spark
+
+
+def write_spark_job(data, port):
+    table = f'engine = "spark"\ntable = "parquet.`{data}/payments`"\n{TYPES}'
+    text = job(data, "spark", table)
+    (data / "spark.toml").write_text(f'{text}[spark]\nurl = "sc://localhost:{port}"\n')
+
+
+def clear(data, name):
+    shutil.rmtree(data / f"{name}-releases", ignore_errors=True)
+    for file in data.glob(f"{name}.sqlite*"):
+        file.unlink()
+
+
+def run(path):
+    """Wall seconds, CPU seconds and peak MB of a run."""
+    started = time.monotonic()
+    environment = {**os.environ, "DISCRETAIL_SPARK_TOKEN": TOKEN}
+    process = subprocess.Popen([BINARY, "run", path], stdout=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{path} ended with {status}")
+    return time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+
+
+def group(pid):
+    """CPU seconds, and the sum of peak MB, of the processes of a server."""
+    cpu, memory = 0.0, 0.0
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(fields[2]) != pid:
+                continue
+            cpu += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            status = (entry / "status").read_text()
+            memory += int(status.split("VmHWM:")[1].split()[0]) / 1000
+        except (OSError, IndexError, ValueError):
+            pass
+    return cpu, memory
+
+
+def stages(ui):
+    """What all stages so far have read and shuffled, in bytes."""
+    base = f"http://127.0.0.1:{ui}/api/v1/applications"
+    with urllib.request.urlopen(base) as answer:
+        (application,) = json.load(answer)
+    with urllib.request.urlopen(f"{base}/{application['id']}/stages?status=complete") as answer:
+        found = json.load(answer)
+    for stage in sorted(found, key=lambda stage: stage["stageId"]):
+        if stage["shuffleWriteBytes"] > 1_000_000:
+            print(f"  stage {stage['stageId']}: {stage['executorCpuTime'] / 1e9:.1f} CPU s, shuffles "
+                  f"{stage['shuffleWriteRecords']:,} rows of {stage['shuffleWriteBytes']:,} bytes")
+    names = ["inputBytes", "shuffleWriteBytes", "shuffleWriteRecords", "memoryBytesSpilled", "diskBytesSpilled"]
+    return {name: sum(stage[name] for stage in found) for name in names}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--payments", type=int, default=5_000_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--master", default="local-cluster[2,1,1024]")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp/discretail-spark"))
+    parser.add_argument("--python", default=os.path.expanduser("~/.cache/discretail/venv/bin/python"))
+    parser.add_argument("--serve", action="store_true", help="keep the server until Enter, for large_jobs_agree")
+    options = parser.parse_args()
+    data = options.folder / str(options.payments)
+    if not data.exists():
+        data.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([BINARY, "sample", data, "--payments", str(options.payments)], check=True)
+    local, spark = write_jobs(data)
+    for _ in range(options.rounds):
+        clear(data, "local")
+        wall, cpu, memory = run(local)
+        print(f"local: {wall:.1f} s, {cpu:.1f} CPU s, {memory:.0f} MB", flush=True)
+    server = subprocess.Popen(
+        [options.python, HOME / "tests/sql/connect.py", "spark", options.master,
+         f"spark.connect.authenticate.token={TOKEN}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        word, port, pid, ui = server.stdout.readline().split()
+        assert word == "ready"
+        write_spark_job(data, port)
+        before, seen = group(int(pid))[0], None
+        for _ in range(options.rounds):
+            clear(data, "spark")
+            wall, cpu, memory = run(spark)
+            after, peak = group(int(pid))
+            print(f"spark: {wall:.1f} s; here {cpu:.1f} CPU s, {memory:.0f} MB; "
+                  f"there {after - before:.1f} CPU s, {peak:.0f} MB", flush=True)
+            before = after
+            if seen is None:
+                seen = stages(ui)
+                print(" ".join(f"{name}={value:,}" for name, value in seen.items()), flush=True)
+        if options.serve:
+            print(f"SPARK_JOBS={local},{spark}", flush=True)
+            input()
+    finally:
+        server.stdin.close()
+        server.wait()
+
+
+main()

@@ -1,0 +1,219 @@
+//! Databases, by their drivers of ADBC (Arrow Database Connectivity), which are libraries that are
+//! loaded while the program runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use adbc_core::error::{Error as DriverError, Status};
+use adbc_core::options::{AdbcVersion, OptionDatabase, OptionValue};
+use adbc_core::{
+    CancelHandle, Connection, Database, Driver, LOAD_FLAG_SEARCH_ENV, LOAD_FLAG_SEARCH_SYSTEM,
+    LOAD_FLAG_SEARCH_USER, Statement,
+};
+use adbc_driver_manager::ManagedDriver;
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+use super::Client;
+use crate::error::{Error, Result};
+use crate::findings;
+use crate::job::{AdbcServer, Dialect, Setting};
+
+/// How often Ctrl-C is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long a driver may take to stop a query; then it is left behind, and ends with the process.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A driver, with what it is told.
+pub(super) struct Adbc {
+    driver: ManagedDriver,
+    options: Vec<(OptionDatabase, OptionValue)>,
+    /// Said before a query; a database that does not know it goes on without.
+    setting: Option<&'static str>,
+    /// As messages name the database.
+    shown: String,
+}
+
+impl Adbc {
+    /// Loads the driver; connects to nothing.
+    pub(super) fn new(server: &AdbcServer) -> Result<Adbc> {
+        let mut options = Vec::new();
+        for (name, setting) in &server.options {
+            let value = match setting {
+                Setting::Stated(value) => value.clone(),
+                Setting::Environment(variable) => std::env::var(variable)
+                    .map_err(|_| Error::invalid(findings::secret_missing(variable, name)))?,
+            };
+            options.push((OptionDatabase::from(name.as_str()), value.into()));
+        }
+        // A file that is not there would be made, and others may have it open.
+        if server.dialect == Dialect::DuckDb && !server.options.contains_key(ACCESS) {
+            options.insert(0, (OptionDatabase::from(ACCESS), "READ_ONLY".into()));
+        }
+        // It would compile the whole query first, for 10 s and more, and not hear of Ctrl-C
+        // meanwhile.
+        let setting = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
+        let shown = format!("the database ({})", server.dialect.name());
+        Ok(Adbc { driver: load(server)?, options, setting, shown })
+    }
+}
+
+/// Whether DuckDB may write.
+const ACCESS: &str = "access_mode";
+
+fn load(server: &AdbcServer) -> Result<ManagedDriver> {
+    let entrypoint = server.entrypoint.as_deref();
+    // That of its library is not called as its file.
+    let duckdb = (server.dialect == Dialect::DuckDb).then_some("duckdb_adbc_init");
+    let entrypoint = entrypoint.or(duckdb).map(str::as_bytes);
+    let homes = LOAD_FLAG_SEARCH_ENV | LOAD_FLAG_SEARCH_USER | LOAD_FLAG_SEARCH_SYSTEM;
+    let load =
+        |version| ManagedDriver::load_from_name(&server.driver, entrypoint, version, homes, None);
+    let old = |error: DriverError| {
+        tracing::debug!("{error}");
+        load(AdbcVersion::V100)
+    };
+    load(AdbcVersion::V110).or_else(old).map_err(|error| {
+        tracing::debug!("{error} {:?}", error.details);
+        Error::environment(findings::driver_unusable(&server.driver))
+    })
+}
+
+/// What the thread of a query tells.
+enum Step {
+    /// The query is asked for, and can be stopped by this.
+    Asked(Box<dyn CancelHandle>),
+    Done(std::result::Result<Vec<RecordBatch>, Failed>),
+}
+
+/// What failed, and how.
+enum Failed {
+    Connecting(DriverError),
+    Asking(DriverError),
+    Reading(ArrowError),
+}
+
+impl Client for Adbc {
+    fn rows(&self, sql: &str, cancelled: &AtomicBool) -> Result<Vec<RecordBatch>> {
+        let (tell, heard) = mpsc::channel();
+        let (driver, options) = (self.driver.clone(), self.options.clone());
+        let sql = (self.setting, sql.to_owned());
+        // Not a thread that is waited for: a driver may wait for a server for ever.
+        let work = move || {
+            let done = ask(driver, options, (sql.0, &sql.1), &tell);
+            let _ = tell.send(Step::Done(done));
+        };
+        std::thread::Builder::new().name("adbc".to_owned()).spawn(work).map_err(|cause| {
+            Error::environment(findings::query_failed(&format!("no thread: {cause}")))
+        })?;
+        let (mut query, mut stopped) = (None, None);
+        loop {
+            match heard.recv_timeout(TICK) {
+                Ok(Step::Asked(handle)) => query = Some(handle),
+                Ok(Step::Done(done)) => return done.map_err(|failed| self.failed(failed)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::environment(findings::query_failed("the driver has a bug")));
+                }
+            }
+            if cancelled.load(Ordering::Relaxed) {
+                if let Some(query) = query.take() {
+                    stop(query);
+                }
+                if stopped.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    return Err(Error::cancelled());
+                }
+            }
+        }
+    }
+}
+
+/// Has a query stopped, from a thread of its own, as that may wait for the server too. Some drivers
+/// forget what they are told before the query has begun, so they are told several times.
+fn stop(query: Box<dyn CancelHandle>) {
+    let work = move || {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Err(error) = query.try_cancel() {
+                tracing::debug!("{error}");
+            }
+            std::thread::sleep(10 * TICK);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().spawn(work) {
+        tracing::debug!("{error}");
+    }
+}
+
+fn ask(
+    mut driver: ManagedDriver,
+    options: Vec<(OptionDatabase, OptionValue)>,
+    (setting, sql): (Option<&str>, &str),
+    tell: &Sender<Step>,
+) -> std::result::Result<Vec<RecordBatch>, Failed> {
+    let database = driver.new_database_with_opts(options).map_err(Failed::Connecting)?;
+    let mut connection = database.new_connection().map_err(Failed::Connecting)?;
+    let mut statement = connection.new_statement().map_err(Failed::Asking)?;
+    if let Some(setting) = setting {
+        let set = statement.set_sql_query(setting).and_then(|()| statement.execute_update());
+        let _ = set.inspect_err(|error| tracing::debug!("{error}"));
+    }
+    statement.set_sql_query(sql).map_err(Failed::Asking)?;
+    // Nobody hears it once the run has ended.
+    let _ = tell.send(Step::Asked(statement.get_cancel_handle()));
+    let rows = statement.execute().map_err(Failed::Asking)?;
+    rows.collect::<std::result::Result<_, _>>().map_err(Failed::Reading)
+}
+
+impl Adbc {
+    fn failed(&self, failed: Failed) -> Error {
+        Error::environment(match failed {
+            Failed::Connecting(error) => {
+                tracing::debug!("{error}");
+                match is_login(&error) {
+                    true => findings::login_refused(&self.shown),
+                    false => findings::server_unreachable(&self.shown),
+                }
+            }
+            Failed::Asking(error) => {
+                tracing::debug!("{error}");
+                findings::query_failed(&in_words(&error))
+            }
+            Failed::Reading(error) => {
+                tracing::debug!("{error}");
+                findings::query_failed("the rows broke off")
+            }
+        })
+    }
+}
+
+/// Is it that the user or password is wrong? Most drivers say so in words only.
+fn is_login(error: &DriverError) -> bool {
+    let words = error.message.to_ascii_lowercase();
+    matches!(error.status, Status::Unauthenticated | Status::Unauthorized)
+        || sql_state(error).is_some_and(|state| state.starts_with("28"))
+        || ["authentication", "password"].iter().any(|word| words.contains(word))
+}
+
+/// How a query failed, without what may quote records.
+fn in_words(error: &DriverError) -> String {
+    let words = match error.status {
+        Status::NotFound => "something that it names is not there",
+        Status::Unauthenticated | Status::Unauthorized => "the user may not do that",
+        Status::Cancelled => "somebody stopped it",
+        Status::Timeout => "it took too long",
+        Status::IO => "the connection broke",
+        Status::NotImplemented => "the driver cannot do that",
+        _ => "the database refuses it",
+    };
+    sql_state(error).map_or(words.to_owned(), |state| format!("{words} (SQLSTATE {state})"))
+}
+
+/// The error's code in the standard of SQL, which tells of no record.
+fn sql_state(error: &DriverError) -> Option<String> {
+    let letters: String = error.sqlstate.iter().map(|&letter| letter as u8 as char).collect();
+    let plain = letters.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
+    (plain && letters != "00000").then_some(letters)
+}

@@ -1,0 +1,157 @@
+//! The engine that has the plan's SQL run where the payments are.
+//!
+//! A [`Client`] sends the query of [`super::sql`] and brings its rows; they are checked as totals
+//! that come in a file (`engine::given`). What a server says in words may quote records, so it is
+//! logged and never part of a message.
+
+#[cfg(feature = "adbc")]
+mod adbc;
+#[cfg(feature = "spark")]
+pub(super) mod spark;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+
+use super::given::Answer;
+use super::sql::Query;
+use super::{Engine, ExactTotals, Settle};
+use crate::error::{Error, Result};
+use crate::findings::{self, TotalsOf};
+use crate::job::{Server, TableSource};
+use crate::plan::Plan;
+
+/// A database or cluster that runs the plan's SQL.
+pub(crate) trait Client {
+    /// All rows that a query gives, in the order of arrival. Ends within seconds when `cancelled`,
+    /// and stops the query there too.
+    ///
+    /// # Errors
+    /// No connection, a query that fails (`query-failed`), or Ctrl-C.
+    fn rows(&self, sql: &str, cancelled: &AtomicBool) -> Result<Vec<RecordBatch>>;
+}
+
+/// The engine that has the plan's SQL run where the payments are.
+pub struct Remote<'a> {
+    client: Box<dyn Client>,
+    table: &'a TableSource,
+    server: &'a Server,
+    /// Set to stop soon.
+    cancelled: &'a AtomicBool,
+    pauses: [Duration; 3],
+}
+
+impl<'a> Remote<'a> {
+    /// The engine for a table and its server. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// This program was built without it, or lacks a secret or a driver.
+    pub fn new(
+        table: &'a TableSource,
+        server: &'a Server,
+        cancelled: &'a AtomicBool,
+    ) -> Result<Remote<'a>> {
+        let client = client(server).map_err(|error| placed(error, server))?;
+        Ok(Remote { client, table, server, cancelled, pauses: PAUSES })
+    }
+
+    /// Asks for no row of the table, with the columns that the job needs: before anything is
+    /// charged.
+    ///
+    /// # Errors
+    /// All of the plan that has no SQL; no connection, no table, another column.
+    pub fn is_there(&self, plan: &Plan) -> Result<()> {
+        let dialect = self.server.dialect();
+        let query = match plan.is_settled() {
+            true => Query::new(plan, dialect)?,
+            false => Query::surveys(plan, dialect)?,
+        };
+        let unreadable = |error: Error| match error.findings() {
+            [finding] if finding.code() == "query-failed" => {
+                let why = finding.message().split_once(": ").map_or("", |(_, why)| why);
+                let finding = findings::table_unreadable(&self.table.shown(), why);
+                Error::invalid(finding.at(self.table.span.clone()))
+            }
+            _ => error,
+        };
+        self.rows(&query.look()).map_err(unreadable)?;
+        Ok(())
+    }
+
+    pub(super) fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let rows = self.client.rows(sql, self.cancelled);
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::cancelled());
+        }
+        rows.map_err(|error| placed(error, self.server))
+    }
+
+    /// The same where the price is paid already: Ctrl-C is not heard, and a query that fails is sent
+    /// again after a while, as giving up would lose the price.
+    fn rows_at_last(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let mut tried = self.client.rows(sql, &NEVER);
+        for pause in self.pauses {
+            if tried.is_ok() {
+                break;
+            }
+            tracing::info!("the query failed, and is sent again after {pause:?}");
+            std::thread::sleep(pause);
+            tried = self.client.rows(sql, &NEVER);
+        }
+        tried.map_err(|error| placed(error, self.server))
+    }
+}
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// How long to wait before a query that failed is sent again, once the price is paid.
+const PAUSES: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+
+impl Engine for Remote<'_> {
+    fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
+        let (dialect, table) = (self.server.dialect(), self.table.shown());
+        let of = TotalsOf::Table(&table);
+        if plan.is_settled() {
+            let query = Query::new(plan, dialect)?;
+            let batches = self.rows(query.text())?;
+            return Answer { query: &query, of }.totals_of(plan, &batches);
+        }
+        let query = Query::surveys(plan, dialect)?;
+        let batches = self.rows(query.text())?;
+        let surveys = Answer { query: &query, of }.surveys_of(plan, &batches)?;
+        tracing::info!("users surveyed");
+        let plan = settle(surveys)?;
+        // The price is paid.
+        let query = Query::new(&plan, dialect)?;
+        let batches = self.rows_at_last(query.text())?;
+        Answer { query: &query, of }.totals_of(&plan, &batches)
+    }
+}
+
+/// What speaks with a server.
+fn client(server: &Server) -> Result<Box<dyn Client>> {
+    let built: Option<Box<dyn Client>> = match server {
+        #[cfg(feature = "adbc")]
+        Server::Adbc(adbc) => Some(Box::new(adbc::Adbc::new(adbc)?)),
+        #[cfg(not(feature = "adbc"))]
+        Server::Adbc(_) => None,
+        #[cfg(feature = "spark")]
+        Server::Spark(spark) => Some(Box::new(spark::Spark::new(spark)?)),
+        #[cfg(not(feature = "spark"))]
+        Server::Spark(_) => None,
+    };
+    built.ok_or_else(|| Error::invalid(findings::engine_not_built(server.engine())))
+}
+
+/// Shown where the job names the server, unless it is about another place.
+fn placed(error: Error, server: &Server) -> Error {
+    let at = |finding: findings::Finding| match finding.span() {
+        None => finding.at(server.span()),
+        Some(_) => finding,
+    };
+    if error.class() == crate::error::ErrorClass::Cancelled { error } else { error.map(at) }
+}

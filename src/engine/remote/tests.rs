@@ -1,0 +1,281 @@
+//! What becomes of rows and errors, with a server that is made up; `engine::tests::databases` asks
+//! real ones.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+use super::*;
+use crate::engine::ExactSurveys;
+use crate::error::ErrorClass;
+use crate::fixture::Market;
+use crate::job::SparkServer;
+
+/// Gives what it was told to give, and remembers what it was asked.
+#[derive(Default)]
+struct Scripted {
+    answers: RefCell<Vec<Result<Vec<RecordBatch>>>>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl Client for Rc<Scripted> {
+    fn rows(&self, sql: &str, _: &AtomicBool) -> Result<Vec<RecordBatch>> {
+        self.asked.borrow_mut().push(sql.to_owned());
+        self.answers.borrow_mut().remove(0)
+    }
+}
+
+/// A job on a table, at a Spark server whose address is at bytes 3 to 5.
+fn plan() -> Plan {
+    plan_with("bounds = { customers = 2, payments = 9 }")
+}
+
+fn plan_with(bounds: &str) -> Plan {
+    let table = (
+        "files = [\"payments.parquet\"]",
+        "table = \"lake.payments\"\ntypes = { user = \"text\", merchant = \"text\", time = \"integer\", \
+         amount = \"integer\", wallet = \"text\" }",
+    );
+    let report =
+        "levels = [[\"wallet\"]]\nkeys = \"private\"\ncells_max = 3\ninsights = [\"payments\"]\n";
+    let report = format!("{report}{bounds}");
+    let changes = [table, ("ticket_groups = \"region\"\n", "")];
+    let plan = Market::new(&[]).try_plan_changed(&changes, &[report]);
+    let mut plan = plan.expect("a good job");
+    let server = SparkServer { url: "sc://localhost".to_owned(), span: 3..5 };
+    let table = plan.job.payments.table.as_mut().expect("it has a table");
+    table.server = Some(Server::Spark(server));
+    plan
+}
+
+/// Rows of a query, each with a level, a key, three counts and three totals.
+type Line = (&'static str, Option<&'static str>, [i64; 3], [Option<i64>; 3]);
+
+const GOOD: [Line; 2] = [
+    ("rows", None, [5, 2, 4], [Some(0), Some(1), Some(0)]),
+    ("r0.wallet", Some("w0"), [4, 2, 2], [Some(2), Some(4), None]),
+];
+
+fn batch(query: &Query, lines: &[Line]) -> RecordBatch {
+    let level = query.text().contains("'r0.wallet'");
+    assert!(level, "{}", query.text());
+    let texts = |value: &dyn Fn(&Line) -> Option<String>| -> ArrayRef {
+        Arc::new(lines.iter().map(value).collect::<StringArray>())
+    };
+    let numbers = |value: &dyn Fn(&Line) -> Option<i64>| -> ArrayRef {
+        Arc::new(lines.iter().map(value).collect::<Int64Array>())
+    };
+    let columns: [(&str, ArrayRef); 9] = [
+        ("plan", texts(&|_| Some(query.plan.clone()))),
+        ("level", texts(&|line| Some(line.0.to_owned()))),
+        ("key_1", texts(&|line| line.1.map(str::to_owned))),
+        ("n_rows", numbers(&|line| Some(line.2[0]))),
+        ("n_users", numbers(&|line| Some(line.2[1]))),
+        ("n_first", numbers(&|line| Some(line.2[2]))),
+        ("total_1", numbers(&|line| line.3[0])),
+        ("total_2", numbers(&|line| line.3[1])),
+        ("total_3", numbers(&|line| line.3[2])),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .expect("a batch")
+}
+
+fn no_surveys(_: ExactSurveys) -> Result<Plan> {
+    panic!("all bounds are stated")
+}
+
+/// What the engine makes of answers.
+fn ask<T>(
+    plan: &Plan,
+    answers: Vec<Result<Vec<RecordBatch>>>,
+    cancelled: bool,
+    what: impl FnOnce(&Remote) -> Result<T>,
+) -> (Result<T>, Vec<String>) {
+    let table = plan.job.payments.table.as_ref().expect("it has a table");
+    let server = table.server.as_ref().expect("it has a server");
+    let client = Rc::new(Scripted { answers: answers.into(), ..Scripted::default() });
+    let cancelled = AtomicBool::new(cancelled);
+    let remote = Remote {
+        client: Box::new(client.clone()),
+        table,
+        server,
+        cancelled: &cancelled,
+        pauses: [Duration::ZERO; 3],
+    };
+    let outcome = what(&remote);
+    (outcome, client.asked.take())
+}
+
+fn code<T>(outcome: &Result<T>) -> Option<(ErrorClass, &'static str)> {
+    outcome.as_ref().err().map(|error| (error.class(), error.findings()[0].code()))
+}
+
+#[test]
+fn rows_are_totals_if_they_are_whole_and_of_this_query() {
+    let plan = plan();
+    let query = Query::new(&plan, crate::job::Dialect::Spark).expect("it has SQL");
+    let totals = |batches: Vec<RecordBatch>| {
+        let (outcome, asked) =
+            ask(&plan, vec![Ok(batches)], false, |remote| remote.totals(&plan, &mut no_surveys));
+        assert_eq!(asked, [query.text()]);
+        outcome
+    };
+    let (plan_used, found) =
+        totals(vec![batch(&query, &GOOD[1..]), batch(&query, &[]), batch(&query, &GOOD[..1])])
+            .expect("good rows");
+    assert_eq!(plan_used.totals_from, Some("spark"));
+    assert_eq!(found.levels[0].sums, [[2], [4]]);
+
+    let unfit = Some((ErrorClass::Invalid, "totals-unfit"));
+    let mut other = query.clone();
+    other.plan = "spark:00".to_owned();
+    let cut = batch(&query, &GOOD).project(&[0, 1, 3, 4, 5, 6, 7, 8]).expect("columns");
+    let wrong = [
+        vec![],
+        vec![batch(&query, &[])],
+        vec![batch(&query, &GOOD[..1])],
+        vec![batch(&query, &GOOD[1..])],
+        vec![batch(&query, &GOOD), batch(&query, &GOOD[1..])],
+        vec![batch(&query, &GOOD[..1]), batch(&other, &GOOD[1..])],
+        vec![batch(&other, &GOOD)],
+        vec![cut],
+    ];
+    for batches in wrong {
+        let outcome = totals(batches.clone());
+        assert_eq!(code(&outcome), unfit, "{batches:?}");
+    }
+    let none = ("rows", None, [0, 0, 0], [Some(0), Some(1), Some(0)]);
+    let outcome = totals(vec![batch(&query, &[none])]);
+    assert_eq!(code(&outcome), Some((ErrorClass::Invalid, "rows-missing")));
+    let other = ("rows", None, [5, 2, 4], [Some(0), Some(0), Some(0)]);
+    let outcome = totals(vec![batch(&query, &[other, GOOD[1]])]);
+    assert_eq!(code(&outcome), Some((ErrorClass::Invalid, "totals-session")));
+}
+
+#[test]
+fn a_table_is_looked_at_before_it_is_read() {
+    let plan = plan();
+    let (outcome, asked) = ask(&plan, vec![Ok(vec![])], false, |remote| remote.is_there(&plan));
+    assert_eq!(code(&outcome), None);
+    assert_eq!(
+        asked,
+        [
+            "SELECT 1 AS dr_look, `amount`, `merchant`, `time`, `user`, `wallet` FROM `lake`.`payments` \
+          WHERE 1 = 0"
+        ]
+    );
+    let failed = Error::environment(findings::query_failed("the database refuses it"));
+    let (outcome, _) = ask(&plan, vec![Err(failed)], false, |remote| remote.is_there(&plan));
+    let error = outcome.expect_err("it fails");
+    assert_eq!(error.class(), ErrorClass::Invalid);
+    assert_eq!(
+        error.findings()[0].message(),
+        "the table `lake.payments` cannot be read: the database refuses it"
+    );
+    let span = plan.job.payments.table.as_ref().map(|table| table.span.clone());
+    assert_eq!(error.findings()[0].span(), span);
+    let down = Error::environment(findings::server_unreachable("Spark"));
+    let (outcome, _) = ask(&plan, vec![Err(down)], false, |remote| remote.is_there(&plan));
+    let error = outcome.expect_err("it fails");
+    assert_eq!((error.class(), error.findings()[0].span()), (ErrorClass::Environment, Some(3..5)));
+}
+
+#[test]
+fn ctrl_c_is_no_fault_of_the_server() {
+    let plan = plan();
+    let failed = || Err(Error::environment(findings::query_failed("somebody stopped it")));
+    for answer in [failed(), Ok(vec![])] {
+        let (outcome, _) =
+            ask(&plan, vec![answer], true, |remote| remote.totals(&plan, &mut no_surveys));
+        assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
+    }
+}
+
+/// What surveys of [`GOOD`] say.
+fn surveyed(plan: &Plan, query: &Query) -> RecordBatch {
+    let kind = |survey: &crate::plan::SurveyPlan| {
+        plan.levels[survey.level].statistics[survey.statistic].kind.name().to_owned()
+    };
+    let kinds: Vec<Option<String>> =
+        std::iter::once(None).chain(plan.surveys.iter().map(|survey| Some(kind(survey)))).collect();
+    let least = |survey: &crate::plan::SurveyPlan| survey.spread.map_or(0, |g| 2i64 << g.grid_bits);
+    let spreads = std::iter::once(0).chain(plan.surveys.iter().map(least));
+    let texts = |first: Option<&str>, other: &str| -> ArrayRef {
+        let text = |kind: &Option<String>| if kind.is_none() { first } else { Some(other) };
+        Arc::new(kinds.iter().map(text).collect::<StringArray>())
+    };
+    let numbers = |first: Option<i64>, other: Option<i64>| -> ArrayRef {
+        let number = |kind: &Option<String>| if kind.is_none() { first } else { other };
+        Arc::new(kinds.iter().map(number).collect::<Int64Array>())
+    };
+    let columns: [(&str, ArrayRef); 10] = [
+        ("plan", texts(Some(&query.plan), &query.plan)),
+        ("level", texts(Some("rows"), "r0.wallet")),
+        ("key_1", Arc::new(kinds.iter().cloned().collect::<StringArray>())),
+        ("key_2", texts(None, "1")),
+        ("n_rows", numbers(Some(5), Some(4))),
+        ("n_users", numbers(Some(2), Some(2))),
+        ("n_first", numbers(Some(4), Some(2))),
+        ("total_1", Arc::new(spreads.map(Some).collect::<Int64Array>())),
+        ("total_2", numbers(Some(1), None)),
+        ("total_3", numbers(Some(0), None)),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .expect("a batch")
+}
+
+/// From the first noise on, a query that fails is sent again; before it is not.
+#[test]
+fn bounds_that_are_open_are_asked_for_first() {
+    let plan = plan_with("");
+    let dialect = crate::job::Dialect::Spark;
+    let first = Query::surveys(&plan, dialect).expect("it has SQL");
+    let settle = |exact: ExactSurveys| {
+        let survey = |s: crate::engine::SurveyTotals| crate::plan::Survey {
+            histogram: s.histogram,
+            spread: s.spread,
+        };
+        plan.clone().settle(exact.surveys.into_iter().map(survey).collect())
+    };
+    let known = Answer { query: &first, of: TotalsOf::Table("t") };
+    let known = known.surveys_of(&plan, &[surveyed(&plan, &first)]).expect("good rows");
+    let settled = settle(known.clone());
+    let second = Query::new(&settled, dialect).expect("it has SQL");
+    let failed = || Err(Error::environment(findings::query_failed("a worker died")));
+    let rows = || Ok(vec![batch(&second, &GOOD)]);
+    let answers = [
+        (vec![Ok(vec![surveyed(&plan, &first)]), rows()], None),
+        (vec![Ok(vec![surveyed(&plan, &first)]), failed(), failed(), failed(), rows()], None),
+        (
+            vec![Ok(vec![surveyed(&plan, &first)]), failed(), failed(), failed(), failed()],
+            Some((ErrorClass::Environment, "query-failed")),
+        ),
+        (vec![failed()], Some((ErrorClass::Environment, "query-failed"))),
+        (vec![Ok(vec![])], Some((ErrorClass::Invalid, "totals-unfit"))),
+    ];
+    for (answers, wanted) in answers {
+        let count = answers.len();
+        let (outcome, asked) = ask(&plan, answers, false, |remote| {
+            remote.totals(&plan, &mut |exact| {
+                assert!(exact == known);
+                Ok(settle(exact))
+            })
+        });
+        assert_eq!(code(&outcome), wanted);
+        assert_eq!(asked.len(), count);
+        assert_eq!(asked[0], first.text());
+        assert!(asked[1..].iter().all(|sql| sql == second.text()));
+        if let Ok((plan, found)) = outcome {
+            assert!(plan.is_settled());
+            assert_eq!(found.levels[0].sums, [[2], [4]]);
+        }
+    }
+    // Before the first noise Ctrl-C is heard.
+    let (outcome, asked) = ask(&plan, vec![Ok(vec![surveyed(&plan, &first)])], true, |remote| {
+        remote.totals(&plan, &mut |_| panic!("nothing is paid"))
+    });
+    assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
+    assert_eq!(asked.len(), 1);
+}

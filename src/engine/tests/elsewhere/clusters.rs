@@ -1,0 +1,57 @@
+//! The same integers from a cluster that the engine `spark` asks, as from the definition.
+
+use super::*;
+use crate::engine::remote::Remote;
+use crate::engine::remote::spark::tests::servers::Server as Started;
+use crate::job::{Server, SparkServer};
+
+/// Looks at the table, then adds it up.
+fn ask(plan: &Plan, settle: Settle) -> Result<ExactTotals> {
+    let table = plan.job.payments.table.as_ref().expect("it has a table");
+    let server = table.server.as_ref().expect("it has a server");
+    let remote = Remote::new(table, server, &NEVER)?;
+    remote.is_there(plan)?;
+    remote.totals(plan, settle).map(|(_, totals)| totals)
+}
+
+#[test]
+#[ignore = "needs Spark in SQL_PYTHON and Java; .ci/run has both"]
+fn a_spark_that_is_asked_and_reference_agree_to_the_last_unit() {
+    let cluster = Started::cluster();
+    let url = format!("sc://localhost:{}", cluster.port);
+    agree(8, &|folder, plan, settle| {
+        let path = folder.join("payments.parquet").display().to_string();
+        let there = |mut plan: Plan| {
+            let table = plan.job.payments.table.as_mut().expect("it has a table");
+            table.name = vec!["parquet".to_owned(), path.clone()];
+            table.server = Some(Server::Spark(SparkServer { url: url.clone(), span: 0..1 }));
+            plan
+        };
+        Ok(ask(&there(plan.clone()), &mut |exact| settle(exact).map(there)))
+    });
+}
+
+/// Two jobs on the same payments, in files and in a table, that `benches/spark.py --serve` makes.
+#[test]
+#[ignore = "needs a cluster, and two jobs in SPARK_JOBS; benches/spark.py tells how"]
+fn large_jobs_agree() {
+    let jobs = std::env::var("SPARK_JOBS").expect("SPARK_JOBS names two jobs");
+    let (local, spark) = jobs.split_once(',').expect("two jobs");
+    let plan = |path: &str| {
+        let text = std::fs::read_to_string(path).expect("a job");
+        let folder = Path::new(path).parent().expect("a folder");
+        crate::job::Job::parse(&text, folder).and_then(Plan::new).expect("a plan")
+    };
+    let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
+    let engine = crate::engine::local::Local {
+        control,
+        threads: 2,
+        memory: 1 << 30,
+        spill_folder: std::env::temp_dir(),
+        partition_bits: crate::engine::local::Local::PARTITION_BITS,
+    };
+    let (_, wanted) = engine.totals(&plan(local), &mut no_surveys).expect("totals");
+    let given = ask(&plan(spark), &mut no_surveys).expect("totals");
+    assert!(wanted.levels.iter().all(|level| level.sums.iter().flatten().any(|&sum| sum > 0)));
+    assert!(given == wanted, "{}", differences(Some(&given), Some(&wanted)));
+}

@@ -1,0 +1,255 @@
+//! The same integers from databases that the engine `adbc` asks, as from the definition; and what
+//! it says of databases that it cannot ask.
+//!
+//! Drivers are looked for in the folders of ADBC_DRIVER_PATH: DuckDB's library `libduckdb.so`, and
+//! `libadbc_driver_postgresql.so`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::engine::remote::Remote;
+use crate::error::ErrorClass;
+use crate::job::{AdbcServer, Server, Setting};
+
+fn server(dialect: Dialect, options: &[(&str, &str)]) -> Server {
+    let driver = match dialect {
+        Dialect::DuckDb => "duckdb",
+        _ => "adbc_driver_postgresql",
+    };
+    let options: BTreeMap<String, Setting> =
+        options.iter().map(|&(name, text)| (name.into(), Setting::Stated(text.into()))).collect();
+    Server::Adbc(AdbcServer {
+        driver: driver.to_owned(),
+        entrypoint: None,
+        options,
+        dialect,
+        span: 0..1,
+    })
+}
+
+fn with_remote<T>(
+    plan: &Plan,
+    server: &Server,
+    cancelled: &AtomicBool,
+    what: impl FnOnce(&Remote) -> T,
+) -> Result<T> {
+    let table = plan.job.payments.table.as_ref().expect("it has a table");
+    Remote::new(table, server, cancelled).map(|remote| what(&remote))
+}
+
+/// Looks at the table, then adds it up.
+fn ask(plan: &Plan, server: &Server, settle: Settle) -> Result<ExactTotals> {
+    let asked = with_remote(plan, server, &NEVER, |remote| {
+        remote.is_there(plan)?;
+        remote.totals(plan, settle)
+    });
+    asked?.map(|(plan, totals)| {
+        assert_eq!(plan.totals_from, Some(server.dialect().name()));
+        totals
+    })
+}
+
+/// Has a database do what gives no rows that matter.
+fn change(server: &Server, sql: &str) -> Result<()> {
+    let plan = one().1;
+    with_remote(&plan, server, &NEVER, |remote| remote.rows(sql).map(|_| ()))?
+}
+
+/// A folder with the payments of a case, which always is the same, and its plan: times and amounts
+/// are whole numbers, and some payment counts.
+fn one() -> (TempDir, Plan) {
+    let mut runner = TestRunner::deterministic();
+    loop {
+        let case = case().new_tree(&mut runner).expect("a case").current();
+        let folder = TempDir::new().expect("a folder");
+        case.write(folder.path());
+        let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
+        let found = totals(&Reference { control }, &case.plan(folder.path(), false));
+        let counts = |totals: ExactTotals| {
+            totals.levels.iter().any(|level| level.sums.iter().flatten().any(|&sum| sum > 0))
+        };
+        let whole = "time = \"integer\", amount = \"integer\"";
+        if case.text(true).contains(whole) && found.is_ok_and(counts) {
+            let plan = case.plan(folder.path(), true);
+            return (folder, plan);
+        }
+    }
+}
+
+/// A database file with a table of what a folder has.
+fn duckdb(folder: &Path) -> String {
+    let path = folder.join("payments.duckdb").display().to_string();
+    let payments = folder.join("payments.parquet");
+    let writing = server(Dialect::DuckDb, &[("path", &path), ("access_mode", "READ_WRITE")]);
+    let create = format!("CREATE TABLE payments AS FROM read_parquet('{}')", payments.display());
+    change(&writing, &create).expect("makes a table");
+    path
+}
+
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn a_duckdb_that_is_asked_and_reference_agree_to_the_last_unit() {
+    agree(15, &|folder, plan, settle| {
+        let path = duckdb(folder);
+        Ok(ask(plan, &server(Dialect::DuckDb, &[("path", &path)]), settle))
+    });
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn a_postgresql_that_is_asked_and_reference_agree_to_the_last_unit() {
+    let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", &[]));
+    let address = elsewhere.borrow().address.clone();
+    let server = server(Dialect::PostgreSql, &[("uri", &address)]);
+    agree(6, &|folder, plan, settle| {
+        let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
+        let said = elsewhere.borrow_mut().ask(&task);
+        prop_assert!(said == "ok", "{said}");
+        Ok(ask(plan, &server, settle))
+    });
+}
+
+/// What is found, and its class.
+fn found<T>(outcome: Result<T>) -> (ErrorClass, &'static str) {
+    let error = outcome.err().expect("it is refused");
+    (error.class(), error.findings()[0].code())
+}
+
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn a_duckdb_that_cannot_be_asked_is_told_apart() {
+    let (folder, plan) = one();
+    let missing = folder.path().join("nosuch.duckdb").display().to_string();
+    let outcome = ask(&plan, &server(Dialect::DuckDb, &[("path", &missing)]), &mut no_surveys);
+    assert_eq!(found(outcome), (ErrorClass::Environment, "server-unreachable"));
+    assert!(!Path::new(&missing).exists(), "it is not made");
+    let path = duckdb(folder.path());
+    let writing = server(Dialect::DuckDb, &[("path", &path), ("access_mode", "READ_WRITE")]);
+    let reading = server(Dialect::DuckDb, &[("path", &path)]);
+    assert!(ask(&plan, &reading, &mut no_surveys).is_ok());
+    assert_eq!(
+        found(change(&reading, "DROP TABLE payments")),
+        (ErrorClass::Environment, "query-failed")
+    );
+    // An error that comes with the rows.
+    assert_eq!(
+        found(change(&reading, "SELECT error(CAST(i AS VARCHAR)) FROM range(3) t(i)")),
+        (ErrorClass::Environment, "query-failed")
+    );
+    change(&writing, "ALTER TABLE payments ALTER amount TYPE DOUBLE").expect("changes");
+    assert_eq!(found(ask(&plan, &reading, &mut no_surveys)), (ErrorClass::Invalid, "totals-types"));
+    change(&writing, "DELETE FROM payments").expect("changes");
+    change(&writing, "ALTER TABLE payments ALTER amount TYPE BIGINT").expect("changes");
+    assert_eq!(found(ask(&plan, &reading, &mut no_surveys)), (ErrorClass::Invalid, "rows-missing"));
+    change(&writing, "ALTER TABLE payments DROP channel").expect("changes");
+    assert_eq!(
+        found(ask(&plan, &reading, &mut no_surveys)),
+        (ErrorClass::Invalid, "table-unreadable")
+    );
+    change(&writing, "DROP TABLE payments").expect("changes");
+    assert_eq!(
+        found(ask(&plan, &reading, &mut no_surveys)),
+        (ErrorClass::Invalid, "table-unreadable")
+    );
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn a_postgresql_that_cannot_be_asked_is_told_apart() {
+    let (folder, plan) = one();
+    let mut elsewhere = Elsewhere::start("postgresql", &[]);
+    let address = elsewhere.address.clone();
+    let at = |address: &str| server(Dialect::PostgreSql, &[("uri", address)]);
+    assert_eq!(
+        found(ask(&plan, &at(&address), &mut no_surveys)),
+        (ErrorClass::Invalid, "table-unreadable")
+    );
+    let task = serde_json::json!({ "payments": folder.path().join("payments.parquet") });
+    assert_eq!(elsewhere.ask(&task), "ok");
+    assert!(ask(&plan, &at(&address), &mut no_surveys).is_ok());
+    let wrong = address.replace(":secret@", ":wrong@");
+    assert_eq!(
+        found(ask(&plan, &at(&wrong), &mut no_surveys)),
+        (ErrorClass::Environment, "login-refused")
+    );
+    let none = format!("{}nosuch", address.strip_suffix("postgres").expect("its database"));
+    assert_eq!(
+        found(ask(&plan, &at(&none), &mut no_surveys)),
+        (ErrorClass::Environment, "server-unreachable")
+    );
+    drop(elsewhere);
+    assert_eq!(
+        found(ask(&plan, &at(&address), &mut no_surveys)),
+        (ErrorClass::Environment, "server-unreachable")
+    );
+}
+
+#[test]
+fn a_driver_or_a_secret_that_is_not_there_is_named() {
+    let (folder, plan) = one();
+    let none =
+        |server: AdbcServer| found(with_remote(&plan, &Server::Adbc(server), &NEVER, |_| ()));
+    let Server::Adbc(good) = server(Dialect::DuckDb, &[]) else { unreachable!("it is") };
+    let text = folder.path().join("libtext.so");
+    std::os::unix::fs::symlink(folder.path().join("payments.parquet"), &text).expect("links");
+    for driver in ["no-such-driver", "/no/such/libdriver.so", &text.display().to_string()] {
+        let server = AdbcServer { driver: driver.to_owned(), ..good.clone() };
+        assert_eq!(none(server), (ErrorClass::Environment, "driver-unusable"), "{driver}");
+    }
+    let secret = Setting::Environment("NO_SUCH_VARIABLE_OF_DISCRETAIL".to_owned());
+    let options = BTreeMap::from([("password".to_owned(), secret)]);
+    let server = AdbcServer { options, ..good };
+    assert_eq!(none(server), (ErrorClass::Invalid, "secret-missing"));
+}
+
+/// Cancels after a while; gives how long it took from then.
+fn stopped(plan: &Plan, server: &Server) -> Duration {
+    let cancelled = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let outcome = with_remote(plan, server, &cancelled, |remote| {
+                remote.totals(plan, &mut no_surveys)
+            });
+            assert_eq!(found(outcome.expect("a driver")), (ErrorClass::Cancelled, "cancelled"));
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!work.is_finished());
+        cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+        let started = Instant::now();
+        work.join().expect("it is cancelled");
+        started.elapsed()
+    })
+}
+
+/// A table that has no end, as far as anybody can wait.
+const ENDLESS: &str = "CREATE VIEW payments AS SELECT CAST('u' AS TEXT) AS \"user\", CAST('M0' AS TEXT) \
+                       AS merchant, i AS \"time\", i AS amount, CAST('w0' AS TEXT) AS wallet, CAST('EUR' AS TEXT) \
+                       AS currency, CAST('shop' AS TEXT) AS channel, TRUE AS refund, i AS number FROM ";
+
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn ctrl_c_stops_the_query_of_a_duckdb() {
+    let (folder, plan) = one();
+    let path = folder.path().join("endless.duckdb").display().to_string();
+    let writing = server(Dialect::DuckDb, &[("path", &path), ("access_mode", "READ_WRITE")]);
+    change(&writing, &format!("{ENDLESS} range(1000000000000) t(i)")).expect("makes a view");
+    let took = stopped(&plan, &server(Dialect::DuckDb, &[("path", &path)]));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn ctrl_c_stops_the_query_of_a_postgresql() {
+    let (_folder, plan) = one();
+    let elsewhere = Elsewhere::start("postgresql", &[]);
+    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.address)]);
+    let series = "generate_series(CAST(1 AS BIGINT), CAST(1000000000000 AS BIGINT)) t(i)";
+    change(&server, &format!("{ENDLESS} {series}")).expect("makes a view");
+    let took = stopped(&plan, &server);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    // The server has no query any more, but for this very one.
+    let busy = "CREATE TABLE busy AS SELECT 1 / (CASE WHEN COUNT(*) = 1 THEN 1 ELSE 0 END) AS one FROM \
+                pg_stat_activity WHERE state = 'active' AND backend_type IN ('client backend', 'parallel worker')";
+    change(&server, busy).expect("only this one");
+}

@@ -1,0 +1,234 @@
+//! Who adds up the payments: `engine` of `[payments]`, and the sections `[spark]` and `[adbc]`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Reader;
+use crate::findings;
+use crate::job::raw::{Placed, Section};
+use crate::job::{AdbcServer, Dialect, Server, Setting, SparkServer};
+
+/// The sections that tell of servers, as far as the job has them.
+pub(super) struct Servers<'a> {
+    spark: Option<Section<'a>>,
+    adbc: Option<Section<'a>>,
+}
+
+/// What is not a path.
+const IN_MEMORY: &str = ":memory:";
+
+impl<'a> Servers<'a> {
+    pub(super) fn of(root: &Section<'a>) -> Servers<'a> {
+        Servers { spark: root.section("spark", "[spark]"), adbc: root.section("adbc", "[adbc]") }
+    }
+}
+
+impl Reader<'_> {
+    /// The server that `engine` names, if the job has that key; `None` if it cannot be used.
+    pub(super) fn server(&self, payments: &Section, servers: &Servers) -> Option<Option<Server>> {
+        // Of files it is idle, which is said where tables are read.
+        let engine = payments.text("engine").filter(|_| payments.has("table"));
+        let stated = payments.has("engine") && payments.has("table");
+        let name = engine.as_ref().map_or("", |engine| engine.value.as_str());
+        let sections = [("spark", &servers.spark), ("adbc", &servers.adbc)];
+        for (of, section) in sections {
+            if let Some(section) = section.as_ref().filter(|_| of != name) {
+                let what = match of {
+                    "spark" => "`engine = \"spark\"` in [payments]",
+                    _ => "`engine = \"adbc\"` in [payments]",
+                };
+                let finding = findings::key_idle(section.name(), what);
+                self.faults.add(finding.at(section.span()));
+            }
+        }
+        match &engine {
+            None => (!stated).then_some(None),
+            Some(_) if name == "spark" => Some(Some(Server::Spark(self.spark(servers)?))),
+            Some(_) if name == "adbc" => Some(Some(Server::Adbc(self.adbc(servers)?))),
+            Some(engine) => {
+                let (shown, rule) = (format!("{name:?}"), "\"spark\" or \"adbc\"");
+                let finding = findings::value_out_of_range("engine", &shown, rule);
+                self.faults.add(finding.at(engine.span.clone()));
+                None
+            }
+        }
+    }
+
+    /// A server without its section cannot be asked.
+    fn required<'s, 'a>(
+        &self,
+        section: &'s Option<Section<'a>>,
+        key: &str,
+        example: &str,
+    ) -> Option<&'s Section<'a>> {
+        if section.is_none() {
+            self.faults.add(findings::key_missing("the job", key, example).at(0..0));
+        }
+        section.as_ref()
+    }
+
+    fn spark(&self, servers: &Servers) -> Option<SparkServer> {
+        let section = self.required(&servers.spark, "spark", "[spark]")?;
+        let url = section.require("url", "url = \"sc://localhost:15002\"", section.text("url"));
+        if section.has("token") {
+            let _ = section.text("token");
+            self.faults.add(findings::secret_in_job("token", &no_token()));
+        }
+        section.finish();
+        let Placed { value: url, span } = url?;
+        let (host, parameters) = url.split_once("/;").unwrap_or((&url, ""));
+        let host = host.strip_prefix("sc://").map(|host| host.trim_end_matches('/'));
+        let plain = |host: &&str| {
+            !host.is_empty() && !host.contains(['/', '@', ';', ' ']) && host.is_ascii()
+        };
+        if host.filter(plain).is_none() {
+            let (shown, rule) = (format!("{url:?}"), "such as \"sc://host:15002\"");
+            self.faults.add(findings::value_out_of_range("url", &shown, rule).at(span));
+            return None;
+        }
+        let names = parameters.split(';').map(|one| one.split('=').next().unwrap_or(one).trim());
+        if let Some(name) = names.into_iter().find(|name| is_secret(name)) {
+            // Not at its place: its line would be shown.
+            self.faults.add(findings::secret_in_job(name, &no_token()));
+            return None;
+        }
+        Some(SparkServer { url, span })
+    }
+
+    fn adbc(&self, servers: &Servers) -> Option<AdbcServer> {
+        let section = self.required(&servers.adbc, "adbc", "[adbc]")?;
+        let driver = section.require("driver", "driver = \"duckdb\"", section.text("driver"));
+        let entrypoint = section.text("entrypoint").map(|text| text.value);
+        let stated = section.text("dialect");
+        let options = section.section("options", "`options` of [adbc]");
+        let has_options = !section.has("options") || options.is_some();
+        section.finish();
+        let dialect = self.dialect(section, stated, driver.as_ref());
+        let options =
+            options.map(|options| self.options(&options)).unwrap_or(Some(BTreeMap::new()));
+        let (driver, dialect) = (driver?, dialect?);
+        let mut options = options.filter(|_| has_options)?;
+        // As all paths of a job.
+        let in_folder = |path: &str| self.path(path).display().to_string();
+        if dialect == Dialect::DuckDb
+            && let Some(Setting::Stated(path)) = options.get_mut("path")
+            && path != IN_MEMORY
+        {
+            *path = in_folder(path);
+        }
+        let name = driver.value;
+        let is_path = name.contains('/') || Path::new(&name).extension().is_some();
+        let path = if is_path { in_folder(&name) } else { name };
+        Some(AdbcServer { driver: path, entrypoint, options, dialect, span: driver.span })
+    }
+
+    /// What the job says that the database understands, else what the driver's name tells.
+    fn dialect(
+        &self,
+        section: &Section,
+        stated: Option<Placed<String>>,
+        driver: Option<&Placed<String>>,
+    ) -> Option<Dialect> {
+        const KNOWN: [Dialect; 4] =
+            [Dialect::DuckDb, Dialect::PostgreSql, Dialect::Snowflake, Dialect::BigQuery];
+        let Some(stated) = stated else {
+            // Of another type.
+            if section.has("dialect") {
+                return None;
+            }
+            let file = driver?.value.rsplit('/').next()?.to_ascii_lowercase();
+            let known = KNOWN.into_iter().find(|dialect| file.contains(dialect.name()));
+            return section.require("dialect", "dialect = \"postgresql\"", known);
+        };
+        let known = KNOWN.into_iter().find(|dialect| dialect.name() == stated.value);
+        if known.is_none() {
+            let shown = format!("{:?}", stated.value);
+            let rule = "\"duckdb\", \"postgresql\", \"snowflake\" or \"bigquery\"";
+            let finding = findings::value_out_of_range("dialect", &shown, rule);
+            self.faults.add(finding.at(stated.span));
+        }
+        known
+    }
+
+    /// What the driver is told; no secret.
+    fn options(&self, section: &Section) -> Option<BTreeMap<String, Setting>> {
+        let mut options = BTreeMap::new();
+        let mut good = true;
+        for (name, texts) in section.every_entry() {
+            let [text] = &texts[..] else {
+                let finding = findings::value_type_wrong(&name.value, "a text", "a list");
+                self.faults.add(finding.at(name.span));
+                good = false;
+                continue;
+            };
+            let setting = Setting::parse(&text.value);
+            let told = matches!(&setting, Setting::Stated(value)
+                if is_secret(&name.value) || has_secret(value));
+            if told {
+                let hint = format!(
+                    "write `{} = \"env:NAME\"`, and set the environment variable NAME",
+                    name.value
+                );
+                self.faults.add(findings::secret_in_job(&name.value, &hint));
+                good = false;
+            }
+            options.insert(name.value, setting);
+        }
+        good.then_some(options)
+    }
+}
+
+/// What to do in place of writing a token of Spark.
+fn no_token() -> String {
+    format!("leave it out, and set the environment variable {}", SparkServer::TOKEN)
+}
+
+/// Is something of this name one that nobody else may know?
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "passwd", "token", "secret", "credential", "private_key", "passphrase", "pat"]
+        .into_iter()
+        .any(|word| match word {
+            "pat" => name == word || name.ends_with(".pat"),
+            _ => name.contains(word),
+        })
+}
+
+/// Does a value hold a password, as addresses and lists of settings write them?
+fn has_secret(value: &str) -> bool {
+    let in_address = value.split_once("://").is_some_and(|(_, rest)| {
+        let owner = rest.split(['/', '?']).next().unwrap_or(rest).rsplit_once('@');
+        owner.is_some_and(|(owner, _)| owner.contains(':'))
+    });
+    let words = value.split(|c: char| c.is_whitespace() || "?&;".contains(c));
+    let mut pairs = words.filter_map(|word| word.split_once('='));
+    in_address || pairs.any(|(name, _)| is_secret(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_seen() {
+        for name in ["password", "adbc.snowflake.sql.client_option.auth_token", "PAT"] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["path", "username", "uri", "threads", "adbc.bigquery.sql.project_id"] {
+            assert!(!is_secret(name), "{name}");
+        }
+        let secrets = [
+            "postgresql://me:pw@host/db",
+            "postgresql://host/db?user=me&password=pw",
+            "host=db user=me password=pw",
+        ];
+        for value in secrets {
+            assert!(has_secret(value), "{value}");
+        }
+        let plain =
+            ["postgresql://me@host:5432/db", "postgresql://[::1]:5432/a@b:c", "/a:b@c", "1"];
+        for value in plain {
+            assert!(!has_secret(value), "{value}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Jobs that name who adds up their payments: what is refused before anything is asked. Real
+//! databases and clusters are asked by `engine::tests::databases` and `tests/released`.
+
+use insta::assert_snapshot;
+
+use crate::common::{JOB, Workshop, refused, shown};
+
+/// [`JOB`] on a table, with more of `[payments]` and sections of its own.
+fn job(engine: &str, sections: &str) -> String {
+    let (head, _) = JOB.split_once("[[report]]").unwrap();
+    let head = head.replace(
+        "files     = [\"payments.parquet\"]",
+        &format!(
+            "{engine}\ntable     = \"lake.payments\"\ntypes     = {{ user = \"text\", merchant = \"text\", \
+             time = \"integer\", amount = \"integer\", wallet = \"text\" }}"
+        ),
+    );
+    head + sections
+        + "\n[[report]]\nname = \"market\"\nlevels = [[\"wallet\"]]\nkeys = \"public\"\n\
+           insights = [\"customers\"]\nbounds = { customers = 1 }\n"
+}
+
+const DUCKDB: &str = "[adbc]\ndriver = \"duckdb\"\noptions = { path = \"payments.duckdb\" }";
+const SPARK: &str = "[spark]\nurl = \"sc://localhost:15002/;use_ssl=true\"";
+
+#[test]
+fn servers_are_named_in_whole_and_hold_no_secret() {
+    let workshop = Workshop::new();
+    let good = [
+        job("engine = \"spark\"", SPARK),
+        job("engine = \"spark\"", "[spark]\nurl = \"sc://localhost\""),
+        job("engine = \"adbc\"", DUCKDB),
+        job(
+            "engine = \"adbc\"",
+            "[adbc]\ndriver = \"lib/libmine.so\"\ndialect = \"postgresql\"\noptions = { uri = \"env:DATABASE\" }",
+        ),
+        job(
+            "engine = \"adbc\"",
+            "[adbc]\ndriver = \"adbc_driver_snowflake\"\nentrypoint = \"Init\"",
+        ),
+    ];
+    for text in good {
+        workshop.text("job.toml", &text);
+        let output = workshop.discretail(&["check", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    }
+    let wrong = [
+        job("engine = \"flink\"", ""),
+        job("engine = 1", ""),
+        job("engine = \"spark\"", DUCKDB),
+        job("engine = \"adbc\"", SPARK),
+        job("", &format!("{SPARK}\n{DUCKDB}")),
+        job("engine = \"spark\"", "[spark]\n"),
+        job("engine = \"spark\"", "[spark]\nurl = \"https://host\"\ntoken = \"abc\""),
+        job("engine = \"spark\"", "[spark]\nurl = \"sc://host:15002/;use_ssl=true;token=abc\""),
+        job("engine = \"adbc\"", "[adbc]\ndriver = \"mine\""),
+        job("engine = \"adbc\"", "[adbc]\ndriver = \"mine\"\ndialect = \"spark\""),
+        job(
+            "engine = \"adbc\"",
+            "[adbc]\ndriver = \"adbc_driver_postgresql\"\n[adbc.options]\nuri = \"postgresql://me:abc@host/db\"\n\
+             password = \"abc\"\nthreads = [\"1\", \"2\"]\nmore = 1",
+        ),
+        JOB.replace("timezone", "engine = \"adbc\"\ntimezone"),
+    ];
+    let texts: Vec<String> = wrong.iter().map(|text| refused(&workshop, text)).collect();
+    assert!(!texts.join("").contains("abc"), "{texts:?}");
+    assert_snapshot!(texts.join("\n"));
+}
+
+/// As builds without the features do; the query itself can be had of them.
+#[test]
+#[cfg(not(any(feature = "adbc", feature = "spark")))]
+fn engines_that_are_not_built_are_refused_with_what_builds_them() {
+    let workshop = Workshop::new();
+    for (engine, section) in [("adbc", DUCKDB), ("spark", SPARK)] {
+        workshop.text("job.toml", &job(&format!("engine = \"{engine}\""), section));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        assert_eq!(output.status.code(), Some(2));
+        let text = shown(&workshop, &output);
+        let what = format!(
+            "error[engine-not-built]: this program was built without the engine `{engine}`\n"
+        );
+        assert!(text.contains(&what), "{text}");
+        let build = format!("hint: build it with `cargo build --release --features {engine}`; or");
+        assert!(text.contains(&build), "{text}");
+    }
+    assert!(!workshop.path("ledger.sqlite").exists());
+    let printed = workshop.discretail(&["plan", "--sql", "duckdb", "job.toml"]);
+    assert!(printed.status.success());
+}
