@@ -89,8 +89,8 @@ impl<'a> Remote<'a> {
         rows.map_err(|error| placed(error, self.server))
     }
 
-    /// The same where the price is paid already: Ctrl-C is not heard, and a query that fails is sent
-    /// again after a while, as giving up would lose the price.
+    /// The same where the price is paid already: Ctrl-C is not heard, and a query that fails is
+    /// sent again after a while, as giving up would lose the price.
     fn rows_at_last(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         let mut tried = self.client.rows(sql, &NEVER);
         for pause in self.pauses {
