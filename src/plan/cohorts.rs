@@ -52,6 +52,12 @@ impl Cohorts {
         self.most
     }
 
+    /// The most days that a time has before it, of those with a whole one after it.
+    fn look_back_most(&self) -> u32 {
+        let followed = (0..self.times.count()).filter(|&time| self.following[time] > 0);
+        followed.map(|time| self.times.first_day(time)).max().unwrap_or(0)
+    }
+
     /// The number of numbers of a cell: those who are new, and those of them that come again,
     /// period by period.
     pub fn width(&self) -> usize {
@@ -115,7 +121,10 @@ pub(super) fn unfit(level: &Level, cohorts: Option<&Cohorts>) -> Option<Finding>
     match times[..] {
         [time] if cohorts.most == 0 => fault(
             &format!("no {} whose customers can be new has a whole one after it", time.name()),
-            "let the job have more days, or set `look_back` lower",
+            &match cohorts.look_back_most() {
+                0 => "let the job have more days, or use a shorter key".to_owned(),
+                most => format!("let the job have more days, or set `look_back` to {most} or less"),
+            },
         ),
         [_] => None,
         _ => fault(
@@ -171,10 +180,13 @@ mod tests {
             ("\"week\", \"month\"", "", "exactly one key"),
             // 1 April is the first whose 90 days before are known, and nothing is after it.
             ("\"month\"", "", "no month whose customers can be new has a whole one after it"),
+            ("\"month\"", "look_back = 60", "no month whose customers can be new"),
             ("\"month\"", "look_back = 120", "looks back 120 days"),
         ] {
             let fault = plan(keys, rest).err().unwrap_or_default();
             assert!(fault.contains(why), "{keys} {rest}: {fault}");
         }
+        // 1 March, after which there is April.
+        assert!(plan("\"month\"", "look_back = 59").is_ok());
     }
 }

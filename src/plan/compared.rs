@@ -12,8 +12,7 @@ use crate::job::{Comparison, Insight, Job, Key, Level, PartitionSelection, Repor
 /// several.
 pub fn period_key(keys: &[Key]) -> Option<(usize, TimeKey)> {
     let mut found = keys.iter().enumerate().filter_map(|(place, key)| match key {
-        Key::Time(TimeKey::Weekday | TimeKey::Hour) => None,
-        Key::Time(time) => Some((place, *time)),
+        Key::Time(time) if time.has_periods() => Some((place, *time)),
         _ => None,
     });
     found.next().filter(|_| found.next().is_none())

@@ -294,8 +294,8 @@ impl Plan {
             let cells = CellSpace::new(&job, level);
             findings.extend(pairs::faults(tables, &cells));
             findings.extend(customers_of_several_periods(&job, level));
-            let unfit = look_back::unfit(&job, report, level);
             let look_back = LookBack::new(level, &cells);
+            let unfit = look_back::unfit(&job, report, level, look_back.as_ref());
             let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
             findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
             let public = report.selection == PartitionSelection::Public;

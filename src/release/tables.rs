@@ -17,7 +17,7 @@ use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::estimate::{Column, Estimate, Grade, Interval, Reason, Slices, Table, Values};
-use crate::job::{Key, TimeKey};
+use crate::job::Key;
 use crate::parallel;
 use crate::plan::{BAND_SUFFIX, CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 
@@ -112,7 +112,7 @@ fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, A
 fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, ArrowError> {
     let values = keys.iter().map(|key| &key[place]);
     Ok(match key {
-        Key::Time(TimeKey::Weekday | TimeKey::Hour) => {
+        Key::Time(time) if !time.has_periods() => {
             Arc::new(UInt8Array::from_iter(values.map(|value| match value {
                 KeyValue::Number(number) => Some(*number),
                 _ => None,
