@@ -39,6 +39,14 @@ pub enum Insight {
     RepeatRate,
     /// Customers by days since their last visit.
     RecencyHistogram,
+    /// Users by what they spend against the period before.
+    DiffusionClasses,
+    /// How many more of them spend more than spend less; 100 if as many.
+    DiffusionIndex,
+    /// Users by what they spend against the period a year before.
+    DiffusionClassesYear,
+    /// Their index.
+    DiffusionIndexYear,
     /// Sizes that a tenth, a quarter, half, ... of payments do not exceed.
     TicketQuantiles,
     /// Payments by size.
@@ -101,7 +109,7 @@ impl Insight {
     }
 
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 19] = [
+    pub const ALL: [Insight; 23] = [
         Insight::Customers,
         Insight::Payments,
         Insight::Gross,
@@ -119,6 +127,10 @@ impl Insight {
         Insight::VisitClasses,
         Insight::RepeatRate,
         Insight::RecencyHistogram,
+        Insight::DiffusionClasses,
+        Insight::DiffusionIndex,
+        Insight::DiffusionClassesYear,
+        Insight::DiffusionIndexYear,
         Insight::TicketQuantiles,
         Insight::TicketHistogram,
     ];
@@ -143,6 +155,10 @@ impl Insight {
             Insight::VisitClasses => "visit_classes",
             Insight::RepeatRate => "repeat_rate",
             Insight::RecencyHistogram => "recency_histogram",
+            Insight::DiffusionClasses => "diffusion_classes",
+            Insight::DiffusionIndex => "diffusion_index",
+            Insight::DiffusionClassesYear => "diffusion_classes_year",
+            Insight::DiffusionIndexYear => "diffusion_index_year",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
             Insight::Lift => "lift",
@@ -168,6 +184,8 @@ impl Insight {
             Insight::VisitsPerCustomer => &[Kind::Visits, Kind::Customers],
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
             Insight::RecencyHistogram => &[Kind::Recency],
+            Insight::DiffusionClasses | Insight::DiffusionIndex => &[Kind::Diffusion],
+            Insight::DiffusionClassesYear | Insight::DiffusionIndexYear => &[Kind::DiffusionYear],
             Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
             Insight::Compared(_, Kind::Customers) => &[Kind::Customers],
@@ -180,6 +198,7 @@ impl Insight {
     /// Has a table several columns of it?
     pub const fn has_parts(self) -> bool {
         matches!(self, Insight::VisitClasses | Insight::RecencyHistogram)
+            || matches!(self, Insight::DiffusionClasses | Insight::DiffusionClassesYear)
             || matches!(self, Insight::RetentionCohort | Insight::RetentionRate)
             || matches!(self, Insight::TicketQuantiles | Insight::TicketHistogram)
             || matches!(self, Insight::Compared(Comparison::Benchmark, _))
@@ -189,6 +208,7 @@ impl Insight {
     pub const fn is_ratio(self) -> bool {
         self.statistics().len() > 1
             || matches!(self, Insight::RepeatRate | Insight::RetentionRate)
+            || matches!(self, Insight::DiffusionIndex | Insight::DiffusionIndexYear)
             || matches!(self, Insight::Lift | Insight::Compared(..))
     }
 

@@ -82,6 +82,9 @@ impl LevelPlan {
     /// Is a number of a statistic of this cell known, as far as it rests on days before or after
     /// it?
     pub fn tells(&self, kind: StatisticKind, cell: &[KeyValue], number: usize) -> Told {
+        if self.changes.get(&kind).is_some_and(|changes| !changes.is_known(cell)) {
+            return Told::NoPeriod;
+        }
         let back = self.look_back.as_ref().filter(|_| kind.looks_back());
         let cohorts = self.cohorts.as_ref().filter(|_| kind == StatisticKind::Cohorts);
         let after = |c: &Cohorts| c.days_after(c.time_of(cell), number).is_some();
@@ -104,6 +107,8 @@ pub enum Told {
     NotBefore,
     /// They do not hold the whole period after.
     NotAfter,
+    /// They do not hold both periods that are compared, as a whole.
+    NoPeriod,
 }
 
 /// Why a level cannot show cohorts, if it has to and can tell who is new.

@@ -7,6 +7,7 @@ mod aim;
 mod calibrate;
 mod cell_times;
 mod cells;
+mod changes;
 mod choice;
 mod cohorts;
 mod compared;
@@ -40,6 +41,7 @@ use chrono::NaiveDate;
 pub use calibrate::{Gaussian, budget_of};
 use cells::columns_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
+pub use changes::Changes;
 pub use choice::Retained;
 pub use cohorts::{Cohorts, Told};
 pub use compared::period_key;
@@ -123,6 +125,8 @@ pub struct LevelPlan {
     pub cohorts: Option<Cohorts>,
     /// The classes of days since the last visit, where the level has them.
     pub recency: Option<Recency>,
+    /// With which periods what users spend is compared, of each statistic that does so.
+    pub changes: BTreeMap<StatisticKind, Changes>,
     /// What is usual of tickets, where the level adds up their logarithms.
     pub tickets: Option<TicketPlan>,
     /// Is it measured to judge dominance, and not shown?
@@ -298,6 +302,8 @@ impl Plan {
             let unfit = look_back::unfit(&job, report, level, look_back.as_ref());
             let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
             findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
+            let changes = Changes::all(&job, level, &cells);
+            findings.extend(changes::unfit(&job, report, level, &changes));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
@@ -325,6 +331,7 @@ impl Plan {
                 look_back,
                 cohorts,
                 recency,
+                changes,
                 pairs: None,
                 cells,
                 statistics,

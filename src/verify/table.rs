@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::classes::{self, COHORT, RATE};
+use super::classes::{self, COHORT, DIFFUSION, DIFFUSION_YEAR, RATE};
 use super::manifest::Manifest;
 use super::parts::NamedKey;
 
@@ -35,6 +35,8 @@ pub(super) enum Form {
     Per,
     /// All numbers of its statistic but the first, of all of them.
     Share,
+    /// Of three numbers by how much more of all the first is than the last; 100 if as much.
+    Balance,
     /// In several columns, a number of its statistic for each unit of the first one.
     Rates,
     /// Money in several columns, each no less than the one before.
@@ -108,7 +110,7 @@ impl Form {
 }
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 23] = [
     ("customers", &["customers"], Form::Count),
     ("payments", &["payments"], Form::Count),
     ("gross", &["gross"], Form::Money),
@@ -126,6 +128,10 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
     ("visit_classes", &["visit_classes"], Form::Counts),
     ("repeat_rate", &["visit_classes"], Form::Share),
     ("recency_histogram", &["recency_histogram"], Form::Counts),
+    ("diffusion_classes", &["diffusion"], Form::Counts),
+    ("diffusion_index", &["diffusion"], Form::Balance),
+    ("diffusion_classes_year", &["diffusion_year"], Form::Counts),
+    ("diffusion_index_year", &["diffusion_year"], Form::Balance),
     ("ticket_quantiles", &["ticket_logs", "payments"], Form::Quantiles),
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
@@ -192,6 +198,8 @@ pub(super) fn insight_of(column: &str) -> &str {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
         _ if classes::is_recency(column) => "recency_histogram",
+        _ if DIFFUSION.contains(&column) => "diffusion_classes",
+        _ if DIFFUSION_YEAR.contains(&column) => "diffusion_classes_year",
         _ if classes::periods(column, COHORT).is_some() => COHORT,
         _ if classes::periods(column, RATE).is_some() => RATE,
         _ if QUANTILES.contains(&column) => "ticket_quantiles",

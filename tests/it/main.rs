@@ -11,6 +11,7 @@ mod common;
 mod compared;
 mod crash;
 mod cross;
+mod diffusion;
 mod dominance;
 mod elsewhere;
 mod engine;

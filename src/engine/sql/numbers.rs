@@ -60,6 +60,8 @@ impl Numbers {
             StatisticKind::TicketLogs => return Err(missing("ticket_quantiles")),
             StatisticKind::Recency => return Err(missing("recency_histogram")),
             StatisticKind::Cohorts => return Err(missing("retention_cohort")),
+            StatisticKind::Diffusion => return Err(missing("diffusion_index")),
+            StatisticKind::DiffusionYear => return Err(missing("diffusion_index_year")),
         })
     }
 }
