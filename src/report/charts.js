@@ -225,8 +225,9 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
     const part = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
     const share = insight.kind === 'place' ? 1 - part : rooted ? Math.sqrt(part) : part;
     const fill = cell.x === null ? colors.none : mixed(colors.low, colors.high, share);
-    const ink = cell.x === null ? colors.soft : contrast(fill);
     const weak = cell.grade === 'D' && cell.x !== null;
+    // Weak fields are mostly the page's colour.
+    const ink = cell.x === null ? colors.soft : weak ? colors.ink : contrast(fill);
     const text = (words, dy, fontSize, opacity) => ({
       type: 'text', style: { text: words, x, y: y + dy, fill: ink, fontSize, fontFamily: font, opacity, textAlign: 'center',
         textVerticalAlign: 'middle' },
@@ -245,7 +246,8 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
   const turned = columns.some(({ name }) => (room < 70 && name.length > 4) || name.length * 6.5 > room);
   return {
     ...base(colors),
-    grid: { left: 4, right: 8, top: 4, bottom: 4, containLabel: true },
+    // Some labels are a little wider than they are thought to be.
+    grid: { left: 10, right: 8, top: 4, bottom: 4, containLabel: true },
     tooltip: {
       ...base(colors).tooltip,
       formatter: ({ dataIndex }) => {

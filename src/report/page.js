@@ -114,12 +114,13 @@ function cohortView(table, view, axis, keys) {
   const rows = new Map(pick(table, view, keys).map(row => [valueAt(axis, row), row]));
   const insight = { ...view.insight, kind: view.insight.of ?? 'count' };
   const across = insight.columns.map(column => ({ column, name: column.part === '0' ? 'new' : `+ ${column.part}` }));
-  const down = sortedValues(axis).filter(value => rows.has(value))
-    .map(value => ({ row: rows.get(value), name: keyText(axis.name, value) }));
   const cellOf = ({ column }, { row }) => {
     const cell = cellAt(column, row);
     return cell.reason === REASONS['look-ahead'] ? null : cell;
   };
+  const down = sortedValues(axis).filter(value => rows.has(value))
+    .map(value => ({ row: rows.get(value), name: keyText(axis.name, value) }))
+    .filter(time => across.some(each => cellOf(each, time)));
   const list = down.flatMap(time => across.map(each => ({ name: `${time.name} · ${each.name}`, cell: cellOf(each, time) })));
   return { ...view, insight, list: list.filter(({ cell }) => cell), wide: true,
     title: `${insight.title}, by ${levelText(table)}`, note: `Across: ${plain(axis)}s after the first one.`,

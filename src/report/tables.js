@@ -39,6 +39,10 @@ function cellAt(column, row) {
   };
 }
 
+/** Is nothing told of a row for another reason than its error? */
+const hiddenAt = (column, row) => column.x[row] === null && column.suppressed !== undefined
+  && column.suppressed[row] >= 0 && column.reasons[column.suppressed[row]] !== 'error';
+
 const valueAt = (key, row) => key.values[key.codes[row]];
 const order = (key, a, b) => (key.kind === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0);
 
