@@ -178,6 +178,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.extend(adopted_lines(plan));
     lines.extend(latest_lines(plan));
     lines.extend(merchants_line(plan));
+    lines.extend(dominance_line(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
@@ -204,6 +205,23 @@ fn merchants_line(plan: &Plan) -> Option<String> {
     Some(format!(
         "Cells of fewer than {least} registered merchants are hidden: {small} of {sets} groups of merchants, \
          and {besides} more whose differences would tell."
+    ))
+}
+
+/// What the run hides besides, of which nothing is known yet.
+fn dominance_line(plan: &Plan) -> Option<String> {
+    let (rule, (level, _)) = plan.dominance()?;
+    let who = match rule.top {
+        1 => "one merchant".to_owned(),
+        top => format!("{top} merchants together"),
+    };
+    let share = format!("{:.4}", 100.0 * rule.share.value());
+    let share = share.trim_end_matches('0').trim_end_matches('.');
+    Some(format!(
+        "The run hides more: cells of which {who} may have more than {share} % of {}, by the noised values of {}, also \
+         where noise is too large to tell, and as many besides as their differences need.",
+        rule.by.name(),
+        plan.levels[level].file
     ))
 }
 

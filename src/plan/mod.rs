@@ -47,6 +47,7 @@ pub use cohorts::{Cohorts, Told};
 pub use compared::period_key;
 pub use composed::Composed;
 use composed::customers_of_several_periods;
+pub use dominance::Turnover;
 pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
