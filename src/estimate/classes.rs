@@ -7,7 +7,12 @@ use crate::plan::{StatisticPlan, Told};
 
 impl Report<'_> {
     /// Of visit classes, the shares of customers that came twice or more.
-    pub(super) fn repeat_rates(&self, panel: &Panel, at: (usize, usize), models: &[Vec<Model>]) -> Vec<Rate> {
+    pub(super) fn repeat_rates(
+        &self,
+        panel: &Panel,
+        at: (usize, usize),
+        models: &[Vec<Model>],
+    ) -> Vec<Rate> {
         let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
         let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
         let noise = statistic.noise.sd().powi(2);
@@ -22,7 +27,12 @@ impl Report<'_> {
 
     /// Of users who spend more, as much or less than before, by how much more of all the first are
     /// than the last.
-    pub(super) fn balances(&self, panel: &Panel, at: (usize, usize), models: &[Vec<Model>]) -> Vec<Rate> {
+    pub(super) fn balances(
+        &self,
+        panel: &Panel,
+        at: (usize, usize),
+        models: &[Vec<Model>],
+    ) -> Vec<Rate> {
         let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
         let [up, flat, down] = [0, 1, 2].map(|class| self.noisy(at, class));
         let noise = statistic.noise.sd().powi(2);

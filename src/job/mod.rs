@@ -32,8 +32,8 @@ pub use percent::Percent;
 pub use registry::{Dominance, Registry};
 pub use sql::SqlExpression;
 pub use statistic::{
-    CHANGES, Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width, centred_log,
-    change_class, recency_class, recency_names, ticket_log, visit_class,
+    CHANGES, Expected, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit, VISIT_CLASSES, Width,
+    centred_log, change_class, recency_class, recency_names, ticket_log, visit_class,
 };
 pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
+
 use super::cell_times::CellTimes;
 use super::compared::period_key;
 use super::{CellSpace, KeyValue};
@@ -32,24 +34,25 @@ impl Changes {
     fn new(job: &Job, level: &Level, cells: &CellSpace, kind: StatisticKind) -> Changes {
         let times = CellTimes::new(level, cells);
         let period = job.payments.period;
-        let (mut before, mut after) = (vec![None; times.count()], vec![None; times.count()]);
+        let mut before = vec![None; times.count()];
         if let Some((place, key)) = period_key(&level.keys) {
             let is_time = |key: &&Key| matches!(key, Key::Time(_));
             let place = level.keys[..place].iter().filter(is_time).count();
-            for time in 0..times.count() {
-                let start = key.start(period.day(times.first_day(time)));
-                let then = start.filter(|&start| period.holds(key, start)).and_then(|start| {
-                    if kind == StatisticKind::DiffusionYear {
-                        key.year_before(start)
-                    } else {
-                        key.before(start)
-                    }
-                });
-                let then = then.filter(|&then| period.holds(key, then));
-                before[time] = then.and_then(|then| times.with(time, place, KeyValue::Date(then)));
-                // No two periods have the same one a period, or a year, before.
-                before[time].into_iter().for_each(|then| after[then] = Some(time));
-            }
+            let whole = |start: &NaiveDate| period.holds(key, *start);
+            let then = |time: usize| {
+                let start = key.start(period.day(times.first_day(time))).filter(whole)?;
+                let then = match kind {
+                    StatisticKind::DiffusionYear => key.year_before(start),
+                    _ => key.before(start),
+                };
+                times.with(time, place, KeyValue::Date(then.filter(whole)?))
+            };
+            before = (0..times.count()).map(then).collect();
+        }
+        let mut after = vec![None; times.count()];
+        for (time, then) in before.iter().enumerate() {
+            // No two periods have the same one a period, or a year, before.
+            then.iter().for_each(|&then: &usize| after[then] = Some(time));
         }
         Changes { times, before, after }
     }
@@ -106,7 +109,10 @@ fn why_unfit(
         let hint = format!(
             "set `unit = \"user\"`, or leave it out; or ask for `{growth}`, which compares cells"
         );
-        return fault("with a unit within a period, who paid in the other one is another unit", &hint);
+        return fault(
+            "with a unit within a period, who paid in the other one is another unit",
+            &hint,
+        );
     }
     if report.selection != PartitionSelection::Public {
         let why = "users also count where they pay no longer, which no private key may tell";
@@ -148,9 +154,8 @@ mod tests {
         changes: &[(&str, &str)],
         selection: &str,
     ) -> Result<LevelPlan, String> {
-        let text = format!(
-            "levels = [[{keys}]]\nkeys = \"{selection}\"\ninsights = [\"{insight}\"]\n"
-        );
+        let text =
+            format!("levels = [[{keys}]]\nkeys = \"{selection}\"\ninsights = [\"{insight}\"]\n");
         let changes = [changes, &[("ticket_groups = \"region\"\n", "")]].concat();
         let plan = Market::new(&[]).try_plan_changed(&changes, &[text]);
         let fault = |error: crate::error::Error| error.findings()[0].to_string();

@@ -78,7 +78,8 @@ pub(super) fn unfit(
         let (longest, hint) = match most {
             0 => ("any".to_owned(), "use a shorter key, or let the job begin earlier".to_owned()),
             _ => {
-                let hint = format!("set `look_back` to {most} or less, or let the job begin earlier");
+                let hint =
+                    format!("set `look_back` to {most} or less, or let the job begin earlier");
                 (format!("more than {most}"), hint)
             }
         };

@@ -34,7 +34,8 @@ fn report() -> impl Strategy<Value = String> {
         })
     };
     (keys(), 1u32..6, any::<bool>()).prop_map(|(keys, norm, customers)| {
-        let (more, bound) = if customers { ("\"customers\", ", "customers = 2, ") } else { ("", "") };
+        let (more, bound) =
+            if customers { ("\"customers\", ", "customers = 2, ") } else { ("", "") };
         format!(
             "levels = [{keys:?}]\nkeys = \"public\"\n\
              insights = [{more}\"diffusion_classes\", \"diffusion_index_year\"]\n\
@@ -123,9 +124,8 @@ fn who_comes_and_who_stays_away_is_counted() {
     // Of January nothing is known. In March the second is gone; so is the fourth, who had spent
     // nothing in all.
     assert_eq!(classes(&rows), [[0, 0, 0], [1, 2, 1], [0, 2, 1], [0, 0, 1]]);
-    let without = |user: u32| -> Vec<Row> {
-        rows.iter().filter(|row| row.user != user).cloned().collect()
-    };
+    let without =
+        |user: u32| -> Vec<Row> { rows.iter().filter(|row| row.user != user).cloned().collect() };
     assert_eq!(classes(&without(0)), [[0, 0, 0], [1, 2, 0], [0, 2, 1], [0, 0, 1]]);
     assert_eq!(classes(&without(1)), [[0, 0, 0], [0, 2, 1], [0, 2, 0], [0, 0, 1]]);
     assert_eq!(classes(&without(2)), [[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 0, 0]]);
