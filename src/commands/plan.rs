@@ -179,6 +179,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.extend(latest_lines(plan));
     lines.extend(merchants_line(plan));
     lines.extend(dominance_line(plan));
+    lines.extend(bands_line(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
@@ -223,6 +224,20 @@ fn dominance_line(plan: &Plan) -> Option<String> {
         rule.by.name(),
         plan.levels[level].file
     ))
+}
+
+/// What of hidden cells is told all the same.
+fn bands_line(plan: &Plan) -> Option<String> {
+    let levels =
+        plan.levels.iter().filter(|level| level.tables.iter().any(|t| !t.bands.is_empty()));
+    let groups: usize =
+        levels.filter_map(|level| level.bands.as_ref()).map(|bands| bands.told().count()).sum();
+    plan.levels.iter().flat_map(|level| &level.tables).find(|table| !table.bands.is_empty())?;
+    let groups = match plan.dominance() {
+        Some(_) => "some groups of merchants, as noised values say".to_owned(),
+        None => format!("{groups} of these groups"),
+    };
+    Some(format!("In bands of the job, in place of values, may be told: {groups}."))
 }
 
 /// Where bounds come from that earlier releases have told.

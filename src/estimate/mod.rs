@@ -3,6 +3,7 @@
 //! Post-processing in the sense of `docs/privacy.md`, whose section *Estimates* says what is
 //! computed: nothing here can reach a payment, because [`NoisyTotals`] is all it gets.
 
+mod banded;
 mod bins;
 mod classes;
 mod compared;
@@ -35,7 +36,7 @@ mod values;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::job::{CHANGES, Comparison, Insight, StatisticKind, VISIT_CLASSES};
+use crate::job::{CHANGES, Comparison, Insight, Run, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{
     CellKey, Cohorts, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan, Told,
@@ -79,6 +80,9 @@ pub struct Column {
     pub values: Values,
     /// Of each cell why its estimate is not shown; `None`: it is.
     pub suppressed: Vec<Option<Reason>>,
+    /// Of each cell the bands in which it is told in place of its value; `None`: the insight has
+    /// none.
+    pub bands: Option<Vec<Option<Run>>>,
 }
 
 /// Two-sided 95 % quantile of the normal law.
@@ -282,12 +286,13 @@ impl View<'_> {
                 let suppressed = unknown;
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
-                Column { insight, name: name(part), values, suppressed }
+                Column { insight, name: name(part), values, suppressed, bands: None }
             };
             columns.extend(values.into_iter().enumerate().map(column));
         }
         let hidden = |row: usize| self.level.is_hidden(&self.noisy.keys[rows[row]]);
         for column in &mut columns {
+            column.bands = self.bands(column.insight, rows);
             suppress::by_merchants(column, hidden);
             suppress::by_error(column, self.shown.suppress_above);
         }

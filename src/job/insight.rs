@@ -233,6 +233,12 @@ impl Insight {
         if self.is_at(keys) || for_others { self.statistics() } else { &[] }
     }
 
+    /// Of a statistic that cells hidden for their merchants may tell in bands, that one.
+    pub fn banded(self) -> Option<StatisticKind> {
+        let whole = [Insight::Customers, Insight::Payments, Insight::Gross, Insight::Sales];
+        whole.contains(&self).then(|| self.statistics()[0])
+    }
+
     /// The upper ends of its bands, with their names, if it has such; the last one has no end.
     pub const fn bands(self) -> Option<&'static [(f64, &'static str)]> {
         match self {

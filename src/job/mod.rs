@@ -4,6 +4,7 @@
 //! it, no stage checks the specification again. Job files carry a version; their keys are
 //! documented in `docs/job.md`.
 
+mod bands;
 mod calendar;
 mod expect;
 mod insight;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+pub use bands::{Bands, Run};
 pub use calendar::{Clock, Period, TimeKey};
 pub use expect::Expect;
 pub use insight::{Comparison, Insight};

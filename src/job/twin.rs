@@ -107,6 +107,15 @@ impl Job {
                 let rule = format!("{{ top = {top}, share = \"{share}\", by = \"{by}\" }}");
                 add(&mut text, "dominance", &rule);
             }
+            if let Some(bands) = &registry.bands {
+                let own = |(kind, edges): (&StatisticKind, &Vec<i64>)| {
+                    let places = if kind.is_money() { source.money_places() } else { 0 };
+                    let edges = edges.iter().map(|&edge| decimal(edge as u64, places));
+                    format!("{} = {}", kind.name(), list(edges))
+                };
+                let bands: Vec<String> = bands.edges.iter().map(own).collect();
+                add(&mut text, "bands", &format!("{{ {} }}", bands.join(", ")));
+            }
         }
         if !self.key_sets.is_empty() {
             text += "\n[keys]\n";

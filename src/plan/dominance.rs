@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bands::assign_bands;
 use super::homes::home_sets;
 use super::merchants::{assign, hide_few, sets};
 use super::span::Sums;
@@ -142,6 +143,7 @@ impl Plan {
         let known = sets.iter().map(|set| !secret(set)).collect();
         let known = Search { all: &all, rule, of_level: &of_level }.hide(known, promise.least);
         assign(&mut plan.levels, (&of_level, &wholes, &of_homes), &known);
+        assign_bands(&mut plan.levels, (&sets, &of_level), &known, secret);
         plan
     }
 }

@@ -4,6 +4,7 @@
 //! they suffice is in `docs/privacy.md`.
 
 mod aim;
+mod bands;
 mod calibrate;
 mod cell_times;
 mod cells;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
+pub use bands::LevelBands;
 pub use calibrate::{Gaussian, budget_of};
 use cells::columns_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
@@ -135,6 +137,8 @@ pub struct LevelPlan {
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if
     /// none are.
     pub hidden: Vec<bool>,
+    /// Which of the hidden cells may be told in bands; `None`: none.
+    pub bands: Option<LevelBands>,
     /// What an earlier release said of the same cells, for estimates to go by.
     pub earlier: Option<Earlier>,
 }
@@ -341,6 +345,7 @@ impl Plan {
                 tickets,
                 unshown: LevelPlan::is_unshown(&job, &level.keys),
                 hidden: Vec::new(),
+                bands: None,
                 earlier: None,
             });
         }

@@ -32,6 +32,8 @@ pub struct TablePlan {
     pub base: Option<NaiveDate>,
     /// Estimates with a larger relative error are not shown.
     pub suppress_above: Option<Percent>,
+    /// Those of which cells that are hidden for their merchants may be told in bands.
+    pub bands: Vec<Insight>,
     /// Are noised values of some cells hidden too, as they tell of too few merchants?
     pub may_hide: bool,
 }
@@ -56,6 +58,7 @@ impl TablePlan {
                 .and_then(|time| level.keys.iter().position(|key| *key == Key::Time(time))),
             base: report.base.as_ref().map(|(base, _)| *base),
             suppress_above: report.suppress_above,
+            bands: Vec::new(),
             may_hide: false,
         }
     }

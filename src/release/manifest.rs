@@ -257,6 +257,9 @@ struct KeySetEntry {
     /// Who is compared with whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<PeersEntry>,
+    /// Insights of which cells that are hidden for their merchants may be told in bands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bands: Vec<&'static str>,
     /// Days before a cell that tell who is new there.
     #[serde(skip_serializing_if = "Option::is_none")]
     look_back: Option<u32>,
@@ -490,6 +493,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         base: table.base.map(|base| base.to_string()),
         partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),
         peers: table.peers.as_ref().map(|peers| PeersEntry::new(plan, peers)),
+        bands: table.bands.iter().map(|insight| insight.name()).collect(),
         look_back: table.looks_back().then(|| Some(level.look_back.as_ref()?.days())).flatten(),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }

@@ -93,7 +93,7 @@ function interval({ cell }, insight, colors, api, standing) {
   const words = { fill: colors.soft, fontSize: 11.5, fontFamily: css('--font'), textVerticalAlign: 'middle' };
   if (cell.x === null) {
     const [x, y] = point(insight.kind === 'place' && !standing ? 1 : 0);
-    const text = cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
+    const text = cell.told ? `in the band ${toldText(cell, insight)}` : cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
     const style = { ...words, text: standing ? '×' : text, x: standing ? x - 3 : x + 6, y: standing ? y - 8 : y };
     return { type: 'text', style };
   }
@@ -236,7 +236,8 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
       type: 'rect', shape: { x: x - w / 2, y: y - h / 2, width: w, height: h, r: 2 },
       style: { fill, opacity: weak ? 0.45 : 1, stroke: weak ? colors.soft : 'none', lineDash: [3, 2], lineWidth: 1 },
     }];
-    if (cell.x === null) children.push(text('×', 0, 12, 0.8));
+    if (cell.told && room > 90) children.push(text(toldText(cell, insight), 0, 9.5, 0.9));
+    else if (cell.x === null) children.push(text('×', 0, 12, 0.8));
     else {
       children.push(text(shown(cell.x, insight, true), -6, room < 48 ? 10 : 11.5, 1));
       children.push(text(margin(cell, insight), 8, room < 48 ? 8.5 : 9.5, 0.85));

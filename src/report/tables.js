@@ -36,6 +36,7 @@ function cellAt(column, row) {
   return {
     row, x: column.x[row], low: column.low[row], high: column.high[row], grade: column.grades[row],
     reason: code >= 0 ? reasonText(column.reasons[code]) : null,
+    told: column.told && column.told[row] >= 0 ? column.bands[column.told[row]] : null,
   };
 }
 

@@ -106,7 +106,7 @@ pub(super) fn faults(
         seen.pairs.add(name, &batch, manifest, row, &mut faults);
         let rows = batch.num_rows() as u64;
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
-        for insight in values_of(&batch.schema(), set.keys.len()) {
+        for insight in values_of(&batch.schema(), set) {
             let column = Column { batch: &batch, insight: &insight, places: &places };
             column.check(set, manifest, seen, &mut faults);
         }
@@ -235,6 +235,13 @@ impl<'a> Column<'a> {
     fn check(&self, set: &KeySet, manifest: &Manifest, seen: &mut Seen, faults: &mut Faults) {
         let name = &set.file;
         let Some((_, needs, form)) = known(self.insight) else { return };
+        if set.bands.iter().any(|insight| insight == self.insight) {
+            let told = self.array("_band");
+            for (_, place) in self.rows().filter(|(row, _)| told.is_valid(*row)) {
+                faults
+                    .add(place, format!("`{}` is told in bands, and is not hidden", self.insight));
+            }
+        }
         self.check_estimates(manifest.relative_error_max(name), form, faults);
         let event = |place: usize| manifest.event(name, needs.get(place)?);
         match form {

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::classes::{self, COHORT, DIFFUSION, DIFFUSION_YEAR, RATE};
-use super::manifest::Manifest;
+use super::manifest::{KeySet, Manifest};
 use super::parts::NamedKey;
 
 /// Version of the tables' schema that this program knows.
@@ -217,14 +217,20 @@ pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static st
 }
 
 /// The names of the columns of values, each with that of its interval and the rest behind it.
-pub(super) fn values_of(schema: &SchemaRef, keys: usize) -> Vec<String> {
+pub(super) fn values_of(schema: &SchemaRef, set: &KeySet) -> Vec<String> {
     let mut names = Vec::new();
-    let mut place = keys;
+    let mut place = set.keys.len();
     while let Some(field) = schema.fields().get(place) {
         names.push(field.name().clone());
-        place += known(field.name()).map_or(SUFFIXES.len(), |(.., form)| form.width());
+        place += width_of(field.name(), set);
     }
     names
+}
+
+/// How many columns there are of a value.
+fn width_of(column: &str, set: &KeySet) -> usize {
+    let told = set.bands.iter().any(|insight| insight == column);
+    known(column).map_or(SUFFIXES.len(), |(.., form)| form.width()) + usize::from(told)
 }
 
 /// A file of a table that can be read, with the key that its name tells in its place.
@@ -343,7 +349,7 @@ pub(super) fn schema_faults(
     let mut last = None;
     let mut rest = values;
     while let Some(first) = rest.first().map(|field| field.name()) {
-        let width = known(first).map_or(SUFFIXES.len(), |(.., form)| form.width());
+        let width = width_of(first, set);
         let (columns, others) = rest.split_at(width.min(rest.len()));
         rest = others;
         let at = insights.iter().position(|(insight, ..)| *insight == insight_of(first));
@@ -360,13 +366,16 @@ pub(super) fn schema_faults(
             fault(format!("`{insight}` needs `{statistic}`, which no mechanism protects"));
         }
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
-        let band = form.bands().map(|_| "_band");
+        let told = set.bands.iter().any(|own| own == first);
+        let band = (told || form.bands().is_some()).then_some("_band");
         let wanted = SUFFIXES.into_iter().chain(band);
         if names != wanted.map(|suffix| format!("{first}{suffix}")).collect::<Vec<_>>() {
             fault(format!("`{first}` lacks its interval, grade, reasons or noised value"));
             continue;
         }
-        for why in columns.iter().filter_map(|field| value_fault(form, hides, field)) {
+        for why in
+            columns.iter().filter_map(|field| value_fault(form, (hides, band.is_some()), field))
+        {
             fault(why);
         }
     }
@@ -401,8 +410,7 @@ fn text() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
-    let banded = form.bands().is_some();
+fn value_fault(form: Form, (hides, banded): (bool, bool), field: &Field) -> Option<String> {
     for (suffix, nullable, what) in
         [("_grade", false, "grades"), ("_suppressed", true, "reasons"), ("_band", true, "bands")]
     {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod bands;
 mod budget;
 mod cli;
 mod cohorts;
