@@ -75,6 +75,8 @@ pub enum Comparison {
     Rank,
     /// The quarters of the merchant's peers.
     Benchmark,
+    /// How many merchants in the cell have at least as much as the report says.
+    Above,
 }
 
 impl Insight {
@@ -221,15 +223,15 @@ impl Insight {
             Insight::Lift => paired,
             _ if paired => self == Insight::Customers,
             Insight::Compared(Comparison::Rank | Comparison::Benchmark, _) => named,
-            Insight::Compared(Comparison::Concentration, _) => !named,
+            Insight::Compared(Comparison::Concentration | Comparison::Above, _) => !named,
             _ => true,
         }
     }
 
     /// The statistics that a level with these keys needs for it, its own tables or those of others.
     pub fn statistics_at(self, keys: &[Key]) -> &'static [StatisticKind] {
-        let for_others =
-            matches!(self, Insight::Lift | Insight::Compared(Comparison::Concentration, _));
+        let for_others = self == Insight::Lift
+            || self.compared().is_some_and(|(comparison, _)| comparison.is_of_many());
         if self.is_at(keys) || for_others { self.statistics() } else { &[] }
     }
 
@@ -262,7 +264,7 @@ const RANK_BANDS: [(f64, &str); 4] =
 
 impl Comparison {
     /// All, in the order of columns.
-    const ALL: [Comparison; 7] = [
+    const ALL: [Comparison; 8] = [
         Comparison::Share,
         Comparison::Growth,
         Comparison::GrowthYear,
@@ -270,11 +272,17 @@ impl Comparison {
         Comparison::Concentration,
         Comparison::Rank,
         Comparison::Benchmark,
+        Comparison::Above,
     ];
 
     /// Is it with other merchants, of which there must be some?
     pub fn needs_peers(self) -> bool {
-        matches!(self, Comparison::Concentration | Comparison::Rank | Comparison::Benchmark)
+        matches!(self, Comparison::Rank | Comparison::Benchmark) || self.is_of_many()
+    }
+
+    /// Does it tell of the merchants in a cell, by a level that names them?
+    pub fn is_of_many(self) -> bool {
+        matches!(self, Comparison::Concentration | Comparison::Above)
     }
 
     const fn name(self, kind: StatisticKind) -> &'static str {
@@ -308,6 +316,9 @@ impl Comparison {
                 "sales_peer_benchmark",
                 "gross_peer_benchmark",
             ],
+            Comparison::Above => {
+                ["customers_above", "payments_above", "sales_above", "gross_above"]
+            }
         };
         match kind {
             Kind::Customers => customers,

@@ -269,6 +269,9 @@ pub struct Report {
     pub peers: (Vec<String>, Range<usize>),
     /// Registered merchants that a group of peers has at least, with the place, if stated.
     pub peers_min: (u32, Option<Range<usize>>),
+    /// How much merchants have at least to be counted, by statistic, in counts or minor units; with
+    /// its place in the job file.
+    pub above: (BTreeMap<StatisticKind, i64>, Range<usize>),
     /// The time key by whose values tables that have it are split into files; `None`: one file a
     /// table.
     pub partition_by: Option<TimeKey>,

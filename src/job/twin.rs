@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::split::{WEIGHT_UNIT, default_weights};
 use super::{
-    Bound, Format, Job, Key, Level, PartitionSelection, Report, SqlExpression, StatisticKind,
+    Bands, Bound, Format, Job, Key, Level, PartitionSelection, Report, SqlExpression, StatisticKind,
 };
 
 impl Job {
@@ -165,6 +165,20 @@ impl Job {
         }
         if let Some((keys, _)) = &report.share_of {
             add(&mut text, "share_of", &json!(keys).to_string());
+        }
+        if !report.peers.0.is_empty() {
+            add(&mut text, "peers", &json!(report.peers.0).to_string());
+        }
+        if report.peers_min.1.is_some() {
+            add(&mut text, "peers_min", &report.peers_min.0.to_string());
+        }
+        if !report.above.0.is_empty() {
+            let own = |(kind, &least): (&StatisticKind, &i64)| {
+                let places = if kind.is_money() { self.payments.money_places() } else { 0 };
+                format!("{} = \"{}\"", kind.name(), Bands::edge(least, places))
+            };
+            let all: Vec<String> = report.above.0.iter().map(own).collect();
+            add(&mut text, "above", &format!("{{ {} }}", all.join(", ")));
         }
         if let Some((day, _)) = &report.base {
             add(&mut text, "base", &day.to_string());

@@ -13,7 +13,7 @@ use super::merchants::{assign, hide_few, sets};
 use super::span::Sums;
 use super::{LevelPlan, Plan};
 use crate::findings::{self, Finding};
-use crate::job::{Comparison, Dominance, Insight, Job, Key};
+use crate::job::{Dominance, Insight, Job, Key};
 
 impl LevelPlan {
     /// Is it measured to judge dominance, and not shown?
@@ -85,7 +85,7 @@ fn untold(level: &LevelPlan) -> Option<Finding> {
         Insight::TicketQuantiles => format!(
             "`{name}` shows a law of tickets of groups of merchants before it is known who dominates"
         ),
-        Insight::Compared(Comparison::Concentration, _) => {
+        Insight::Compared(comparison, _) if comparison.is_of_many() => {
             format!("`{name}` is of merchants whose level is not shown")
         }
         _ => format!("`{name}` is told of single merchants, whose level is not shown"),

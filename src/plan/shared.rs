@@ -1,12 +1,12 @@
 //! Levels that several reports ask for: each is measured once, and shown by all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
 use crate::privacy::{Delta, MuSquared};
 
 /// A table that shows a level, for one report.
@@ -26,6 +26,8 @@ pub struct TablePlan {
     pub share_of: Vec<usize>,
     /// How merchants are compared; `None`: they are not.
     pub peers: Option<PeersPlan>,
+    /// How much merchants have at least to be counted, by statistic, in counts or minor units.
+    pub above: BTreeMap<StatisticKind, i64>,
     /// The place of the time key by whose values it is split into files.
     pub partition: Option<usize>,
     /// A day of the period that is 100 in indexes.
@@ -53,6 +55,7 @@ impl TablePlan {
             insights: report.insights.iter().copied().filter(|i| i.is_at(&level.keys)).collect(),
             share_of: share_of.map(|key| place(key).expect(why)).collect(),
             peers: None,
+            above: report.above.0.clone(),
             partition: report
                 .partition_by
                 .and_then(|time| level.keys.iter().position(|key| *key == Key::Time(time))),

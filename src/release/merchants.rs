@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::job::Bands;
-use crate::plan::{KeyValue, LevelBands, LevelPlan, PeersPlan, Plan};
+use crate::job::{Bands, Comparison, StatisticKind};
+use crate::plan::{KeyValue, LevelBands, LevelPlan, PeersPlan, Plan, TablePlan};
 
 /// The second promise (`docs/merchants.md`): public facts, of which no payment decides.
 #[derive(Clone, Debug, Serialize)]
@@ -109,4 +109,15 @@ fn hidden_cells(level: &LevelPlan) -> impl Iterator<Item = HiddenEntry> {
         values: values.clone(),
         in_bands: if table.bands.is_empty() { Vec::new() } else { in_bands.clone() },
     })
+}
+
+/// What merchants have at least to be counted, where the table counts them.
+pub(super) fn above(plan: &Plan, table: &TablePlan) -> BTreeMap<&'static str, String> {
+    let asked = table.insights.iter().filter_map(|insight| insight.compared());
+    let asked = asked.filter(|(comparison, _)| *comparison == Comparison::Above);
+    let least = |(_, kind): (_, StatisticKind)| {
+        let places = if kind.is_money() { plan.job.payments.money_places() } else { 0 };
+        Some((kind.name(), Bands::edge(*table.above.get(&kind)?, places)))
+    };
+    asked.filter_map(least).collect()
 }

@@ -12,7 +12,7 @@ use crate::job::Insight;
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 52] = [
+const INSIGHTS: [(&str, &str, &str, &str); 56] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -133,6 +133,30 @@ const INSIGHTS: [(&str, &str, &str, &str); 52] = [
         "a quarter, half, three quarters have less",
     ),
     ("sales_peer_benchmark", "Sales: peers", "parts", "a quarter, half, three quarters have less"),
+    (
+        "customers_above",
+        "Merchants by customers",
+        "count",
+        "registered merchants with at least so many customers",
+    ),
+    (
+        "payments_above",
+        "Merchants by payments",
+        "count",
+        "registered merchants with at least so many payments",
+    ),
+    (
+        "gross_above",
+        "Merchants by gross sales",
+        "count",
+        "registered merchants with at least so much of gross sales",
+    ),
+    (
+        "sales_above",
+        "Merchants by sales",
+        "count",
+        "registered merchants with at least so much of sales",
+    ),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
     ("lift", "Lift", "ratio", "customers of both, times what chance would make; 1 is by chance"),
 ];

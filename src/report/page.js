@@ -267,8 +267,10 @@ function scopeText(table, view) {
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
   const looksBack = view.insight.id.endsWith('_customers') || view.insight.id.startsWith('retention_');
-  const what = table.look_back && looksBack
-    ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
+  const least = table.above?.[view.insight.id.replace(/_above$/, '')];
+  let { what } = view.insight;
+  if (table.look_back && looksBack) what = what.replace('before', `in the ${table.look_back} days before`);
+  if (least) what = what.replace(/so many|so much of/, format(Number(least)));
   return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 

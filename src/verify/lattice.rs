@@ -265,6 +265,7 @@ impl<'a> Column<'a> {
                 self.check_quantile(payments.as_ref(), faults);
             }
             Form::Compared => {}
+            Form::Above => peers::check_above(self, set, faults),
             Form::Banded(bands) => peers::check_band(self, bands, set, faults),
             Form::Quarters | Form::MoneyQuarters => {
                 peers::check_quarter(self, set, faults);

@@ -189,6 +189,9 @@ pub(super) struct KeySet {
     pub(super) partition_by: Option<String>,
     /// Who is compared with whom.
     pub(super) peers: Option<Peers>,
+    /// How much merchants have at least to be counted.
+    #[serde(default)]
+    pub(super) above: BTreeMap<String, String>,
     /// Insights of which hidden cells may be told in bands.
     #[serde(default)]
     pub(super) bands: Vec<String>,

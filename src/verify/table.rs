@@ -45,6 +45,8 @@ pub(super) enum Form {
     Compared,
     /// How concentrated a cell is, or where one is among others: with a band.
     Banded(Bands),
+    /// How many merchants have so much.
+    Above,
     /// The quarters of other cells: counts in several columns,
     Quarters,
     /// or money.
@@ -140,7 +142,7 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 23] = [
 pub(super) const PAIRED: [(&str, &[&str], Form); 1] = [("lift", &["customers"], Form::Compared)];
 
 /// Each insight that compares cells, with its statistic, in the order of columns after [`PAIRED`].
-pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
+pub(super) const COMPARED: [(&str, &[&str], Form); 32] = [
     ("customers_share", &["customers"], Form::Compared),
     ("payments_share", &["payments"], Form::Compared),
     ("sales_share", &["sales"], Form::Compared),
@@ -169,6 +171,10 @@ pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
     ("payments_peer_benchmark", &["payments"], Form::Quarters),
     ("sales_peer_benchmark", &["sales"], Form::MoneyQuarters),
     ("gross_peer_benchmark", &["gross"], Form::MoneyQuarters),
+    ("customers_above", &["customers"], Form::Above),
+    ("payments_above", &["payments"], Form::Above),
+    ("sales_above", &["sales"], Form::Above),
+    ("gross_above", &["gross"], Form::Above),
 ];
 
 const CONCENTRATION: Form = Form::Banded(Bands::Concentration);

@@ -150,6 +150,15 @@ fn rules_that_cannot_be_kept_are_refused() {
             refused(&workshop, &text)
         },
         {
+            // Ranks of no merchant: the report's levels name none.
+            let workshop = workshop(RULE);
+            let text = job(&workshop, JUDGE).replace(
+                "insights = [\"payments\"]\nbounds   = { payments = \"1\" }\n\n[[report]]\nname     = \"wallets\"",
+                "insights = [\"payments\", \"payments_rank\"]\npeers = \"region\"\nbounds   = { payments = \"1\" }\n\n[[report]]\nname     = \"wallets\"",
+            );
+            refused(&workshop, &text)
+        },
+        {
             // By another name, each shop would be shown.
             let workshop = workshop(RULE);
             let text =
