@@ -250,6 +250,7 @@ def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
     names = [row[0] for row in page.numbers("recent.month.parquet")]
     assert names == ["0 – 6", "7 – 13", "14 or more"], names
     # Above 100 more people spend more; of weeks without a whole one before there is no index.
+    page.show("moves", "diffusion_index")
     rows = page.numbers("moves.week.parquet")
     told = [row for row in rows if not row[4].startswith("not shown")]
     assert len(told) > 5 and all(0 <= float(text) <= 200 for row in told for text in row[1:4]), rows
