@@ -1,4 +1,4 @@
-//! Bands in place of values: which hidden cells may be told in bands. Stated in `docs/merchants.md`.
+//! Bands in place of values: which hidden cells may be told in bands. See `docs/merchants.md`.
 //!
 //! Merchants that lie in the same known sets are *alike*: whatever is known stays true if some of
 //! what one of them has is another's. So a hidden cell can have any value of its band, if other

@@ -87,8 +87,8 @@ pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
     faults
 }
 
-/// What it says of bands that cannot be: each edge is at least twice the one before, and tables have
-/// bands of what has edges.
+/// What it says of bands that cannot be: each edge is at least twice the one before, and tables
+/// have bands of what has edges.
 fn bands_faults(manifest: &Manifest, bands: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut faults = Vec::new();
     for (insight, edges) in bands {
