@@ -47,9 +47,9 @@ const SECOND: &[Place] = &[(0, 1), (1, 1)];
 /// The class of those who were last there over two weeks before their month ends.
 const LONG_AGO: &[Place] = &[(0, 2), (1, 2)];
 
-/// All but the logarithms of tickets, whose bound is the run's, and cohorts, which need a third
-/// month.
-const TRIED: [Tried; 10] = [
+/// All but the logarithms of tickets, whose bound is the run's, cohorts, which need a third
+/// month, and what needs two years.
+const TRIED: [Tried; 11] = [
     (StatisticKind::Customers, "1.414", BOTH, LAST),
     (StatisticKind::Payments, "2.5", BOTH, LAST),
     (StatisticKind::Sales, "100", BOTH, LAST),
@@ -61,6 +61,8 @@ const TRIED: [Tried; 10] = [
     (StatisticKind::Recency, "1.414", LONG_AGO, &[(1, 2)]),
     // Who comes in both months returns in the second; of the first the period cannot tell.
     (StatisticKind::NewReturning, "1", &[(1, 1)], LAST),
+    // Who spends as much in both months; who comes in the second alone.
+    (StatisticKind::Diffusion, "1", &[(1, 1)], LAST),
 ];
 
 /// What is tried: a job with the audited job's epsilon, delta and statistics on merchants of its

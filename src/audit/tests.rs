@@ -44,7 +44,7 @@ pub(super) fn insights() -> Vec<String> {
     let stated = "bounds = { gross = \"90.00\", refunds = \"40.00\", visits = 6, visit_classes = 2, \
          recency_histogram = 2 }";
     let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\", \
-               \"retention_cohort\"]";
+               \"retention_cohort\", \"diffusion_index\"]";
     vec![
         format!("levels = [[], [\"region\", \"month\"]]\nkeys = \"public\"\n{all}"),
         format!("levels = [[\"merchant\", \"week\"]]\nkeys = \"public\"\nlook_back = 30\n{new}"),

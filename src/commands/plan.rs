@@ -179,6 +179,8 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.extend(adopted_lines(plan));
     lines.extend(latest_lines(plan));
     lines.extend(merchants_line(plan));
+    lines.extend(dominance_line(plan));
+    lines.extend(bands_line(plan));
     lines.push(
         "A larger bound scales fewer heavy users down, and its noise grows in proportion."
             .to_owned(),
@@ -206,6 +208,37 @@ fn merchants_line(plan: &Plan) -> Option<String> {
         "Cells of fewer than {least} registered merchants are hidden: {small} of {sets} groups of merchants, \
          and {besides} more whose differences would tell."
     ))
+}
+
+/// What the run hides besides, of which nothing is known yet.
+fn dominance_line(plan: &Plan) -> Option<String> {
+    let (rule, (level, _)) = plan.dominance()?;
+    let who = match rule.top {
+        1 => "one merchant".to_owned(),
+        top => format!("{top} merchants together"),
+    };
+    let share = format!("{:.4}", 100.0 * rule.share.value());
+    let share = share.trim_end_matches('0').trim_end_matches('.');
+    Some(format!(
+        "The run hides more: cells of which {who} may have more than {share} % of {}, by the noised values of {}, also \
+         where noise is too large to tell, and as many besides as their differences need.",
+        rule.by.name(),
+        plan.levels[level].file
+    ))
+}
+
+/// What of hidden cells is told all the same.
+fn bands_line(plan: &Plan) -> Option<String> {
+    let levels =
+        plan.levels.iter().filter(|level| level.tables.iter().any(|t| !t.bands.is_empty()));
+    let groups: usize =
+        levels.filter_map(|level| level.bands.as_ref()).map(|bands| bands.told().count()).sum();
+    plan.levels.iter().flat_map(|level| &level.tables).find(|table| !table.bands.is_empty())?;
+    let groups = match plan.dominance() {
+        Some(_) => "some groups of merchants, as noised values say".to_owned(),
+        None => format!("{groups} of these groups"),
+    };
+    Some(format!("In bands of the job, in place of values, may be told: {groups}."))
 }
 
 /// Where bounds come from that earlier releases have told.

@@ -91,11 +91,14 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
     let kind = level.statistics[survey.statistic].kind;
     let (mut counts, mut spreads) = (vec![0; SurveyPlan::BINS], 0);
     for all in users.values() {
-        let cells = kept(level, all.clone());
+        let cells = counted(level, kept(level, all.clone()), kind);
         let numbers = cells.iter().flat_map(|(key, paid)| match kind {
             StatisticKind::NewReturning => new_returning(level, all, key),
             StatisticKind::Recency => recency(level, (key, paid)),
             StatisticKind::Cohorts => cohort(level, all, key),
+            StatisticKind::Diffusion | StatisticKind::DiffusionYear => {
+                changed(level, all, key, kind)
+            }
             _ => numbers(&plan.job, kind, paid),
         });
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
@@ -233,6 +236,7 @@ fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     for all in users.into_values() {
         let cells = kept(level, all.clone());
         for (place, statistic) in level.statistics.iter().enumerate() {
+            let cells = counted(level, cells.clone(), statistic.kind);
             for ((key, _), value) in cells.iter().zip(fitted((job, level), &all, &cells, statistic))
             {
                 let sums = totals
@@ -266,6 +270,32 @@ fn kept(level: &LevelPlan, cells: UserCells) -> Vec<(CellKey, Vec<Paid>)> {
             std::cmp::Reverse(paid.iter().filter(|paid| paid.amount >= 0).count())
         });
         cells.truncate(cells_max as usize);
+    }
+    cells
+}
+
+/// The cells in which a statistic counts a user: where they have payments, and of one that compares
+/// periods also where they had some in the period before, with no payments in them.
+fn counted(
+    level: &LevelPlan,
+    mut cells: Vec<(CellKey, Vec<Paid>)>,
+    kind: StatisticKind,
+) -> Vec<(CellKey, Vec<Paid>)> {
+    let Some(changes) = level.changes.get(&kind) else { return cells };
+    let times = &level.cells.times.groups;
+    for (key, _) in cells.clone() {
+        let own = changes.time_of(&key);
+        for later in (0..times.len()).filter(|&time| changes.before(time) == Some(own)) {
+            let mut values = times[later].iter();
+            let at = |(key, value): (&Key, &KeyValue)| match key {
+                Key::Time(_) => values.next().expect("a time has all of them").clone(),
+                _ => value.clone(),
+            };
+            let key: CellKey = level.keys.iter().zip(&key).map(at).collect();
+            if cells.iter().all(|(other, _)| *other != key) {
+                cells.push((key, Vec::new()));
+            }
+        }
     }
     cells
 }
@@ -306,6 +336,7 @@ fn fitted(
                 }
                 _ if statistic.kind == StatisticKind::Recency => recency(level, (key, paid)),
                 _ if statistic.kind == StatisticKind::Cohorts => cohort(level, all, key),
+                _ if statistic.kind.compares() => changed(level, all, key, statistic.kind),
                 _ => numbers(job, statistic.kind, paid),
             };
             numbers.into_iter().map(capped).collect()
@@ -356,6 +387,27 @@ fn cohort(level: &LevelPlan, all: &UserCells, key: &CellKey) -> Vec<i128> {
     (0..plan.width()).map(came).collect()
 }
 
+/// What the user spends in a cell against the period with which it is compared: 1 in the class that
+/// says so, and nothing where one of both periods is not whole.
+fn changed(level: &LevelPlan, all: &UserCells, key: &CellKey, kind: StatisticKind) -> Vec<i128> {
+    let plan = &level.changes[&kind];
+    let time = plan.time_of(key);
+    let Some(before) = plan.before(time) else { return vec![0, 0, 0] };
+    let spent = |when: usize| -> i128 {
+        let then = same_place(level, all, key).filter(|(other, _)| plan.time_of(other) == when);
+        then.flat_map(|(_, paid)| paid).map(|paid| i128::from(paid.amount)).sum()
+    };
+    let (before, now) = (spent(before), spent(time));
+    let larger = before.abs().max(now.abs());
+    if 20 * (now - before).abs() <= larger {
+        vec![0, 1, 0]
+    } else if now > before {
+        vec![1, 0, 0]
+    } else {
+        vec![0, 0, 1]
+    }
+}
+
 /// How long before the cell's last day the user was last there: 1 in the class that says so.
 fn recency(level: &LevelPlan, (key, paid): (&CellKey, &[Paid])) -> Vec<i128> {
     let plan = level.recency.as_ref().expect("the level has the statistic");
@@ -402,6 +454,7 @@ fn numbers(job: &Job, kind: StatisticKind, paid: &[Paid]) -> Vec<i128> {
         },
         // These need more than the cell.
         StatisticKind::NewReturning | StatisticKind::Recency | StatisticKind::Cohorts => vec![],
+        StatisticKind::Diffusion | StatisticKind::DiffusionYear => vec![],
         StatisticKind::TicketLogs => vec![logs(paid, 0)],
         StatisticKind::TicketHistogram => {
             let edges = &job.payments.ticket_edges;

@@ -1,22 +1,45 @@
 //! Which merchants dominate cells, by the noised values of a level that is not shown.
 
 use crate::mechanism::NoisyTotals;
-use crate::plan::Plan;
+use crate::plan::{Plan, Turnover};
 
 /// The plan with the cells hidden, too, of which few merchants may have too much; `None`: the job
 /// has no such rule.
 pub(super) fn judged(plan: &Plan, totals: &NoisyTotals) -> Option<Plan> {
-    let (_, (level, statistic)) = plan.dominance()?;
+    let (_, place) = plan.dominance()?;
+    let whole = turnover(plan, totals, place, None)?;
+    let of_level = |&place: &(usize, usize)| {
+        let times = plan.levels[place.0].cells.times.groups.len();
+        (0..times).filter_map(move |time| turnover(plan, totals, place, Some(time)))
+    };
+    let times: Vec<Turnover> = plan.dominance_by_time().iter().flat_map(of_level).collect();
+    Some(plan.with_dominance(&whole, &times))
+}
+
+/// What each merchant has, at one time of a level or at all.
+fn turnover(
+    plan: &Plan,
+    totals: &NoisyTotals,
+    (level, statistic): (usize, usize),
+    time: Option<usize>,
+) -> Option<Turnover> {
     let (own, noisy) = (&plan.levels[level], &totals.levels[level]);
     let grouping = own.cells.merchants.as_ref()?;
     let noise = own.statistics[statistic].noise;
     let values = &noisy.values[statistic];
-    // Cells stand merchant by merchant; each with as many times, and values of other keys.
+    // Cells stand merchant by merchant, of each time by time, each with as many values of other
+    // keys.
     let cells = values.len() / grouping.groups.len().max(1);
-    let sum = |group: &[i64]| noise.to_natural(group.iter().map(|&value| value as f64).sum());
+    let rest = cells / own.cells.times.groups.len().max(1);
+    let range = time.map_or(0..cells, |time| time * rest..(time + 1) * rest);
+    let count = range.len();
+    let sum = |group: &[i64]| {
+        let own = group[range.clone()].iter();
+        noise.to_natural(own.map(|&value| value as f64).sum())
+    };
     let of_group: Vec<f64> = values.chunks_exact(cells.max(1)).map(sum).collect();
-    let sums: Vec<f64> = grouping.group_of.iter().map(|&group| of_group[group as usize]).collect();
-    Some(plan.with_dominance(&sums, noise.sd() * (cells as f64).sqrt()))
+    let sums = grouping.group_of.iter().map(|&group| of_group[group as usize]).collect();
+    Some(Turnover { sums, sd: noise.sd() * (count as f64).sqrt() })
 }
 
 #[cfg(test)]
@@ -28,12 +51,22 @@ mod tests {
 
     /// Merchants M0 to M9 in R0 (4 of kind a), R1 (a: M1, b: M4, M7) and R2 (a: M5, M8; b: M2).
     fn hidden(rule: &str, levels: &str, payments: [u32; 10]) -> Vec<String> {
+        hidden_at(rule, levels, payments, |_, n| n % 100)
+    }
+
+    /// The same with the day of each payment of a merchant.
+    fn hidden_at(
+        rule: &str,
+        levels: &str,
+        payments: [u32; 10],
+        day: fn(u32, u32) -> u32,
+    ) -> Vec<String> {
         let rows = (0..10)
             .flat_map(|merchant| (0..payments[merchant as usize]).map(move |n| (merchant, n)));
         let row = |(merchant, n): (u32, u32)| Row {
             user: 1000 * merchant + n,
             merchant,
-            minute: n % 100 * 1440 + 600,
+            minute: day(merchant, n) * 1440 + 600,
             amount: 700,
             wallet: 0,
         };
@@ -85,6 +118,17 @@ mod tests {
         // Two together have more than 60 % of all regions of three, and not of R0, which has four.
         let two = rule.replace("top = 1", "top = 2");
         assert_eq!(hidden(&two, "[[\"region\"]]", EVEN), ["r0.region: R1", "r0.region: R2"]);
+    }
+
+    #[test]
+    fn cells_that_one_has_at_some_time_are_hidden_where_noise_lets_see_it() {
+        let rule = "min_per_cell = 2\ndominance = { top = 1, share = \"60%\", by = \"payments\" }";
+        // All have as much in the whole period, but M1 all of its own in February: there it has
+        // 300 of 450 of R1.
+        let one = |merchant, n| if merchant == 1 { 31 + n % 28 } else { n % 120 };
+        assert_eq!(hidden_at(rule, "[[\"region\"]]", EVEN, one), ["r0.region: R1"]);
+        // With a tenth of all that noise hides it, and the whole period says nothing against R1.
+        assert_eq!(hidden_at(rule, "[[\"region\"]]", [60; 10], one), [""; 0]);
     }
 
     #[test]

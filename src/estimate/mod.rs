@@ -3,7 +3,9 @@
 //! Post-processing in the sense of `docs/privacy.md`, whose section *Estimates* says what is
 //! computed: nothing here can reach a payment, because [`NoisyTotals`] is all it gets.
 
+mod banded;
 mod bins;
+mod classes;
 mod compared;
 mod concentration;
 mod correction;
@@ -34,7 +36,7 @@ mod values;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::job::{Comparison, Insight, StatisticKind, VISIT_CLASSES};
+use crate::job::{CHANGES, Comparison, Insight, Run, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{
     CellKey, Cohorts, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan, Told,
@@ -78,6 +80,9 @@ pub struct Column {
     pub values: Values,
     /// Of each cell why its estimate is not shown; `None`: it is.
     pub suppressed: Vec<Option<Reason>>,
+    /// Of each cell the bands in which it is told in place of its value; `None`: the insight has
+    /// none.
+    pub bands: Option<Vec<Option<Run>>>,
 }
 
 /// Two-sided 95 % quantile of the normal law.
@@ -281,12 +286,13 @@ impl View<'_> {
                 let suppressed = unknown;
                 let hidden = (0..values.len()).filter(|&row| suppressed[row].is_some());
                 hidden.for_each(|row| values.hide(row));
-                Column { insight, name: name(part), values, suppressed }
+                Column { insight, name: name(part), values, suppressed, bands: None }
             };
             columns.extend(values.into_iter().enumerate().map(column));
         }
         let hidden = |row: usize| self.level.is_hidden(&self.noisy.keys[rows[row]]);
         for column in &mut columns {
+            column.bands = self.bands(column.insight, rows);
             suppress::by_merchants(column, hidden);
             suppress::by_error(column, self.shown.suppress_above);
         }
@@ -296,14 +302,16 @@ impl View<'_> {
 
     /// Why some rows of a part of an insight tell nothing, whatever their values.
     fn unknown(&self, insight: Insight, part: usize, rows: &[usize]) -> Vec<Option<Reason>> {
-        let looks_back = insight.statistics().iter().find(|kind| kind.looks_back());
-        let Some(&kind) = looks_back else { return vec![None; rows.len()] };
+        let is_timed = |kind: &&StatisticKind| kind.looks_back() || kind.compares();
+        let timed = insight.statistics().iter().find(is_timed);
+        let Some(&kind) = timed else { return vec![None; rows.len()] };
         // Rates have none of those who are new.
         let number = if insight == Insight::RetentionRate { part + 1 } else { part };
         let reason = |&row: &usize| match self.level.tells(kind, &self.noisy.keys[row], number) {
             Told::Whole => None,
             Told::NotBefore => Some(Reason::LookBack),
             Told::NotAfter => Some(Reason::LookAhead),
+            Told::NoPeriod => Some(Reason::NoPeriod),
         };
         rows.iter().map(reason).collect()
     }
@@ -324,6 +332,10 @@ impl View<'_> {
             [kind, ..] if insight == Insight::RepeatRate => {
                 let classes = (0..VISIT_CLASSES.len()).map(|bin| self.numbers(kind, bin, rows));
                 vec![Values::Counts(ratio::repeat_rate(&classes.collect::<Vec<_>>()))]
+            }
+            [kind, ..] if insight.is_ratio() && kind.compares() => {
+                let classes = [0, 1, 2].map(|bin| self.numbers(kind, bin, rows));
+                vec![Values::Counts(ratio::diffusion_index(&classes))]
             }
             [kind, ..] if insight == Insight::RetentionRate => {
                 let new = column(kind);
@@ -428,6 +440,9 @@ fn part_names((plan, level): (&Plan, &LevelPlan), insight: Insight) -> Vec<Strin
         Insight::TicketHistogram => bin_names(plan).collect(),
         Insight::TicketQuantiles => tickets::names(),
         Insight::VisitClasses => VISIT_CLASSES.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        Insight::DiffusionClasses | Insight::DiffusionClassesYear => {
+            CHANGES.map(str::to_owned).into()
+        }
         Insight::RecencyHistogram => level.recency.iter().flat_map(Recency::names).collect(),
         Insight::RetentionCohort | Insight::RetentionRate => {
             let first = usize::from(insight == Insight::RetentionRate);

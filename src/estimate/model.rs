@@ -24,8 +24,9 @@ pub(super) struct Model {
     pub(super) sds: Vec<f32>,
     /// What noised values are multiplied with to make good for what the fit takes.
     pub(super) correction: Correction,
-    /// Of visit classes, the share of customers that came twice or more; of logarithms of tickets,
-    /// their mean.
+    /// Of visit classes, the share of customers that came twice or more; of users who spend more or
+    /// less than before, by how much more of all the former are; of logarithms of tickets, their
+    /// mean.
     pub(super) rates: Vec<Rate>,
 }
 
@@ -155,6 +156,9 @@ impl Report<'_> {
                     self.shares(at, whole, coarse, models);
                     if statistic.kind == StatisticKind::VisitClasses {
                         models[level][place].rates = self.repeat_rates(&panel, at, models);
+                    }
+                    if statistic.kind.compares() {
+                        models[level][place].rates = self.balances(&panel, at, models);
                     }
                     continue;
                 }
@@ -333,27 +337,6 @@ impl Report<'_> {
         (estimates, sums)
     }
 
-    /// Of visit classes, the shares of customers that came twice or more.
-    fn repeat_rates(&self, panel: &Panel, at: (usize, usize), models: &[Vec<Model>]) -> Vec<Rate> {
-        let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
-        let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
-        let noise = statistic.noise.sd().powi(2);
-        let pair = |cell: usize| {
-            let part = classes[1..].iter().map(|class| class[cell]).sum();
-            let part_noise = noise * (statistic.width - 1) as f64;
-            Pair::share((part, part_noise), (classes[0][cell], noise))
-        };
-        let cells: Vec<Pair> = (0..classes[0].len()).map(pair).collect();
-        // What the fit has left of the customers that are estimated.
-        let size = |(cell, classes): (usize, &[i64])| {
-            let whole = classes.iter().sum::<i64>() as f64 / parts(statistic.kind);
-            whole / model.correction.factor(cell)
-        };
-        let sizes: Vec<f64> =
-            model.estimates.chunks_exact(statistic.width).enumerate().map(size).collect();
-        rates::drawn(panel, &cells, &sizes, Range::SHARES)
-    }
-
     /// Of a statistic that is signed, its mean for each unit of `of`, whose estimates are known.
     fn means(
         &self,
@@ -398,7 +381,7 @@ impl Report<'_> {
         let keys = &self.totals.levels[at.0].keys;
         // Where nothing can be told of the days before or after, nothing is expected.
         let is_known = |cell: usize, bin: usize| {
-            !statistic.kind.looks_back()
+            !(statistic.kind.looks_back() || statistic.kind.compares())
                 || level.tells(statistic.kind, &keys[cell], bin) == Told::Whole
         };
         let whole = level.position(whole).map(|place| (place, parts(whole)));

@@ -25,7 +25,7 @@ impl Panel {
     /// before; those that do not are left out.
     pub(super) fn new(job: &Job, level: &LevelPlan, keys: &[CellKey]) -> Panel {
         let time = time_key(&level.keys);
-        let dates = |key: &Key| matches!(key, Key::Time(time) if is_date(*time));
+        let dates = |key: &Key| matches!(key, Key::Time(time) if time.has_periods());
         let parts: Vec<usize> =
             (0..level.keys.len()).filter(|&part| !dates(&level.keys[part])).collect();
         let mut known: HashMap<Vec<&KeyValue>, u32, foldhash::fast::FixedState> =
@@ -80,14 +80,10 @@ impl Panel {
 /// The finest key that is a point in time, and its place.
 fn time_key(keys: &[Key]) -> Option<(usize, TimeKey)> {
     let dates = keys.iter().enumerate().filter_map(|(part, key)| match key {
-        Key::Time(time) if is_date(*time) => Some((part, *time)),
+        Key::Time(time) if time.has_periods() => Some((part, *time)),
         _ => None,
     });
     dates.min_by_key(|&(_, time)| time)
-}
-
-fn is_date(time: TimeKey) -> bool {
-    !matches!(time, TimeKey::Weekday | TimeKey::Hour)
 }
 
 /// Steps since a day long ago.

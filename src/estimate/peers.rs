@@ -64,7 +64,8 @@ impl Peers {
             let doubt = named.unwrap_or(view).doubt(what.1);
             for group in &groups {
                 let members: Vec<Seller> = group.cells.iter().map(|&cell| sellers[cell]).collect();
-                fill(&mut found, what, (group, &members), doubt);
+                let least = view.shown.above.get(&what.1).copied();
+                fill(&mut found, (what.0, what.1, least), (group, &members), doubt);
             }
             own.found.insert(what, found);
         }
@@ -143,7 +144,7 @@ fn merchants(view: &View, named: &View) -> Vec<Group> {
 /// Writes down what is told of a group; `doubt` is what is doubtful of all its values together.
 fn fill(
     found: &mut [Ratios],
-    (comparison, kind): (Comparison, StatisticKind),
+    (comparison, kind, least): (Comparison, StatisticKind, Option<i64>),
     (group, members): (&Group, &[Seller]),
     doubt: f64,
 ) {
@@ -158,6 +159,13 @@ fn fill(
             for (&row, member) in group.rows.iter().zip(members) {
                 found[0][row] = shown(law.position(member));
             }
+        }
+        Comparison::Above => {
+            let Some(least) = least else { return };
+            // Counts are whole.
+            let least = least as f64 - if kind.is_count() { 0.5 } else { 0.0 };
+            let count = shown(Seller::count_above(members, least, doubt));
+            group.rows.iter().for_each(|&row| found[0][row] = count);
         }
         Comparison::Benchmark => {
             let law = Law::new(members);

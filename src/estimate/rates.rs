@@ -59,6 +59,9 @@ impl Range {
     /// Of shares.
     pub(super) const SHARES: Range = Range { low: 0.0, high: 1.0, between: (1e-5, 0.1) };
 
+    /// Of what some have more than others, of all.
+    pub(super) const BALANCES: Range = Range { low: -1.0, high: 1.0, between: (1e-5, 0.4) };
+
     /// Of mean logarithms, where 1 is `parts` units.
     pub(super) fn logs(parts: f64) -> Range {
         let between = (1e-5 * parts * parts, parts * parts);

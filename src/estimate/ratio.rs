@@ -100,6 +100,39 @@ pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
     (0..once.rows.len()).map(rate).collect()
 }
 
+/// Users who spend more than in another period against those who spend less: 100 if as many, 200 if
+/// all spend more, 0 if all spend less.
+///
+/// As [`repeat_rate`]; the noise of the difference of two classes and that of the sum of all three
+/// are independent.
+pub(super) fn diffusion_index([up, flat, down]: &[Numbers; 3]) -> Ratios {
+    let noise = up.noise();
+    let index = |row: usize| {
+        let [more, same, less] = [up, flat, down].map(|class| class.unbiased(row));
+        let whole = (more + same + less, noise * 3f64.sqrt());
+        let raw = fieller((more - less, noise * 2f64.sqrt()), whole, 0.0);
+        let estimated: f64 = [up, flat, down].iter().map(|class| class.estimate(row)).sum();
+        let own = up.model.rates.get(up.rows[row]);
+        let estimate = own.filter(|_| estimated >= LEAST).map(|balance| {
+            let (value, half) = (balance.mean, Z95 * balance.sd);
+            let (low, high) = match &raw {
+                Some((interval, _)) => (interval.low, interval.high),
+                None => (value - half, value + half),
+            };
+            let index = |balance: f64| 100.0 + 100.0 * balance;
+            Interval {
+                value: index(value),
+                low: index(low.clamp(-1.0, value)),
+                high: index(high.clamp(value, 1.0)),
+            }
+        });
+        let unbiased = raw.map(|(interval, sd)| (100.0 + 100.0 * interval.value, 100.0 * sd));
+        let (unbiased, sd) = unbiased.unzip();
+        shown(estimate, unbiased, sd)
+    };
+    (0..up.rows.len()).map(index).collect()
+}
+
 /// An estimate that may be none.
 pub(super) fn shown(
     estimate: Option<Interval<f64>>,

@@ -218,6 +218,25 @@ impl Law {
 }
 
 impl Seller {
+    /// How many members of a group are above a value, with the ends of the interval; `doubt` is
+    /// what is doubtful of all their values together.
+    pub(super) fn count_above(members: &[Seller], value: f64, doubt: f64) -> (f64, f64, f64) {
+        let count = |value: f64| members.iter().map(|s| s.chance_above(value)).sum::<f64>();
+        let raw = |of: fn(&Seller) -> f64| members.iter().filter(|s| of(s) > value).count() as f64;
+        let (middle, sd) =
+            (count(value), members.iter().map(|s| s.variance(value)).sum::<f64>().sqrt());
+        let others = [raw(|s| s.noisy * s.factor), raw(|s| s.mean)];
+        let shifted = [1.0 - Z95 * doubt, 1.0 + Z95 * doubt].map(|part| count(value * part));
+        let all = others.into_iter().chain(shifted);
+        let (first, last) =
+            all.fold((middle, middle), |(least, most), own| (own.min(least), own.max(most)));
+        // Numbers are whole, so half of one is added where members are in doubt.
+        let more = Z95 * sd + 0.5 * (2.0 * sd).min(1.0);
+        let low = middle - (middle - first).hypot(more);
+        let high = middle + (last - middle).hypot(more);
+        (middle, low.max(0.0), high.min(members.len() as f64))
+    }
+
     fn chance_above(&self, value: f64) -> f64 {
         above((self.mean - value) / self.sd)
     }

@@ -78,7 +78,13 @@ mod tests {
 
     fn column(values: Values) -> Column {
         let suppressed = vec![None; values.len()];
-        Column { insight: Insight::Sales, name: "sales".to_owned(), values, suppressed }
+        Column {
+            insight: Insight::Sales,
+            name: "sales".to_owned(),
+            values,
+            suppressed,
+            bands: None,
+        }
     }
 
     fn reasons(column: &Column) -> Vec<&str> {

@@ -9,9 +9,10 @@ use crate::plan::{LevelPlan, Plan};
 
 const PAGE: &str = include_str!("../../docs/insights.md");
 
-/// The day before the second of March, from the period's first, and the month's place.
+/// The day before the second of March, from the period's first.
 const MARCH: u32 = 59;
-const CELL: usize = 2;
+
+const USERS: [&str; 4] = ["Ann", "Ben", "Eve", "Joe"];
 
 /// The payments of the page's table, in March: of a month with others before it.
 fn rows() -> Vec<Row> {
@@ -19,11 +20,23 @@ fn rows() -> Vec<Row> {
         let fields: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [user, day, amount] = fields[..] else { return None };
         let (day, amount) = (day.parse::<u32>().ok()?, amount.parse::<f64>().ok()?);
-        let user = ["Ann", "Ben", "Eve"].iter().position(|name| *name == user)? as u32;
+        let user = USERS.iter().position(|name| *name == user)? as u32;
         let amount = (amount * 100.0).round() as i64;
         Some(Row { user, merchant: 0, minute: (MARCH + day) * 1440 + 600, amount, wallet: 0 })
     };
     PAGE.lines().filter_map(row).collect()
+}
+
+/// What users of the page have spent in an earlier period, of which this is a day.
+fn spent(day: u32) -> impl Iterator<Item = Row> {
+    let row = move |line: &str| {
+        let fields: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [user, amount] = fields[..] else { return None };
+        let user = USERS.iter().position(|name| *name == user)? as u32;
+        let amount = (amount.parse::<f64>().ok()? * 100.0).round() as i64;
+        Some(Row { user, merchant: 0, minute: day * 1440 + 600, amount, wallet: 0 })
+    };
+    PAGE.lines().filter_map(row)
 }
 
 /// By heading, what the page says of the insight, and the numbers that stand in bold letters.
@@ -37,11 +50,12 @@ fn sections() -> BTreeMap<&'static str, (&'static str, Vec<f64>)> {
     PAGE.split("## `").skip(1).map(section).collect()
 }
 
-/// One number of a statistic of the only cell of a level, in counts or major units.
+/// One number of a statistic of a level's last month but one, in counts or major units.
 fn number(level: &LevelPlan, totals: &LevelTotals, place: usize, part: usize) -> f64 {
     let statistic = &level.statistics[place];
+    let cell = totals.keys.len() - 2;
     let natural =
-        statistic.noise.to_natural(totals.sums[place][CELL * statistic.width + part] as f64);
+        statistic.noise.to_natural(totals.sums[place][cell * statistic.width + part] as f64);
     if statistic.kind.is_money() { natural / 100.0 } else { natural }
 }
 
@@ -82,6 +96,10 @@ fn values(insight: Insight, plan: &Plan, totals: &ExactTotals) -> Vec<f64> {
                 Insight::NewCustomers => vec![parts[0]],
                 Insight::ReturningCustomers => vec![parts[1]],
                 Insight::RetentionRate => parts[1..].iter().map(|part| part / parts[0]).collect(),
+                Insight::DiffusionIndex | Insight::DiffusionIndexYear => {
+                    let all: f64 = parts.iter().sum();
+                    vec![100.0 + 100.0 * (parts[0] - parts[2]) / all]
+                }
                 Insight::RepeatRate => {
                     vec![parts[1..].iter().sum::<f64>() / parts.iter().sum::<f64>()]
                 }
@@ -98,8 +116,10 @@ fn examples_are_right() {
     assert_eq!(rows.len(), 6);
     // Ann comes again in the month after; of nothing, as the law of tickets is of all months.
     rows.push(Row { minute: (MARCH + 40) * 1440, amount: 0, ..rows[0].clone() });
+    let of_periods = |insight: &Insight| insight.statistics()[0].compares();
+    let insights: Vec<Insight> = Insight::ALL.into_iter().filter(|i| !of_periods(i)).collect();
     let names: Vec<String> =
-        Insight::ALL.iter().map(|insight| format!("\"{}\"", insight.name())).collect();
+        insights.iter().map(|insight| format!("\"{}\"", insight.name())).collect();
     let bounds = "bounds = { customers = 9, payments = 99, sales = 999, gross = 999, refunds = 99, \
                   visits = 99, visit_classes = 9, recency_histogram = 9, new_returning = 9, retention_cohort = 9, ticket_histogram = 99 }";
     let market = Market::new(&rows);
@@ -108,14 +128,43 @@ fn examples_are_right() {
         names.join(", ")
     )]);
     let (_, plan, totals) = settled(&market.reference_engine(), &plan);
+    check(&insights, &plan, &totals);
+}
+
+#[test]
+fn examples_of_spending_against_another_period_are_right() {
+    for (insights, then) in [
+        ([Insight::DiffusionClasses, Insight::DiffusionIndex], 365 + MARCH - 10),
+        ([Insight::DiffusionClassesYear, Insight::DiffusionIndexYear], MARCH + 10),
+    ] {
+        // March of the year after.
+        let later = |row: Row| Row { minute: row.minute + 365 * 1440, ..row };
+        let rows: Vec<Row> = spent(then).chain(rows().into_iter().map(later)).collect();
+        assert_eq!(rows.len(), 3 + 6);
+        let market = Market::new(&rows);
+        let report = format!(
+            "levels = [[\"month\"]]\nkeys = \"public\"\ninsights = [\"{}\", \"{}\"]\n\
+             bounds = {{ {} = 9 }}",
+            insights[0].name(),
+            insights[1].name(),
+            insights[0].statistics()[0].name()
+        );
+        let plan = market.plan_days("2025-01-01", "2026-04-30", &[report]).expect("a plan");
+        let (_, plan, totals) = settled(&market.reference_engine(), &plan);
+        check(&insights, &plan, &totals);
+    }
+}
+
+/// Is what the page says of these insights what comes out?
+fn check(insights: &[Insight], plan: &Plan, totals: &ExactTotals) {
     let sections = sections();
-    for insight in Insight::ALL {
+    for &insight in insights {
         let name = insight.name();
         let (text, shown) = sections.get(name).unwrap_or_else(|| panic!("no section on {name}"));
         for kind in insight.statistics() {
             assert!(text.contains(&format!("`{}`", kind.name())), "{name}: its statistics");
         }
-        let own = values(insight, &plan, &totals);
+        let own = values(insight, plan, totals);
         assert!(!shown.is_empty(), "{name} has no example");
         for (own, shown) in own.iter().zip(shown) {
             assert!(

@@ -97,9 +97,10 @@ fn examples_are_right() {
     let market = Market::new(&rows);
     let kinds = ["customers", "payments", "gross", "sales"];
     let names = kinds.map(|kind| {
-        format!("\"{kind}\", \"{kind}_concentration\", \"{kind}_rank\", \"{kind}_peer_benchmark\"")
+        format!("\"{kind}\", \"{kind}_concentration\", \"{kind}_rank\", \"{kind}_peer_benchmark\", \"{kind}_above\"")
     });
-    let plan = sharp(market.plan(&[format!("{REPORT}insights = [{}]", names.join(", "))]));
+    let above = "above = { customers = 100, payments = 100, gross = 1000, sales = 1000 }";
+    let plan = sharp(market.plan(&[format!("{REPORT}{above}\ninsights = [{}]", names.join(", "))]));
     estimates(&plan, &market, |estimates| {
         for kind in kinds {
             // Each payment is of ten euros.
@@ -113,6 +114,11 @@ fn examples_are_right() {
             let [expected] = example("payments_concentration")[..] else { panic!("one number") };
             near(found.interval.value, expected, "concentration");
             near(found.unbiased, expected, "concentration");
+            let (found, _) = column(estimates, 0, &format!("{kind}_above"))[&january("R0")];
+            let [expected] = example("payments_above")[..] else { panic!("one number") };
+            near(found.interval.value, expected, "above");
+            near(found.interval.low, expected, "above");
+            near(found.interval.high, expected, "above");
             // Nobody pays in R1.
             assert_eq!(cells[&january("R1")].0.unbiased, None);
 
@@ -209,7 +215,7 @@ fn intervals_hold_the_truth() {
     const GROUPS: usize = 400;
     let mut chance = Uniform(7);
     for (count, noise) in [(5, 10.0), (5, 40.0), (30, 40.0), (100, 80.0)] {
-        let mut missed = [0; 5];
+        let mut missed = [0; 6];
         for _ in 0..GROUPS {
             let (truth, known) = sellers(&mut chance, count, noise);
             let law = Law::new(&known);
@@ -230,6 +236,9 @@ fn intervals_hold_the_truth() {
             let found = concentration(&known.iter().collect::<Vec<_>>(), false).interval;
             let holds = found.low.zip(found.high).is_some_and(|(a, b)| (a..=b).contains(&points));
             missed[4] += usize::from(!holds);
+            let (_, low, high) = Seller::count_above(&known, 220.0, 0.0);
+            let above = truth.iter().filter(|&&value| value > 220.0).count() as f64;
+            missed[5] += usize::from(!(low..=high).contains(&above));
         }
         assert!(missed.iter().all(|&missed| missed <= 51), "{count}, {noise}: {missed:?}");
     }

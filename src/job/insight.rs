@@ -39,6 +39,14 @@ pub enum Insight {
     RepeatRate,
     /// Customers by days since their last visit.
     RecencyHistogram,
+    /// Users by what they spend against the period before.
+    DiffusionClasses,
+    /// How many more of them spend more than spend less; 100 if as many.
+    DiffusionIndex,
+    /// Users by what they spend against the period a year before.
+    DiffusionClassesYear,
+    /// Their index.
+    DiffusionIndexYear,
     /// Sizes that a tenth, a quarter, half, ... of payments do not exceed.
     TicketQuantiles,
     /// Payments by size.
@@ -67,6 +75,8 @@ pub enum Comparison {
     Rank,
     /// The quarters of the merchant's peers.
     Benchmark,
+    /// How many merchants in the cell have at least as much as the report says.
+    Above,
 }
 
 impl Insight {
@@ -101,7 +111,7 @@ impl Insight {
     }
 
     /// All insights, in the order of columns.
-    pub const ALL: [Insight; 19] = [
+    pub const ALL: [Insight; 23] = [
         Insight::Customers,
         Insight::Payments,
         Insight::Gross,
@@ -119,6 +129,10 @@ impl Insight {
         Insight::VisitClasses,
         Insight::RepeatRate,
         Insight::RecencyHistogram,
+        Insight::DiffusionClasses,
+        Insight::DiffusionIndex,
+        Insight::DiffusionClassesYear,
+        Insight::DiffusionIndexYear,
         Insight::TicketQuantiles,
         Insight::TicketHistogram,
     ];
@@ -143,6 +157,10 @@ impl Insight {
             Insight::VisitClasses => "visit_classes",
             Insight::RepeatRate => "repeat_rate",
             Insight::RecencyHistogram => "recency_histogram",
+            Insight::DiffusionClasses => "diffusion_classes",
+            Insight::DiffusionIndex => "diffusion_index",
+            Insight::DiffusionClassesYear => "diffusion_classes_year",
+            Insight::DiffusionIndexYear => "diffusion_index_year",
             Insight::TicketQuantiles => "ticket_quantiles",
             Insight::TicketHistogram => "ticket_histogram",
             Insight::Lift => "lift",
@@ -168,6 +186,8 @@ impl Insight {
             Insight::VisitsPerCustomer => &[Kind::Visits, Kind::Customers],
             Insight::VisitClasses | Insight::RepeatRate => &[Kind::VisitClasses],
             Insight::RecencyHistogram => &[Kind::Recency],
+            Insight::DiffusionClasses | Insight::DiffusionIndex => &[Kind::Diffusion],
+            Insight::DiffusionClassesYear | Insight::DiffusionIndexYear => &[Kind::DiffusionYear],
             Insight::TicketQuantiles => &[Kind::TicketLogs, Kind::Payments],
             Insight::TicketHistogram => &[Kind::TicketHistogram],
             Insight::Compared(_, Kind::Customers) => &[Kind::Customers],
@@ -180,6 +200,7 @@ impl Insight {
     /// Has a table several columns of it?
     pub const fn has_parts(self) -> bool {
         matches!(self, Insight::VisitClasses | Insight::RecencyHistogram)
+            || matches!(self, Insight::DiffusionClasses | Insight::DiffusionClassesYear)
             || matches!(self, Insight::RetentionCohort | Insight::RetentionRate)
             || matches!(self, Insight::TicketQuantiles | Insight::TicketHistogram)
             || matches!(self, Insight::Compared(Comparison::Benchmark, _))
@@ -189,6 +210,7 @@ impl Insight {
     pub const fn is_ratio(self) -> bool {
         self.statistics().len() > 1
             || matches!(self, Insight::RepeatRate | Insight::RetentionRate)
+            || matches!(self, Insight::DiffusionIndex | Insight::DiffusionIndexYear)
             || matches!(self, Insight::Lift | Insight::Compared(..))
     }
 
@@ -201,16 +223,22 @@ impl Insight {
             Insight::Lift => paired,
             _ if paired => self == Insight::Customers,
             Insight::Compared(Comparison::Rank | Comparison::Benchmark, _) => named,
-            Insight::Compared(Comparison::Concentration, _) => !named,
+            Insight::Compared(Comparison::Concentration | Comparison::Above, _) => !named,
             _ => true,
         }
     }
 
     /// The statistics that a level with these keys needs for it, its own tables or those of others.
     pub fn statistics_at(self, keys: &[Key]) -> &'static [StatisticKind] {
-        let for_others =
-            matches!(self, Insight::Lift | Insight::Compared(Comparison::Concentration, _));
+        let for_others = self == Insight::Lift
+            || self.compared().is_some_and(|(comparison, _)| comparison.is_of_many());
         if self.is_at(keys) || for_others { self.statistics() } else { &[] }
+    }
+
+    /// Of a statistic that cells hidden for their merchants may tell in bands, that one.
+    pub fn banded(self) -> Option<StatisticKind> {
+        let whole = [Insight::Customers, Insight::Payments, Insight::Gross, Insight::Sales];
+        whole.contains(&self).then(|| self.statistics()[0])
     }
 
     /// The upper ends of its bands, with their names, if it has such; the last one has no end.
@@ -236,7 +264,7 @@ const RANK_BANDS: [(f64, &str); 4] =
 
 impl Comparison {
     /// All, in the order of columns.
-    const ALL: [Comparison; 7] = [
+    const ALL: [Comparison; 8] = [
         Comparison::Share,
         Comparison::Growth,
         Comparison::GrowthYear,
@@ -244,11 +272,17 @@ impl Comparison {
         Comparison::Concentration,
         Comparison::Rank,
         Comparison::Benchmark,
+        Comparison::Above,
     ];
 
     /// Is it with other merchants, of which there must be some?
     pub fn needs_peers(self) -> bool {
-        matches!(self, Comparison::Concentration | Comparison::Rank | Comparison::Benchmark)
+        matches!(self, Comparison::Rank | Comparison::Benchmark) || self.is_of_many()
+    }
+
+    /// Does it tell of the merchants in a cell, by a level that names them?
+    pub fn is_of_many(self) -> bool {
+        matches!(self, Comparison::Concentration | Comparison::Above)
     }
 
     const fn name(self, kind: StatisticKind) -> &'static str {
@@ -282,6 +316,9 @@ impl Comparison {
                 "sales_peer_benchmark",
                 "gross_peer_benchmark",
             ],
+            Comparison::Above => {
+                ["customers_above", "payments_above", "sales_above", "gross_above"]
+            }
         };
         match kind {
             Kind::Customers => customers,

@@ -4,6 +4,7 @@
 //! it, no stage checks the specification again. Job files carry a version; their keys are
 //! documented in `docs/job.md`.
 
+mod bands;
 mod calendar;
 mod dialect;
 mod expect;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+pub use bands::{Bands, Run};
 pub use calendar::{Clock, Period, TimeKey};
 pub use dialect::Dialect;
 pub use expect::Expect;
@@ -36,8 +38,9 @@ pub use registry::{Dominance, Registry};
 pub use server::{AdbcServer, Server, Setting, SparkServer};
 pub use sql::SqlExpression;
 pub use statistic::{
-    Expected, LOG_CENTRED_MAX, LOG_DIGITS, LOG_PARTS, RECENCY_CLASSES, StatisticKind, Unit,
-    VISIT_CLASSES, Width, centred_log, recency_class, recency_names, ticket_log, visit_class,
+    CHANGES, Expected, LOG_CENTRED_MAX, LOG_DIGITS, LOG_PARTS, RECENCY_CLASSES, StatisticKind,
+    Unit, VISIT_CLASSES, Width, centred_log, change_class, recency_class, recency_names,
+    ticket_log, visit_class,
 };
 pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;
@@ -271,6 +274,9 @@ pub struct Report {
     pub peers: (Vec<String>, Range<usize>),
     /// Registered merchants that a group of peers has at least, with the place, if stated.
     pub peers_min: (u32, Option<Range<usize>>),
+    /// How much merchants have at least to be counted, by statistic, in counts or minor units; with
+    /// its place in the job file.
+    pub above: (BTreeMap<StatisticKind, i64>, Range<usize>),
     /// The time key by whose values tables that have it are split into files; `None`: one file a
     /// table.
     pub partition_by: Option<TimeKey>,

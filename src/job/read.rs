@@ -4,6 +4,7 @@ mod bounds;
 mod dominance;
 mod errors;
 mod expect;
+mod merchant_bands;
 mod merchants;
 mod payments;
 mod reports;

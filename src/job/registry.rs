@@ -9,7 +9,7 @@ use polars::prelude::{
     ScanArgsParquet, UnifiedScanArgs, col,
 };
 
-use super::{Format, Percent, StatisticKind};
+use super::{Bands, Format, Percent, StatisticKind};
 use crate::findings::{self, Finding};
 
 /// Public facts about merchants: their ids, and for each attribute one value a merchant.
@@ -27,6 +27,8 @@ pub struct Registry {
     pub min_per_cell: Option<(u32, Range<usize>)>,
     /// When few merchants have too much of a cell for it to be shown; `None`: the job does not say.
     pub dominance: Option<Dominance>,
+    /// In which bands cells are told that are hidden for their merchants; `None`: in none.
+    pub bands: Option<Bands>,
     /// Place of `files` in the job file.
     pub span: Range<usize>,
     /// Names of all columns but the id, for messages.
@@ -118,6 +120,7 @@ impl Registry {
             columns,
             min_per_cell: None,
             dominance: None,
+            bands: None,
             span: 0..0,
         })
     }

@@ -27,6 +27,11 @@ pub enum StatisticKind {
     /// Of users who are new in the cell: 1 for each, and 1 for each of the periods after it in
     /// which they come again; one number for each period.
     Cohorts,
+    /// 1 for each user who was there in the period before or in this one, in the class of what they
+    /// spend against then: one number a class of [`CHANGES`].
+    Diffusion,
+    /// The same against the period a year before.
+    DiffusionYear,
     /// Sum of the logarithms of payments above zero against what is usual at their merchants.
     TicketLogs,
 }
@@ -95,7 +100,7 @@ pub struct Facts {
 impl StatisticKind {
     /// All statistics, in the order in which a level has them: those that others are expected from
     /// come first.
-    pub const ALL: [StatisticKind; 12] = [
+    pub const ALL: [StatisticKind; 14] = [
         StatisticKind::Customers,
         StatisticKind::Payments,
         StatisticKind::Sales,
@@ -107,6 +112,8 @@ impl StatisticKind {
         StatisticKind::Recency,
         StatisticKind::NewReturning,
         StatisticKind::Cohorts,
+        StatisticKind::Diffusion,
+        StatisticKind::DiffusionYear,
         StatisticKind::TicketLogs,
     ];
 
@@ -127,6 +134,12 @@ impl StatisticKind {
         };
         /// Who comes twice is one user of the coarser cell.
         const USERS: Facts = Facts { one_hot: true, adds_up: false, ..PLAIN };
+        /// Who spends more in one shop may spend less in its region.
+        const CHANGED: Facts = Facts {
+            width: Width::Fixed(CHANGES.len()),
+            expected: Expected::Share(Customers),
+            ..USERS
+        };
         const MONEY: Facts = Facts { unit: Unit::Money, ..PLAIN };
         match self {
             Customers => Facts { name: "customers", score_part: 4, ..USERS },
@@ -192,6 +205,8 @@ impl StatisticKind {
                 expected: Expected::Share(Customers),
                 ..PLAIN
             },
+            StatisticKind::Diffusion => Facts { name: "diffusion", ..CHANGED },
+            StatisticKind::DiffusionYear => Facts { name: "diffusion_year", ..CHANGED },
             // Levels may take different tickets for usual.
             StatisticKind::TicketLogs => Facts {
                 name: "ticket_logs",
@@ -212,6 +227,11 @@ impl StatisticKind {
     /// Does it look at the days before a cell, to tell who is new?
     pub fn looks_back(self) -> bool {
         matches!(self, StatisticKind::NewReturning | StatisticKind::Cohorts)
+    }
+
+    /// Does it compare what users spend in two periods?
+    pub fn compares(self) -> bool {
+        matches!(self, StatisticKind::Diffusion | StatisticKind::DiffusionYear)
     }
 
     /// Is it money?
@@ -279,6 +299,19 @@ pub fn recency_names(classes: usize) -> impl Iterator<Item = String> {
     })
 }
 
+/// The classes of what a user spends against another period, with the end of their columns' names.
+pub const CHANGES: [&str; 3] = ["up", "flat", "down"];
+
+/// One over this of the larger amount is no change.
+const FLAT_PARTS: i128 = 20;
+
+/// The class of spending `now`, where it was `before`: flat if they differ by a twentieth of the
+/// larger one at most, so that classes are turned around if time is.
+pub fn change_class(before: i128, now: i128) -> usize {
+    let flat = (now - before).abs() * FLAT_PARTS <= now.abs().max(before.abs());
+    if flat { 1 } else { usize::from(now < before) * 2 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +361,30 @@ mod tests {
     fn classes_are_of_1_2_3_to_4_and_from_5_visits() {
         let classes = [1, 2, 3, 4, 5, 6, 366].map(visit_class);
         assert_eq!(classes, [0, 1, 2, 2, 3, 3, 3]);
+    }
+
+    #[test]
+    fn spending_is_flat_within_a_twentieth() {
+        for (before, now, class) in [
+            (10_000, 10_000, "flat"),
+            (10_000, 10_526, "flat"),
+            (10_000, 10_527, "up"),
+            (10_000, 9_500, "flat"),
+            (10_000, 9_499, "down"),
+            (0, 0, "flat"),
+            (0, 1, "up"),
+            (1, 0, "down"),
+            // More was paid back than paid.
+            (0, -500, "down"),
+            (-500, 0, "up"),
+            (-500, 500, "up"),
+            (-1_000, -1_050, "flat"),
+            (i128::from(i64::MAX), i128::from(i64::MIN), "down"),
+        ] {
+            assert_eq!(CHANGES[change_class(before, now)], class, "{before} {now}");
+            let turned = CHANGES[2 - change_class(before, now)];
+            assert_eq!(CHANGES[change_class(now, before)], turned, "{now} {before}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::split::{WEIGHT_UNIT, default_weights};
 use super::{
-    Bound, Format, Job, Key, Level, PartitionSelection, Report, SqlExpression, StatisticKind,
+    Bands, Bound, Format, Job, Key, Level, PartitionSelection, Report, SqlExpression, StatisticKind,
 };
 
 impl Job {
@@ -109,6 +109,15 @@ impl Job {
                 let rule = format!("{{ top = {top}, share = \"{share}\", by = \"{by}\" }}");
                 add(&mut text, "dominance", &rule);
             }
+            if let Some(bands) = &registry.bands {
+                let own = |(kind, edges): (&StatisticKind, &Vec<i64>)| {
+                    let places = if kind.is_money() { source.money_places() } else { 0 };
+                    let edges = edges.iter().map(|&edge| decimal(edge as u64, places));
+                    format!("{} = {}", kind.name(), list(edges))
+                };
+                let bands: Vec<String> = bands.edges.iter().map(own).collect();
+                add(&mut text, "bands", &format!("{{ {} }}", bands.join(", ")));
+            }
         }
         if !self.key_sets.is_empty() {
             text += "\n[keys]\n";
@@ -158,6 +167,20 @@ impl Job {
         }
         if let Some((keys, _)) = &report.share_of {
             add(&mut text, "share_of", &json!(keys).to_string());
+        }
+        if !report.peers.0.is_empty() {
+            add(&mut text, "peers", &json!(report.peers.0).to_string());
+        }
+        if report.peers_min.1.is_some() {
+            add(&mut text, "peers_min", &report.peers_min.0.to_string());
+        }
+        if !report.above.0.is_empty() {
+            let own = |(kind, &least): (&StatisticKind, &i64)| {
+                let places = if kind.is_money() { self.payments.money_places() } else { 0 };
+                format!("{} = \"{}\"", kind.name(), Bands::edge(least, places))
+            };
+            let all: Vec<String> = report.above.0.iter().map(own).collect();
+            add(&mut text, "above", &format!("{{ {} }}", all.join(", ")));
         }
         if let Some((day, _)) = &report.base {
             add(&mut text, "base", &day.to_string());

@@ -38,6 +38,13 @@ impl CellTimes {
         self.times.binary_search(&value).unwrap_or(0)
     }
 
+    /// The time that is like another one but for the `place`th of its values, if there is one.
+    pub(super) fn with(&self, time: usize, place: usize, value: KeyValue) -> Option<usize> {
+        let mut values = self.times[time].clone();
+        values[place] = value;
+        self.times.binary_search(&values).ok()
+    }
+
     /// The first day of a time, from the period's first on.
     pub(super) fn first_day(&self, time: usize) -> u32 {
         self.days[time].0

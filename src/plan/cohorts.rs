@@ -52,6 +52,12 @@ impl Cohorts {
         self.most
     }
 
+    /// The most days that a time has before it, of those with a whole one after it.
+    fn look_back_most(&self) -> u32 {
+        let followed = (0..self.times.count()).filter(|&time| self.following[time] > 0);
+        followed.map(|time| self.times.first_day(time)).max().unwrap_or(0)
+    }
+
     /// The number of numbers of a cell: those who are new, and those of them that come again,
     /// period by period.
     pub fn width(&self) -> usize {
@@ -76,6 +82,9 @@ impl LevelPlan {
     /// Is a number of a statistic of this cell known, as far as it rests on days before or after
     /// it?
     pub fn tells(&self, kind: StatisticKind, cell: &[KeyValue], number: usize) -> Told {
+        if self.changes.get(&kind).is_some_and(|changes| !changes.is_known(cell)) {
+            return Told::NoPeriod;
+        }
         let back = self.look_back.as_ref().filter(|_| kind.looks_back());
         let cohorts = self.cohorts.as_ref().filter(|_| kind == StatisticKind::Cohorts);
         let after = |c: &Cohorts| c.days_after(c.time_of(cell), number).is_some();
@@ -98,6 +107,8 @@ pub enum Told {
     NotBefore,
     /// They do not hold the whole period after.
     NotAfter,
+    /// They do not hold both periods that are compared, as a whole.
+    NoPeriod,
 }
 
 /// Why a level cannot show cohorts, if it has to and can tell who is new.
@@ -115,7 +126,10 @@ pub(super) fn unfit(level: &Level, cohorts: Option<&Cohorts>) -> Option<Finding>
     match times[..] {
         [time] if cohorts.most == 0 => fault(
             &format!("no {} whose customers can be new has a whole one after it", time.name()),
-            "let the job have more days, or set `look_back` lower",
+            &match cohorts.look_back_most() {
+                0 => "let the job have more days, or use a shorter key".to_owned(),
+                most => format!("let the job have more days, or set `look_back` to {most} or less"),
+            },
         ),
         [_] => None,
         _ => fault(
@@ -171,10 +185,13 @@ mod tests {
             ("\"week\", \"month\"", "", "exactly one key"),
             // 1 April is the first whose 90 days before are known, and nothing is after it.
             ("\"month\"", "", "no month whose customers can be new has a whole one after it"),
+            ("\"month\"", "look_back = 60", "no month whose customers can be new"),
             ("\"month\"", "look_back = 120", "looks back 120 days"),
         ] {
             let fault = plan(keys, rest).err().unwrap_or_default();
             assert!(fault.contains(why), "{keys} {rest}: {fault}");
         }
+        // 1 March, after which there is April.
+        assert!(plan("\"month\"", "look_back = 59").is_ok());
     }
 }

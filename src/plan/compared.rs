@@ -12,8 +12,7 @@ use crate::job::{Comparison, Insight, Job, Key, Level, PartitionSelection, Repor
 /// several.
 pub fn period_key(keys: &[Key]) -> Option<(usize, TimeKey)> {
     let mut found = keys.iter().enumerate().filter_map(|(place, key)| match key {
-        Key::Time(TimeKey::Weekday | TimeKey::Hour) => None,
-        Key::Time(time) => Some((place, *time)),
+        Key::Time(time) if time.has_periods() => Some((place, *time)),
         _ => None,
     });
     found.next().filter(|_| found.next().is_none())
@@ -31,6 +30,7 @@ pub(super) fn table_faults(
         // Once a report.
         let first = report.levels.first().is_some_and(|first| first.span == level.span);
         faults.extend(first.then(|| idle(report)).into_iter().flatten());
+        faults.extend(first.then(|| peers::unseen(report, level)).into_iter().flatten());
         faults.extend(peers::bare(report, level));
         faults
     };
@@ -42,7 +42,7 @@ fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = Vec::new();
     for insight in &report.insights {
-        let Some((comparison, _)) = insight.compared() else { continue };
+        let Some((comparison, kind)) = insight.compared() else { continue };
         if !insight.is_at(&level.keys) {
             continue;
         }
@@ -57,6 +57,7 @@ fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
             Comparison::GrowthYear => year_fault(job, level),
             Comparison::Index => index_fault(job, report, level),
             Comparison::Concentration => peers::concentration_fault(job, report, level),
+            Comparison::Above => peers::above_fault(job, report, level, kind),
             Comparison::Rank | Comparison::Benchmark => peers::peers_fault(job, report),
         };
         if let Some((why, hint)) = fault {

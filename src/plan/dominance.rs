@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bands::assign_bands;
 use super::homes::home_sets;
 use super::merchants::{assign, hide_few, sets};
 use super::span::Sums;
 use super::{LevelPlan, Plan};
 use crate::findings::{self, Finding};
-use crate::job::{Comparison, Dominance, Insight, Job, Key};
+use crate::job::{Dominance, Insight, Job, Key};
 
 impl LevelPlan {
     /// Is it measured to judge dominance, and not shown?
@@ -84,7 +85,7 @@ fn untold(level: &LevelPlan) -> Option<Finding> {
         Insight::TicketQuantiles => format!(
             "`{name}` shows a law of tickets of groups of merchants before it is known who dominates"
         ),
-        Insight::Compared(Comparison::Concentration, _) => {
+        Insight::Compared(comparison, _) if comparison.is_of_many() => {
             format!("`{name}` is of merchants whose level is not shown")
         }
         _ => format!("`{name}` is told of single merchants, whose level is not shown"),
@@ -113,25 +114,48 @@ impl Plan {
         Some((rule, judge(&self.levels, rule)?))
     }
 
-    /// With cells hidden, too, of which few merchants may have more than the rule's share, and as
-    /// many more as no combination of what is shown tells of such merchants. `sums` are noised
-    /// values of all merchants, in the order of the table of merchants, with noise of one deviation
-    /// `sd`.
-    pub fn with_dominance(&self, sums: &[f64], sd: f64) -> Plan {
+    /// The places of all levels and statistics that tell how much each merchant has at some times,
+    /// as the rule asks.
+    pub fn dominance_by_time(&self) -> Vec<(usize, usize)> {
+        let Some((rule, _)) = self.dominance() else { return Vec::new() };
+        let fit = |(place, level): (usize, &LevelPlan)| {
+            let timed = level.unshown && level.is_public() && level.cells.times.groups.len() > 1;
+            Some((place, level.position(rule.by).filter(|_| timed)?))
+        };
+        self.levels.iter().enumerate().filter_map(fit).collect()
+    }
+
+    /// With cells hidden, too, of which few merchants may have more than the rule's share over the
+    /// `whole` period, or surely have it at some of the `times`; and as many more as no combination
+    /// of what is shown tells of such merchants.
+    pub fn with_dominance(&self, whole: &Turnover, times: &[Turnover]) -> Plan {
         let mut plan = self.clone();
         let (Some((rule, _)), Some(promise)) = (self.dominance(), self.merchants) else {
             return plan;
         };
-        let rule = Rule { top: rule.top as usize, share: rule.share.value(), sums, sd };
+        let share = rule.share.value();
+        let rule = Rule { top: rule.top as usize, share, whole, times, sure: surely(times.len()) };
+        let sums = &whole.sums;
         let (mut sets, of_level, wholes) = sets(&plan.levels);
         let of_homes = home_sets(&plan.levels, &mut sets);
         let all = Sums::new(&sets, sums.len());
-        let small = |set: &Vec<u32>| set.len() < promise.least as usize;
-        let known = sets.iter().map(|set| !small(set) && !rule.dominates(set)).collect();
+        let secret = |set: &[u32]| set.len() < promise.least as usize || rule.dominates(set);
+        let known = sets.iter().map(|set| !secret(set)).collect();
         let known = Search { all: &all, rule, of_level: &of_level }.hide(known, promise.least);
         assign(&mut plan.levels, (&of_level, &wholes, &of_homes), &known);
+        assign_bands(&mut plan.levels, (&sets, &of_level), &known, secret);
         plan
     }
+}
+
+/// Noised values of all merchants, in the order of the table of merchants, with the deviation of
+/// their noise.
+#[derive(Clone, Debug)]
+pub struct Turnover {
+    /// By merchant.
+    pub sums: Vec<f64>,
+    /// Of each.
+    pub sd: f64,
 }
 
 /// When few merchants dominate a set of them.
@@ -139,33 +163,52 @@ impl Plan {
 struct Rule<'s> {
     top: usize,
     share: f64,
-    /// By merchant,
-    sums: &'s [f64],
-    /// with the deviation of their noise.
-    sd: f64,
+    whole: &'s Turnover,
+    times: &'s [Turnover],
+    /// So many deviations of noise above the share they surely have it, at each of the times.
+    sure: f64,
 }
 
 /// So many deviations of noise the largest merchants must be below the share: 97.5 % of the normal
 /// law.
 const SURE: f64 = 1.959_963_984_540_054;
 
+/// So many deviations that noise alone reaches them at one of so many times, of sets of which few
+/// just have the share, once in 40 times at most.
+fn surely(times: usize) -> f64 {
+    // The tail of the normal law is at most e^(−z²/2)/2.
+    (2.0 * (20.0 * times.max(1) as f64).ln()).sqrt()
+}
+
 impl Rule<'_> {
-    /// May the largest have more than the share, as far as noise lets see?
+    /// May the largest have more than the share, as far as noise lets see? Or have they surely at
+    /// some time?
     fn dominates(&self, set: &[u32]) -> bool {
         if set.len() <= self.top {
             return true;
         }
-        let mut own: Vec<f64> = set.iter().map(|&merchant| self.sums[merchant as usize]).collect();
+        let (excess, sd) = self.excess(set, self.whole);
+        let most = excess + SURE * sd;
+        // What is no number dominates.
+        let surely = |time: &Turnover| {
+            let (excess, sd) = self.excess(set, time);
+            excess > self.sure * sd
+        };
+        most > 0.0 || most.is_nan() || self.times.iter().any(surely)
+    }
+
+    /// What the largest have beyond the share: below nothing if they do not dominate; with the
+    /// deviation of its noise.
+    fn excess(&self, set: &[u32], turnover: &Turnover) -> (f64, f64) {
+        let value = |&merchant: &u32| turnover.sums[merchant as usize];
+        let mut own: Vec<f64> = set.iter().map(value).collect();
         own.sort_by(|a, b| b.total_cmp(a));
         let (largest, rest) = own.split_at(self.top);
-        // Of the largest less the share of all: below nothing if they do not dominate.
         let excess = (1.0 - self.share) * largest.iter().sum::<f64>()
             - self.share * rest.iter().sum::<f64>();
         let squares = (1.0 - self.share).powi(2) * largest.len() as f64
             + self.share.powi(2) * rest.len() as f64;
-        let most = excess + SURE * self.sd * squares.sqrt();
-        // What is no number dominates.
-        most > 0.0 || most.is_nan()
+        (excess, turnover.sd * squares.sqrt())
     }
 }
 

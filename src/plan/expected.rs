@@ -29,7 +29,9 @@ pub(super) fn expected(
         StatisticKind::VisitClasses
         | StatisticKind::Recency
         | StatisticKind::NewReturning
-        | StatisticKind::Cohorts => StatisticKind::Customers,
+        | StatisticKind::Cohorts
+        | StatisticKind::Diffusion
+        | StatisticKind::DiffusionYear => StatisticKind::Customers,
         StatisticKind::Refunds | StatisticKind::TicketLogs => return None,
         other => other,
     };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::cell_times::CellTimes;
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
-use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report, TimeKey};
+use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report};
 
 /// The days before each cell that tell whether a customer is new there.
 #[derive(Clone, Debug)]
@@ -34,6 +34,11 @@ impl LookBack {
         start.checked_sub(self.days).map(|first| first..start)
     }
 
+    /// The most days that some cell has before it.
+    fn most(&self) -> u32 {
+        (0..self.times.count()).map(|time| self.times.first_day(time)).max().unwrap_or(0)
+    }
+
     /// The time of a cell.
     pub fn time_of(&self, cell: &[KeyValue]) -> usize {
         self.times.of(cell)
@@ -46,14 +51,18 @@ impl LookBack {
 }
 
 /// Why a level cannot tell new customers from returning ones, if it has to.
-pub(super) fn unfit(job: &Job, report: &Report, level: &Level) -> Option<Finding> {
+pub(super) fn unfit(
+    job: &Job,
+    report: &Report,
+    level: &Level,
+    look_back: Option<&LookBack>,
+) -> Option<Finding> {
     let asked = level.bounds.keys().copied().find(|kind| kind.looks_back())?;
-    let days = job.payments.period.days();
+    let (days, most) = (job.payments.period.days(), look_back?.most());
     let times = level.keys.iter().filter_map(|key| match key {
         Key::Time(time) => Some(*time),
         _ => None,
     });
-    let parts = |time: TimeKey| matches!(time, TimeKey::Weekday | TimeKey::Hour);
     let new = |insight: &&Insight| insight.statistics().contains(&asked);
     let insight = report.insights.iter().find(new).map_or("new_customers", |found| found.name());
     let fault = |why: &str, hint: &str| findings::insight_unfit(insight, &level.name(), why, hint);
@@ -61,15 +70,22 @@ pub(super) fn unfit(job: &Job, report: &Report, level: &Level) -> Option<Finding
     Some(if job.privacy.unit != PrivacyUnit::User {
         let why = "with a unit within a period, who came before is another unit";
         fault(why, "set `unit = \"user\"`, or leave it out").at(level.span.clone())
-    } else if times.clone().count() == 0 || times.clone().any(parts) {
+    } else if times.clone().count() == 0 || times.clone().any(|time| !time.has_periods()) {
         let why = "only days, weeks, months and quarters have days before them";
         fault(why, "add one of the keys day, week, month and quarter, and no weekday or hour")
             .at(level.span.clone())
-    } else if back >= days {
+    } else if back > most {
+        let (longest, hint) = match most {
+            0 => ("any".to_owned(), "use a shorter key, or let the job begin earlier".to_owned()),
+            _ => {
+                let hint =
+                    format!("set `look_back` to {most} or less, or let the job begin earlier");
+                (format!("more than {most}"), hint)
+            }
+        };
         let why = format!(
-            "it looks back {back} days, and the job has {days}, so no cell has so many before it"
+            "it looks back {back} days, and of the job's {days} no cell has {longest} before it"
         );
-        let hint = format!("set `look_back` below {days}, or let the job begin earlier");
         fault(&why, &hint).at(report.look_back.clone().unwrap_or(level.span.clone()))
     } else {
         return None;
@@ -103,14 +119,19 @@ mod tests {
                 "levels = {levels}\nkeys = \"public\"\ninsights = [\"new_customers\"]\n{more}"
             )])
         };
-        assert!(plan("[[\"month\"]]", "look_back = 119").is_ok());
-        for (levels, more) in [
-            ("[[\"region\"]]", ""),
-            ("[[\"week\", \"hour\"]]", ""),
-            ("[[\"month\"]]", "look_back = 120"),
+        // The largest that fits is that of the last month, which begins on the 91st day.
+        assert!(plan("[[\"month\"]]", "look_back = 90").is_ok());
+        for (levels, more, hint) in [
+            ("[[\"region\"]]", "", "no weekday or hour"),
+            ("[[\"week\", \"hour\"]]", "", "no weekday or hour"),
+            ("[[\"month\"]]", "look_back = 91", "set `look_back` to 90 or less"),
+            ("[[\"week\"]]", "look_back = 120", "set `look_back` to 117 or less"),
         ] {
             let error = plan(levels, more).expect_err(levels);
-            assert_eq!(error.findings()[0].code(), "insight-unfit", "{levels} {more}");
+            let finding = &error.findings()[0];
+            assert_eq!(finding.code(), "insight-unfit", "{levels} {more}");
+            let said = finding.next_step().unwrap_or_default();
+            assert!(said.contains(hint), "{levels} {more}: {said}");
         }
     }
 }

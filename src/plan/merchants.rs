@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bands::{self, assign_bands};
 use super::homes::home_sets;
 use super::span::Sums;
 use super::{KeyValue, LevelPlan, SurveyPlan, TicketPlan, dominance};
@@ -62,6 +63,7 @@ pub(super) fn protect(
 ) -> Option<MerchantProtection> {
     let least = least(job);
     findings.extend(dominance::faults(job, levels));
+    findings.extend(bands::idle(job).filter(|_| least < 2));
     let registry = job.registry.as_ref().filter(|_| least > 1)?;
     let named = levels.iter().filter(|level| !level.unshown && names(job, &level.keys));
     let before = findings.len();
@@ -98,6 +100,8 @@ pub(super) fn protect(
         let finding = findings::merchants_too_few(&levels[level].file, least);
         findings.push(finding.at(levels[level].span.clone()));
     }
+    bands::columns(job, levels);
+    assign_bands(levels, (&sets, &of_level), &known, |set| set.len() < least as usize);
     for level in levels.iter_mut() {
         // Of private keys, the cells themselves are left out. Whether a rule hides any tells of
         // payments.

@@ -4,9 +4,11 @@
 //! they suffice is in `docs/privacy.md`.
 
 mod aim;
+mod bands;
 mod calibrate;
 mod cell_times;
 mod cells;
+mod changes;
 mod choice;
 mod cohorts;
 mod compared;
@@ -37,14 +39,17 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
+pub use bands::LevelBands;
 pub use calibrate::{Gaussian, budget_of};
 use cells::columns_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
+pub use changes::Changes;
 pub use choice::Retained;
 pub use cohorts::{Cohorts, Told};
 pub use compared::period_key;
 pub use composed::Composed;
 use composed::customers_of_several_periods;
+pub use dominance::Turnover;
 pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
@@ -123,6 +128,8 @@ pub struct LevelPlan {
     pub cohorts: Option<Cohorts>,
     /// The classes of days since the last visit, where the level has them.
     pub recency: Option<Recency>,
+    /// With which periods what users spend is compared, of each statistic that does so.
+    pub changes: BTreeMap<StatisticKind, Changes>,
     /// What is usual of tickets, where the level adds up their logarithms.
     pub tickets: Option<TicketPlan>,
     /// Is it measured to judge dominance, and not shown?
@@ -130,6 +137,8 @@ pub struct LevelPlan {
     /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if
     /// none are.
     pub hidden: Vec<bool>,
+    /// Which of the hidden cells may be told in bands; `None`: none.
+    pub bands: Option<LevelBands>,
     /// What an earlier release said of the same cells, for estimates to go by.
     pub earlier: Option<Earlier>,
 }
@@ -294,10 +303,12 @@ impl Plan {
             let cells = CellSpace::new(&job, level);
             findings.extend(pairs::faults(tables, &cells));
             findings.extend(customers_of_several_periods(&job, level));
-            let unfit = look_back::unfit(&job, report, level);
             let look_back = LookBack::new(level, &cells);
+            let unfit = look_back::unfit(&job, report, level, look_back.as_ref());
             let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
             findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
+            let changes = Changes::all(&job, level, &cells);
+            findings.extend(changes::unfit(&job, report, level, &changes));
             let public = report.selection == PartitionSelection::Public;
             let count = cells.count(&job).filter(|_| public);
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
@@ -325,6 +336,7 @@ impl Plan {
                 look_back,
                 cohorts,
                 recency,
+                changes,
                 pairs: None,
                 cells,
                 statistics,
@@ -333,6 +345,7 @@ impl Plan {
                 tickets,
                 unshown: LevelPlan::is_unshown(&job, &level.keys),
                 hidden: Vec::new(),
+                bands: None,
                 earlier: None,
             });
         }

@@ -30,7 +30,7 @@ pub(super) fn name_clashes(
     let clash = level.keys.iter().find(|key| {
         report.insights.iter().any(|insight| {
             let rest = key.name().strip_prefix(insight.name());
-            let banded = insight.bands().is_some();
+            let banded = insight.bands().is_some() || insight.banded().is_some();
             let suffix =
                 |rest: &str| VALUE_SUFFIXES.contains(&rest) || banded && rest == BAND_SUFFIX;
             rest.is_some_and(|rest| insight.has_parts() || suffix(rest))

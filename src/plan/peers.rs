@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use super::compared::{Fault, fault};
 use super::{KeyValue, LevelPlan};
 use crate::findings::{self, Finding};
-use crate::job::{Comparison, Insight, Job, Key, Level, PartitionSelection, Registry, Report};
+use crate::job::{
+    Comparison, Insight, Job, Key, Level, PartitionSelection, Registry, Report, StatisticKind,
+};
 
 /// The groups of merchants that are alike.
 #[derive(Clone, Debug)]
@@ -135,6 +137,21 @@ pub(super) fn concentration_fault(job: &Job, report: &Report, level: &Level) -> 
     })
 }
 
+/// What stands against counting the merchants of cells that have so much.
+pub(super) fn above_fault(job: &Job, report: &Report, level: &Level, kind: StatisticKind) -> Fault {
+    let asked = report.insights.iter().filter_map(|insight| insight.compared());
+    let mut kinds = asked.filter(|(what, _)| *what == Comparison::Above).map(|(_, kind)| kind);
+    let missing = kinds.find(|kind| !report.above.0.contains_key(kind)).unwrap_or(kind);
+    if !report.above.0.contains_key(&missing) {
+        let name = missing.name();
+        return fault(
+            format!("the report does not say how much of {name} merchants must have"),
+            format!("add `above = {{ {name} = 100 }}`, or another number"),
+        );
+    }
+    concentration_fault(job, report, level)
+}
+
 /// What stands against comparing a merchant with its peers.
 pub(super) fn peers_fault(job: &Job, report: &Report) -> Fault {
     if let Some(fault) = common_fault(job, report) {
@@ -228,10 +245,36 @@ pub(super) fn bare(report: &Report, level: &Level) -> Option<Finding> {
     Some(findings::insight_unfit(first.name(), &level.name(), why, hint).at(level.span.clone()))
 }
 
+/// Comparisons of merchants that no level of a report shows, one of each kind.
+pub(super) fn unseen(report: &Report, first: &Level) -> Vec<Finding> {
+    let unseen = |wanted: Comparison| {
+        let insight = *asks(report, wanted)?;
+        let shown = report.levels.iter().any(|level| insight.is_at(&level.keys));
+        // Levels that show nothing have findings of their own.
+        let alone = report.levels.iter().any(|level| bare(report, level).is_some());
+        if shown || alone {
+            return None;
+        }
+        let (why, hint) = match wanted {
+            Comparison::Concentration | Comparison::Above => (
+                "all levels of the report name merchants",
+                "add a level without the key `merchant`",
+            ),
+            _ => ("no level of the report names merchants", "add a level with the key `merchant`"),
+        };
+        let finding = findings::insight_unfit(insight.name(), &first.name(), why, hint);
+        Some(finding.at(first.span.clone()))
+    };
+    let of_many = [Comparison::Concentration, Comparison::Above];
+    let all = of_many.into_iter().chain([Comparison::Rank, Comparison::Benchmark]);
+    all.filter_map(unseen).collect()
+}
+
 /// Keys of a report about peers that none of its insights looks at.
 pub(super) fn idle(report: &Report) -> Vec<Finding> {
     let of_peers = asks(report, Comparison::Rank).or(asks(report, Comparison::Benchmark));
-    let any = of_peers.or(asks(report, Comparison::Concentration));
+    let of_many = asks(report, Comparison::Concentration).or(asks(report, Comparison::Above));
+    let any = of_peers.or(of_many);
     let names = "sales_rank, sales_peer_benchmark";
     let peers = (!report.peers.0.is_empty() && of_peers.is_none())
         .then(|| findings::key_idle("peers", names).at(report.peers.1.clone()));
@@ -239,5 +282,13 @@ pub(super) fn idle(report: &Report) -> Vec<Finding> {
         let names = format!("{names}, sales_concentration");
         findings::key_idle("peers_min", &names).at(span.clone())
     });
-    peers.into_iter().chain(least).collect()
+    let counted = |kind: &&StatisticKind| {
+        report.insights.contains(&Insight::Compared(Comparison::Above, **kind))
+    };
+    let above = report.above.0.keys().find(|kind| !counted(kind)).map(|kind| {
+        let name = kind.name();
+        let what = format!("{name}_above");
+        findings::key_idle(&format!("above.{name}"), &what).at(report.above.1.clone())
+    });
+    peers.into_iter().chain(least).chain(above).collect()
 }

@@ -1,12 +1,12 @@
 //! Levels that several reports ask for: each is measured once, and shown by all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report};
+use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
 use crate::privacy::{Delta, MuSquared};
 
 /// A table that shows a level, for one report.
@@ -26,12 +26,16 @@ pub struct TablePlan {
     pub share_of: Vec<usize>,
     /// How merchants are compared; `None`: they are not.
     pub peers: Option<PeersPlan>,
+    /// How much merchants have at least to be counted, by statistic, in counts or minor units.
+    pub above: BTreeMap<StatisticKind, i64>,
     /// The place of the time key by whose values it is split into files.
     pub partition: Option<usize>,
     /// A day of the period that is 100 in indexes.
     pub base: Option<NaiveDate>,
     /// Estimates with a larger relative error are not shown.
     pub suppress_above: Option<Percent>,
+    /// Those of which cells that are hidden for their merchants may be told in bands.
+    pub bands: Vec<Insight>,
     /// Are noised values of some cells hidden too, as they tell of too few merchants?
     pub may_hide: bool,
 }
@@ -51,11 +55,13 @@ impl TablePlan {
             insights: report.insights.iter().copied().filter(|i| i.is_at(&level.keys)).collect(),
             share_of: share_of.map(|key| place(key).expect(why)).collect(),
             peers: None,
+            above: report.above.0.clone(),
             partition: report
                 .partition_by
                 .and_then(|time| level.keys.iter().position(|key| *key == Key::Time(time))),
             base: report.base.as_ref().map(|(base, _)| *base),
             suppress_above: report.suppress_above,
+            bands: Vec::new(),
             may_hide: false,
         }
     }

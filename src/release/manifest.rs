@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::budget::{BudgetEntry, InLedger};
 use super::composed::ComposedEntry;
-use super::merchants::{MerchantsEntry, PeersEntry};
+use super::merchants::{MerchantsEntry, PeersEntry, above};
+use super::pairs::PairsEntry;
 use super::surveys::{BoundFromEntry, SurveyEntry};
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
@@ -257,39 +258,17 @@ struct KeySetEntry {
     /// Who is compared with whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<PeersEntry>,
+    /// How much merchants have at least to be counted, in major units.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    above: BTreeMap<&'static str, String>,
+    /// Insights of which cells that are hidden for their merchants may be told in bands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bands: Vec<&'static str>,
     /// Days before a cell that tell who is new there.
     #[serde(skip_serializing_if = "Option::is_none")]
     look_back: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys_from: Vec<KeysFromEntry>,
-}
-
-/// Cells that are pairs.
-#[derive(Clone, Debug, Serialize)]
-struct PairsEntry {
-    /// The key of the second value of a pair.
-    key: String,
-    /// The column of the table of merchants of whose values they are pairs.
-    of: String,
-    /// The table of single values.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    singles: Option<String>,
-    /// The table of all users.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    whole: Option<String>,
-}
-
-impl PairsEntry {
-    fn new(plan: &Plan, level: &LevelPlan) -> Option<PairsEntry> {
-        let key = level.keys.iter().find(|key| key.pairs_of().is_some())?;
-        let file = |level: usize| format!("{}.parquet", plan.levels[level].file);
-        Some(PairsEntry {
-            key: key.name().to_owned(),
-            of: key.pairs_of()?.to_owned(),
-            singles: level.pairs.as_ref().map(|pairs| file(pairs.singles)),
-            whole: level.pairs.as_ref().map(|pairs| file(pairs.whole)),
-        })
-    }
 }
 
 /// An earlier release whose keys are shown, whatever their values.
@@ -490,6 +469,8 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
         base: table.base.map(|base| base.to_string()),
         partition_by: table.partition.map(|place| table.keys[place].name().to_owned()),
         peers: table.peers.as_ref().map(|peers| PeersEntry::new(plan, peers)),
+        above: above(plan, table),
+        bands: table.bands.iter().map(|insight| insight.name()).collect(),
         look_back: table.looks_back().then(|| Some(level.look_back.as_ref()?.days())).flatten(),
         keys_from: level.keys_from.iter().map(entry).collect(),
     }

@@ -1,8 +1,11 @@
 //! What the manifest says of merchants: the second promise, and the cells that are hidden for it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::plan::{KeyValue, LevelPlan, PeersPlan, Plan};
+use crate::job::{Bands, Comparison, StatisticKind};
+use crate::plan::{KeyValue, LevelBands, LevelPlan, PeersPlan, Plan, TablePlan};
 
 /// The second promise (`docs/merchants.md`): public facts, of which no payment decides.
 #[derive(Clone, Debug, Serialize)]
@@ -13,6 +16,9 @@ pub(super) struct MerchantsEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     dominance: Option<DominanceEntry>,
     hidden: Vec<HiddenEntry>,
+    /// By statistic the edges of the bands in which some of these are told, in major units.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    bands: BTreeMap<&'static str, Vec<String>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +39,9 @@ struct HiddenEntry {
     file: String,
     keys: Vec<String>,
     values: Vec<Vec<String>>,
+    /// Those of them that may be told in bands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_bands: Vec<Vec<String>>,
 }
 
 /// How a table compares merchants.
@@ -70,23 +79,45 @@ impl MerchantsEntry {
             by: rule.by.name(),
             judged_by: format!("{}.parquet", plan.levels[level].file),
         });
-        Some(MerchantsEntry { min_per_cell, dominance, hidden })
+        let bands = plan.job.registry.as_ref().and_then(|registry| registry.bands.as_ref());
+        let edges = bands.into_iter().flat_map(|bands| &bands.edges);
+        let edges = edges.map(|(kind, edges)| {
+            let places = if kind.is_money() { plan.job.payments.money_places() } else { 0 };
+            let texts = edges.iter().map(|&edge| Bands::edge(edge, places)).collect();
+            (kind.name(), texts)
+        });
+        Some(MerchantsEntry { min_per_cell, dominance, hidden, bands: edges.collect() })
     }
 }
 
 fn hidden_cells(level: &LevelPlan) -> impl Iterator<Item = HiddenEntry> {
     let (keys, groups) = level.hidden_groups();
+    let sellers = level.cells.sellers().unwrap_or_default();
+    let told = level.bands.iter().flat_map(LevelBands::told).map(|group| &sellers[group]);
     let text = |value: &KeyValue| match value {
         KeyValue::Text(text) => text.to_string(),
         other => format!("{other:?}"),
     };
     let texts = |group: &Vec<KeyValue>| group.iter().map(text).collect();
     let values: Vec<Vec<String>> = groups.iter().map(texts).collect();
+    let in_bands: Vec<Vec<String>> = told.map(texts).collect();
     let keys: Vec<String> = keys.into_iter().map(str::to_owned).collect();
     let tables = level.tables.iter().filter(|_| !level.hidden.is_empty()).cloned();
     tables.map(move |table| HiddenEntry {
         file: format!("{}.parquet", table.file),
         keys: keys.clone(),
         values: values.clone(),
+        in_bands: if table.bands.is_empty() { Vec::new() } else { in_bands.clone() },
     })
+}
+
+/// What merchants have at least to be counted, where the table counts them.
+pub(super) fn above(plan: &Plan, table: &TablePlan) -> BTreeMap<&'static str, String> {
+    let asked = table.insights.iter().filter_map(|insight| insight.compared());
+    let asked = asked.filter(|(comparison, _)| *comparison == Comparison::Above);
+    let least = |(_, kind): (_, StatisticKind)| {
+        let places = if kind.is_money() { plan.job.payments.money_places() } else { 0 };
+        Some((kind.name(), Bands::edge(*table.above.get(&kind)?, places)))
+    };
+    asked.filter_map(least).collect()
 }

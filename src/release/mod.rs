@@ -7,6 +7,7 @@ mod folder;
 mod layout;
 mod manifest;
 mod merchants;
+mod pairs;
 mod status;
 mod surveys;
 mod tables;

@@ -17,7 +17,7 @@ use parquet::file::metadata::KeyValue as FooterEntry;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::estimate::{Column, Estimate, Grade, Interval, Reason, Slices, Table, Values};
-use crate::job::{Key, TimeKey};
+use crate::job::{Bands, Key};
 use crate::parallel;
 use crate::plan::{BAND_SUFFIX, CellKey, KeyValue, Plan, TablePlan, VALUE_SUFFIXES};
 
@@ -112,7 +112,7 @@ fn batch(plan: &Plan, shown: &TablePlan, table: &Table) -> Result<RecordBatch, A
 fn key_column(key: &Key, keys: &[CellKey], place: usize) -> Result<ArrayRef, ArrowError> {
     let values = keys.iter().map(|key| &key[place]);
     Ok(match key {
-        Key::Time(TimeKey::Weekday | TimeKey::Hour) => {
+        Key::Time(time) if !time.has_periods() => {
             Arc::new(UInt8Array::from_iter(values.map(|value| match value {
                 KeyValue::Number(number) => Some(*number),
                 _ => None,
@@ -194,7 +194,7 @@ fn value_columns(
         (field, array)
     };
     let columns = VALUE_SUFFIXES.into_iter().zip(arrays).map(field);
-    Ok(columns.chain(band_column(column)).collect())
+    Ok(columns.chain(band_column(column)).chain(told_column(plan, column)).collect())
 }
 
 /// In which band the whole interval is, or that it is in several; null where nothing is shown.
@@ -209,6 +209,23 @@ fn band_column(column: &Column) -> Option<(Field, ArrayRef)> {
     };
     let codes: Int32Array = values.iter().map(code).collect();
     let names = bands.iter().map(|(_, name)| *name).chain([UNSURE]);
+    let names = Arc::new(StringArray::from_iter_values(names));
+    let why = "cannot fail because bands are places in the list of all";
+    let array: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::try_new(codes, names).expect(why));
+    let name = format!("{}{BAND_SUFFIX}", column.name);
+    Some((Field::new(name, array.data_type().clone(), true), array))
+}
+
+/// The bands in which cells are told that are hidden for their merchants. A dictionary that holds
+/// all that there can be.
+fn told_column(plan: &Plan, column: &Column) -> Option<(Field, ArrayRef)> {
+    let (told, kind) = (column.bands.as_ref()?, column.insight.banded()?);
+    let edges = plan.job.registry.as_ref()?.bands.as_ref()?.edges.get(&kind)?;
+    let places = if kind.is_money() { plan.job.payments.money_places() } else { 0 };
+    let runs: Vec<_> = Bands::runs(edges).collect();
+    let code = |run| runs.iter().position(|own| *own == run).map(|place| place as i32);
+    let codes: Int32Array = told.iter().map(|told| told.and_then(code)).collect();
+    let names = runs.iter().map(|&run| Bands::name(edges, run, places));
     let names = Arc::new(StringArray::from_iter_values(names));
     let why = "cannot fail because bands are places in the list of all";
     let array: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::try_new(codes, names).expect(why));

@@ -12,7 +12,7 @@ use crate::job::Insight;
 const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
-const INSIGHTS: [(&str, &str, &str, &str); 48] = [
+const INSIGHTS: [(&str, &str, &str, &str); 56] = [
     ("customers", "Customers", "count", "people who paid at least once"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
@@ -30,6 +30,30 @@ const INSIGHTS: [(&str, &str, &str, &str); 48] = [
         "Customers by last visit",
         "parts",
         "customers by days since their last visit, when the cell ends",
+    ),
+    (
+        "diffusion_classes",
+        "Customers by change of spending",
+        "parts",
+        "customers of this period or the one before, by whether they spend more or less than then",
+    ),
+    (
+        "diffusion_index",
+        "Diffusion index",
+        "ratio",
+        "above 100 more customers spend more than in the period before than spend less; 0 to 200",
+    ),
+    (
+        "diffusion_classes_year",
+        "Customers by yearly change of spending",
+        "parts",
+        "customers of this period or that a year before, by whether they spend more or less than then",
+    ),
+    (
+        "diffusion_index_year",
+        "Yearly diffusion index",
+        "ratio",
+        "above 100 more customers spend more than a year before than spend less; 0 to 200",
     ),
     ("new_customers", "New customers", "count", "customers who had not paid there before"),
     ("returning_customers", "Returning customers", "count", "customers who had paid there before"),
@@ -109,6 +133,30 @@ const INSIGHTS: [(&str, &str, &str, &str); 48] = [
         "a quarter, half, three quarters have less",
     ),
     ("sales_peer_benchmark", "Sales: peers", "parts", "a quarter, half, three quarters have less"),
+    (
+        "customers_above",
+        "Merchants by customers",
+        "count",
+        "registered merchants with at least so many customers",
+    ),
+    (
+        "payments_above",
+        "Merchants by payments",
+        "count",
+        "registered merchants with at least so many payments",
+    ),
+    (
+        "gross_above",
+        "Merchants by gross sales",
+        "count",
+        "registered merchants with at least so much of gross sales",
+    ),
+    (
+        "sales_above",
+        "Merchants by sales",
+        "count",
+        "registered merchants with at least so much of sales",
+    ),
     ("ticket_histogram", "Payments by size", "parts", "payments by amount"),
     ("lift", "Lift", "ratio", "customers of both, times what chance would make; 1 is by chance"),
 ];

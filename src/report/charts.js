@@ -93,7 +93,7 @@ function interval({ cell }, insight, colors, api, standing) {
   const words = { fill: colors.soft, fontSize: 11.5, fontFamily: css('--font'), textVerticalAlign: 'middle' };
   if (cell.x === null) {
     const [x, y] = point(insight.kind === 'place' && !standing ? 1 : 0);
-    const text = cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
+    const text = cell.told ? `in the band ${toldText(cell, insight)}` : cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
     const style = { ...words, text: standing ? '×' : text, x: standing ? x - 3 : x + 6, y: standing ? y - 8 : y };
     return { type: 'text', style };
   }
@@ -225,8 +225,9 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
     const part = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
     const share = insight.kind === 'place' ? 1 - part : rooted ? Math.sqrt(part) : part;
     const fill = cell.x === null ? colors.none : mixed(colors.low, colors.high, share);
-    const ink = cell.x === null ? colors.soft : contrast(fill);
     const weak = cell.grade === 'D' && cell.x !== null;
+    // Weak fields are mostly the page's colour.
+    const ink = cell.x === null ? colors.soft : weak ? colors.ink : contrast(fill);
     const text = (words, dy, fontSize, opacity) => ({
       type: 'text', style: { text: words, x, y: y + dy, fill: ink, fontSize, fontFamily: font, opacity, textAlign: 'center',
         textVerticalAlign: 'middle' },
@@ -235,7 +236,8 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
       type: 'rect', shape: { x: x - w / 2, y: y - h / 2, width: w, height: h, r: 2 },
       style: { fill, opacity: weak ? 0.45 : 1, stroke: weak ? colors.soft : 'none', lineDash: [3, 2], lineWidth: 1 },
     }];
-    if (cell.x === null) children.push(text('×', 0, 12, 0.8));
+    if (cell.told && room > 90) children.push(text(toldText(cell, insight), 0, 9.5, 0.9));
+    else if (cell.x === null) children.push(text('×', 0, 12, 0.8));
     else {
       children.push(text(shown(cell.x, insight, true), -6, room < 48 ? 10 : 11.5, 1));
       children.push(text(margin(cell, insight), 8, room < 48 ? 8.5 : 9.5, 0.85));
@@ -245,7 +247,8 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
   const turned = columns.some(({ name }) => (room < 70 && name.length > 4) || name.length * 6.5 > room);
   return {
     ...base(colors),
-    grid: { left: 4, right: 8, top: 4, bottom: 4, containLabel: true },
+    // Some labels are a little wider than they are thought to be.
+    grid: { left: 10, right: 8, top: 4, bottom: 4, containLabel: true },
     tooltip: {
       ...base(colors).tooltip,
       formatter: ({ dataIndex }) => {

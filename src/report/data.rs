@@ -82,13 +82,13 @@ fn table(
     let report = name.strip_suffix(&format!(".{level}.parquet")).unwrap_or(name);
     let mut head = json!({
         "report": report, "level": level, "file": name, "rows": rows, "selection": set["selection"],
-        "look_back": set["look_back"],
+        "look_back": set["look_back"], "above": set["above"],
     })
     .to_string();
     head.pop();
     let fields = files.fields()?;
     let (key_fields, value_fields) = fields.split_at(keys.len().min(fields.len()));
-    let numbers = Numbers::all(value_fields);
+    let numbers = Numbers::all(value_fields, &set["bands"]);
     let source = PageTable { files, size: AtomicUsize::new(0), most };
     let columns = parallel::map(0..key_fields.len() + numbers.len(), threads, |place| match place
         .checked_sub(key_fields.len())
@@ -212,11 +212,16 @@ struct Numbers {
     suppressed: bool,
     reasons: Vec<String>,
     codes: String,
+    /// Are hidden cells told in bands?
+    told: bool,
+    bands: Vec<String>,
+    band_codes: String,
 }
 
 impl Numbers {
     /// One for each column that has an interval.
-    fn all(fields: &[std::sync::Arc<Field>]) -> Vec<Numbers> {
+    fn all(fields: &[std::sync::Arc<Field>], told: &Value) -> Vec<Numbers> {
+        let told = told.as_array().map_or(&[][..], Vec::as_slice);
         let named = |name: String| fields.iter().any(|field| *field.name() == name);
         let whole = fields.iter().filter(|field| named(format!("{}_low", field.name())));
         whole
@@ -226,6 +231,9 @@ impl Numbers {
                 values: Default::default(),
                 grades: String::new(),
                 suppressed: named(format!("{}_suppressed", field.name())),
+                told: told.iter().any(|insight| insight == field.name()),
+                bands: Vec::new(),
+                band_codes: String::new(),
                 reasons: Vec::new(),
                 codes: String::new(),
             })
@@ -234,34 +242,28 @@ impl Numbers {
 
     fn add_reasons(&mut self, batch: &RecordBatch) -> Result<()> {
         let texts = texts(batch, &format!("{}_suppressed", self.name))?;
-        let names = texts.values().as_string::<i32>();
-        for row in 0..texts.len() {
-            comma(&mut self.codes);
-            let Some(code) = texts.key(row) else {
-                self.codes.push_str("-1");
-                continue;
-            };
-            let known = self.reasons.iter().position(|reason| reason == names.value(code));
-            let code = known.unwrap_or_else(|| {
-                self.reasons.push(names.value(code).to_owned());
-                self.reasons.len() - 1
-            });
-            write!(self.codes, "{code}").expect("cannot fail because a string takes all");
-        }
+        add_codes(&texts, &mut self.reasons, &mut self.codes);
+        Ok(())
+    }
+
+    fn add_bands(&mut self, batch: &RecordBatch) -> Result<()> {
+        let texts = texts(batch, &format!("{}_band", self.name))?;
+        add_codes(&texts, &mut self.bands, &mut self.band_codes);
         Ok(())
     }
 }
 
 impl PageColumn for Numbers {
     fn sources(&self) -> Vec<String> {
-        let suffixes = ["", "_low", "_high", "_grade", "_suppressed"];
-        let count = if self.suppressed { suffixes.len() } else { suffixes.len() - 1 };
-        suffixes[..count].iter().map(|suffix| format!("{}{suffix}", self.name)).collect()
+        let suffixes = ["", "_low", "_high", "_grade"].into_iter();
+        let suffixes = suffixes.chain(self.suppressed.then_some("_suppressed"));
+        let suffixes = suffixes.chain(self.told.then_some("_band"));
+        suffixes.map(|suffix| format!("{}{suffix}", self.name)).collect()
     }
 
     fn size(&self) -> usize {
         let values: usize = self.values.iter().map(String::len).sum();
-        values + self.grades.len() + self.codes.len()
+        values + self.grades.len() + self.codes.len() + self.band_codes.len()
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -284,6 +286,9 @@ impl PageColumn for Numbers {
             }
             self.grades.push_str(grades.key(row).map_or("", |code| names.value(code)));
         }
+        if self.told {
+            self.add_bands(batch)?;
+        }
         if self.suppressed { self.add_reasons(batch) } else { Ok(()) }
     }
 
@@ -299,7 +304,30 @@ impl PageColumn for Numbers {
             write!(text, ",\"reasons\":{reasons},\"suppressed\":[{codes}]")
                 .expect("cannot fail because a string takes all");
         }
+        if !self.bands.is_empty() {
+            let (bands, codes) = (json!(self.bands), &self.band_codes);
+            write!(text, ",\"bands\":{bands},\"told\":[{codes}]")
+                .expect("cannot fail because a string takes all");
+        }
         text + "}"
+    }
+}
+
+/// Writes the places of texts in a list of all that were met; of none, -1.
+fn add_codes(texts: &DictionaryArray<Int32Type>, known: &mut Vec<String>, codes: &mut String) {
+    let names = texts.values().as_string::<i32>();
+    for row in 0..texts.len() {
+        comma(codes);
+        let Some(code) = texts.key(row) else {
+            codes.push_str("-1");
+            continue;
+        };
+        let place = known.iter().position(|own| own == names.value(code));
+        let code = place.unwrap_or_else(|| {
+            known.push(names.value(code).to_owned());
+            known.len() - 1
+        });
+        write!(codes, "{code}").expect("cannot fail because a string takes all");
     }
 }
 

@@ -98,6 +98,7 @@ fn release(manifest: &Value) -> Value {
         "surveys": manifest["surveys"].as_array().map_or(0, Vec::len),
         "merchants_least": manifest["merchant_protection"]["min_per_cell"],
         "dominance": manifest["merchant_protection"]["dominance"],
+        "in_bands": !manifest["merchant_protection"]["bands"].is_null(),
         "useless": manifest["accepted_useless"].as_array().map_or(&[][..], Vec::as_slice),
         "files": data::files(manifest),
     })

@@ -114,12 +114,13 @@ function cohortView(table, view, axis, keys) {
   const rows = new Map(pick(table, view, keys).map(row => [valueAt(axis, row), row]));
   const insight = { ...view.insight, kind: view.insight.of ?? 'count' };
   const across = insight.columns.map(column => ({ column, name: column.part === '0' ? 'new' : `+ ${column.part}` }));
-  const down = sortedValues(axis).filter(value => rows.has(value))
-    .map(value => ({ row: rows.get(value), name: keyText(axis.name, value) }));
   const cellOf = ({ column }, { row }) => {
     const cell = cellAt(column, row);
     return cell.reason === REASONS['look-ahead'] ? null : cell;
   };
+  const down = sortedValues(axis).filter(value => rows.has(value))
+    .map(value => ({ row: rows.get(value), name: keyText(axis.name, value) }))
+    .filter(time => across.some(each => cellOf(each, time)));
   const list = down.flatMap(time => across.map(each => ({ name: `${time.name} · ${each.name}`, cell: cellOf(each, time) })));
   return { ...view, insight, list: list.filter(({ cell }) => cell), wide: true,
     title: `${insight.title}, by ${levelText(table)}`, note: `Across: ${plain(axis)}s after the first one.`,
@@ -266,8 +267,10 @@ function scopeText(table, view) {
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
   const looksBack = view.insight.id.endsWith('_customers') || view.insight.id.startsWith('retention_');
-  const what = table.look_back && looksBack
-    ? view.insight.what.replace('before', `in the ${table.look_back} days before`) : view.insight.what;
+  const least = table.above?.[view.insight.id.replace(/_above$/, '')];
+  let { what } = view.insight;
+  if (table.look_back && looksBack) what = what.replace('before', `in the ${table.look_back} days before`);
+  if (least) what = what.replace(/so many|so much of/, format(Number(least)));
   return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 

@@ -35,7 +35,8 @@ function headSection({ release, tables }) {
       fact('privacy', el('a', { href: '#guarantee' },
         `ε = ${parameter(parameters.epsilon)}, δ = ${parameter(parameters.delta)}`)),
       fact('protects', unitWords(release.unit.unit)),
-      release.merchants_least && fact('merchants', `at least ${release.merchants_least} in whatever is told`),
+      release.merchants_least && fact('merchants', `at least ${release.merchants_least} in whatever is told${
+        release.dominance ? `, of which ${dominanceWords(release.dominance)}` : ''}`),
       fact('tables', `${tables.length}, with ${format(tables.reduce((sum, t) => sum + t.rows, 0))} rows`)),
   ];
 }
@@ -65,16 +66,17 @@ function accuracySection(tables) {
   const open = tables.filter(table => !table.left_out);
   const singles = new Map();
   for (const table of open) {
-    for (const [id, insight] of table.insights) if (insight.kind !== 'parts') singles.set(id, insight.title);
+    for (const [id, insight] of table.insights) singles.set(id, insight.title);
   }
   const heads = [...singles.values()];
   const rows = open.map(table => el('tr', {},
     el('th', { scope: 'row' }, `${table.report}: ${levelText(table)}`),
-    [...singles].map(([id, head]) => el('td', { 'data-head': head }, gradeBar(table.insights.get(id)?.columns[0])))));
+    [...singles].map(([id, head]) => el('td', { 'data-head': head }, gradeBar(table.insights.get(id)?.columns)))));
   return el('section', { id: 'accuracy', class: 'card' },
     el('h2', {}, 'How accurate it is'),
-    el('p', {}, 'Cells by grade. Large cells are precise, and small ones are mostly noise: that is what protects the '
-      + 'few people in them.'),
+    el('p', {}, 'Cells by grade; of several columns, such as classes, all their fields. Large cells are precise, and small ones '
+      + 'are mostly noise: that is what protects the few people in them. Hidden are cells of which nothing is told, however '
+      + 'precise it is: for their merchants, or as the period cannot tell.'),
     el('div', { class: 'scroll' }, el('table', { class: 'grades stack' },
       el('thead', {}, el('tr', {}, el('td', {}), heads.map(head => el('th', { scope: 'col' }, head)))),
       el('tbody', {}, rows))),
@@ -83,10 +85,13 @@ function accuracySection(tables) {
     el('div', { class: 'chart', id: 'error-by-size' }));
 }
 
-function gradeBar(column) {
-  if (!column) return '';
-  const counts = Object.keys(GRADES).map(grade => [grade, column.grades.split(grade).length - 1]);
-  const said = counts.filter(([, count]) => count > 0);
+function gradeBar(columns) {
+  if (!columns) return '';
+  const counts = Object.fromEntries([...Object.keys(GRADES), 'hidden'].map(grade => [grade, 0]));
+  for (const column of columns) {
+    for (let row = 0; row < column.x.length; row++) counts[hiddenAt(column, row) ? 'hidden' : column.grades[row]] += 1;
+  }
+  const said = Object.entries(counts).filter(([, count]) => count > 0);
   const text = said.map(([grade, count]) => `${format(count)} ${grade}`).join(', ');
   return [
     el('span', { class: 'meter', role: 'img', 'aria-label': text },
@@ -158,7 +163,8 @@ function guaranteeSection(release) {
     el('ul', {},
       el('li', {}, release.merchants_least
         ? `Merchants by noise: what is told of them is about at least ${release.merchants_least} registered ones, alone or `
-          + `in differences, and cells of fewer are hidden; ${dominanceText(release.dominance)}.`
+          + `in differences, and cells of fewer are hidden${release.in_bands ? ', or told in public bands' : ''}; ${
+            dominanceText(release.dominance)}.`
         : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
@@ -178,11 +184,21 @@ function budgetRow(budget, row) {
 /** What is promised of cells that few merchants have most of. */
 function dominanceText(rule) {
   if (!rule) return 'but one large merchant may be most of a cell';
-  const share = format(rule.share, { style: 'percent', maximumFractionDigits: 2 });
-  const who = rule.top === 1 ? 'one merchant' : `${rule.top} merchants together`;
-  return `so are those of which, by noised numbers of the whole period, ${who} may have more than ${share} of ${
-    words(rule.by).toLowerCase()}`;
+  const { share, who, by } = dominanceParts(rule);
+  return `so are those of which, by noised numbers of the whole period, ${who} may have more than ${share} of ${by}`;
 }
+
+/** The same in few words, for the head. */
+function dominanceWords(rule) {
+  const { share, who, by } = dominanceParts(rule);
+  return `${who} ${rule.top === 1 ? 'has' : 'have'} at most ${share} of ${by}, by noised numbers of the whole period`;
+}
+
+const dominanceParts = rule => ({
+  share: format(rule.share, { style: 'percent', maximumFractionDigits: 2 }),
+  who: rule.top === 1 ? 'one merchant' : `${rule.top} merchants together`,
+  by: words(rule.by).toLowerCase(),
+});
 
 const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];
 

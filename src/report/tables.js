@@ -36,8 +36,13 @@ function cellAt(column, row) {
   return {
     row, x: column.x[row], low: column.low[row], high: column.high[row], grade: column.grades[row],
     reason: code >= 0 ? reasonText(column.reasons[code]) : null,
+    told: column.told && column.told[row] >= 0 ? column.bands[column.told[row]] : null,
   };
 }
+
+/** Is nothing told of a row for another reason than its error? */
+const hiddenAt = (column, row) => column.x[row] === null && column.suppressed !== undefined
+  && column.suppressed[row] >= 0 && column.reasons[column.suppressed[row]] !== 'error';
 
 const valueAt = (key, row) => key.values[key.codes[row]];
 const order = (key, a, b) => (key.kind === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0);

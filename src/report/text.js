@@ -63,8 +63,15 @@ function bandText(cell, { bands }) {
   return first === last ? first : `${first} to ${last}`;
 }
 
+/** A band in place of a value: `1,000 to 10,000`. */
+function toldText({ told }, { kind, currency }) {
+  const text = told.replace(/\d+(\.\d+)?/g, number => format(Number(number)));
+  return kind === 'money' && currency ? `${currency} ${text}` : text;
+}
+
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
 function sentence(cell, insight) {
+  if (cell.told) return `${toldText(cell, insight)}, told in a band for its merchants`;
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
   const [x, low, high] = [cell.x, cell.low, cell.high].map(value => shown(value, insight));
   const band = bandText(cell, insight);

@@ -94,6 +94,11 @@ impl LevelTruth {
                 let all: f64 = self.numbers(kind, cell).sum();
                 ratio(all - self.number(kind, 0, cell), all)
             }
+            [kind, ..] if insight.is_ratio() && kind.compares() => {
+                let all: f64 = self.numbers(kind, cell).sum();
+                let more = self.number(kind, 0, cell) - self.number(kind, 2, cell);
+                ratio(100.0 * (all + more), all)
+            }
             [kind, ..] if insight == Insight::ReturningCustomers => {
                 Some((self.number(kind, 1, cell), 1.0))
             }

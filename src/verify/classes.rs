@@ -46,6 +46,18 @@ pub(super) fn rate_of(column: &str) -> [String; 2] {
     [periods, 0].map(|periods| format!("{COHORT}_{periods}"))
 }
 
+/// The columns of users who spend more, as much and less than in the period before, or the year
+/// before.
+pub(super) const DIFFUSION: [&str; 3] =
+    ["diffusion_classes_up", "diffusion_classes_flat", "diffusion_classes_down"];
+pub(super) const DIFFUSION_YEAR: [&str; 3] =
+    ["diffusion_classes_year_up", "diffusion_classes_year_flat", "diffusion_classes_year_down"];
+
+/// Those of which an index is made.
+pub(super) fn classes_of(index: &str) -> [&'static str; 3] {
+    if index == "diffusion_index" { DIFFUSION } else { DIFFUSION_YEAR }
+}
+
 /// What is wrong with such columns of a table.
 pub(super) fn fault(values: &[Arc<Field>]) -> Option<&'static str> {
     let follow = |insight: &str| {
@@ -56,7 +68,12 @@ pub(super) fn fault(values: &[Arc<Field>]) -> Option<&'static str> {
     };
     let missing = "its periods in which customers come again do not follow one another";
     let periods = (!(follow(COHORT) && follow(RATE))).then_some(missing);
-    periods.or_else(|| recency_fault(values))
+    periods.or_else(|| recency_fault(values)).or_else(|| {
+        let has = |class: &&str| values.iter().any(|field| field.name() == class);
+        let some = |all: [&str; 3]| (1..3).contains(&all.iter().filter(|c| has(c)).count());
+        let missing = "its classes of users who spend more or less are not all";
+        (some(DIFFUSION) || some(DIFFUSION_YEAR)).then_some(missing)
+    })
 }
 
 /// What is wrong with the classes of a table: they begin at 0, follow one another, and the last one
@@ -119,6 +136,18 @@ mod tests {
         for other in ["recency_histogram_0_6_low", "recency_histogram_7_29", "recency_histogram_"] {
             assert!(!is_recency(other), "{other}");
         }
+    }
+
+    #[test]
+    fn changes_are_whole_or_not_there() {
+        let names = |all: &[&str]| all.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        for all in [DIFFUSION, DIFFUSION_YEAR] {
+            assert!(are_whole(&names(&all)));
+            assert!(!are_whole(&names(&all[..2])) && !are_whole(&names(&all[1..2])));
+        }
+        let own = |start: &str| crate::job::CHANGES.map(|class| format!("{start}_{class}"));
+        assert_eq!(DIFFUSION, own("diffusion_classes"));
+        assert_eq!(DIFFUSION_YEAR, own("diffusion_classes_year"));
     }
 
     #[test]

@@ -20,17 +20,10 @@ use super::pairs::Judged;
 use super::peers;
 use super::score::check_score;
 use super::shared::Shared;
-use super::table::{Form, QUANTILES, Table, VISIT_CLASSES, insight_of, known, values_of};
+use super::table::{Form, Table, VISIT_CLASSES, insight_of, known, values_of};
 
 /// Room for the last digits of floats, beside which the grid is coarse.
-const CLOSE: f64 = 1e-9;
-
-/// Ratios of noised values are shown only where what they are divided by is this many standard
-/// deviations of its noise.
-const SIGNAL_MIN: f64 = 5.0;
-
-/// Ratios of estimates are shown where what they are divided by is at least this.
-const LEAST: f64 = 0.5;
+pub(super) const CLOSE: f64 = 1e-9;
 
 /// Why an estimate may not be shown.
 const REASONS: [&str; 6] = ["error", LOOK_AHEAD, "look-back", "merchants", NO_PERIOD, "peers"];
@@ -113,7 +106,7 @@ pub(super) fn faults(
         seen.pairs.add(name, &batch, manifest, row, &mut faults);
         let rows = batch.num_rows() as u64;
         let (batch, places) = merchants::shown(name, batch, manifest, row, &mut faults);
-        for insight in values_of(&batch.schema(), set.keys.len()) {
+        for insight in values_of(&batch.schema(), set) {
             let column = Column { batch: &batch, insight: &insight, places: &places };
             column.check(set, manifest, seen, &mut faults);
         }
@@ -242,6 +235,13 @@ impl<'a> Column<'a> {
     fn check(&self, set: &KeySet, manifest: &Manifest, seen: &mut Seen, faults: &mut Faults) {
         let name = &set.file;
         let Some((_, needs, form)) = known(self.insight) else { return };
+        if set.bands.iter().any(|insight| insight == self.insight) {
+            let told = self.array("_band");
+            for (_, place) in self.rows().filter(|(row, _)| told.is_valid(*row)) {
+                faults
+                    .add(place, format!("`{}` is told in bands, and is not hidden", self.insight));
+            }
+        }
         self.check_estimates(manifest.relative_error_max(name), form, faults);
         let event = |place: usize| manifest.event(name, needs.get(place)?);
         match form {
@@ -265,9 +265,18 @@ impl<'a> Column<'a> {
                 self.check_quantile(payments.as_ref(), faults);
             }
             Form::Compared => {}
+            Form::Above => peers::check_above(self, set, faults),
             Form::Banded(bands) => peers::check_band(self, bands, set, faults),
             Form::Quarters | Form::MoneyQuarters => {
                 peers::check_quarter(self, set, faults);
+            }
+            Form::Balance => {
+                // 100 + 100 · (up − down) / all is 100 · (2 · up + flat) / all.
+                let [up, flat, down] = classes::classes_of(self.insight);
+                let top = self.part(&[up, up, flat], event(0)).map(|part| part.times(100.0));
+                if let Some(bottom) = self.part(&[up, flat, down], event(0)) {
+                    self.check_ratio((top, bottom), true, faults);
+                }
             }
             Form::Share => {
                 let top = self.part(&VISIT_CLASSES[1..], event(0));
@@ -287,7 +296,8 @@ impl<'a> Column<'a> {
         let names = grades.values().as_string::<i32>();
         let reasons = self.array("_suppressed").as_dictionary::<Int32Type>();
         let reason_names = reasons.values().as_string::<i32>();
-        let of_periods = ["_growth", "_growth_year", "_index"].iter().any(|e| insight.ends_with(e));
+        let of_periods = ["_growth", "_growth_year", "_index"].iter().any(|e| insight.ends_with(e))
+            || insight.starts_with("diffusion_");
         let of_cohorts = insight_of(insight).starts_with("retention_");
         let known = |reason: &str| {
             REASONS.contains(&reason)
@@ -376,80 +386,6 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// A ratio against what is divided and by what, where they are shown in the same row.
-    ///
-    /// It is there if and only if there is something to divide by. Estimates of shares are none of
-    /// other columns, so of them only the noised value is computed again.
-    fn check_ratio(
-        &self,
-        (top, bottom): (Option<Part>, Part),
-        is_share: bool,
-        faults: &mut Faults,
-    ) {
-        let insight = self.insight;
-        let [values, unbiased, sds] = ["", "_unbiased", "_sd"].map(|suffix| self.numbers(suffix));
-        let money = matches!(self.array("").data_type(), DataType::Decimal128(..));
-        for (row, place) in self.rows() {
-            if unbiased[row].is_none() != sds[row].is_none() {
-                faults.add(place, format!("`{insight}` lacks a part of its noised value"));
-            }
-            let (whole, noisy_whole) = (bottom.values[row], bottom.unbiased[row]);
-            let limit = SIGNAL_MIN * bottom.noise;
-            let Some(noisy_whole) = noisy_whole else { continue };
-            let near = (noisy_whole - limit).abs() <= bottom.room + CLOSE * limit;
-            let nothing = whole.is_some_and(|whole| whole < LEAST);
-            if ((noisy_whole < limit) != unbiased[row].is_none() && !near)
-                || nothing && values[row].is_some()
-            {
-                let text =
-                    format!("`{insight}` is shown where noise drowns it, or not where it does not");
-                faults.add(place, text);
-            }
-            let Some(top) = &top else { continue };
-            let pairs = [
-                (values[row].filter(|_| !is_share), top.values[row], whole),
-                (unbiased[row], top.unbiased[row], Some(noisy_whole)),
-            ];
-            for (ratio, part, whole) in pairs {
-                let Some(((ratio, part), whole)) = ratio.zip(part).zip(whole) else { continue };
-                // All may be rounded to whole minor units.
-                let room = if money { 0.5 } else { 0.0 };
-                let room = room + (top.room + ratio.abs() * bottom.room) / whole;
-                let off = (ratio - part / whole).abs();
-                if off > room + CLOSE * ratio.abs().max(CLOSE) || off.is_nan() {
-                    faults.add(place, format!("`{insight}` is not the ratio that it should be"));
-                }
-            }
-        }
-    }
-
-    /// A quantile: no less than the one before, and there if there are payments to take it of.
-    fn check_quantile(&self, payments: Option<&Part>, faults: &mut Faults) {
-        let insight = self.insight;
-        let before = QUANTILES.iter().position(|name| *name == insight).unwrap_or_default();
-        let before = before.checked_sub(1).map(|at| Column { insight: QUANTILES[at], ..*self });
-        for suffix in ["", "_unbiased"] {
-            let Some(before) = &before else { break };
-            let pairs = before.numbers(suffix).into_iter().zip(self.numbers(suffix));
-            for ((_, place), (less, more)) in self.rows().zip(pairs) {
-                if less.zip(more).is_some_and(|(less, more)| less > more) {
-                    faults.add(place, format!("`{insight}` is below the quantile before it"));
-                }
-            }
-        }
-        let Some(payments) = payments else { return };
-        let (values, unbiased) = (self.numbers(""), self.numbers("_unbiased"));
-        for (row, place) in self.rows() {
-            let drowned = payments.unbiased[row].is_some_and(|n| n < SIGNAL_MIN * payments.noise);
-            let nothing = payments.values[row].is_some_and(|n| n < LEAST);
-            if drowned != unbiased[row].is_none() || nothing && values[row].is_some() {
-                let text =
-                    format!("`{insight}` is shown where noise drowns it, or not where it does not");
-                faults.add(place, text);
-            }
-        }
-    }
-
     /// Numbers in natural units; `None` if null.
     pub(super) fn numbers(&self, suffix: &str) -> Vec<Option<f64>> {
         let array = self.array(suffix);
@@ -458,40 +394,4 @@ impl<'a> Column<'a> {
             _ => self.money(suffix).iter().map(|m| m.map(|m| m as f64)).collect(),
         }
     }
-
-    /// The sum of some insights of the same rows, whose statistic is noised by `event`; `None`
-    /// unless all are shown.
-    fn part(&self, insights: &[&str], event: Option<&Event>) -> Option<Part> {
-        let event = event?;
-        let one = event.sigma as f64 / event.grid_units_per_unit as f64;
-        let mut part = Part {
-            values: vec![Some(0.0); self.batch.num_rows()],
-            unbiased: vec![Some(0.0); self.batch.num_rows()],
-            noise: one * (insights.len() as f64).sqrt(),
-            room: 0.0,
-        };
-        for &insight in insights {
-            self.batch.column_by_name(insight)?;
-            let column = Column { insight, ..*self };
-            if matches!(column.array("").data_type(), DataType::Decimal128(..)) {
-                part.room += 0.5;
-            }
-            for (sums, suffix) in [(&mut part.values, ""), (&mut part.unbiased, "_unbiased")] {
-                let numbers = sums.iter_mut().zip(column.numbers(suffix));
-                numbers.for_each(|(sum, number)| *sum = sum.zip(number).map(|(a, b)| a + b));
-            }
-        }
-        Some(part)
-    }
-}
-
-/// What a ratio is made of.
-struct Part {
-    /// `None` where one of them is not shown.
-    values: Vec<Option<f64>>,
-    unbiased: Vec<Option<f64>>,
-    /// Standard deviation of the noise of `unbiased`.
-    noise: f64,
-    /// By how much they may be rounded.
-    room: f64,
 }

@@ -8,6 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::merchants::Merchants;
 use super::parts::table_of;
 
 /// The page that is made of the tables.
@@ -188,6 +189,12 @@ pub(super) struct KeySet {
     pub(super) partition_by: Option<String>,
     /// Who is compared with whom.
     pub(super) peers: Option<Peers>,
+    /// How much merchants have at least to be counted.
+    #[serde(default)]
+    pub(super) above: BTreeMap<String, String>,
+    /// Insights of which hidden cells may be told in bands.
+    #[serde(default)]
+    pub(super) bands: Vec<String>,
     /// Days before a cell that tell who is new there.
     pub(super) look_back: Option<u32>,
     /// Earlier releases whose keys are shown, whatever their values.
@@ -223,33 +230,6 @@ pub(super) struct Peers {
 pub(super) struct Suppression {
     pub(super) file: String,
     pub(super) relative_error_max: f64,
-}
-
-/// The least number of registered merchants, and the cells that are hidden for it.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Merchants {
-    pub(super) min_per_cell: u32,
-    /// Cells that are hidden by noised values, too.
-    pub(super) dominance: Option<Dominance>,
-    pub(super) hidden: Vec<Hidden>,
-}
-
-/// A rule on dominance.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Dominance {
-    pub(super) top: u32,
-    pub(super) share: f64,
-    pub(super) by: String,
-    /// The level that tells how much each merchant has.
-    pub(super) judged_by: String,
-}
-
-/// The cells of a table that are hidden: some of its keys, and values of them.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Hidden {
-    pub(super) file: String,
-    pub(super) keys: Vec<String>,
-    pub(super) values: BTreeSet<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -17,6 +17,7 @@ mod pairs;
 mod parts;
 mod peers;
 mod price;
+mod ratios;
 mod score;
 mod shared;
 mod table;

@@ -82,6 +82,23 @@ pub(super) fn check_quarter(column: &Column, set: &KeySet, faults: &mut Faults) 
     }
 }
 
+/// A number of merchants: of cells whose merchants are known, and of those that have how much.
+pub(super) fn check_above(column: &Column, set: &KeySet, faults: &mut Faults) {
+    let insight = column.insight;
+    let kind = insight.strip_suffix("_above").unwrap_or_default();
+    let least = set.above.get(kind).and_then(|text| text.parse::<f64>().ok());
+    let named = set.peers.as_ref().is_some_and(|peers| peers.merchants_of.is_some());
+    if !named || least.is_none_or(|least| least <= 0.0) {
+        faults.add(0, format!("`{insight}` is of merchants of whom the manifest says nothing"));
+    }
+    check_unnoised(column, faults);
+    for ((_, place), low) in column.rows().zip(column.numbers("_low")) {
+        if low.is_some_and(|low| low < 0.0) {
+            faults.add(place, format!("`{insight}` may be less than no merchant"));
+        }
+    }
+}
+
 /// Of what is no sum there is no noised value.
 fn check_unnoised(column: &Column, faults: &mut Faults) {
     let insight = column.insight;

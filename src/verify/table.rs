@@ -10,8 +10,8 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::classes::{self, COHORT, RATE};
-use super::manifest::Manifest;
+use super::classes::{self, COHORT, DIFFUSION, DIFFUSION_YEAR, RATE};
+use super::manifest::{KeySet, Manifest};
 use super::parts::NamedKey;
 
 /// Version of the tables' schema that this program knows.
@@ -35,6 +35,8 @@ pub(super) enum Form {
     Per,
     /// All numbers of its statistic but the first, of all of them.
     Share,
+    /// Of three numbers by how much more of all the first is than the last; 100 if as much.
+    Balance,
     /// In several columns, a number of its statistic for each unit of the first one.
     Rates,
     /// Money in several columns, each no less than the one before.
@@ -43,6 +45,8 @@ pub(super) enum Form {
     Compared,
     /// How concentrated a cell is, or where one is among others: with a band.
     Banded(Bands),
+    /// How many merchants have so much.
+    Above,
     /// The quarters of other cells: counts in several columns,
     Quarters,
     /// or money.
@@ -108,7 +112,7 @@ impl Form {
 }
 
 /// Each insight with the statistics it is computed from, in the order of columns.
-pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
+pub(super) const INSIGHTS: [(&str, &[&str], Form); 23] = [
     ("customers", &["customers"], Form::Count),
     ("payments", &["payments"], Form::Count),
     ("gross", &["gross"], Form::Money),
@@ -126,6 +130,10 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
     ("visit_classes", &["visit_classes"], Form::Counts),
     ("repeat_rate", &["visit_classes"], Form::Share),
     ("recency_histogram", &["recency_histogram"], Form::Counts),
+    ("diffusion_classes", &["diffusion"], Form::Counts),
+    ("diffusion_index", &["diffusion"], Form::Balance),
+    ("diffusion_classes_year", &["diffusion_year"], Form::Counts),
+    ("diffusion_index_year", &["diffusion_year"], Form::Balance),
     ("ticket_quantiles", &["ticket_logs", "payments"], Form::Quantiles),
     ("ticket_histogram", &["ticket_histogram"], Form::Counts),
 ];
@@ -134,7 +142,7 @@ pub(super) const INSIGHTS: [(&str, &[&str], Form); 19] = [
 pub(super) const PAIRED: [(&str, &[&str], Form); 1] = [("lift", &["customers"], Form::Compared)];
 
 /// Each insight that compares cells, with its statistic, in the order of columns after [`PAIRED`].
-pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
+pub(super) const COMPARED: [(&str, &[&str], Form); 32] = [
     ("customers_share", &["customers"], Form::Compared),
     ("payments_share", &["payments"], Form::Compared),
     ("sales_share", &["sales"], Form::Compared),
@@ -163,6 +171,10 @@ pub(super) const COMPARED: [(&str, &[&str], Form); 28] = [
     ("payments_peer_benchmark", &["payments"], Form::Quarters),
     ("sales_peer_benchmark", &["sales"], Form::MoneyQuarters),
     ("gross_peer_benchmark", &["gross"], Form::MoneyQuarters),
+    ("customers_above", &["customers"], Form::Above),
+    ("payments_above", &["payments"], Form::Above),
+    ("sales_above", &["sales"], Form::Above),
+    ("gross_above", &["gross"], Form::Above),
 ];
 
 const CONCENTRATION: Form = Form::Banded(Bands::Concentration);
@@ -192,6 +204,8 @@ pub(super) fn insight_of(column: &str) -> &str {
         _ if bin.is_some() => "ticket_histogram",
         _ if VISIT_CLASSES.contains(&column) => "visit_classes",
         _ if classes::is_recency(column) => "recency_histogram",
+        _ if DIFFUSION.contains(&column) => "diffusion_classes",
+        _ if DIFFUSION_YEAR.contains(&column) => "diffusion_classes_year",
         _ if classes::periods(column, COHORT).is_some() => COHORT,
         _ if classes::periods(column, RATE).is_some() => RATE,
         _ if QUANTILES.contains(&column) => "ticket_quantiles",
@@ -209,14 +223,20 @@ pub(super) fn known(column: &str) -> Option<(&'static str, &'static [&'static st
 }
 
 /// The names of the columns of values, each with that of its interval and the rest behind it.
-pub(super) fn values_of(schema: &SchemaRef, keys: usize) -> Vec<String> {
+pub(super) fn values_of(schema: &SchemaRef, set: &KeySet) -> Vec<String> {
     let mut names = Vec::new();
-    let mut place = keys;
+    let mut place = set.keys.len();
     while let Some(field) = schema.fields().get(place) {
         names.push(field.name().clone());
-        place += known(field.name()).map_or(SUFFIXES.len(), |(.., form)| form.width());
+        place += width_of(field.name(), set);
     }
     names
+}
+
+/// How many columns there are of a value.
+fn width_of(column: &str, set: &KeySet) -> usize {
+    let told = set.bands.iter().any(|insight| insight == column);
+    known(column).map_or(SUFFIXES.len(), |(.., form)| form.width()) + usize::from(told)
 }
 
 /// A file of a table that can be read, with the key that its name tells in its place.
@@ -335,7 +355,7 @@ pub(super) fn schema_faults(
     let mut last = None;
     let mut rest = values;
     while let Some(first) = rest.first().map(|field| field.name()) {
-        let width = known(first).map_or(SUFFIXES.len(), |(.., form)| form.width());
+        let width = width_of(first, set);
         let (columns, others) = rest.split_at(width.min(rest.len()));
         rest = others;
         let at = insights.iter().position(|(insight, ..)| *insight == insight_of(first));
@@ -352,13 +372,16 @@ pub(super) fn schema_faults(
             fault(format!("`{insight}` needs `{statistic}`, which no mechanism protects"));
         }
         let names: Vec<&str> = columns.iter().map(|field| field.name().as_str()).collect();
-        let band = form.bands().map(|_| "_band");
+        let told = set.bands.iter().any(|own| own == first);
+        let band = (told || form.bands().is_some()).then_some("_band");
         let wanted = SUFFIXES.into_iter().chain(band);
         if names != wanted.map(|suffix| format!("{first}{suffix}")).collect::<Vec<_>>() {
             fault(format!("`{first}` lacks its interval, grade, reasons or noised value"));
             continue;
         }
-        for why in columns.iter().filter_map(|field| value_fault(form, hides, field)) {
+        for why in
+            columns.iter().filter_map(|field| value_fault(form, (hides, band.is_some()), field))
+        {
             fault(why);
         }
     }
@@ -393,8 +416,7 @@ fn text() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-fn value_fault(form: Form, hides: bool, field: &Field) -> Option<String> {
-    let banded = form.bands().is_some();
+fn value_fault(form: Form, (hides, banded): (bool, bool), field: &Field) -> Option<String> {
     for (suffix, nullable, what) in
         [("_grade", false, "grades"), ("_suppressed", true, "reasons"), ("_band", true, "bands")]
     {

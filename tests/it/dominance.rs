@@ -134,6 +134,31 @@ fn rules_that_cannot_be_kept_are_refused() {
         check("dominance = { top = 6, share = \"100%\", by = \"visits\", of = 1 }", JUDGE),
         check("dominance = { top = 1 }", JUDGE),
         {
+            // Yuan and yen cannot be added up, payments can.
+            let workshop = workshop(&RULE.replace("payments", "sales"));
+            let text = job(&workshop, &JUDGE.replace("payments = \"1\"", "sales = \"1\""));
+            let text = text
+                .replace("currency  = \"CNY\"", "currency = [\"CNY\", \"JPY\"]")
+                .replace("wallet = \"wallet\" }", "wallet = \"wallet\", currency = \"wallet\" }")
+                .replace("\"payments\"]\nbounds   = { sales", "\"sales\"]\nbounds   = { sales")
+                .replace(
+                    "[\"region\"], [\"region\", ",
+                    "[\"region\", \"currency\"], [\"currency\", \"region\", ",
+                )
+                .replace("[[\"category\", ", "[[\"currency\", \"category\", ")
+                .replace("[[\"merchant\"]]", "[[\"merchant\", \"currency\"]]");
+            refused(&workshop, &text)
+        },
+        {
+            // Ranks of no merchant: the report's levels name none.
+            let workshop = workshop(RULE);
+            let text = job(&workshop, JUDGE).replace(
+                "insights = [\"payments\"]\nbounds   = { payments = \"1\" }\n\n[[report]]\nname     = \"wallets\"",
+                "insights = [\"payments\", \"payments_rank\"]\npeers = \"region\"\nbounds   = { payments = \"1\" }\n\n[[report]]\nname     = \"wallets\"",
+            );
+            refused(&workshop, &text)
+        },
+        {
             // By another name, each shop would be shown.
             let workshop = workshop(RULE);
             let text =

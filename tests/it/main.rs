@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod bands;
 mod budget;
 mod cli;
 mod cohorts;
@@ -11,6 +12,7 @@ mod common;
 mod compared;
 mod crash;
 mod cross;
+mod diffusion;
 mod dominance;
 mod elsewhere;
 mod engine;

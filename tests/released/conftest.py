@@ -105,6 +105,12 @@ name = "recent"
 keys = "public"
 levels = [["month"], []]
 insights = ["recency_histogram"]
+[[report]]
+name = "moves"
+keys = "public"
+suppress_above = "never"
+levels = [["week"], ["region", "month"]]
+insights = ["diffusion_index", "diffusion_classes"]
 """
 
 LARGE = """
@@ -195,7 +201,7 @@ def provisional(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stays(tmp_path_factory):
-    """A release of cohorts, and of customers by their last visit."""
+    """A release of cohorts, of customers by their last visit, and of who spends more or less."""
     folder = tmp_path_factory.mktemp("stays")
     discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
     return release(folder, "stays", STAYS, "data/payments/*.parquet", "data/merchants.parquet")

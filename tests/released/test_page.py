@@ -249,6 +249,18 @@ def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
     assert drawn(page.figure("stays.week.parquet")) > 10
     names = [row[0] for row in page.numbers("recent.month.parquet")]
     assert names == ["0 – 6", "7 – 13", "14 or more"], names
+    # Above 100 more people spend more; of weeks without a whole one before there is no index.
+    page.show("moves", "diffusion_index")
+    rows = page.numbers("moves.week.parquet")
+    told = [row for row in rows if not row[4].startswith("not shown")]
+    assert len(told) > 5 and all(0 <= float(text) <= 200 for row in told for text in row[1:4]), rows
+    assert {row[4] for row in rows if row not in told} == {"not shown: no whole period to compare with"}
+    page.show("moves", "diffusion_classes")
+    names = [row[0] for row in page.numbers("moves.region-month.parquet")]
+    assert names == ["up", "flat", "down"], names
+    # What cannot be told is no bad grade; classes have grades as other numbers have.
+    accuracy = page.tab.locator("#accuracy tbody tr", has_text="stays: week").inner_text()
+    assert "hidden" in accuracy and accuracy.count("hidden") == 2, accuracy
     page.scroll()
     page.screenshot("stays")
     assert page.faults == []

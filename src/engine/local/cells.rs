@@ -67,6 +67,12 @@ impl<'p> LevelIndex<'p> {
         (merchant * self.rests + rest, time as usize)
     }
 
+    /// The cell of the same series at another time.
+    pub(super) fn at_time(&self, cell: u64, time: usize) -> u64 {
+        let (series, rest) = (cell / self.rests / self.times, cell % self.rests);
+        (series * self.times + time as u64) * self.rests + rest
+    }
+
     /// What a cell is called.
     pub(super) fn key(&self, cell: u64) -> CellKey {
         let (group, time) = (cell / self.rests / self.times, cell / self.rests % self.times);

@@ -6,6 +6,7 @@
 //! waits on disk. The totals do not depend on threads, partitions, order or memory.
 
 mod cells;
+mod changes;
 mod extras;
 mod fit;
 mod homes;

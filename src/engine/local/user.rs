@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::cells::LevelIndex;
+use super::changes::UserChanges;
 use super::extras::Extras;
 use super::totals::Sums;
 use crate::error::Result;
@@ -25,6 +26,7 @@ pub(super) struct UserCells {
     /// Cells that make pairs, kept between users; see [`LevelIndex::single`].
     singles: Vec<(u64, u32)>,
     extras: Extras,
+    changes: UserChanges,
 }
 
 /// One user's cell of one level.
@@ -61,6 +63,7 @@ impl UserCells {
         UserCells {
             bins,
             extras,
+            changes: UserChanges::default(),
             cells: Vec::new(),
             rows: Rows::new(),
             tickets: Vec::new(),
@@ -106,6 +109,9 @@ impl UserCells {
             StatisticKind::Recency => {
                 let class = |cell: &UserCell| extras.recency(cell.row);
                 self.cells.iter().for_each(|cell| show(cell.place, class(cell), 1));
+            }
+            StatisticKind::Diffusion | StatisticKind::DiffusionYear => {
+                self.changes.of(kind).iter().for_each(|&(place, class)| show(place, class, 1));
             }
             StatisticKind::VisitClasses => {
                 let class = |cell: &UserCell| visit_class(extras.visits(cell.row));
@@ -242,6 +248,8 @@ impl UserCells {
     /// After that, drops the cells of a private level that do not count.
     pub(super) fn finish(&mut self, index: &LevelIndex, sums: &mut Sums) {
         self.extras.find_times(index, self.cells.iter().map(|cell| sums.number(cell.place)));
+        let spent = self.cells.iter().map(|cell| (sums.number(cell.place), cell.sales));
+        self.changes.find(index, spent);
         if let Selection::Threshold { cells_max, .. } = index.plan.selection {
             self.keep_most_visited(cells_max as usize, index, sums);
             self.cells.iter().for_each(|cell| sums.keep(cell.place));

@@ -19,12 +19,14 @@ pub(super) struct Numbers {
 /// The insight of a statistic that has no SQL yet. Names each, so that a new one is not forgotten.
 pub(super) fn missing(kind: StatisticKind) -> Option<&'static str> {
     use StatisticKind::{
-        Cohorts, Customers, Gross, NewReturning, Payments, Recency, Refunds, Sales,
-        TicketHistogram, TicketLogs, VisitClasses, Visits,
+        Cohorts, Customers, Diffusion, DiffusionYear, Gross, NewReturning, Payments, Recency,
+        Refunds, Sales, TicketHistogram, TicketLogs, VisitClasses, Visits,
     };
     match kind {
         Customers | Payments | Sales | Gross | Refunds | Visits | VisitClasses => None,
         TicketHistogram | TicketLogs | NewReturning | Recency | Cohorts => None,
+        Diffusion => Some("diffusion_index"),
+        DiffusionYear => Some("diffusion_index_year"),
     }
 }
 
@@ -62,6 +64,8 @@ impl Numbers {
                 Numbers { numbers: recency(level), ..one("n_ago", ago) }
             }
             StatisticKind::Cohorts => Numbers { numbers: cohorts(cells), ..Self::default() },
+            // Refused before: `missing`.
+            StatisticKind::Diffusion | StatisticKind::DiffusionYear => Self::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod case;
+mod changes;
 mod elsewhere;
 mod homes;
 mod pairs;

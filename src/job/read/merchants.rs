@@ -8,7 +8,7 @@ use super::Reader;
 use super::payments::Facts;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{Dominance, Format, Insight, Key, Registry, Report};
+use crate::job::{Bands, Dominance, Format, Insight, Key, Registry, Report, money_places};
 
 /// The most that `min_per_cell` can be: what more merchants together could tell is not looked at.
 const MIN_PER_CELL_MAX: u32 = 5;
@@ -25,6 +25,7 @@ pub(super) struct RegistryPlace {
     ticket_groups: Option<Placed<String>>,
     min_per_cell: Option<(u32, Range<usize>)>,
     dominance: Option<Dominance>,
+    bands: Option<Bands>,
 }
 
 impl Reader<'_> {
@@ -39,6 +40,7 @@ impl Reader<'_> {
             Some((least, text.span))
         });
         let dominance = self.dominance(section);
+        let bands = self.merchant_bands(section, money_places(&facts.currencies));
         section.finish();
         if !facts.has_merchant {
             let example = "columns.merchant = \"merchant_id\"";
@@ -77,6 +79,7 @@ impl Reader<'_> {
                     ticket_groups,
                     min_per_cell,
                     dominance,
+                    bands,
                 };
                 Some(place)
             }
@@ -102,7 +105,8 @@ impl Reader<'_> {
             self.faults.add(finding.at(name.span.clone()));
         }
         let RegistryPlace { path, shown, span, format, id, columns, ticket_groups, .. } = place;
-        let (min_per_cell, dominance) = (place.min_per_cell, place.dominance);
+        let (min_per_cell, dominance, bands) = (place.min_per_cell, place.dominance, place.bands);
+        self.idle_bands(bands.as_ref(), reports);
         let groups = ticket_groups.iter().map(|name| name.value.clone());
         let peers = reports.iter().flat_map(|report| report.peers.0.iter().cloned());
         let peers = peers.filter(|name| columns.contains(name));
@@ -122,6 +126,6 @@ impl Reader<'_> {
             }
         }
         let ticket_groups = ticket_groups.map(|name| name.value);
-        Some(Registry { ticket_groups, min_per_cell, dominance, span, ..registry })
+        Some(Registry { ticket_groups, min_per_cell, dominance, bands, span, ..registry })
     }
 }

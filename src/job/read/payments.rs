@@ -43,7 +43,7 @@ impl Facts {
 }
 
 /// The largest edge of the ticket histogram, in minor units: no payment is larger.
-const AMOUNT_MAX: i64 = 1_000_000_000_000;
+pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
 #[derive(Default)]
 struct Columns {

@@ -91,6 +91,7 @@ impl Reader<'_> {
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);
+        let above = self.above(section, money_places(&names.facts.currencies));
         let partition_by = self.partition_by(section, lists.as_deref().unwrap_or_default());
         let count = lists.as_ref().map_or(0, Vec::len);
         let weights = self.weights(section, count);
@@ -134,6 +135,7 @@ impl Reader<'_> {
             share_of,
             peers,
             peers_min,
+            above,
             partition_by,
             base,
             suppress_above,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::Reader;
+use super::payments::AMOUNT_MAX;
 use super::reports::Names;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{Bound, Insight, Key, StatisticKind, TimeKey};
+use crate::job::{Bands, Bound, Insight, Key, StatisticKind, TimeKey};
+use crate::privacy::Decimal;
 
 /// Registered merchants of a group of peers, unless the job says else; and the least that it can
 /// say.
@@ -35,6 +37,32 @@ impl Reader<'_> {
             (least.unwrap_or(PEERS_MIN_DEFAULT), Some(text.span))
         });
         (placed_names(peers), least.unwrap_or((PEERS_MIN_DEFAULT, None)))
+    }
+
+    /// How much merchants have at least to be counted.
+    pub(super) fn above(
+        &self,
+        report: &Section,
+        money_places: u32,
+    ) -> (BTreeMap<StatisticKind, i64>, Range<usize>) {
+        let mut all = BTreeMap::new();
+        let Some(section) = report.section("above", "`above`") else { return (all, 0..0) };
+        for kind in Bands::KINDS {
+            let Some(text) = section.decimal(kind.name()) else { continue };
+            let places = if kind.is_money() { money_places } else { 0 };
+            let least = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(places));
+            let least = least.and_then(|least| i64::try_from(least).ok());
+            match least.filter(|least| (1..=AMOUNT_MAX).contains(least)) {
+                Some(least) => drop(all.insert(kind, least)),
+                None => {
+                    let rule = "a whole number of one or more, of money of one minor unit or more";
+                    let finding = findings::value_out_of_range(kind.name(), &text.value, rule);
+                    self.faults.add(finding.at(text.span));
+                }
+            }
+        }
+        section.finish();
+        (all, section.span())
     }
 
     /// The time key by whose values tables are split into files.

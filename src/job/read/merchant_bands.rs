@@ -1,0 +1,60 @@
+//! `bands` of `[merchants]`.
+
+use std::collections::BTreeMap;
+
+use super::Reader;
+use super::payments::AMOUNT_MAX;
+use crate::findings;
+use crate::job::raw::Section;
+use crate::job::{Bands, Report, StatisticKind};
+use crate::privacy::Decimal;
+
+/// The most edges of the bands of one statistic.
+const EDGES_MAX: usize = 12;
+
+impl Reader<'_> {
+    /// The bands in which hidden cells may be told.
+    pub(super) fn merchant_bands(&self, merchants: &Section, money_places: u32) -> Option<Bands> {
+        let section = merchants.section("bands", "[merchants] bands")?;
+        let mut edges = BTreeMap::new();
+        for kind in Bands::KINDS {
+            let Some(texts) = section.decimals(kind.name()) else { continue };
+            let places = if kind.is_money() { money_places } else { 0 };
+            let edge = |text: &str| {
+                let edge = Decimal::parse(text).ok().and_then(|d| d.scaled(places));
+                let edge = edge.and_then(|edge| i64::try_from(edge).ok());
+                edge.filter(|edge| (1..=AMOUNT_MAX).contains(edge))
+            };
+            let own: Vec<i64> = texts.iter().filter_map(|text| edge(&text.value)).collect();
+            let wide = own.windows(2).all(|pair| pair[1] >= 2 * pair[0]);
+            if own.len() != texts.len() || !wide || !(1..=EDGES_MAX).contains(&own.len()) {
+                let shown: Vec<&str> = texts.iter().map(|text| text.value.as_str()).collect();
+                let shown = format!("[{}]", shown.join(", "));
+                let rule = "1 to 12 numbers above zero, each at least twice the one before it";
+                let finding = findings::value_out_of_range(kind.name(), &shown, rule);
+                self.faults.add(finding.at(section.span_of(kind.name())));
+            }
+            edges.insert(kind, own);
+        }
+        section.finish();
+        if edges.is_empty() {
+            let rule = "edges of some of customers, payments, gross and sales";
+            self.faults.add(findings::value_out_of_range("bands", "{}", rule).at(section.span()));
+        }
+        Some(Bands { edges, span: section.span() })
+    }
+
+    /// Bands of what no report shows.
+    pub(super) fn idle_bands(&self, bands: Option<&Bands>, reports: &[Report]) {
+        let Some(bands) = bands else { return };
+        let shown = |kind: &StatisticKind| {
+            let insights = reports.iter().flat_map(|report| &report.insights);
+            insights.filter_map(|insight| insight.banded()).any(|own| own == *kind)
+        };
+        for kind in bands.edges.keys().filter(|kind| !shown(kind)) {
+            let what = format!("reports with the insight `{}`", kind.name());
+            let finding = findings::key_idle(&format!("bands.{}", kind.name()), &what);
+            self.faults.add(finding.at(bands.span.clone()));
+        }
+    }
+}

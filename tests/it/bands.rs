@@ -1,0 +1,116 @@
+//! Bands in place of the values of cells that are hidden for their merchants.
+
+use arrow::array::{Array, RecordBatch};
+use arrow::util::display::array_value_to_string;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::common::{Workshop, refused, shown};
+use crate::merchants::workshop;
+use crate::shared::table;
+use crate::verify::{Copy, names, replaced};
+
+const BANDS: &str = "bands = { payments = [1000, 2000, 5000] }";
+
+fn released(line: &str) -> Workshop {
+    let workshop = workshop(line);
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    workshop
+}
+
+/// Of each cell that is told in bands its keys and the band.
+fn told(batch: &RecordBatch, keys: usize) -> Vec<String> {
+    let text = |column: usize, row| array_value_to_string(batch.column(column), row).unwrap();
+    let at = batch.schema().index_of("payments_band").unwrap();
+    let rows = (0..batch.num_rows()).filter(|&row| batch.column(at).is_valid(row));
+    let name = |row| (0..keys).map(|key| text(key, row)).collect::<Vec<_>>().join("/");
+    rows.map(|row| format!("{}: {}", name(row), text(at, row))).collect()
+}
+
+#[test]
+fn cells_of_few_merchants_are_told_in_bands_and_those_beside_them_are_not() {
+    // Fuel in the north is of two merchants, with 1,300 payments. Food, of three with 1,800, is
+    // hidden as the region less books would tell of fuel, so it could have what fuel has not.
+    let workshop = released(BANDS);
+    let cells = table(&workshop, "market.region-category.parquet");
+    assert_eq!(told(&cells, 2), ["north/fuel: 1000 to 2000"]);
+    let values = cells.column_by_name("payments").unwrap();
+    assert_eq!(values.null_count(), 2);
+    assert_eq!(cells.column_by_name("payments_unbiased").unwrap().null_count(), 2);
+    // The same merchants by wallet would tell more together.
+    let wallets = table(&workshop, "wallets.category-region-wallet.parquet");
+    assert_eq!(told(&wallets, 3), [""; 0]);
+    assert!(wallets.column_by_name("customers_band").is_none());
+    let manifest = std::fs::read(workshop.path("releases/test/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    assert_snapshot!(serde_json::to_string_pretty(&manifest["merchant_protection"]).unwrap());
+    let page = std::fs::read_to_string(workshop.path("releases/test/report.html")).unwrap();
+    assert!(page.contains("\"bands\":[\"1000 to 2000\"]"));
+}
+
+#[test]
+fn nothing_is_told_that_the_cells_beside_it_could_not_have() {
+    // Food has 1,800: fuel, with 1,300, could not have 5,000, which the region's total tells.
+    let cells = |line| table(&released(line), "market.region-category.parquet");
+    assert_eq!(told(&cells("bands = { payments = [1000, 5000] }"), 2), [""; 0]);
+    // Up to 3,000 it could.
+    let wide = cells("bands = { payments = [1000, 3000] }");
+    assert_eq!(told(&wide, 2), ["north/fuel: 1000 to 3000"]);
+}
+
+#[test]
+fn bands_that_are_not_what_the_manifest_says_are_found() {
+    let workshop = released(BANDS);
+    let failed = |copy: Copy| {
+        let failed = copy.failed(None);
+        format!("{}: {}\n", names(&failed), failed.into_values().collect::<Vec<_>>().join("; "))
+    };
+    let claim = |change: &dyn Fn(&mut Value)| {
+        let copy = Copy::of(&workshop);
+        copy.manifest(change);
+        failed(copy)
+    };
+    let moved = |from: usize, to: usize| {
+        let copy = Copy::of(&workshop);
+        copy.table("market.region-category.parquet", |batch| {
+            let bands = batch.column_by_name("payments_band").unwrap();
+            let places: Vec<u32> = (0..batch.num_rows())
+                .map(|row| if row == to { from } else { row } as u32)
+                .collect();
+            let places = arrow::array::UInt32Array::from(places);
+            let bands = arrow::compute::take(bands, &places, None).unwrap();
+            replaced(&batch, "payments_band", bands)
+        });
+        failed(copy)
+    };
+    // Rows: books, food and fuel of the north, then of the south.
+    let texts = [
+        claim(&|m| m["merchant_protection"]["bands"]["payments"] = json!(["1000", "1100"])),
+        claim(&|m| m["merchant_protection"]["bands"] = json!({})),
+        claim(&|m| m["key_sets"][1]["bands"] = json!([])),
+        claim(&|m| m["merchant_protection"]["hidden"][0]["in_bands"] = json!([["south", "fuel"]])),
+        moved(2, 1),
+        moved(2, 3),
+    ];
+    assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn bands_that_tell_too_much_or_nothing_are_refused() {
+    let check = |line: &str| {
+        let workshop = workshop(line);
+        let text = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
+        refused(&workshop, &text)
+    };
+    let texts = [
+        check("bands = { payments = [1000, 1500] }"),
+        check("bands = { payments = [] , visits = [1] }"),
+        check("bands = {}"),
+        check("bands = { sales = [1000] }"),
+        check("min_per_cell = 1\nbands = { payments = [1000] }"),
+    ];
+    assert_snapshot!(texts.join("\n"));
+}
