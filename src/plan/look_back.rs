@@ -34,6 +34,11 @@ impl LookBack {
         start.checked_sub(self.days).map(|first| first..start)
     }
 
+    /// How many times the level has.
+    pub(super) fn times(&self) -> usize {
+        self.times.count()
+    }
+
     /// The time of a cell.
     pub fn time_of(&self, cell: &[KeyValue]) -> usize {
         self.times.of(cell)

@@ -18,6 +18,7 @@ mod kept;
 mod law;
 mod look_back;
 mod merchants;
+mod most;
 mod names;
 mod pairs;
 mod peers;
@@ -27,7 +28,9 @@ mod recency;
 mod score;
 mod shared;
 mod span;
+mod spread;
 mod survey;
+mod tail;
 mod tickets;
 mod unfitted;
 

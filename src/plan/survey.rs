@@ -5,6 +5,7 @@
 
 use super::calibrate::Gaussian;
 use super::choice::{self, Retained};
+use super::most::Most;
 use super::{LevelPlan, Plan, Selection, StatisticPlan, TicketPlan};
 use crate::job::{Bound, Job, Key, StatisticKind};
 use crate::privacy::{MuSquared, NormBound};
@@ -224,7 +225,7 @@ impl Plan {
         let survey = known.find(|s| here(s) && s.ticket_groups.is_none())?;
         let plan = &self.levels[level];
         let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
-        let norms = norms_of(kind, survey, most_norm(&self.job, plan, kind));
+        let norms = norms_of(kind, survey, Most::of(&self.job, plan, kind));
         Some(norms.retained(noise.to_natural(noise.bound.norm() as f64)))
     }
 
@@ -329,13 +330,15 @@ fn choose_bounds(
             level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
             continue;
         }
-        let most = most_norm(job, level, statistic.kind);
+        let most = Most::of(job, level, statistic.kind);
         let norms = norms_of(statistic.kind, survey, most);
         let z = 1.0 / statistic.charge.mu_up().value();
         // Customers of larger cells are fewer.
         let adds_up = |kind: &StatisticKind| *kind == statistic.kind && kind.facts().adds_up;
         let least = least.iter().filter(|(kind, _)| adds_up(kind)).map(|&(_, norm)| norm);
-        let norm = choice::norm_bound(&norms, z, cells).max(least.fold(0.0, f64::max)).min(most);
+        let numbers = cells * level.told_width(statistic.kind, statistic.width);
+        let norm = choice::norm_bound(&norms, z, numbers).max(least.fold(0.0, f64::max));
+        let norm = norm.min(most.norm);
         level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
     }
     level.score_again();
@@ -358,18 +361,20 @@ fn learn_tickets(level: &mut LevelPlan, survey: &SurveyPlan) -> f64 {
 }
 
 /// What a survey says of the users' norms.
-pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::NormLaw {
+pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: Most) -> choice::NormLaw {
     let result = survey.result.as_ref().expect("cannot fail because all are set before");
     let natural = |m: Gaussian, grid: i64| m.to_natural(grid as f64);
     let histogram = survey.histogram;
     let bins: Vec<f64> = result.histogram.iter().map(|&n| natural(histogram, n)).collect();
-    let spread = survey.spread.zip(result.spread);
-    let spread = spread.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
+    // Of what is 1 in each cell, the spread need not be measured.
+    let measured = survey.spread.zip(result.spread).filter(|_| !kind.is_of_users());
+    let spread = measured.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
     let sd = natural(histogram, histogram.sigma as i64);
     let counts = kind.is_count();
     // Norms of about 4 cells or payments, or of some hundred major units.
     let peak = if counts { 4.0 } else { 28.0 };
-    choice::NormLaw::new(&bins, sd, spread, choice::Expected { peak, most, counts })
+    let expected = choice::Expected { peak, most: most.norm, counts, spread: most.spread };
+    choice::NormLaw::new(&bins, sd, spread, expected)
 }
 
 /// About how many cells the level's table will have: those of public keys, or a guess.
@@ -380,23 +385,12 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
     let norms = |survey: &&&SurveyPlan| survey.ticket_groups.is_none();
     let Some(survey) = surveys.iter().find(norms) else { return 1.0 };
     let statistic = &level.statistics[survey.statistic];
-    let law = norms_of(statistic.kind, survey, most_norm(job, level, statistic.kind));
+    let law = norms_of(statistic.kind, survey, Most::of(job, level, statistic.kind));
     let z = 1.0 / statistic.charge.mu_up().value();
     // A cell is shown from about 6 standard deviations of its customers' noise on; a third of all
     // that users are in lies in such cells.
     let shown_from = 6.0 * z * (law.cells() / law.users()).sqrt();
     (law.cells() / (3.0 * shown_from)).max(1.0)
-}
-
-/// The most that a norm can be, by public facts.
-pub(super) fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
-    match (kind.facts().one_hot, &level.selection) {
-        (true, Selection::Public) => {
-            level.cells.count(job).map_or(f64::MAX, |cells| (cells as f64).sqrt())
-        }
-        (true, Selection::Threshold { cells_max, .. }) => f64::from(*cells_max).sqrt(),
-        _ => f64::MAX,
-    }
 }
 
 /// The statistic's mechanism with a norm bound in units; smaller if that would leave the grid.
