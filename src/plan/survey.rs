@@ -24,6 +24,9 @@ pub struct SurveyPlan {
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
+    /// The bound that the job states, if it does, in thousandths of a unit: the survey then tells
+    /// only what it takes.
+    stated_milli: Option<u64>,
     /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by
     /// their logarithm. Fitted into a norm of 1.
     pub ticket_groups: Option<usize>,
@@ -139,6 +142,7 @@ impl SurveyPlan {
             histogram,
             spread,
             cell_cap_milli,
+            stated_milli: bound.norm_milli,
             ticket_groups,
             result,
         })
@@ -157,9 +161,15 @@ impl SurveyPlan {
             histogram: Gaussian::new(false, (1000, 1000), eighth)?,
             spread: None,
             cell_cap_milli: None,
+            stated_milli: None,
             ticket_groups: Some(groups),
             result: None,
         })
+    }
+
+    /// Does it choose a bound, and not only tell what a stated one takes?
+    pub fn is_choice(&self) -> bool {
+        self.stated_milli.is_none()
     }
 
     /// How many numbers its histogram has.
@@ -213,7 +223,19 @@ impl Plan {
     /// Is the bound of this statistic of this level still to be chosen?
     pub fn is_open(&self, level: usize, statistic: usize) -> bool {
         let here = |survey: &SurveyPlan| (survey.level, survey.statistic) == (level, statistic);
-        self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
+        let open = |survey: &SurveyPlan| survey.result.is_none() && survey.is_choice();
+        self.surveys.iter().any(|survey| here(survey) && open(survey))
+    }
+
+    /// Is it not known what the bound of this statistic of this level takes from users, as the job
+    /// states it and asks no survey?
+    pub fn takes_unknown(&self, level: usize, statistic: usize) -> bool {
+        let mut surveys = self.surveys.iter().chain(self.adopted.iter().map(|a| &a.survey));
+        let (plan, statistic) = (&self.levels[level], (level, statistic));
+        let StatisticPlan { kind, noise, .. } = plan.statistics[statistic.1];
+        let norm = noise.to_natural(noise.bound.norm() as f64);
+        norm < Most::of(&self.job, plan, kind).norm
+            && !surveys.any(|survey| (survey.level, survey.statistic) == statistic)
     }
 
     /// The share of all that users have which the fit leaves: by the statistic's survey, if it has
@@ -330,6 +352,10 @@ fn choose_bounds(
             level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
             continue;
         }
+        if let Some(milli) = survey.stated_milli {
+            level.statistics[survey.statistic].noise = with_milli(survey, &statistic, milli);
+            continue;
+        }
         let most = Most::of(job, level, statistic.kind);
         let norms = norms_of(statistic.kind, survey, most);
         let z = 1.0 / statistic.charge.mu_up().value();
@@ -395,9 +421,12 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
 
 /// The statistic's mechanism with a norm bound in units; smaller if that would leave the grid.
 fn with_norm(survey: &SurveyPlan, statistic: &StatisticPlan, norm: f64) -> Gaussian {
-    let money = !statistic.kind.is_count();
     // Between 1 and 2^40 units.
-    let mut milli = (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64;
+    with_milli(survey, statistic, (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64)
+}
+
+fn with_milli(survey: &SurveyPlan, statistic: &StatisticPlan, mut milli: u64) -> Gaussian {
+    let money = !statistic.kind.is_count();
     loop {
         let cap = survey.cell_cap_milli.map_or(milli, |cap| cap.min(milli));
         match Gaussian::new(money, (milli, cap), statistic.charge) {
