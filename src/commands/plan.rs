@@ -14,7 +14,8 @@ use crate::findings;
 use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
 use crate::ledger::{EntryState, Ledger, Reservation, Terms};
 use crate::plan::{
-    Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, budget_of,
+    Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, SurveyPlan,
+    budget_of,
 };
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
@@ -176,6 +177,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.push(String::new());
     lines.extend(predicted::lines(plan));
     lines.extend(survey_line(plan));
+    lines.extend(unknown_line(plan));
     lines.extend(adopted_lines(plan));
     lines.extend(latest_lines(plan));
     lines.extend(merchants_line(plan));
@@ -192,11 +194,29 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
 /// The part of the price that goes to finding bounds.
 fn survey_line(plan: &Plan) -> Option<String> {
     let units = plan.surveys.iter().map(|survey| survey.mu_squared().units()).sum();
-    (!plan.surveys.is_empty()).then(|| {
+    let share = percent(MuSquared::from_units(units), plan.loss.mu_squared);
+    let what = match (plan.surveys.is_empty(), plan.surveys.iter().all(SurveyPlan::is_choice)) {
+        (true, _) => return None,
+        (_, true) => "Bounds that are open are chosen by the run, from",
+        _ => "Bounds that are open are chosen by the run, and what stated ones take is found, from",
+    };
+    Some(format!("{what} noised histograms of the users' norms: {share} % of the price."))
+}
+
+/// Of which statistics nothing will tell what their bounds take.
+fn unknown_line(plan: &Plan) -> Option<String> {
+    let mut kinds = BTreeSet::new();
+    for (at, level) in plan.levels.iter().enumerate() {
+        let unknown = |&place: &usize| plan.takes_unknown(at, place);
+        let places = (0..level.statistics.len()).filter(unknown);
+        kinds.extend(places.map(|place| level.statistics[place].kind));
+    }
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    (!names.is_empty()).then(|| {
         format!(
-            "Bounds that are open are chosen by the run, from noised histograms of the users' norms: {} % \
-             of the price.",
-            percent(MuSquared::from_units(units), plan.loss.mu_squared)
+            "What the stated bounds of {} take from heavy users will not be known: intervals do not cover \
+             it. `survey = true` asks.",
+            names.join(", ")
         )
     })
 }

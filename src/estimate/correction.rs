@@ -41,8 +41,9 @@ impl Correction {
         let kind = report.statistic(at).kind;
         let mut own = Correction::default();
         if let Some(known) = report.plan.retained(at.0, at.1) {
-            own.factor = (1.0 / known.share).clamp(1.0, FACTOR_MAX);
-            own.common = known.doubt;
+            own.factor = (1.0 / known.share).clamp(1.0, factor_max(report, at));
+            // What the factor may not make good for.
+            own.common = known.doubt.hypot(1.0 / known.share / own.factor - 1.0);
         }
         if kind.facts().adds_up {
             own.rake(report, at, coarse, models);
@@ -144,7 +145,7 @@ impl Correction {
             // The same heavy users make both wrong, so that deviations add up.
             self.common = weight * theirs.sqrt() + (1.0 - weight) * self.common;
         }
-        self.factor = self.factor.clamp(1.0, FACTOR_MAX);
+        self.factor = self.factor.clamp(1.0, factor_max(report, at));
         let mut done: Vec<&str> = Vec::new();
         for Known { coarse, values, sd, .. } in &known {
             for (key, values_of) in report.margins(coarse.level) {
@@ -185,8 +186,14 @@ struct Known<'c> {
 /// Relative standard deviation of a factor that is only known to be too small.
 const UNKNOWN: f64 = 0.15;
 
-/// The most that noised values are multiplied with for all cells alike.
-const FACTOR_MAX: f64 = 1.0 / LEFT_MIN;
+/// The most that noised values are multiplied with for all cells alike. Bounds that the run chooses
+/// take no more; of stated ones a survey may say that they take nearly all.
+fn factor_max(report: &Report, (level, statistic): (usize, usize)) -> f64 {
+    const STATED: f64 = 50.0;
+    let mut surveys = report.plan.surveys.iter();
+    let stated = surveys.any(|s| (s.level, s.statistic) == (level, statistic) && !s.is_choice());
+    if stated { STATED } else { 1.0 / LEFT_MIN }
+}
 
 /// What of a sum at one level must be there at another: all of what only adds up. Refunds may be
 /// cut at one and not at the other, but they are few.
@@ -283,5 +290,48 @@ mod tests {
         assert!((0.95..1.05).contains(&share), "{share}");
         assert!(model.correction.factor > 1.2, "{}", model.correction.factor);
         assert!(model.correction.doubt() > 0.02);
+    }
+
+    /// 2,000 users with 20 payments each, of whom a bound of 5 leaves a small part.
+    #[test]
+    fn what_stated_bounds_take_is_found_if_asked() {
+        use crate::estimate::estimate;
+        use crate::fixture::{Market, Row, settled};
+        use crate::mechanism::{RunKey, add_noise};
+        let row = |n: u32| {
+            let (user, minute) = (n % 2000, n * 7 % 100_000);
+            Row { user, merchant: n % 5, minute, amount: 1_000, wallet: 0 }
+        };
+        let rows: Vec<Row> = (0..40_000).map(row).collect();
+        let market = Market::new(&rows);
+        let report = |more: &str| {
+            format!(
+                "levels = [[\"region\", \"month\"]]\nkeys = \"public\"\ninsights = [\"payments\"]\n\
+                 bounds = {{ payments = 5 }}\n{more}"
+            )
+        };
+        let found = |plan: &crate::plan::Plan| {
+            let (_, plan, totals) = settled(&market.engine(1, 3), plan);
+            let noisy = add_noise(&plan, totals, RunKey::frozen([1; 32]), 1).expect("draws");
+            let estimates = estimate(&plan, noisy, 1);
+            let noised: i64 = estimates.totals.levels[0].values[0].iter().sum();
+            let noise = plan.levels[0].statistics[0].noise;
+            let correction = estimates.models[0][0].correction.clone();
+            (noise, noise.to_natural(noised as f64) / rows.len() as f64, correction)
+        };
+        let (asked, silent) = (market.plan(&[report("survey = true")]), market.plan(&[report("")]));
+        assert!(!asked.is_open(0, 0) && !asked.takes_unknown(0, 0) && silent.takes_unknown(0, 0));
+        assert!(asked.surveys.len() == 1 && silent.surveys.is_empty());
+        let (noise, left, correction) = found(&asked);
+        // The bound is as stated, and the price with the survey's is the job's.
+        assert_eq!(noise, asked.levels[0].statistics[0].noise);
+        assert!((noise.to_natural(noise.bound.norm() as f64) - 5.0).abs() < 1e-3);
+        let [own, other] = [&asked, &silent].map(|plan| plan.loss.mu_squared.mu_up().value());
+        assert!((own / other - 1.0).abs() < 1e-6, "{own} {other}");
+        assert!(left < 0.7, "{left}");
+        let off = (left * correction.factor - 1.0).abs();
+        assert!(off < 1.96 * correction.doubt() && off < 0.3, "{off} {correction:?}");
+        let (_, left, correction) = found(&silent);
+        assert!(left < 0.7 && correction.factor < 1.01, "{left} {correction:?}");
     }
 }

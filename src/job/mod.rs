@@ -354,6 +354,8 @@ pub struct Bound {
     pub norm_milli: Option<u64>,
     /// Largest size of one user's cell, never above a stated norm; `None`: as large as the norm.
     pub cell_cap_milli: Option<u64>,
+    /// Does the run ask what a stated norm takes from users?
+    pub surveyed: bool,
 }
 
 /// Whether the keys that may appear are given or found in the data.

@@ -234,6 +234,11 @@ impl StatisticKind {
         matches!(self, StatisticKind::Diffusion | StatisticKind::DiffusionYear)
     }
 
+    /// Is each of a user's numbers 0 or 1?
+    pub fn is_of_users(self) -> bool {
+        self.facts().one_hot || self == StatisticKind::Cohorts
+    }
+
     /// Is it money?
     pub fn is_money(self) -> bool {
         self.facts().unit == Unit::Money

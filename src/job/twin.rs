@@ -189,6 +189,10 @@ impl Job {
         add(&mut text, "suppress_above", &quoted(shown.as_deref().unwrap_or("never")));
         self.bounds_text(report, "bounds", |bound| bound.norm_milli, &mut text);
         self.bounds_text(report, "cell_caps", |bound| bound.cell_cap_milli, &mut text);
+        let mut bounds = report.levels.iter().flat_map(|level| level.bounds.values());
+        if bounds.any(|bound| bound.surveyed) {
+            text += "survey = true\n";
+        }
         text
     }
 

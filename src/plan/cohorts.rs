@@ -96,6 +96,38 @@ impl LevelPlan {
             Told::Whole
         }
     }
+
+    /// About how many numbers of a statistic a cell has, but for those that the job's days do not
+    /// tell.
+    pub(super) fn told_width(&self, kind: StatisticKind, width: usize) -> f64 {
+        let Some(back) = self.look_back.as_ref().filter(|_| kind.looks_back()) else {
+            return width as f64;
+        };
+        let cohorts = self.cohorts.as_ref().filter(|_| kind == StatisticKind::Cohorts);
+        let told = |time: usize, number: usize| {
+            back.window(time).is_some()
+                && cohorts.is_none_or(|cohorts| cohorts.days_after(time, number).is_some())
+        };
+        let times = back.times().max(1);
+        let all: usize = (0..times).map(|t| (0..width).filter(|&n| told(t, n)).count()).sum();
+        all.max(1) as f64 / times as f64
+    }
+
+    /// Of each time whose new customers are told: the days before that tell who is new, the days
+    /// of the time, and those of each of the periods after it.
+    pub(super) fn cohort_days(&self) -> Vec<(f64, f64, Vec<f64>)> {
+        let (Some(back), Some(cohorts)) = (&self.look_back, &self.cohorts) else {
+            return Vec::new();
+        };
+        let days = |range: Range<u32>| f64::from(range.end - range.start);
+        let of_time = |time: usize| {
+            let before = days(back.window(time)?);
+            let own = days(cohorts.days_after(time, 0)?);
+            let after = (1..cohorts.width()).filter_map(|k| cohorts.days_after(time, k));
+            Some((before, own, after.map(days).collect()))
+        };
+        (0..back.times()).filter_map(of_time).collect()
+    }
 }
 
 /// Is a number known?

@@ -62,25 +62,25 @@ impl Law {
 /// Least squares over the peak and both widths, with a prior for each; the number of users follows.
 /// Bins that hold noise alone then hardly count, however many there are.
 pub(super) fn fit(bins: &[f64], sd: f64, expected_peak: f64) -> (Law, f64) {
-    // Half octaves: of the peak against what is expected, and of widths by their logarithm.
-    const PEAK_SD: f64 = 8.0;
-    const WIDTH: f64 = 2.0;
-    let squared = |x: f64| x * x;
-    let mut best = (f64::NEG_INFINITY, LAWS[0].law, 1.0);
-    for Tried { law, shares, square } in &*LAWS {
-        let both: f64 = shares.iter().zip(bins).map(|(p, n)| p * n).sum();
-        // Of Σ(n − Np)², what the best N = both/square takes away.
-        let gain = both.max(0.0).powi(2) / square;
-        let prior = squared((law.peak - expected_peak) / PEAK_SD)
-            + squared((law.left / WIDTH).log2())
-            + squared((law.right / WIDTH).log2());
-        let likely = gain / (2.0 * sd * sd) - prior / 2.0;
-        if likely > best.0 {
-            best = (likely, *law, both.max(0.0) / square);
-        }
-    }
-    let (_, law, users) = best;
-    (law, users.max(1.0))
+    let weighed = |tried: &'static Tried| (tried.likelihood(bins, sd, expected_peak), tried);
+    let first = (f64::NEG_INFINITY, &LAWS[0]);
+    let best = LAWS.iter().map(weighed).fold(first, |a, b| if b.0 > a.0 { b } else { a });
+    (best.1.law, (best.1.both(bins).max(0.0) / best.1.square).max(1.0))
+}
+
+/// Shares by bin of the laws that are most likely, at most so many, each with the logarithm of how
+/// likely it was beforehand.
+pub(super) fn likely(
+    bins: &[f64],
+    sd: f64,
+    expected_peak: f64,
+    most: usize,
+) -> Vec<(f64, &'static [f64])> {
+    let weighed = |tried: &'static Tried| (tried.likelihood(bins, sd, expected_peak), tried);
+    let mut laws: Vec<(f64, &Tried)> = LAWS.iter().map(weighed).collect();
+    laws.sort_by(|a, b| b.0.total_cmp(&a.0));
+    laws.truncate(most);
+    laws.into_iter().map(|(_, tried)| (tried.prior(expected_peak), &tried.shares[..])).collect()
 }
 
 /// A law with its shares by bin and Σ of their squares.
@@ -88,6 +88,30 @@ struct Tried {
     law: Law,
     shares: Vec<f64>,
     square: f64,
+}
+
+impl Tried {
+    /// Σ of products with the bins.
+    fn both(&self, bins: &[f64]) -> f64 {
+        self.shares.iter().zip(bins).map(|(p, n)| p * n).sum()
+    }
+
+    /// The logarithm of how likely the law is beforehand.
+    fn prior(&self, expected_peak: f64) -> f64 {
+        // Half octaves: of the peak against what is expected, and of widths by their logarithm.
+        const PEAK_SD: f64 = 8.0;
+        const WIDTH: f64 = 2.0;
+        let distance = (self.law.peak - expected_peak) / PEAK_SD;
+        let (left, right) = ((self.law.left / WIDTH).log2(), (self.law.right / WIDTH).log2());
+        -(distance * distance + left * left + right * right) / 2.0
+    }
+
+    /// The logarithm of how likely the law is, given the bins, but for what all laws have.
+    fn likelihood(&self, bins: &[f64], sd: f64, expected_peak: f64) -> f64 {
+        // Of Σ(n − Np)², what the best N = both/square takes away.
+        let gain = self.both(bins).max(0.0).powi(2) / self.square;
+        gain / (2.0 * sd * sd) + self.prior(expected_peak)
+    }
 }
 
 /// All laws that are tried.

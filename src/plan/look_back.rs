@@ -39,6 +39,11 @@ impl LookBack {
         (0..self.times.count()).map(|time| self.times.first_day(time)).max().unwrap_or(0)
     }
 
+    /// How many times the level has.
+    pub(super) fn times(&self) -> usize {
+        self.times.count()
+    }
+
     /// The time of a cell.
     pub fn time_of(&self, cell: &[KeyValue]) -> usize {
         self.times.of(cell)

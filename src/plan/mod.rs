@@ -20,6 +20,7 @@ mod kept;
 mod law;
 mod look_back;
 mod merchants;
+mod most;
 mod names;
 mod pairs;
 mod peers;
@@ -29,7 +30,9 @@ mod recency;
 mod score;
 mod shared;
 mod span;
+mod spread;
 mod survey;
+mod tail;
 mod tickets;
 mod unfitted;
 
@@ -416,7 +419,7 @@ fn planned(
     let (mut statistics, mut surveys) = (Vec::new(), Vec::new());
     for (place, (kind, bound)) in bounds.enumerate() {
         let mut rest = share;
-        if bound.norm_milli.is_none() {
+        if bound.norm_milli.is_none() || bound.surveyed {
             let at = (level, place);
             let survey = match kind {
                 StatisticKind::TicketLogs => {
@@ -441,7 +444,9 @@ fn planned(
 /// The bound; where a user has one cell only, they are one customer, in one class.
 fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
     let one = (kind.facts().one_hot && one_cell).then_some(1000);
-    Bound { norm_milli: stated.norm_milli.or(one), ..stated }
+    // Nothing is taken from one customer.
+    let surveyed = stated.surveyed && one.is_none();
+    Bound { norm_milli: stated.norm_milli.or(one), surveyed, ..stated }
 }
 
 fn too_many_cells(level: &Level, count: u128) -> Option<findings::Finding> {

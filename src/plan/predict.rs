@@ -4,6 +4,7 @@
 //! never from the payments. The formulas are in *Predicted errors* of `docs/accuracy.md`.
 
 use super::choice::{NormLaw, mean_noised_size, norm_bound, spread_of_sizes};
+use super::most::Most;
 use super::{Plan, StatisticPlan, expected, survey};
 use crate::job::StatisticKind;
 use crate::privacy::{MuSquared, PrivacyLoss, epsilon_held};
@@ -55,8 +56,8 @@ pub(super) struct Known {
     law: Option<NormLaw>,
     total: f64,
     cells: f64,
-    /// Numbers in each cell.
-    width: f64,
+    /// Numbers in all cells, but for those that the job's days do not tell.
+    numbers: f64,
     bound: Bound,
     /// Whether the run knows what its bound takes.
     surveyed: bool,
@@ -128,8 +129,7 @@ impl Plan {
         let surveys = self.surveys.iter().chain(self.adopted.iter().map(|a| &a.survey));
         let survey = surveys.clone().find(|s| (s.level, s.statistic) == (level, statistic));
         let told = survey.filter(|survey| survey.result.is_some());
-        let law =
-            told.map(|told| survey::norms_of(kind, told, survey::most_norm(&self.job, plan, kind)));
+        let law = told.map(|told| survey::norms_of(kind, told, Most::of(&self.job, plan, kind)));
         let earlier = plan.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
         let earlier = earlier.map(|earlier| earlier.values.iter().sum::<f64>());
         let doubt = survey.map_or(0.0, |s| s.histogram.sd());
@@ -143,15 +143,16 @@ impl Plan {
         let law = law.or(guess.map(|(law, _)| law));
         let norm = noise.to_natural(noise.bound.norm() as f64);
         let bound = match open {
-            true => Bound::Chosen(survey::most_norm(&self.job, plan, kind)),
+            true => Bound::Chosen(Most::of(&self.job, plan, kind).norm),
             false => Bound::Fixed(norm),
         };
         // The run cannot be told beforehand what it will choose.
         if matches!(bound, Bound::Chosen(_)) && law.is_none() {
             return None;
         }
-        let (total, width, surveyed) = (total.max(1.0), width as f64, survey.is_some());
-        Some(Known { basis, law, total, cells, width, bound, surveyed })
+        let numbers = cells * plan.told_width(kind, width);
+        let (total, surveyed) = (total.max(1.0), survey.is_some());
+        Some(Known { basis, law, total, cells, numbers, bound, surveyed })
     }
 }
 
@@ -161,7 +162,7 @@ impl Known {
         let z = 1.0 / charge.mu_up().value();
         let norm_bound = match (&self.bound, &self.law) {
             (Bound::Fixed(norm), _) => *norm,
-            (Bound::Chosen(most), Some(law)) => norm_bound(law, z, self.cells).min(*most),
+            (Bound::Chosen(most), Some(law)) => norm_bound(law, z, self.numbers).min(*most),
             (Bound::Chosen(_), None) => return None,
         };
         let (share, doubt) = self.law.as_ref().map_or((1.0, 0.0), |law| {
@@ -169,7 +170,7 @@ impl Known {
             (retained.share, retained.doubt)
         });
         let noise_sd = z * norm_bound;
-        let (total, cells) = (self.total, self.cells * self.width);
+        let (total, cells) = (self.total, self.numbers);
         let mean = total / cells;
         let lost = (1.0 - share) * mean;
         let noised = self.mean_over_cells(|size| mean_noised_size(lost * size, noise_sd));

@@ -5,6 +5,7 @@
 
 use super::calibrate::Gaussian;
 use super::choice::{self, Retained};
+use super::most::Most;
 use super::{LevelPlan, Plan, Selection, StatisticPlan, TicketPlan};
 use crate::job::{Bound, Job, Key, StatisticKind};
 use crate::privacy::{MuSquared, NormBound};
@@ -23,6 +24,9 @@ pub struct SurveyPlan {
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
+    /// The bound that the job states, if it does, in thousandths of a unit: the survey then tells
+    /// only what it takes.
+    stated_milli: Option<u64>,
     /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by
     /// their logarithm. Fitted into a norm of 1.
     pub ticket_groups: Option<usize>,
@@ -141,6 +145,7 @@ impl SurveyPlan {
             histogram,
             spread,
             cell_cap_milli,
+            stated_milli: bound.norm_milli,
             ticket_groups,
             result,
         })
@@ -159,9 +164,15 @@ impl SurveyPlan {
             histogram: Gaussian::new(false, (1000, 1000), eighth)?,
             spread: None,
             cell_cap_milli: None,
+            stated_milli: None,
             ticket_groups: Some(groups),
             result: None,
         })
+    }
+
+    /// Does it choose a bound, and not only tell what a stated one takes?
+    pub fn is_choice(&self) -> bool {
+        self.stated_milli.is_none()
     }
 
     /// How many numbers its histogram has.
@@ -217,7 +228,19 @@ impl Plan {
     /// Is the bound of this statistic of this level still to be chosen?
     pub fn is_open(&self, level: usize, statistic: usize) -> bool {
         let here = |survey: &SurveyPlan| (survey.level, survey.statistic) == (level, statistic);
-        self.surveys.iter().any(|survey| here(survey) && survey.result.is_none())
+        let open = |survey: &SurveyPlan| survey.result.is_none() && survey.is_choice();
+        self.surveys.iter().any(|survey| here(survey) && open(survey))
+    }
+
+    /// Is it not known what the bound of this statistic of this level takes from users, as the job
+    /// states it and asks no survey?
+    pub fn takes_unknown(&self, level: usize, statistic: usize) -> bool {
+        let mut surveys = self.surveys.iter().chain(self.adopted.iter().map(|a| &a.survey));
+        let (plan, statistic) = (&self.levels[level], (level, statistic));
+        let StatisticPlan { kind, noise, .. } = plan.statistics[statistic.1];
+        let norm = noise.to_natural(noise.bound.norm() as f64);
+        norm < Most::of(&self.job, plan, kind).norm
+            && !surveys.any(|survey| (survey.level, survey.statistic) == statistic)
     }
 
     /// The share of all that users have which the fit leaves: by the statistic's survey, if it has
@@ -229,7 +252,7 @@ impl Plan {
         let survey = known.find(|s| here(s) && s.ticket_groups.is_none())?;
         let plan = &self.levels[level];
         let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
-        let norms = norms_of(kind, survey, most_norm(&self.job, plan, kind));
+        let norms = norms_of(kind, survey, Most::of(&self.job, plan, kind));
         Some(norms.retained(noise.to_natural(noise.bound.norm() as f64)))
     }
 
@@ -334,13 +357,19 @@ fn choose_bounds(
             level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
             continue;
         }
-        let most = most_norm(job, level, statistic.kind);
+        if let Some(milli) = survey.stated_milli {
+            level.statistics[survey.statistic].noise = with_milli(survey, &statistic, milli);
+            continue;
+        }
+        let most = Most::of(job, level, statistic.kind);
         let norms = norms_of(statistic.kind, survey, most);
         let z = 1.0 / statistic.charge.mu_up().value();
         // Customers of larger cells are fewer.
         let adds_up = |kind: &StatisticKind| *kind == statistic.kind && kind.facts().adds_up;
         let least = least.iter().filter(|(kind, _)| adds_up(kind)).map(|&(_, norm)| norm);
-        let norm = choice::norm_bound(&norms, z, cells).max(least.fold(0.0, f64::max)).min(most);
+        let numbers = cells * level.told_width(statistic.kind, statistic.width);
+        let norm = choice::norm_bound(&norms, z, numbers).max(least.fold(0.0, f64::max));
+        let norm = norm.min(most.norm);
         level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
     }
     level.score_again();
@@ -363,18 +392,20 @@ fn learn_tickets(level: &mut LevelPlan, survey: &SurveyPlan) -> f64 {
 }
 
 /// What a survey says of the users' norms.
-pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: f64) -> choice::NormLaw {
+pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: Most) -> choice::NormLaw {
     let result = survey.result.as_ref().expect("cannot fail because all are set before");
     let natural = |m: Gaussian, grid: i64| m.to_natural(grid as f64);
     let histogram = survey.histogram;
     let bins: Vec<f64> = result.histogram.iter().map(|&n| natural(histogram, n)).collect();
-    let spread = survey.spread.zip(result.spread);
-    let spread = spread.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
+    // Of what is 1 in each cell, the spread need not be measured.
+    let measured = survey.spread.zip(result.spread).filter(|_| !kind.is_of_users());
+    let spread = measured.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
     let sd = natural(histogram, histogram.sigma as i64);
     let counts = kind.is_count();
     // Norms of about 4 cells or payments, or of some hundred major units.
     let peak = if counts { 4.0 } else { 28.0 };
-    choice::NormLaw::new(&bins, sd, spread, choice::Expected { peak, most, counts })
+    let expected = choice::Expected { peak, most: most.norm, counts, spread: most.spread };
+    choice::NormLaw::new(&bins, sd, spread, expected)
 }
 
 /// About how many cells the level's table will have: those of public keys, or a guess.
@@ -385,7 +416,7 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
     let norms = |survey: &&&SurveyPlan| survey.ticket_groups.is_none();
     let Some(survey) = surveys.iter().find(norms) else { return 1.0 };
     let statistic = &level.statistics[survey.statistic];
-    let law = norms_of(statistic.kind, survey, most_norm(job, level, statistic.kind));
+    let law = norms_of(statistic.kind, survey, Most::of(job, level, statistic.kind));
     let z = 1.0 / statistic.charge.mu_up().value();
     // A cell is shown from about 6 standard deviations of its customers' noise on; a third of all
     // that users are in lies in such cells.
@@ -393,22 +424,14 @@ fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
     (law.cells() / (3.0 * shown_from)).max(1.0)
 }
 
-/// The most that a norm can be, by public facts.
-pub(super) fn most_norm(job: &Job, level: &LevelPlan, kind: StatisticKind) -> f64 {
-    match (kind.facts().one_hot, &level.selection) {
-        (true, Selection::Public) => {
-            level.cells.count(job).map_or(f64::MAX, |cells| (cells as f64).sqrt())
-        }
-        (true, Selection::Threshold { cells_max, .. }) => f64::from(*cells_max).sqrt(),
-        _ => f64::MAX,
-    }
-}
-
 /// The statistic's mechanism with a norm bound in units; smaller if that would leave the grid.
 fn with_norm(survey: &SurveyPlan, statistic: &StatisticPlan, norm: f64) -> Gaussian {
-    let money = !statistic.kind.is_count();
     // Between 1 and 2^40 units.
-    let mut milli = (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64;
+    with_milli(survey, statistic, (norm.clamp(1.0, (1u64 << 40) as f64) * 1000.0) as u64)
+}
+
+fn with_milli(survey: &SurveyPlan, statistic: &StatisticPlan, mut milli: u64) -> Gaussian {
+    let money = !statistic.kind.is_count();
     loop {
         let cap = survey.cell_cap_milli.map_or(milli, |cap| cap.min(milli));
         match Gaussian::new(money, (milli, cap), statistic.charge) {

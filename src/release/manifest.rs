@@ -212,6 +212,9 @@ struct Event {
     /// What is charged, where that is more than the price: the bound was chosen after it was paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     charged_units: Option<String>,
+    /// The job states the bound, and nothing tells what it takes: intervals do not cover that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    takes_unknown: bool,
     /// Of the weighted sum of noised values, in grid units, that must reach the threshold.
     score_weight: Option<u64>,
     threshold: Option<i64>,
@@ -394,7 +397,7 @@ fn discreteness(plan: &Plan) -> u128 {
 
 fn events(plan: &Plan) -> Vec<Event> {
     let mut events = Vec::new();
-    for level in &plan.levels {
+    for (at, level) in plan.levels.iter().enumerate() {
         for (place, statistic) in level.statistics.iter().enumerate() {
             let (mut threshold_delta, mut cells_max) = (None, None);
             let (mut threshold, mut score_weight) = (None, None);
@@ -416,6 +419,7 @@ fn events(plan: &Plan) -> Vec<Event> {
                 mu_squared_units: noise.mu_squared.units().to_string(),
                 mu: noise.mu_squared.mu_up().value(),
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),
+                takes_unknown: plan.takes_unknown(at, place),
                 score_weight,
                 threshold,
                 threshold_delta: threshold_delta.map(Delta::value),

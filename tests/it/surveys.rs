@@ -55,6 +55,40 @@ fn open_bounds_are_planned_run_and_verified() {
 }
 
 #[test]
+fn what_stated_bounds_take_is_asked_planned_and_verified() {
+    let workshop = Workshop::new();
+    let bounds = "bounds   = { customers = \"3\", payments = \"10\", sales = \"500.00\" }\n";
+    workshop.text("job.toml", &JOB.replace(bounds, &format!("{bounds}survey = true\n")));
+    let plan = run(&workshop, &["plan", "job.toml"]);
+    assert!(plan.contains("what stated ones take is found, from noised histograms"), "{plan}");
+    // Of the second report, whose bounds nothing is asked of.
+    assert!(plan.contains("What the stated bounds of customers, sales take from heavy users"));
+    let texts = run(&workshop, &["run", "job.toml"]);
+    assert!(texts.contains("exit: 0"), "{texts}");
+    let verified = run(&workshop, &["verify", "releases/test", "--ledger", "ledger.sqlite"]);
+    assert!(verified.contains("exit: 0"), "{verified}");
+    let manifest = manifest(&workshop);
+    let surveys = manifest["surveys"].as_array().unwrap();
+    let asked = |file: &str| surveys.iter().filter(|survey| survey["file"] == file).count();
+    // A level of one cell needs no survey of customers.
+    assert_eq!((asked("market.all.parquet"), asked("found.merchant.parquet")), (2, 0));
+    let events = manifest["mechanisms"].as_array().unwrap();
+    let of = |file: &str, statistic: &str| {
+        events.iter().find(|e| e["file"] == file && e["statistic"] == statistic).unwrap()
+    };
+    let event = of("market.all.parquet", "payments");
+    let natural = event["norm_bound"].as_f64().unwrap();
+    assert_eq!(natural / event["grid_units_per_unit"].as_f64().unwrap(), 10.0);
+    assert_eq!(event["takes_unknown"], Value::Null);
+    assert_eq!(of("found.merchant.parquet", "sales")["takes_unknown"], true);
+    // Without bounds there is nothing to ask.
+    let public = "keys     = \"public\"";
+    workshop.text("idle.toml", &open().replace(public, &format!("{public}\nsurvey = true")));
+    let idle = run(&workshop, &["check", "idle.toml"]);
+    assert!(idle.contains("`survey` is stated, but nothing looks at it"), "{idle}");
+}
+
+#[test]
 fn surveys_of_users_within_a_month_are_verified() {
     let workshop = Workshop::new();
     let job = open()

@@ -45,6 +45,10 @@ impl Reader<'_> {
         let caps = section.section("cell_caps", "`cell_caps`");
         let mut all = vec![BTreeMap::new(); levels];
         let mut complete = true;
+        let ask = section.boolean("survey").unwrap_or(false);
+        if ask && bounds.is_none() {
+            self.idle(section, "survey", "stated bounds");
+        }
         // Bounds of logarithms follow from those of payments.
         if needed.contains(&StatisticKind::TicketLogs) {
             let bound = Bound::default();
@@ -87,7 +91,9 @@ impl Reader<'_> {
                 }
                 if needed.contains(&kind) {
                     let cell_cap_milli = cap.map(|(milli, _)| milli);
-                    all[level].insert(kind, Bound { norm_milli: norm, cell_cap_milli });
+                    let surveyed = ask && norm.is_some();
+                    let bound = Bound { norm_milli: norm, cell_cap_milli, surveyed };
+                    all[level].insert(kind, bound);
                 }
             }
         }
