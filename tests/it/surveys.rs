@@ -77,8 +77,9 @@ fn what_stated_bounds_take_is_asked_planned_and_verified() {
         events.iter().find(|e| e["file"] == file && e["statistic"] == statistic).unwrap()
     };
     let event = of("market.all.parquet", "payments");
-    let natural = event["norm_bound"].as_f64().unwrap();
-    assert_eq!(natural / event["grid_units_per_unit"].as_f64().unwrap(), 10.0);
+    let [norm, unit] =
+        ["norm_bound", "grid_units_per_unit"].map(|key| event[key].as_f64().unwrap());
+    assert_eq!((norm / unit).to_string(), "10");
     assert_eq!(event["takes_unknown"], Value::Null);
     assert_eq!(of("found.merchant.parquet", "sales")["takes_unknown"], true);
     // Without bounds there is nothing to ask.
