@@ -152,7 +152,7 @@ fn large_faults_show_in_the_black_box() {
     for (fault, releases, claims) in [
         (
             Fault::Sigma(50),
-            40_000,
+            80_000,
             &["an attacker who knows", "the same without the normal law"][..],
         ),
         (Fault::Sigma(71), 40_000, &["an attacker who knows"]),
