@@ -239,7 +239,8 @@ fn agree(cases: u32, engine: &Asked) {
             (all, had) = (all + cases, had + compared);
         }
     }
-    assert!(had * 2 > all, "{had} of {all} cases had payments");
+    // Of few, by chance, few have some.
+    assert!(had * 2 > all || (all < 20 && had > 0), "{had} of {all} cases had payments");
 }
 
 /// Compares cases of a kind; gives how many there were that had payments.
