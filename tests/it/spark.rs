@@ -56,7 +56,9 @@ fn on_spark(job: &str, files: &str, table: &str, url: &str) -> String {
 
 fn run(workshop: &Workshop, variables: &[(&str, &str)]) -> Output {
     let mut run = command(workshop.folder.path());
-    run.args(["run", "job.toml"]).envs(variables.iter().copied()).output().expect("starts")
+    // Only what a test states: the one who starts it may have a token.
+    run.args(["run", "job.toml"]).env_remove(TOKEN.0);
+    run.envs(variables.iter().copied()).output().expect("starts")
 }
 
 const TOKEN: (&str, &str) = ("DISCRETAIL_SPARK_TOKEN", "open sesame");
@@ -77,7 +79,8 @@ fn a_job_on_spark_is_released_once_and_its_server_is_who_it_says() {
         let said = shown(&workshop, &output);
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains(&format!("error[{code}]")), "{said}");
-        assert!(started.elapsed() < Duration::from_secs(10), "{said}");
+        // Ten, as docs/spark.md says, and what a busy machine adds; retries would take as many minutes.
+        assert!(started.elapsed() < Duration::from_secs(60), "{said}");
         assert!(!workshop.path("ledger.sqlite").exists(), "nothing is reserved");
     };
     refused(&[TOKEN], "certificate-untrusted");
