@@ -149,7 +149,7 @@ fn a_run_on_spark_that_is_stopped_costs_nothing() {
     let output = run.wait_with_output().expect("ends");
     let said = shown(&workshop, &output);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(60), "{:?}", stopped.elapsed());
     assert_eq!(events(&ledger, "long"), ["reserved", "voided"]);
 
     let run = started(&workshop);
