@@ -1,6 +1,6 @@
 //! The engine that has the plan's SQL run where the payments are.
 //!
-//! A [`Client`] sends the query of [`super::sql`] and brings its rows; they are checked as totals
+//! A `Client` sends the query of [`super::sql`] and brings its rows; they are checked as totals
 //! that come in a file (`engine::given`). What a server says in words may quote records, so it is
 //! logged and never part of a message.
 
