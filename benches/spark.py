@@ -9,13 +9,12 @@ job once with `files` and once with `engine = "spark"` on the same folder; needs
 `cargo build --release --features spark`. Wall and CPU seconds and peak memory are of whole processes; those of
 Spark are of the server and its executors together, from when the job starts, its peak memory the sum of each one's.
 
-That the totals are the same shows
+That the totals are the same shows, while `--serve` keeps the server,
 
-    SPARK_JOBS=FOLDER/PAYMENTS/local.toml,FOLDER/PAYMENTS/spark.toml DISCRETAIL_SPARK_TOKEN=bench \\
+    SPARK_JOBS=FOLDER/PAYMENTS/local/job.toml,FOLDER/PAYMENTS/spark/job.toml DISCRETAIL_SPARK_TOKEN=bench \\
       cargo test --release --features spark --lib large_jobs_agree -- --ignored
 
-The job has five levels, each with customers, payments and sales: region; region and category; those by week;
-merchant; merchant by week.
+The job is `both` of engine.py, with customers, payments and sales at each level.
 """
 
 import argparse
@@ -28,69 +27,32 @@ import sys
 import time
 import urllib.request
 
-HOME = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target"))
-BINARY = TARGET / "release" / "discretail"
+import engine
+from engine import BINARY, HOME
+
 TOKEN = "bench"
 
-LEVELS = {
-    "market": [["region"], ["region", "category"], ["region", "category", "week"]],
-    "merchants": [["merchant"], ["merchant", "week"]],
-}
+STATISTICS = ("customers", "payments", "sales")
 TYPES = ('types = { user_token = "text", merchant_id = "text", paid_at = "timestamp_tz", amount = "integer", '
          'currency = "text" }')
 
 
-def job(data, name, source):
-    text = f"""version = 1
-job = "{name}"
-recipient = "bench"
-releases = "{data}/{name}-releases"
-[payments]
-{source}
-where = "currency = 'CNY'"
-timezone = "Asia/Shanghai"
-first_day = 2025-01-01
-last_day = 2025-03-31
-currency = "CNY"
-columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount", currency = "currency" }}
-max_bad_share = "0.05"
-[merchants]
-files = ["{data}/merchants.parquet"]
-[privacy]
-unit = "user"
-epsilon = "1"
-delta = "1e-9"
-[ledger]
-file = "{data}/{name}.sqlite"
-population = "made-up"
-epsilon_max = "4"
-delta_max = "1e-8"
-"""
-    for report, levels in LEVELS.items():
-        text += (f'[[report]]\nname = "{report}"\nkeys = "public"\nlevels = {json.dumps(levels)}\n'
-                 'insights = ["customers", "payments", "sales"]\n'
-                 'bounds = { customers = "3", payments = "10", sales = "1500" }\n')
-    return text
-
-
-def write_jobs(data):
-    """Two jobs on the same payments; gives their paths. Each run needs a ledger of its own."""
-    local, spark = data / "local.toml", data / "spark.toml"
-    local.write_text(job(data, "local", f'files = ["{data}/payments/*.parquet"]\nquarantine = "{data}/quarantine"'))
-    return local, spark
+def write_job(data, name):
+    """The job of engine.py on the payments, in a new folder with a ledger of its own; gives its path."""
+    folder = data / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return engine.job_file(folder, data, "both", STATISTICS)
 
 
 def write_spark_job(data, port):
-    table = f'engine = "spark"\ntable = "parquet.`{data}/payments`"\n{TYPES}'
-    text = job(data, "spark", table)
-    (data / "spark.toml").write_text(f'{text}[spark]\nurl = "sc://localhost:{port}"\n')
-
-
-def clear(data, name):
-    shutil.rmtree(data / f"{name}-releases", ignore_errors=True)
-    for file in data.glob(f"{name}.sqlite*"):
-        file.unlink()
+    path = write_job(data, "spark")
+    files, table = f'files = ["{data}/payments/*.parquet"]', f'engine = "spark"\ntable = "parquet.`{data}/payments`"\n{TYPES}'
+    lines = path.read_text().replace(files, table).splitlines()
+    # Bad rows stay where they are.
+    text = "\n".join(line for line in lines if not line.startswith("quarantine"))
+    path.write_text(f'{text}\n[spark]\nurl = "sc://localhost:{port}"\n')
+    return path
 
 
 def run(path):
@@ -148,9 +110,8 @@ def main():
     if not data.exists():
         data.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([BINARY, "sample", data, "--payments", str(options.payments)], check=True)
-    local, spark = write_jobs(data)
     for _ in range(options.rounds):
-        clear(data, "local")
+        local = write_job(data, "local")
         wall, cpu, memory = run(local)
         print(f"local: {wall:.1f} s, {cpu:.1f} CPU s, {memory:.0f} MB", flush=True)
     server = subprocess.Popen(
@@ -160,10 +121,9 @@ def main():
     try:
         word, port, pid, ui = server.stdout.readline().split()
         assert word == "ready"
-        write_spark_job(data, port)
         before, seen = group(int(pid))[0], None
         for _ in range(options.rounds):
-            clear(data, "spark")
+            spark = write_spark_job(data, port)
             wall, cpu, memory = run(spark)
             after, peak = group(int(pid))
             print(f"spark: {wall:.1f} s; here {cpu:.1f} CPU s, {memory:.0f} MB; "

@@ -323,7 +323,8 @@ mod tests {
         assert!(!asked.is_open(0, 0) && !asked.takes_unknown(0, 0) && silent.takes_unknown(0, 0));
         assert!(asked.surveys.len() == 1 && silent.surveys.is_empty());
         let (noise, left, correction) = found(&asked);
-        // The bound is as stated, and the price with the survey's is the job's.
+        // The bound is as stated, and the price with the survey's is the job's, but for noise that
+        // is a whole number of grid units.
         assert_eq!(noise, asked.levels[0].statistics[0].noise);
         assert!((noise.to_natural(noise.bound.norm() as f64) - 5.0).abs() < 1e-3);
         let [own, other] = [&asked, &silent].map(|plan| plan.loss.mu_squared.mu_up().value());

@@ -5,7 +5,7 @@ use arrow::util::display::array_value_to_string;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::common::{Workshop, refused, shown};
+use crate::common::{Workshop, refused};
 use crate::merchants::workshop;
 use crate::shared::table;
 use crate::verify::{Copy, names, replaced};
@@ -14,10 +14,7 @@ const BANDS: &str = "bands = { payments = [1000, 2000, 5000] }";
 
 fn released(line: &str) -> Workshop {
     let workshop = workshop(line);
-    let output = workshop.discretail(&["run", "job.toml"]);
-    assert!(output.status.success(), "{}", shown(&workshop, &output));
-    let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
-    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    workshop.release();
     workshop
 }
 

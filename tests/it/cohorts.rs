@@ -1,10 +1,10 @@
 //! Cohorts: who is new, and who of them comes again, from the job to a release that is verified.
 
 use insta::assert_snapshot;
-use polars::prelude::{DataFrame, ParquetReader, SerReader, df};
+use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, refused, shown};
+use crate::common::{JOB, Workshop, paid, refused};
 use crate::verify::{Copy, names, with_float};
 
 const REPORTS: &str = r#"
@@ -35,48 +35,30 @@ fn job() -> String {
 /// At one merchant in each region 400 users who come in the week of 6 January, of whom a quarter
 /// comes again in the next week, and the others in that after it.
 fn payments() -> DataFrame {
-    let (mut users, mut merchants, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (merchant, user) in ["M1", "M3"].into_iter().flat_map(|m| (0..400i64).map(move |u| (m, u)))
     {
         for day in [6, if user % 4 == 0 { 13 } else { 20 }] {
-            users.push(format!("{merchant}-{user}"));
-            merchants.push(merchant);
             // From noon of 1 January in Shanghai on.
-            times.push(1_735_704_000 + 86_400 * (day - 1 + user % 7));
+            let time = 1_735_704_000 + 86_400 * (day - 1 + user % 7);
+            rows.push((format!("{merchant}-{user}"), merchant, time, 900));
         }
     }
-    let amounts = vec![900i64; users.len()];
-    let wallets = vec!["card"; users.len()];
-    let table = df!(
-        "user" => users,
-        "merchant" => merchants,
-        "time" => times,
-        "amount" => amounts,
-        "wallet" => wallets,
-    );
-    table.expect("a table")
+    paid(rows)
 }
 
 fn released() -> Workshop {
     let workshop = Workshop::new();
     workshop.parquet("payments.parquet", payments());
     workshop.text("job.toml", &job());
-    let output = workshop.discretail(&["run", "job.toml"]);
-    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
-    let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
-    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    workshop.release();
     workshop
-}
-
-fn table(workshop: &Workshop) -> DataFrame {
-    let file = std::fs::File::open(workshop.path("releases/test/stays.region-week.parquet"));
-    ParquetReader::new(file.unwrap()).finish().unwrap()
 }
 
 #[test]
 fn those_who_come_again_are_released_as_far_as_the_period_can_tell() {
     let workshop = released();
-    let table = table(&workshop);
+    let table = workshop.table("stays.region-week");
     let texts = |name: &str| -> Vec<String> {
         let column = table.column(name).unwrap();
         let text = |row| column.get(row).unwrap().to_string().replace('"', "");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use polars::prelude::{DataFrame, ParquetWriter};
+use polars::prelude::{DataFrame, ParquetReader, ParquetWriter, SerReader};
 use tempfile::TempDir;
 
 /// A folder with a job and its data.
@@ -91,6 +91,21 @@ impl Workshop {
     pub(crate) fn discretail(&self, args: &[&str]) -> Output {
         command(self.folder.path()).args(args).output().expect("starts")
     }
+
+    /// Runs `job.toml` and verifies its release against the ledger.
+    pub(crate) fn release(&self) {
+        let verify: &[&str] = &["verify", "releases/test", "--ledger", "ledger.sqlite"];
+        for args in [&["run", "job.toml"], verify] {
+            let output = self.discretail(args);
+            assert_eq!(output.status.code(), Some(0), "{}", shown(self, &output));
+        }
+    }
+
+    /// A table of the job's release.
+    pub(crate) fn table(&self, name: &str) -> DataFrame {
+        let file = std::fs::File::open(self.path(&format!("releases/test/{name}.parquet")));
+        ParquetReader::new(file.unwrap()).finish().unwrap()
+    }
 }
 
 /// The real binary, to be run in `folder`.
@@ -126,6 +141,18 @@ pub(crate) fn registry() -> DataFrame {
         "merchant_id" => ["M1", "M2", "M3", "NULL"],
         "region" => ["north", "north", "south", "south"],
         "category" => ["food", "fuel", "food", "books"],
+    )
+    .expect("a table")
+}
+
+/// Payments by card: users, merchants, seconds since 1970 and amounts.
+pub(crate) fn paid(rows: Vec<(String, &str, i64, i64)>) -> DataFrame {
+    polars::df!(
+        "user" => rows.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(),
+        "merchant" => rows.iter().map(|row| row.1).collect::<Vec<_>>(),
+        "time" => rows.iter().map(|row| row.2).collect::<Vec<_>>(),
+        "amount" => rows.iter().map(|row| row.3).collect::<Vec<_>>(),
+        "wallet" => vec!["card"; rows.len()],
     )
     .expect("a table")
 }

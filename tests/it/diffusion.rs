@@ -2,9 +2,9 @@
 //! verified.
 
 use insta::assert_snapshot;
-use polars::prelude::{DataFrame, ParquetReader, SerReader, df};
+use polars::prelude::DataFrame;
 
-use crate::common::{JOB, Workshop, refused, shown};
+use crate::common::{JOB, Workshop, paid, refused};
 use crate::verify::{Copy, names, with_float};
 
 const REPORTS: &str = r#"
@@ -30,52 +30,33 @@ fn job() -> String {
 /// quarter in that of 13 January alone; of those who come in both a half spends more, and the
 /// others as much.
 fn payments() -> DataFrame {
-    let (mut users, mut merchants, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    let mut amounts = Vec::new();
+    let mut rows = Vec::new();
     for (merchant, user) in ["M1", "M3"].into_iter().flat_map(|m| (0..400i64).map(move |u| (m, u)))
     {
         for (week, amount) in [(0, 900i64), (1, if user % 8 < 6 { 1_300 } else { 900 })] {
             if (user % 4 == 0 && week == 1) || (user % 4 == 1 && week == 0) {
                 continue;
             }
-            users.push(format!("{merchant}-{user}"));
-            merchants.push(merchant);
             // From noon of 6 January in Shanghai on.
-            times.push(1_736_136_000 + 86_400 * (7 * week + user % 7));
-            amounts.push(amount);
+            let time = 1_736_136_000 + 86_400 * (7 * week + user % 7);
+            rows.push((format!("{merchant}-{user}"), merchant, time, amount));
         }
     }
-    let wallets = vec!["card"; users.len()];
-    let table = df!(
-        "user" => users,
-        "merchant" => merchants,
-        "time" => times,
-        "amount" => amounts,
-        "wallet" => wallets,
-    );
-    table.expect("a table")
+    paid(rows)
 }
 
 fn released() -> Workshop {
     let workshop = Workshop::new();
     workshop.parquet("payments.parquet", payments());
     workshop.text("job.toml", &job());
-    let output = workshop.discretail(&["run", "job.toml"]);
-    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
-    let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
-    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    workshop.release();
     workshop
-}
-
-fn table(workshop: &Workshop) -> DataFrame {
-    let file = std::fs::File::open(workshop.path("releases/test/moves.region-week.parquet"));
-    ParquetReader::new(file.unwrap()).finish().unwrap()
 }
 
 #[test]
 fn users_who_spend_more_or_less_are_released_where_both_weeks_are_whole() {
     let workshop = released();
-    let table = table(&workshop);
+    let table = workshop.table("moves.region-week");
     let reasons = |name: &str| -> Vec<String> {
         let column = table.column(&format!("{name}_suppressed")).unwrap();
         let text = |row| column.get(row).unwrap().to_string().replace('"', "");

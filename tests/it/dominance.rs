@@ -31,10 +31,7 @@ fn ruled() -> Workshop {
 
 fn released() -> Workshop {
     let workshop = ruled();
-    let output = workshop.discretail(&["run", "job.toml"]);
-    assert!(output.status.success(), "{}", shown(&workshop, &output));
-    let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
-    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    workshop.release();
     workshop
 }
 
