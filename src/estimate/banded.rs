@@ -1,7 +1,7 @@
 //! Bands in place of values, of cells that are hidden for their merchants.
 
+use super::View;
 use super::model::parts;
-use super::{Numbers, View};
 use crate::job::{Bands, Insight, Run};
 
 impl View<'_> {
@@ -16,29 +16,68 @@ impl View<'_> {
         let sellers = self.level.cells.sellers().map_or(1, <[_]>::len);
         // Cells stand group by group, each with as many times and values of other keys.
         let cells = self.noisy.keys.len() / sellers.max(1);
-        let estimate = |cell: usize| numbers.model.estimates[cell] as f64 / parts(kind);
-        let told = |place: usize| {
+        let estimate = |cell: usize| (numbers.model.estimates[cell] as f64 / parts(kind)).max(0.0);
+        let band_of = |place: usize| {
             let (group, cell) = (rows[place] / cells.max(1), rows[place] % cells.max(1));
-            let carriers = bands.of(group)?;
-            let all = |groups: &[usize]| -> f64 {
-                groups.iter().map(|group| estimate(group * cells + cell).max(0.0)).sum()
-            };
-            told(&numbers, place, edges, carriers.map(all))
+            let interval = numbers.interval(place);
+            let known_sum = bands.beside(group)?.map(|beside| {
+                let others = beside.iter().map(|group| estimate(group * cells + cell));
+                interval.value.max(0.0) + others.sum::<f64>()
+            });
+            run_within(edges, (interval.low, interval.high), known_sum)
         };
-        Some((0..rows.len()).map(told).collect())
+        Some((0..rows.len()).map(band_of).collect())
     }
 }
 
-/// The bands of a row, if cells of which nothing is told have so much that it could have any value
-/// of them; `spare` is what these have, if a sum is known that holds both.
-fn told(numbers: &Numbers, place: usize, edges: &[i64], spare: Option<f64>) -> Option<Run> {
-    let interval = numbers.interval(place);
-    let run = Bands::run_of(edges, interval.low, interval.high)?;
-    let own = interval.value.max(0.0);
-    let most = match edges.get(run.1) {
-        Some(&end) => end as f64,
-        // What has no end is told of what could be twice as much.
-        None => 2.0 * own.max(*edges.last()? as f64),
-    };
-    spare.is_none_or(|spare| own + spare >= most).then_some(run)
+/// The bands of a value, where a sum is known that holds it and what is beside it: of these the
+/// edges that are at most half of it, so that the last band, which the sum ends, is wide, too.
+/// Which edges these are follows from the sum alone, so it is the value's band that is told and no
+/// more, be it told or not.
+fn run_within(edges: &[i64], (low, high): (f64, f64), known_sum: Option<f64>) -> Option<Run> {
+    let fits = |edge: &&i64| known_sum.is_none_or(|sum| 2.0 * **edge as f64 <= sum);
+    let usable = edges.iter().take_while(fits).count();
+    let (first, last) = Bands::run_of(&edges[..usable], low, high)?;
+    Some((first, if last == usable { edges.len() } else { last }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::run_within;
+    use crate::job::Run;
+
+    /// Whatever the sum: all values with the same band are all that the band and the sum allow, and
+    /// the smallest of them is at most half of the largest. Nothing is told of all values or of
+    /// none.
+    #[test]
+    fn the_band_and_the_sum_leave_a_value_any_value_of_the_band() {
+        let edges = [1_000i64, 2_000, 5_000];
+        for sum in (0..14_000).step_by(50) {
+            let mut told: BTreeMap<Option<Run>, Vec<i64>> = BTreeMap::new();
+            for value in 0..=sum {
+                let exact = (value as f64, value as f64);
+                told.entry(run_within(&edges, exact, Some(sum as f64))).or_default().push(value);
+            }
+            assert!(!told.contains_key(&None) || told.len() == 1, "{sum}: silence tells");
+            assert_eq!(told.contains_key(&None), sum < 2 * edges[0], "{sum}");
+            for (run, values) in told {
+                let Some((first, last)) = run else { continue };
+                let from = first.checked_sub(1).map_or(0, |at| edges[at]);
+                let to = edges.get(last).map_or(sum, |end| end - 1);
+                assert_eq!((values[0], values[values.len() - 1]), (from, to), "{sum}: {run:?}");
+                assert_eq!(values.len() as i64, to - from + 1);
+                assert!(2 * from <= to + 1, "{sum}: {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_known_sum_all_edges_count() {
+        assert_eq!(run_within(&[1_000, 5_000], (7e3, 8e3), None), Some((2, 2)));
+        assert_eq!(run_within(&[1_000, 5_000], (1.5e3, 8e3), None), Some((1, 2)));
+        assert_eq!(run_within(&[1_000, 5_000], (1.5e3, 8e3), Some(9_999.0)), Some((1, 2)));
+        assert_eq!(run_within(&[1_000, 5_000], (0.0, 8e3), None), None);
+    }
 }

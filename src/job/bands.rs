@@ -18,13 +18,10 @@ pub struct Bands {
 pub type Run = (usize, usize);
 
 impl Bands {
-    /// What can be told in bands.
-    pub const KINDS: [StatisticKind; 4] = [
-        StatisticKind::Customers,
-        StatisticKind::Payments,
-        StatisticKind::Sales,
-        StatisticKind::Gross,
-    ];
+    /// What can be told in bands: what adds up over cells, as those of customers would say more
+    /// beside a region's.
+    pub const KINDS: [StatisticKind; 3] =
+        [StatisticKind::Payments, StatisticKind::Sales, StatisticKind::Gross];
 
     /// All runs of bands between edges that say something, in an order of their own.
     pub fn runs(edges: &[i64]) -> impl Iterator<Item = Run> {

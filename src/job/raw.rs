@@ -63,6 +63,10 @@ impl<'a> Section<'a> {
         self.table.get(key).map_or(self.span(), |value| value.span())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }

@@ -37,9 +37,13 @@ impl Reader<'_> {
             edges.insert(kind, own);
         }
         section.finish();
-        if edges.is_empty() {
-            let rule = "edges of some of customers, payments, gross and sales";
-            self.faults.add(findings::value_out_of_range("bands", "{}", rule).at(section.span()));
+        if edges.len() > 1 || section.is_empty() {
+            let names: Vec<&str> = edges.keys().map(|kind| kind.name()).collect();
+            let shown =
+                if names.is_empty() { "{}" } else { &format!("of {}", names.join(" and ")) };
+            // Payments and sales of one cell would tell of each other.
+            let rule = "edges of one of payments, gross and sales";
+            self.faults.add(findings::value_out_of_range("bands", shown, rule).at(section.span()));
         }
         Some(Bands { edges, span: section.span() })
     }

@@ -8,13 +8,17 @@ use super::payments::AMOUNT_MAX;
 use super::reports::Names;
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{Bands, Bound, Insight, Key, StatisticKind, TimeKey};
+use crate::job::{Bound, Insight, Key, StatisticKind, TimeKey};
 use crate::privacy::Decimal;
 
 /// Registered merchants of a group of peers, unless the job says else; and the least that it can
 /// say.
 const PEERS_MIN_DEFAULT: u32 = 5;
 const PEERS_LEAST: u32 = 3;
+
+/// Of what merchants are counted that have so much.
+const ABOVE: [StatisticKind; 4] =
+    [StatisticKind::Customers, StatisticKind::Payments, StatisticKind::Sales, StatisticKind::Gross];
 
 impl Reader<'_> {
     /// In which columns of the table of merchants peers are alike, and how many there must be.
@@ -47,7 +51,7 @@ impl Reader<'_> {
     ) -> (BTreeMap<StatisticKind, i64>, Range<usize>) {
         let mut all = BTreeMap::new();
         let Some(section) = report.section("above", "`above`") else { return (all, 0..0) };
-        for kind in Bands::KINDS {
+        for kind in ABOVE {
             let Some(text) = section.decimal(kind.name()) else { continue };
             let places = if kind.is_money() { money_places } else { 0 };
             let least = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(places));
