@@ -34,7 +34,13 @@ def duckdb():
 
 def through_spark(session):
     def run(sql, payments, out):
-        session.read.parquet(payments).createOrReplaceTempView("payments")
+        table = session.read.parquet(payments)
+        collation = os.environ.get("SPARK_COLLATION")
+        if collation:
+            texts = {name for name, kind in table.dtypes if kind == "string"}
+            collate = lambda name: f" COLLATE {collation}" if name in texts else ""
+            table = table.selectExpr(*(f"`{name}`{collate(name)} AS `{name}`" for name in table.columns))
+        table.createOrReplaceTempView("payments")
         session.sql(sql).write.mode("overwrite").parquet(out)
         os.chmod(out, 0o700)
 
@@ -103,7 +109,12 @@ def fill(connection, table):
     def name_of(kind):
         return f"numeric({kind.precision},{kind.scale})" if pa.types.is_decimal(kind) else types[str(kind)]
 
-    columns = ", ".join(f'"{field.name}" {name_of(field.type)}' for field in table.schema)
+    def definition(field):
+        name = name_of(field.type)
+        collated = " COLLATE alike" if name == "text" and os.environ.get("POSTGRESQL_COLLATION") else ""
+        return f'"{field.name}" {name}{collated}'
+
+    columns = ", ".join(map(definition, table.schema))
     connection.execute("DROP TABLE IF EXISTS payments")
     connection.execute(f"CREATE TABLE payments ({columns})")
     with connection.cursor().copy("COPY payments FROM STDIN") as copy:
@@ -118,6 +129,9 @@ def postgresql():
     server = PostgreSql()
     connection = server.connect()
     connection.execute("SET TimeZone = 'America/New_York'")
+    locale = os.environ.get("POSTGRESQL_COLLATION")
+    if locale:
+        connection.execute(f"CREATE COLLATION alike (provider = icu, locale = '{locale}', deterministic = false)")
 
     def run(sql, payments, out):
         fill(connection, pq.read_table(payments))

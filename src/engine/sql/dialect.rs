@@ -52,6 +52,19 @@ impl Dialect {
         format!("TRANSLATE({text}, {spaces}, '') = ''")
     }
 
+    /// The same text, which from here on is another than one of other bytes, whatever collation its
+    /// column has: a collation that finds users alike would add them up as one.
+    pub(super) fn by_bytes(self, text: &str) -> String {
+        match self {
+            // Not by a cast, which keeps the column's.
+            Dialect::DuckDb | Dialect::PostgreSql => format!("({text}) COLLATE \"C\""),
+            Dialect::Spark => format!("({text}) COLLATE UTF8_BINARY"),
+            Dialect::Snowflake => format!("COLLATE({text}, 'utf8')"),
+            // Takes away what there is; texts without are compared by their bytes.
+            Dialect::BigQuery => format!("COLLATE({text}, '')"),
+        }
+    }
+
     /// A text by which texts are in the order of their bytes, whatever their collation.
     pub(super) fn in_order(self, text: &str) -> String {
         match self {

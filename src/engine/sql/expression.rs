@@ -108,6 +108,7 @@ impl Translator<'_> {
                 }
                 let list = list.iter().map(|item| Ok(self.of_kind(item, kind)?.sql));
                 let list = list.collect::<Result<Vec<String>, String>>()?.join(", ");
+                let value = self.by_bytes(value, Some(kind));
                 yes(format!("({value}) {}IN ({list})", if *negated { "NOT " } else { "" }))
             }
             Expr::Between { expr, negated, low, high } => {
@@ -177,10 +178,15 @@ impl Translator<'_> {
                 if !of.is_some_and(|kind| equal.contains(&kind)) {
                     return Err("only texts, whole numbers and truths can be compared".to_owned());
                 }
-                (sql[0].clone(), sql[1].clone())
+                (self.by_bytes(sql[0].clone(), of), self.by_bytes(sql[1].clone(), of))
             }
         };
         Ok(Typed { sql: format!("({left}) {word} ({right})"), kind })
+    }
+
+    /// A value that can be compared: texts by their bytes.
+    fn by_bytes(&self, sql: String, kind: Option<ColumnType>) -> String {
+        if kind == Some(ColumnType::Text) { self.dialect.by_bytes(&sql) } else { sql }
     }
 
     fn case(&mut self, conditions: &[CaseWhen], other: Option<&Expr>) -> Translated {
@@ -259,15 +265,22 @@ mod tests {
         for (text, wanted) in [
             ("user", "`user`"),
             ("\"Amount (CNY)\"", "`Amount (CNY)`"),
-            ("channel = 'in_store'", "(`channel`) = ('in_store')"),
-            ("channel = 'it''s'", "(`channel`) = (CAST(X'69742773' AS STRING))"),
+            (
+                "channel = 'in_store'",
+                "((`channel`) COLLATE UTF8_BINARY) = (('in_store') COLLATE UTF8_BINARY)",
+            ),
+            (
+                "channel <> 'it''s'",
+                "((`channel`) COLLATE UTF8_BINARY) <> ((CAST(X'69742773' AS STRING)) COLLATE UTF8_BINARY)",
+            ),
             (
                 "CASE WHEN kind = 'refund' THEN -amt ELSE amt END",
-                "CASE WHEN (`kind`) = ('refund') THEN -(`amt`) ELSE `amt` END",
+                "CASE WHEN ((`kind`) COLLATE UTF8_BINARY) = (('refund') COLLATE UTF8_BINARY) THEN -(`amt`) \
+                 ELSE `amt` END",
             ),
             (
                 "channel IN ('a', 'b') AND NOT is_test",
-                "((`channel`) IN ('a', 'b')) AND (NOT (`is_test`))",
+                "(((`channel`) COLLATE UTF8_BINARY) IN ('a', 'b')) AND (NOT (`is_test`))",
             ),
             ("COALESCE(kind, 'none')", "COALESCE(`kind`, 'none')"),
             ("channel || '-' || kind", "((`channel`) || ('-')) || (`kind`)"),

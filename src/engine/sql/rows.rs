@@ -337,7 +337,7 @@ impl<'p> Rows<'p> {
                 // Of homes the merchant's value, by which they are found.
                 Key::MerchantAttribute(_) | Key::Home(_) => {
                     attribute += 1;
-                    format!("dr_a{attribute}")
+                    self.dialect.by_bytes(&format!("dr_a{attribute}"))
                 }
                 Key::Time(key) => calendar::number(self.dialect, *key, self.source.period),
                 Key::Column(name) => {
@@ -437,7 +437,7 @@ impl Expressions {
     }
 }
 
-/// Text, or whole numbers and perhaps truths as text.
+/// Text, or whole numbers and perhaps truths as text, the same only if their bytes are.
 fn as_text(
     key: &str,
     expression: &SqlExpression,
@@ -446,13 +446,14 @@ fn as_text(
 ) -> Result<String, Finding> {
     let all = [ColumnType::Text, ColumnType::Integer, ColumnType::Boolean];
     let typed = translator.expression(key, expression, &all[..2 + usize::from(truths)])?;
-    Ok(match typed.kind {
+    let text = match typed.kind {
         Some(ColumnType::Text) => typed.sql,
         Some(ColumnType::Boolean) => {
             format!("CASE WHEN {0} THEN 'true' WHEN NOT ({0}) THEN 'false' END", typed.sql)
         }
         _ => format!("CAST({} AS {})", typed.sql, translator.dialect.text_type()),
-    })
+    };
+    Ok(translator.dialect.by_bytes(&text))
 }
 
 /// In seconds, and whether they are of universal time.

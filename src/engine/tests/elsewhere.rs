@@ -276,12 +276,18 @@ fn postgresql_and_reference_agree_to_the_last_unit() {
     agrees("postgresql", Dialect::PostgreSql, 15);
 }
 
-/// A session without ANSI rules, or of another zone, says so.
+/// A session without ANSI rules, or of another zone, says so; and a column with a collation of its
+/// own is of another type there.
 #[test]
 #[ignore = "needs Spark in SQL_PYTHON and Java; .ci/run has both"]
 fn spark_with_other_settings_is_refused() {
     let case = case().new_tree(&mut TestRunner::deterministic()).expect("a case").current();
-    for settings in [[("SPARK_ANSI", "false")], [("SPARK_ZONE", "Europe/Berlin")]] {
+    let settings = [
+        ([("SPARK_ANSI", "false")], "totals-session"),
+        ([("SPARK_ZONE", "Europe/Berlin")], "totals-session"),
+        ([("SPARK_COLLATION", "UTF8_LCASE")], "totals-types"),
+    ];
+    for (settings, code) in settings {
         let mut elsewhere = Elsewhere::start("spark", &settings);
         let folder = TempDir::new().expect("a folder");
         case.write(folder.path());
@@ -291,6 +297,6 @@ fn spark_with_other_settings_is_refused() {
         let payments = folder.path().join("payments.parquet");
         assert_eq!(elsewhere.run(query.text(), &payments, &out), "ok");
         let given = totals(&Given { path: &out }, &plan);
-        assert_eq!(given.err(), Some("totals-session"), "{settings:?}");
+        assert_eq!(given.err(), Some(code), "{settings:?}");
     }
 }

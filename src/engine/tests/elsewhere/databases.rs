@@ -110,6 +110,43 @@ fn a_postgresql_that_is_asked_and_reference_agree_to_the_last_unit() {
     });
 }
 
+/// Texts are told apart by their bytes, whatever the collation of a column or of the database: the
+/// cases have users, keys and constants that differ in case only.
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn a_duckdb_that_finds_texts_alike_and_reference_agree() {
+    let texts = ["user", "merchant", "wallet", "currency", "channel"];
+    let alike = |name: &str| format!("\"{name}\" COLLATE NOCASE.NOACCENT AS \"{name}\"");
+    let alike = texts.map(alike).join(", ");
+    agree(12, &|folder, plan, settle| {
+        let path = folder.join("payments.duckdb").display().to_string();
+        let options = [("path", &*path), ("access_mode", "READ_WRITE")];
+        let payments = folder.join("payments.parquet");
+        let create = format!(
+            "CREATE TABLE payments AS SELECT * REPLACE ({alike}) FROM read_parquet('{}')",
+            payments.display()
+        );
+        change(&server(Dialect::DuckDb, &options), &create).expect("makes a table");
+        let reading = [("path", &*path), ("default_collation", "nocase")];
+        Ok(ask(plan, &server(Dialect::DuckDb, &reading), settle))
+    });
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn a_postgresql_that_finds_texts_alike_and_reference_agree() {
+    // Texts are alike where only case or accents differ.
+    let alike = [("POSTGRESQL_COLLATION", "und-u-ks-level1")];
+    let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", &alike));
+    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.borrow().address)]);
+    agree(6, &|folder, plan, settle| {
+        let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
+        let said = elsewhere.borrow_mut().ask(&task);
+        prop_assert!(said == "ok", "{said}");
+        Ok(ask(plan, &server, settle))
+    });
+}
+
 /// What is found, and its class.
 fn found<T>(outcome: Result<T>) -> (ErrorClass, &'static str) {
     let error = outcome.err().expect("it is refused");
