@@ -8,6 +8,7 @@ mod merchant_bands;
 mod merchants;
 mod payments;
 mod reports;
+mod secrets;
 mod server;
 mod shown;
 mod table;

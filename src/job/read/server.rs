@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Reader;
+use super::secrets::{has_secret, is_secret};
 use crate::findings;
 use crate::job::raw::{Placed, Section};
 use crate::job::{AdbcServer, Dialect, Server, Setting, SparkServer};
@@ -77,6 +78,15 @@ impl Reader<'_> {
         section.finish();
         let Placed { value: url, span } = url?;
         let (host, parameters) = url.split_once("/;").unwrap_or((&url, ""));
+        let pairs = parameters.split(';').map(|one| one.split_once('=').unwrap_or((one, "")));
+        let mut pairs = pairs.map(|(name, value)| (name.trim(), value));
+        let secret = pairs.find(|(name, value)| is_secret(name) || has_secret(value));
+        let secret = secret.map(|(name, _)| name).or(has_secret(host).then_some("url"));
+        if let Some(name) = secret {
+            // Not at its place: its line would be shown.
+            self.faults.add(findings::secret_in_job(name, &no_token()));
+            return None;
+        }
         let host = host.strip_prefix("sc://").map(|host| host.trim_end_matches('/'));
         let plain = |host: &&str| {
             !host.is_empty() && !host.contains(['/', '@', ';', ' ']) && host.is_ascii()
@@ -84,12 +94,6 @@ impl Reader<'_> {
         if host.filter(plain).is_none() {
             let (shown, rule) = (format!("{url:?}"), "such as \"sc://host:15002\"");
             self.faults.add(findings::value_out_of_range("url", &shown, rule).at(span));
-            return None;
-        }
-        let names = parameters.split(';').map(|one| one.split('=').next().unwrap_or(one).trim());
-        if let Some(name) = names.into_iter().find(|name| is_secret(name)) {
-            // Not at its place: its line would be shown.
-            self.faults.add(findings::secret_in_job(name, &no_token()));
             return None;
         }
         Some(SparkServer { url, span })
@@ -110,11 +114,14 @@ impl Reader<'_> {
         let mut options = options.filter(|_| has_options)?;
         // As all paths of a job.
         let in_folder = |path: &str| self.path(path).display().to_string();
-        if dialect == Dialect::DuckDb
-            && let Some(Setting::Stated(path)) = options.get_mut("path")
-            && path != IN_MEMORY
-        {
-            *path = in_folder(path);
+        for name in ["path", "temp_directory"] {
+            if dialect == Dialect::DuckDb
+                && let Some(Setting::Stated(path)) = options.get_mut(name)
+                && !path.is_empty()
+                && path != IN_MEMORY
+            {
+                *path = in_folder(path);
+            }
         }
         let name = driver.value;
         let is_path = name.contains('/') || Path::new(&name).extension().is_some();
@@ -181,54 +188,4 @@ impl Reader<'_> {
 /// What to do in place of writing a token of Spark.
 fn no_token() -> String {
     format!("leave it out, and set the environment variable {}", SparkServer::TOKEN)
-}
-
-/// Is something of this name one that nobody else may know?
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["password", "passwd", "token", "secret", "credential", "private_key", "passphrase", "pat"]
-        .into_iter()
-        .any(|word| match word {
-            "pat" => name == word || name.ends_with(".pat"),
-            _ => name.contains(word),
-        })
-}
-
-/// Does a value hold a password, as addresses and lists of settings write them?
-fn has_secret(value: &str) -> bool {
-    let in_address = value.split_once("://").is_some_and(|(_, rest)| {
-        let owner = rest.split(['/', '?']).next().unwrap_or(rest).rsplit_once('@');
-        owner.is_some_and(|(owner, _)| owner.contains(':'))
-    });
-    let words = value.split(|c: char| c.is_whitespace() || "?&;".contains(c));
-    let mut pairs = words.filter_map(|word| word.split_once('='));
-    in_address || pairs.any(|(name, _)| is_secret(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_seen() {
-        for name in ["password", "adbc.snowflake.sql.client_option.auth_token", "PAT"] {
-            assert!(is_secret(name), "{name}");
-        }
-        for name in ["path", "username", "uri", "threads", "adbc.bigquery.sql.project_id"] {
-            assert!(!is_secret(name), "{name}");
-        }
-        let secrets = [
-            "postgresql://me:pw@host/db",
-            "postgresql://host/db?user=me&password=pw",
-            "host=db user=me password=pw",
-        ];
-        for value in secrets {
-            assert!(has_secret(value), "{value}");
-        }
-        let plain =
-            ["postgresql://me@host:5432/db", "postgresql://[::1]:5432/a@b:c", "/a:b@c", "1"];
-        for value in plain {
-            assert!(!has_secret(value), "{value}");
-        }
-    }
 }
