@@ -187,10 +187,10 @@ impl Dialect {
             (Dialect::Spark, ColumnType::Date) => format!("unix_date({value}) * 86400L"),
             (Dialect::Spark, _) => micros(&format!("unix_micros(CAST({value} AS TIMESTAMP))")),
             (Dialect::PostgreSql, ColumnType::Date) => {
-                self.integer(&format!("{value} - DATE '1970-01-01'")) + " * 86400"
+                finite(value, &(self.integer(&format!("{value} - DATE '1970-01-01'")) + " * 86400"))
             }
             (Dialect::PostgreSql, _) => {
-                self.integer(&format!("FLOOR(EXTRACT(EPOCH FROM {value}))"))
+                finite(value, &self.integer(&format!("FLOOR(EXTRACT(EPOCH FROM {value}))")))
             }
             (Dialect::Snowflake, ColumnType::Date) => {
                 format!("DATEDIFF(day, DATE '1970-01-01', {value}) * 86400")
@@ -239,4 +239,9 @@ impl Dialect {
             _ => &[],
         }
     }
+}
+
+/// In PostgreSQL, of a time that is not `infinity`, on which sums fail: NULL, a bad row.
+fn finite(value: &str, seconds: &str) -> String {
+    format!("CASE WHEN isfinite({value}) THEN {seconds} END")
 }

@@ -392,8 +392,44 @@ impl Case {
         Case { reports: self.reports.iter().map(open).collect(), ..self.clone() }
     }
 
+    /// A user with two cells, of which surveys see no more than 2⁵⁰ each: of some four times as
+    /// much, and of some more.
+    pub(super) fn rich() -> Case {
+        let row = |wallet: &str| Row {
+            user: Some("u".to_owned()),
+            merchant: Some("M0".to_owned()),
+            second: Some(5_000_000),
+            amount: Some(1_000_000_000_000),
+            wallet: Some(wallet.to_owned()),
+            currency: Some("EUR".to_owned()),
+            channel: Some("shop".to_owned()),
+            refund: Some(false),
+            number: Some(1),
+        };
+        let report = "levels = [[\"wallet\"]]\nkeys = \"public\"\ninsights = [\"sales\"]";
+        Case {
+            rows: [vec![row("w0"); 4_504], vec![row("w1"); 1_127]].concat(),
+            reports: vec![report.to_owned()],
+            unit: "user",
+            zone: "UTC",
+            filter: "refund OR number <> 3 OR channel IN ('kiosk')",
+            user: "user",
+            wallet: "wallet",
+            time: "integer",
+            zoneless: "utc",
+            decimal: false,
+            currencies: false,
+            registry: false,
+        }
+    }
+
     pub(super) fn plan(&self, folder: &Path, in_table: bool) -> Plan {
-        let text = self.text(in_table);
+        self.plan_with(folder, in_table, ("", ""))
+    }
+
+    /// The plan with a text of its job in place of another.
+    pub(super) fn plan_with(&self, folder: &Path, in_table: bool, change: (&str, &str)) -> Plan {
+        let text = self.text(in_table).replacen(change.0, change.1, 1);
         let plan = Job::parse(&text, folder).and_then(Plan::new);
         plan.unwrap_or_else(|error| panic!("{error}\n{text}"))
     }

@@ -59,9 +59,20 @@ fn change(server: &Server, sql: &str) -> Result<()> {
 /// A folder with the payments of a case, which always is the same, and its plan: times and amounts
 /// are whole numbers, and some payment counts.
 fn one() -> (TempDir, Plan) {
+    let (folder, case) = one_with("time = \"integer\", amount = \"integer\"");
+    let plan = case.plan(folder.path(), true);
+    (folder, plan)
+}
+
+/// The first case whose job has this text, of which some payment counts, with a folder of its
+/// payments.
+fn one_with(wanted: &str) -> (TempDir, Case) {
     let mut runner = TestRunner::deterministic();
     loop {
         let case = case().new_tree(&mut runner).expect("a case").current();
+        if !case.text(true).contains(wanted) {
+            continue;
+        }
         let folder = TempDir::new().expect("a folder");
         case.write(folder.path());
         let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
@@ -69,10 +80,8 @@ fn one() -> (TempDir, Plan) {
         let counts = |totals: ExactTotals| {
             totals.levels.iter().any(|level| level.sums.iter().flatten().any(|&sum| sum > 0))
         };
-        let whole = "time = \"integer\", amount = \"integer\"";
-        if case.text(true).contains(whole) && found.is_ok_and(counts) {
-            let plan = case.plan(folder.path(), true);
-            return (folder, plan);
+        if found.is_ok_and(counts) {
+            return (folder, case);
         }
     }
 }
@@ -145,6 +154,55 @@ fn a_postgresql_that_finds_texts_alike_and_reference_agree() {
         prop_assert!(said == "ok", "{said}");
         Ok(ask(plan, &server, settle))
     });
+}
+
+/// Numbers of cells are cut alike where surveys look at them: else the second cell, of a quarter of
+/// the first, would seem small beside it.
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn a_duckdb_cuts_what_surveys_see_of_large_cells_as_the_reference_does() {
+    let case = Case::rich();
+    let spreads = std::cell::RefCell::new(Vec::new());
+    let compared = compare(&case, &|folder, plan, settle| {
+        let path = duckdb(folder);
+        let bits = plan.surveys[0].spread.expect("it is asked").grid_bits;
+        let mut settle = |exact: ExactSurveys| {
+            let spread = exact.surveys[0].spread.expect("it is asked");
+            spreads.borrow_mut().push(spread as f64 / (1u64 << bits) as f64);
+            settle(exact)
+        };
+        Ok(ask(plan, &server(Dialect::DuckDb, &[("path", &path)]), &mut settle))
+    });
+    assert!(compared.expect("they agree"), "there are payments");
+    // Two equal cells; four to one would be 5 / sqrt(17).
+    let spread = spreads.take()[0];
+    assert!((spread - 2f64.sqrt()).abs() < 0.01, "{spread}");
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn times_without_an_end_are_bad_rows_of_a_postgresql() {
+    let mut elsewhere = Elsewhere::start("postgresql", &[]);
+    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.address.clone())]);
+    for kind in ["timestamp", "timestamp_tz", "date"] {
+        let (folder, case) = one_with(&format!("time = \"{kind}\""));
+        let plan = case.plan(folder.path(), true);
+        let task = serde_json::json!({ "payments": folder.path().join("payments.parquet") });
+        assert_eq!(elsewhere.ask(&task), "ok");
+        let before = ask(&plan, &server, &mut no_surveys).expect("totals");
+        change(&server, "CREATE TABLE endless AS SELECT * FROM payments").expect("copies");
+        for end in ["infinity", "-infinity"] {
+            change(&server, &format!("UPDATE endless SET \"time\" = '{end}'")).expect("changes");
+            change(&server, "INSERT INTO payments SELECT * FROM endless").expect("adds");
+        }
+        change(&server, "DROP TABLE endless").expect("ends");
+        let after = ask(&plan, &server, &mut no_surveys).expect("totals");
+        assert!(after == before, "{kind}");
+        let strict =
+            case.plan_with(folder.path(), true, ("max_bad_share = 1", "max_bad_share = 0.5"));
+        let refused = found(ask(&strict, &server, &mut no_surveys));
+        assert_eq!(refused, (ErrorClass::Invalid, "totals-rows-bad"), "{kind}");
+    }
 }
 
 /// What is found, and its class.
