@@ -37,9 +37,11 @@ pub fn result(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-/// A remark, on standard error.
+/// A remark, on standard error; what a spinner shows there gives way.
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let mut out = std::io::stderr().lock();
+    let way = if out.is_terminal() { "\r\x1b[2K" } else { "" };
+    let _ = writeln!(out, "{way}{text}");
 }
 
 /// An error, on standard error; findings with a place are shown under their line of `source`.

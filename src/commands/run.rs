@@ -14,7 +14,7 @@ use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::given::Given;
 use crate::engine::local::Local;
-use crate::engine::remote::Remote;
+use crate::engine::remote::{Asker, Remote};
 use crate::engine::sql::Query;
 use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
@@ -190,7 +190,12 @@ fn ready<'w>(
         }
         (Some(path), _) => Ok((Work::Given(Given { path }), format!("reading {}", path.display()))),
         (None, Some((table, server))) => {
-            let remote = Remote::new(table, server, engine.control.cancelled)?;
+            let asker = Asker {
+                cancelled: engine.control.cancelled,
+                spill_folder: &engine.spill_folder,
+                note: &console::note,
+            };
+            let remote = Remote::new(table, server, asker)?;
             let text = format!("the table {} is added up by {}", table.shown(), server.engine());
             let _spinner = Progress::spinner(format!("asking for the table {}", table.shown()));
             remote.is_there(plan)?;

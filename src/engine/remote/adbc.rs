@@ -1,6 +1,9 @@
 //! Databases, by their drivers of ADBC (Arrow Database Connectivity), which are libraries that are
 //! loaded while the program runs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use adbc_core::{
 use adbc_driver_manager::ManagedDriver;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use tempfile::TempDir;
 
 use super::Client;
 use crate::error::{Error, Result};
@@ -26,6 +30,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long a driver may take to stop a query; then it is left behind, and ends with the process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// For a whole query, as that of Spark has; where the price is paid, nothing else ends one.
+const DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
 /// A driver, with what it is told.
 pub(super) struct Adbc {
     driver: ManagedDriver,
@@ -34,11 +41,16 @@ pub(super) struct Adbc {
     setting: Option<&'static str>,
     /// As messages name the database.
     shown: String,
+    /// Is it a part of this process, without a connection that could break?
+    is_inside: bool,
+    deadline: Duration,
+    /// Where such a database writes what does not fit in memory; gone with the run.
+    _spill: Option<TempDir>,
 }
 
 impl Adbc {
     /// Loads the driver; connects to nothing.
-    pub(super) fn new(server: &AdbcServer) -> Result<Adbc> {
+    pub(super) fn new(server: &AdbcServer, spill_folder: &Path) -> Result<Adbc> {
         let mut options = Vec::new();
         for (name, setting) in &server.options {
             let value = match setting {
@@ -52,16 +64,35 @@ impl Adbc {
         if server.dialect == Dialect::DuckDb && !server.options.contains_key(ACCESS) {
             options.insert(0, (OptionDatabase::from(ACCESS), "READ_ONLY".into()));
         }
+        let is_inside = server.dialect == Dialect::DuckDb;
+        let mut spill = None;
+        // By itself it would write payments beside its file, where others may read them.
+        if is_inside && !server.options.contains_key(SPILL) {
+            let folder = spill.insert(own_folder(spill_folder)?).path();
+            let folder = folder.display().to_string();
+            options.push((OptionDatabase::from(SPILL), folder.into()));
+        }
         // It would compile the whole query first, for 10 s and more, and not hear of Ctrl-C
         // meanwhile.
         let setting = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
         let shown = format!("the database ({})", server.dialect.name());
-        Ok(Adbc { driver: load(server)?, options, setting, shown })
+        let (driver, deadline) = (load(server)?, DEADLINE);
+        Ok(Adbc { driver, options, setting, shown, is_inside, deadline, _spill: spill })
     }
+}
+
+/// A folder that nobody else may enter.
+fn own_folder(within: &Path) -> Result<TempDir> {
+    let owner = Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix("discretail-").permissions(owner).tempdir_in(within);
+    made.map_err(|cause| Error::environment(findings::spill_failed(within, &cause)))
 }
 
 /// Whether DuckDB may write.
 const ACCESS: &str = "access_mode";
+
+/// Where DuckDB writes what does not fit in memory.
+const SPILL: &str = "temp_directory";
 
 fn load(server: &AdbcServer) -> Result<ManagedDriver> {
     let entrypoint = server.entrypoint.as_deref();
@@ -108,22 +139,29 @@ impl Client for Adbc {
         std::thread::Builder::new().name("adbc".to_owned()).spawn(work).map_err(|cause| {
             Error::environment(findings::query_failed(&format!("no thread: {cause}")))
         })?;
+        let started = Instant::now();
         let (mut query, mut stopped) = (None, None);
         loop {
             match heard.recv_timeout(TICK) {
                 Ok(Step::Asked(handle)) => query = Some(handle),
-                Ok(Step::Done(done)) => return done.map_err(|failed| self.failed(failed)),
+                Ok(Step::Done(done)) => {
+                    return done.map_err(|failed| match stopped {
+                        Some(_) if started.elapsed() > self.deadline => self.endless(),
+                        _ => self.failed(failed),
+                    });
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::environment(findings::query_failed("the driver has a bug")));
                 }
             }
-            if cancelled.load(Ordering::Relaxed) {
+            let late = started.elapsed() > self.deadline;
+            if late || cancelled.load(Ordering::Relaxed) {
                 if let Some(query) = query.take() {
                     stop(query);
                 }
                 if stopped.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return Err(Error::cancelled());
+                    return Err(if late { self.endless() } else { Error::cancelled() });
                 }
             }
         }
@@ -168,6 +206,10 @@ fn ask(
 }
 
 impl Adbc {
+    fn endless(&self) -> Error {
+        Error::environment(findings::query_endless(self.deadline.as_secs()))
+    }
+
     fn failed(&self, failed: Failed) -> Error {
         Error::environment(match failed {
             Failed::Connecting(error) => {
@@ -179,11 +221,18 @@ impl Adbc {
             }
             Failed::Asking(error) => {
                 tracing::debug!("{error}");
-                findings::query_failed(&in_words(&error))
+                match self.is_inside || !is_broken(&error) {
+                    true => findings::query_failed(&in_words(&error)),
+                    false => findings::server_lost(&self.shown, "the connection broke"),
+                }
             }
+            // Drivers do not say why.
             Failed::Reading(error) => {
                 tracing::debug!("{error}");
-                findings::query_failed("the rows broke off")
+                match self.is_inside {
+                    true => findings::query_failed("the rows broke off"),
+                    false => findings::server_lost(&self.shown, "the rows broke off"),
+                }
             }
         })
     }
@@ -195,6 +244,14 @@ fn is_login(error: &DriverError) -> bool {
     matches!(error.status, Status::Unauthenticated | Status::Unauthorized)
         || sql_state(error).is_some_and(|state| state.starts_with("28"))
         || ["authentication", "password"].iter().any(|word| words.contains(word))
+}
+
+/// Is it the connection that failed, or a server that goes down or comes up?
+fn is_broken(error: &DriverError) -> bool {
+    match sql_state(error) {
+        Some(state) => state.starts_with("08") || state.starts_with("57P"),
+        None => error.status == Status::IO,
+    }
 }
 
 /// How a query failed, without what may quote records.
@@ -216,4 +273,83 @@ fn sql_state(error: &DriverError) -> Option<String> {
     let letters: String = error.sqlstate.iter().map(|&letter| letter as u8 as char).collect();
     let plain = letters.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
     (plain && letters != "00000").then_some(letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    /// A database that is given up after so long.
+    fn hasty(driver: &str, dialect: Dialect, option: (&str, &str), deadline: Duration) -> Adbc {
+        let options = [(option.0.to_owned(), Setting::Stated(option.1.to_owned()))];
+        let options = BTreeMap::from(options);
+        let driver = driver.to_owned();
+        let server = AdbcServer { driver, entrypoint: None, options, dialect, span: 0..1 };
+        let mut adbc = Adbc::new(&server, &std::env::temp_dir()).expect("a driver");
+        adbc.deadline = deadline;
+        adbc
+    }
+
+    fn takes(adbc: &Adbc, sql: &str) -> (&'static str, Duration) {
+        let started = Instant::now();
+        let error = adbc.rows(sql, &NEVER).expect_err("it has no end");
+        (error.findings()[0].code(), started.elapsed())
+    }
+
+    #[test]
+    #[ignore = "needs DuckDB's library; .ci/run has it"]
+    fn a_query_without_an_end_is_stopped_by_the_deadline() {
+        let (option, deadline) = (("access_mode", "READ_WRITE"), Duration::from_secs(1));
+        let adbc = hasty("duckdb", Dialect::DuckDb, option, deadline);
+        let endless = "SELECT COUNT(*) AS n FROM range(1000000000000) t(i) WHERE hash(i) % 7 = 3";
+        let (code, took) = takes(&adbc, endless);
+        assert_eq!(code, "query-endless");
+        assert!(took >= deadline && took < deadline + PATIENCE, "{took:?}");
+    }
+
+    #[test]
+    #[ignore = "needs PostgreSQL's driver; .ci/run has it"]
+    fn a_server_that_never_answers_is_left_behind_at_the_deadline() {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let address = silent.local_addr().expect("listens");
+        let (uri, deadline) = (format!("postgresql://me@{address}/db"), Duration::from_millis(300));
+        let option = ("uri", &*uri);
+        let adbc = hasty("adbc_driver_postgresql", Dialect::PostgreSql, option, deadline);
+        let (code, took) = takes(&adbc, "SELECT 1");
+        assert_eq!(code, "query-endless");
+        assert!(took >= deadline + PATIENCE && took < deadline + 2 * PATIENCE, "{took:?}");
+    }
+
+    #[test]
+    fn broken_connections_are_told_from_refused_queries() {
+        let error = |status: Status, state: &[u8; 5]| {
+            let mut error = DriverError::with_message_and_status("", status);
+            error.sqlstate = state.map(|letter| letter as std::ffi::c_char);
+            error
+        };
+        let none = b"\0\0\0\0\0";
+        for (status, state) in [
+            (Status::IO, none),
+            (Status::IO, b"08006"),
+            (Status::Internal, b"08P01"),
+            (Status::IO, b"57P01"),
+            (Status::IO, b"57P03"),
+        ] {
+            assert!(is_broken(&error(status, state)), "{status:?}");
+        }
+        for (status, state) in [
+            (Status::IO, b"22003"),
+            (Status::IO, b"53200"),
+            (Status::Cancelled, b"57014"),
+            (Status::NotFound, none),
+            (Status::Internal, none),
+        ] {
+            assert!(!is_broken(&error(status, state)), "{status:?}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ pub(super) mod spark;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,13 +35,24 @@ pub(crate) trait Client {
     fn rows(&self, sql: &str, cancelled: &AtomicBool) -> Result<Vec<RecordBatch>>;
 }
 
+/// The run that asks.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// Set to stop soon.
+    pub cancelled: &'a AtomicBool,
+    /// Where a database of this process may write what does not fit in memory, in a folder of its
+    /// own.
+    pub spill_folder: &'a Path,
+    /// Takes what the user is to know at once.
+    pub note: &'a dyn Fn(&str),
+}
+
 /// The engine that has the plan's SQL run where the payments are.
 pub struct Remote<'a> {
     client: Box<dyn Client>,
     table: &'a TableSource,
     server: &'a Server,
-    /// Set to stop soon.
-    cancelled: &'a AtomicBool,
+    asker: Asker<'a>,
     pauses: [Duration; 3],
 }
 
@@ -48,14 +60,10 @@ impl<'a> Remote<'a> {
     /// The engine for a table and its server. Connects to nothing yet.
     ///
     /// # Errors
-    /// This program was built without it, or lacks a secret or a driver.
-    pub fn new(
-        table: &'a TableSource,
-        server: &'a Server,
-        cancelled: &'a AtomicBool,
-    ) -> Result<Remote<'a>> {
-        let client = client(server).map_err(|error| placed(error, server))?;
-        Ok(Remote { client, table, server, cancelled, pauses: PAUSES })
+    /// This program was built without it, or lacks a secret, a driver or a folder.
+    pub fn new(table: &'a TableSource, server: &'a Server, asker: Asker<'a>) -> Result<Remote<'a>> {
+        let client = client(server, asker.spill_folder).map_err(|error| placed(error, server))?;
+        Ok(Remote { client, table, server, asker, pauses: PAUSES })
     }
 
     /// Asks for no row of the table, with the columns that the job needs: before anything is
@@ -82,32 +90,47 @@ impl<'a> Remote<'a> {
     }
 
     pub(super) fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        let rows = self.client.rows(sql, self.cancelled);
-        if self.cancelled.load(Ordering::Relaxed) {
+        let rows = self.client.rows(sql, self.asker.cancelled);
+        if self.asker.cancelled.load(Ordering::Relaxed) {
             return Err(Error::cancelled());
         }
         rows.map_err(|error| placed(error, self.server))
     }
 
-    /// The same where the price is paid already: Ctrl-C is not heard, and a query that fails is
-    /// sent again after a while, as giving up would lose the price.
-    fn rows_at_last(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        let mut tried = self.client.rows(sql, &NEVER);
+    /// The totals where the price is paid already: Ctrl-C is not heard, and if the connection is
+    /// lost, or what comes back is not whole, all of it is done again after a while, as giving up
+    /// would lose the price.
+    fn totals_at_last(&self, plan: &Plan, answer: &Answer) -> Result<(Plan, ExactTotals)> {
+        let totals = || {
+            let rows = self.client.rows(answer.query.text(), &NEVER);
+            answer.totals_of(plan, &rows.map_err(|error| placed(error, self.server))?)
+        };
+        let mut tried = totals();
         for pause in self.pauses {
-            if tried.is_ok() {
-                break;
-            }
-            tracing::info!("the query failed, and is sent again after {pause:?}");
+            let Some(code) = tried.as_ref().err().and_then(passing) else { break };
+            (self.asker.note)(&format!(
+                "no totals came ({code}), and the price is paid: the query is sent again in {} seconds",
+                pause.as_secs()
+            ));
             std::thread::sleep(pause);
-            tried = self.client.rows(sql, &NEVER);
+            tried = totals();
         }
-        tried.map_err(|error| placed(error, self.server))
+        tried
     }
 }
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// How long to wait before a query that failed is sent again, once the price is paid.
+/// The code of an error that the same query may not meet again: the connection's, and of rows that
+/// are not whole.
+fn passing(error: &Error) -> Option<&'static str> {
+    const PASSING: [&str; 5] =
+        ["server-unreachable", "server-silent", "server-lost", "result-unfit", "totals-unfit"];
+    let code = error.findings().first()?.code();
+    PASSING.contains(&code).then_some(code)
+}
+
+/// How long to wait before the query is sent again, once the price is paid.
 const PAUSES: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
 
@@ -127,16 +150,16 @@ impl Engine for Remote<'_> {
         let plan = settle(surveys)?;
         // The price is paid.
         let query = Query::new(&plan, dialect)?;
-        let batches = self.rows_at_last(query.text())?;
-        Answer { query: &query, of }.totals_of(&plan, &batches)
+        self.totals_at_last(&plan, &Answer { query: &query, of })
     }
 }
 
 /// What speaks with a server.
-fn client(server: &Server) -> Result<Box<dyn Client>> {
+#[cfg_attr(not(feature = "adbc"), expect(unused_variables, reason = "only databases write files"))]
+fn client(server: &Server, spill_folder: &Path) -> Result<Box<dyn Client>> {
     let built: Option<Box<dyn Client>> = match server {
         #[cfg(feature = "adbc")]
-        Server::Adbc(adbc) => Some(Box::new(adbc::Adbc::new(adbc)?)),
+        Server::Adbc(adbc) => Some(Box::new(adbc::Adbc::new(adbc, spill_folder)?)),
         #[cfg(not(feature = "adbc"))]
         Server::Adbc(_) => None,
         #[cfg(feature = "spark")]

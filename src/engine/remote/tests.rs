@@ -1,5 +1,5 @@
-//! What becomes of rows and errors, with a server that is made up; `engine::tests::databases` asks
-//! real ones.
+//! What becomes of rows and errors, with a server that is made up;
+//! `engine::tests::elsewhere` asks real ones.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,11 +18,14 @@ use crate::job::SparkServer;
 struct Scripted {
     answers: RefCell<Vec<Result<Vec<RecordBatch>>>>,
     asked: RefCell<Vec<String>>,
+    /// Whether Ctrl-C was heard when it was asked.
+    heard: RefCell<Vec<bool>>,
 }
 
 impl Client for Rc<Scripted> {
-    fn rows(&self, sql: &str, _: &AtomicBool) -> Result<Vec<RecordBatch>> {
+    fn rows(&self, sql: &str, cancelled: &AtomicBool) -> Result<Vec<RecordBatch>> {
         self.asked.borrow_mut().push(sql.to_owned());
+        self.heard.borrow_mut().push(cancelled.load(Ordering::Relaxed));
         self.answers.borrow_mut().remove(0)
     }
 }
@@ -86,26 +89,36 @@ fn no_surveys(_: ExactSurveys) -> Result<Plan> {
     panic!("all bounds are stated")
 }
 
-/// What the engine makes of answers.
+/// What the engine makes of answers, and what it asked.
 fn ask<T>(
     plan: &Plan,
     answers: Vec<Result<Vec<RecordBatch>>>,
     cancelled: bool,
     what: impl FnOnce(&Remote) -> Result<T>,
 ) -> (Result<T>, Vec<String>) {
+    let (outcome, client, _) = ask_in_full(plan, answers, cancelled, what);
+    (outcome, client.asked.take())
+}
+
+/// The same, with what the user was told.
+fn ask_in_full<T>(
+    plan: &Plan,
+    answers: Vec<Result<Vec<RecordBatch>>>,
+    cancelled: bool,
+    what: impl FnOnce(&Remote) -> Result<T>,
+) -> (Result<T>, Rc<Scripted>, Vec<String>) {
     let table = plan.job.payments.table.as_ref().expect("it has a table");
     let server = table.server.as_ref().expect("it has a server");
     let client = Rc::new(Scripted { answers: answers.into(), ..Scripted::default() });
     let cancelled = AtomicBool::new(cancelled);
-    let remote = Remote {
-        client: Box::new(client.clone()),
-        table,
-        server,
-        cancelled: &cancelled,
-        pauses: [Duration::ZERO; 3],
-    };
+    let notes = RefCell::new(Vec::new());
+    let note = |text: &str| notes.borrow_mut().push(text.to_owned());
+    let asker = Asker { cancelled: &cancelled, spill_folder: Path::new("/"), note: &note };
+    let pauses = [Duration::ZERO; 3];
+    let remote = Remote { client: Box::new(client.clone()), table, server, asker, pauses };
     let outcome = what(&remote);
-    (outcome, client.asked.take())
+    drop(remote);
+    (outcome, client, notes.into_inner())
 }
 
 fn code<T>(outcome: &Result<T>) -> Option<(ErrorClass, &'static str)> {
@@ -226,55 +239,108 @@ fn surveyed(plan: &Plan, query: &Query) -> RecordBatch {
         .expect("a batch")
 }
 
-/// From the first noise on, a query that fails is sent again; before it is not.
-#[test]
-fn bounds_that_are_open_are_asked_for_first() {
-    let plan = plan_with("");
-    let dialect = crate::job::Dialect::Spark;
-    let first = Query::surveys(&plan, dialect).expect("it has SQL");
-    let settle = |exact: ExactSurveys| {
+/// A job whose bounds are open, with what is asked first, what that says, the plan that follows
+/// from it without noise, and what is asked then.
+struct Open {
+    plan: Plan,
+    first: Query,
+    known: ExactSurveys,
+    settled: Plan,
+    second: Query,
+}
+
+impl Open {
+    fn new() -> Open {
+        let plan = plan_with("");
+        let dialect = crate::job::Dialect::Spark;
+        let first = Query::surveys(&plan, dialect).expect("it has SQL");
+        let known = Answer { query: &first, of: TotalsOf::Table("t") };
+        let known = known.surveys_of(&plan, &[surveyed(&plan, &first)]).expect("good rows");
         let survey = |s: crate::engine::SurveyTotals| crate::plan::Survey {
             histogram: s.histogram,
             spread: s.spread,
         };
-        plan.clone().settle(exact.surveys.into_iter().map(survey).collect())
-    };
-    let known = Answer { query: &first, of: TotalsOf::Table("t") };
-    let known = known.surveys_of(&plan, &[surveyed(&plan, &first)]).expect("good rows");
-    let settled = settle(known.clone());
-    let second = Query::new(&settled, dialect).expect("it has SQL");
-    let failed = || Err(Error::environment(findings::query_failed("a worker died")));
-    let rows = || Ok(vec![batch(&second, &GOOD)]);
+        let settled = plan.clone().settle(known.clone().surveys.into_iter().map(survey).collect());
+        let second = Query::new(&settled, dialect).expect("it has SQL");
+        Open { plan, first, known, settled, second }
+    }
+
+    fn surveys(&self) -> Result<Vec<RecordBatch>> {
+        Ok(vec![surveyed(&self.plan, &self.first)])
+    }
+
+    fn totals(&self) -> Result<Vec<RecordBatch>> {
+        Ok(vec![batch(&self.second, &GOOD)])
+    }
+}
+
+/// From the first noise on, a query whose connection is lost, or whose rows are not whole, is sent
+/// again, and the user knows; before it is not.
+#[test]
+fn bounds_that_are_open_are_asked_for_first() {
+    let open = Open::new();
+    let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
+    let refused = || Err(Error::environment(findings::query_failed("it is refused")));
+    let cut = || Ok(vec![batch(&open.second, &GOOD[..1])]);
+    let server_lost = Some((ErrorClass::Environment, "server-lost"));
+    let query_failed = Some((ErrorClass::Environment, "query-failed"));
+    let unfit = Some((ErrorClass::Invalid, "totals-unfit"));
     let answers = [
-        (vec![Ok(vec![surveyed(&plan, &first)]), rows()], None),
-        (vec![Ok(vec![surveyed(&plan, &first)]), failed(), failed(), failed(), rows()], None),
-        (
-            vec![Ok(vec![surveyed(&plan, &first)]), failed(), failed(), failed(), failed()],
-            Some((ErrorClass::Environment, "query-failed")),
-        ),
-        (vec![failed()], Some((ErrorClass::Environment, "query-failed"))),
-        (vec![Ok(vec![])], Some((ErrorClass::Invalid, "totals-unfit"))),
+        (vec![open.surveys(), open.totals()], None),
+        (vec![open.surveys(), lost(), open.totals()], None),
+        (vec![open.surveys(), cut(), lost(), Ok(vec![]), open.totals()], None),
+        (vec![open.surveys(), cut(), lost(), lost(), lost()], server_lost),
+        (vec![open.surveys(), lost(), lost(), lost(), cut()], unfit),
+        // What another try would not change.
+        (vec![open.surveys(), refused()], query_failed),
+        (vec![open.surveys(), lost(), refused()], query_failed),
+        // Nothing is paid.
+        (vec![lost()], server_lost),
+        (vec![refused()], query_failed),
+        (vec![Ok(vec![])], unfit),
     ];
     for (answers, wanted) in answers {
         let count = answers.len();
-        let (outcome, asked) = ask(&plan, answers, false, |remote| {
-            remote.totals(&plan, &mut |exact| {
-                assert!(exact == known);
-                Ok(settle(exact))
+        let (outcome, client, notes) = ask_in_full(&open.plan, answers, false, |remote| {
+            remote.totals(&open.plan, &mut |exact| {
+                assert!(exact == open.known);
+                Ok(open.settled.clone())
             })
         });
         assert_eq!(code(&outcome), wanted);
+        let asked = client.asked.take();
         assert_eq!(asked.len(), count);
-        assert_eq!(asked[0], first.text());
-        assert!(asked[1..].iter().all(|sql| sql == second.text()));
+        assert_eq!(asked[0], open.first.text());
+        assert!(asked[1..].iter().all(|sql| sql == open.second.text()));
+        assert_eq!(notes.len(), count.saturating_sub(2), "{notes:?}");
+        let told = |note: &String| {
+            note.contains("price is paid")
+                && ["server-lost", "totals-unfit"].iter().any(|c| note.contains(c))
+        };
+        assert!(notes.iter().all(told), "{notes:?}");
         if let Ok((plan, found)) = outcome {
             assert!(plan.is_settled());
             assert_eq!(found.levels[0].sums, [[2], [4]]);
         }
     }
-    // Before the first noise Ctrl-C is heard.
-    let (outcome, asked) = ask(&plan, vec![Ok(vec![surveyed(&plan, &first)])], true, |remote| {
-        remote.totals(&plan, &mut |_| panic!("nothing is paid"))
+}
+
+#[test]
+fn ctrl_c_is_not_heard_after_the_price() {
+    let open = Open::new();
+    let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
+    let answers = vec![open.surveys(), lost(), open.totals()];
+    let (outcome, client, _) = ask_in_full(&open.plan, answers, false, |remote| {
+        remote.totals(&open.plan, &mut |_| {
+            remote.asker.cancelled.store(true, Ordering::Relaxed);
+            Ok(open.settled.clone())
+        })
+    });
+    assert_eq!(outcome.expect("totals").1.levels[0].sums, [[2], [4]]);
+    assert_eq!(client.heard.take(), [false, false, false]);
+    // Before the first noise it is.
+    let (outcome, asked) = ask(&open.plan, vec![open.surveys()], true, |remote| {
+        remote.totals(&open.plan, &mut |_| panic!("nothing is paid"))
     });
     assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
     assert_eq!(asked.len(), 1);

@@ -1,15 +1,17 @@
 //! The same integers from a cluster that the engine `spark` asks, as from the definition.
 
 use super::*;
-use crate::engine::remote::Remote;
 use crate::engine::remote::spark::tests::servers::Server as Started;
+use crate::engine::remote::{Asker, Remote};
 use crate::job::{Server, SparkServer};
 
 /// Looks at the table, then adds it up.
 fn ask(plan: &Plan, settle: Settle) -> Result<ExactTotals> {
     let table = plan.job.payments.table.as_ref().expect("it has a table");
     let server = table.server.as_ref().expect("it has a server");
-    let remote = Remote::new(table, server, &NEVER)?;
+    let spill_folder = &std::env::temp_dir();
+    let remote =
+        Remote::new(table, server, Asker { cancelled: &NEVER, spill_folder, note: &|_| {} })?;
     remote.is_there(plan)?;
     remote.totals(plan, settle).map(|(_, totals)| totals)
 }

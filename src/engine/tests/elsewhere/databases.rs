@@ -5,10 +5,11 @@
 //! `libadbc_driver_postgresql.so`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::engine::remote::Remote;
+use crate::engine::remote::{Asker, Remote};
 use crate::error::ErrorClass;
 use crate::job::{AdbcServer, Server, Setting};
 
@@ -35,7 +36,9 @@ fn with_remote<T>(
     what: impl FnOnce(&Remote) -> T,
 ) -> Result<T> {
     let table = plan.job.payments.table.as_ref().expect("it has a table");
-    Remote::new(table, server, cancelled).map(|remote| what(&remote))
+    let spill_folder = &std::env::temp_dir();
+    let asker = Asker { cancelled, spill_folder, note: &|_| {} };
+    Remote::new(table, server, asker).map(|remote| what(&remote))
 }
 
 /// Looks at the table, then adds it up.
@@ -347,4 +350,95 @@ fn ctrl_c_stops_the_query_of_a_postgresql() {
     let busy = "CREATE TABLE busy AS SELECT 1 / (CASE WHEN COUNT(*) = 1 THEN 1 ELSE 0 END) AS one FROM \
                 pg_stat_activity WHERE state = 'active' AND backend_type IN ('client backend', 'parallel worker')";
     change(&server, busy).expect("only this one");
+}
+
+/// The price is paid before the totals are asked for.
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn ctrl_c_is_not_heard_by_a_duckdb_once_the_price_is_paid() {
+    let (folder, case) = one_with("");
+    let case = case.open();
+    let plan = case.plan(folder.path(), true);
+    let server = server(Dialect::DuckDb, &[("path", &duckdb(folder.path()))]);
+    let cancelled = AtomicBool::new(false);
+    let asked = with_remote(&plan, &server, &cancelled, |remote| {
+        remote.totals(&plan, &mut |exact| {
+            cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+            Ok(plan.clone().settle(noiseless(exact)))
+        })
+    });
+    let (settled, totals) = asked.expect("a driver").expect("totals");
+    let control = ScanControl { cancelled: &NEVER, progress: &|_| {} };
+    let files = case.plan(folder.path(), false);
+    let wanted = Reference { control }
+        .totals(&files, &mut |exact| Ok(files.clone().settle(noiseless(exact))))
+        .expect("totals");
+    assert!(settled.is_settled() && totals == wanted.1);
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn a_postgresql_that_goes_down_is_lost_and_refuses_nothing() {
+    let (_folder, plan) = one();
+    let elsewhere = Elsewhere::start("postgresql", &[]);
+    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.address)]);
+    let series = "generate_series(CAST(1 AS BIGINT), CAST(1000000000000 AS BIGINT)) t(i)";
+    change(&server, &format!("{ENDLESS} {series}")).expect("makes a view");
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let asked =
+                with_remote(&plan, &server, &NEVER, |remote| remote.totals(&plan, &mut no_surveys));
+            found(asked.expect("a driver"))
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!work.is_finished());
+        drop(elsewhere);
+        assert_eq!(work.join().expect("ends"), (ErrorClass::Environment, "server-lost"));
+    });
+}
+
+/// Sorts more than 100 MB.
+const LARGE: &str = "SELECT SUM(n * (i % 2)) AS n FROM (SELECT i, ROW_NUMBER() OVER (ORDER BY hash(i), i) AS n \
+                     FROM range(6000000) t(i)) dr_sorted";
+
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn what_a_duckdb_does_not_hold_is_where_nobody_else_may_look() {
+    let (folder, plan) = one();
+    let path = duckdb(folder.path());
+    let spill = folder.path().join("spill");
+    std::fs::create_dir(&spill).expect("makes a folder");
+    let table = plan.job.payments.table.as_ref().expect("it has a table");
+    let own = folder.path().join("own").display().to_string();
+    let files = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+    };
+    let (mut seen, mut own_seen) = (0, 0);
+    for stated in [None, Some(("temp_directory", &*own))] {
+        let options = [("path", &*path), ("memory_limit", "60MB"), ("threads", "2")];
+        let options: Vec<(&str, &str)> = options.into_iter().chain(stated).collect();
+        let server = server(Dialect::DuckDb, &options);
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                let asker = Asker { cancelled: &NEVER, spill_folder: &spill, note: &|_| {} };
+                Remote::new(table, &server, asker)?.rows(LARGE)
+            });
+            while !work.is_finished() {
+                for made in files(&spill) {
+                    let spilled = files(&made).len();
+                    let Ok(found) = std::fs::metadata(&made) else { continue };
+                    assert_eq!(found.permissions().mode() & 0o777, 0o700);
+                    assert!(stated.is_none(), "another folder is stated");
+                    seen += spilled;
+                }
+                own_seen += files(Path::new(&own)).len();
+                assert!(!Path::new(&format!("{path}.tmp")).exists(), "it writes beside its file");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            work.join().expect("ends").expect("rows");
+        });
+        assert!(files(&spill).is_empty(), "it is gone with the run");
+    }
+    assert!(seen > 0 && own_seen > 0, "{seen} {own_seen}");
 }
