@@ -1,7 +1,7 @@
 //! `discretail check JOB`
 
 use super::earlier::use_earlier;
-use super::{Failure, read_plan};
+use super::{Failure, dialect_of, note_untested, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
 use crate::engine::sql::Query;
@@ -10,6 +10,7 @@ pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
     let ready = use_earlier(&mut plan).and_then(|()| Query::check(&plan));
     ready.map_err(|error| Failure::in_job(error, &args.job, source))?;
+    note_untested(dialect_of(&plan));
     let statistics: usize = plan.levels.iter().map(|level| level.statistics.len()).sum();
     if args.json {
         let summary = serde_json::json!({

@@ -25,8 +25,24 @@ use crate::cli::{Cli, Command};
 use crate::console;
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::Job;
+use crate::job::{Dialect, Job};
 use crate::plan::Plan;
+
+/// Says so, if a dialect's SQL was never run where it is to be run.
+fn note_untested(dialect: Option<Dialect>) {
+    if let Some(dialect) = dialect.filter(|dialect| !dialect.is_tested()) {
+        console::note(&format!(
+            "note: the SQL for `{}` was never run against the service, only parsed; compare a job on payments \
+             that are made up with the same job on files first",
+            dialect.name()
+        ));
+    }
+}
+
+/// What the server of a plan understands, if it has one.
+fn dialect_of(plan: &Plan) -> Option<Dialect> {
+    Some(plan.job.payments.table.as_ref()?.server.as_ref()?.dialect())
+}
 
 /// What a verb's failure needs to be shown.
 struct Failure {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::earlier::use_earlier;
 use super::run::request;
-use super::{Failure, predicted, read_plan, trial};
+use super::{Failure, dialect_of, note_untested, predicted, read_plan, trial};
 use crate::cli::PlanArgs;
 use crate::console;
 use crate::engine::sql::Query;
@@ -29,10 +29,12 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     use_earlier(&mut plan).map_err(fail)?;
     if let Some(dialect) = args.sql {
         let query = Query::new(&plan, dialect).map_err(fail)?;
+        note_untested(Some(dialect));
         console::result(query.text().trim_end());
         return Ok(());
     }
     Query::check(&plan).map_err(fail)?;
+    note_untested(dialect_of(&plan));
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {

@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::predicted::admit;
-use super::{Failure, cancel_flag, cut, memory, read_plan, reader, threads};
+use super::{Failure, cancel_flag, cut, memory, note_untested, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
 use crate::engine::given::Given;
@@ -20,7 +20,7 @@ use crate::engine::{Engine, ExactSurveys, ExactTotals};
 use crate::error::{Error, Result};
 use crate::estimate::estimate;
 use crate::findings;
-use crate::job::{Job, PrivacyUnit};
+use crate::job::{Dialect, Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
 use crate::mechanism::{RunKey, add_noise, noise_surveys};
 use crate::payments::{Progress as Step, Scan, ScanControl};
@@ -196,6 +196,7 @@ fn ready<'w>(
                 note: &console::note,
             };
             let remote = Remote::new(table, server, asker)?;
+            note_untested(Some(server.dialect()));
             let text = format!("the table {} is added up by {}", table.shown(), server.engine());
             let _spinner = Progress::spinner(format!("asking for the table {}", table.shown()));
             remote.is_there(plan)?;
@@ -256,6 +257,9 @@ fn fit(
         console::note("the price was paid before, for the surveys that choose bounds");
     }
     let (plan, totals) = fitted?;
+    if matches!(work, Work::Given(_)) {
+        note_untested(plan.totals_from.and_then(Dialect::named));
+    }
     let (draft, key) = paid.map_or_else(|| pay(ledger), Ok)?;
     Ok((plan, totals, draft, key))
 }

@@ -1,5 +1,5 @@
 //! Jobs that name who adds up their payments: what is refused before anything is asked. Real
-//! databases and clusters are asked by `engine::tests::databases` and `tests/released`.
+//! databases and clusters are asked by `engine::tests::elsewhere` and `tests/released`.
 
 use insta::assert_snapshot;
 
@@ -41,8 +41,13 @@ fn servers_are_named_in_whole_and_hold_no_secret() {
     ];
     for text in good {
         workshop.text("job.toml", &text);
-        let output = workshop.discretail(&["check", "job.toml"]);
-        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        for verb in ["check", "plan"] {
+            let output = workshop.discretail(&[verb, "job.toml"]);
+            assert!(output.status.success(), "{}", shown(&workshop, &output));
+            // What no test has run is noted.
+            let note = shown(&workshop, &output).contains("was never run against the service");
+            assert_eq!(note, text.contains("snowflake"), "{text}");
+        }
     }
     let wrong = [
         job("engine = \"flink\"", ""),
@@ -53,12 +58,15 @@ fn servers_are_named_in_whole_and_hold_no_secret() {
         job("engine = \"spark\"", "[spark]\n"),
         job("engine = \"spark\"", "[spark]\nurl = \"https://host\"\ntoken = \"abc\""),
         job("engine = \"spark\"", "[spark]\nurl = \"sc://host:15002/;use_ssl=true;token=abc\""),
+        job("engine = \"spark\"", "[spark]\nurl = \"sc://host:15002/;x-api-key=abc\""),
+        job("engine = \"spark\"", "[spark]\nurl = \"sc://host:15002/;authorization=Bearer abc\""),
+        job("engine = \"spark\"", "[spark]\nurl = \"sc://me:abc@host:15002\""),
         job("engine = \"adbc\"", "[adbc]\ndriver = \"mine\""),
         job("engine = \"adbc\"", "[adbc]\ndriver = \"mine\"\ndialect = \"spark\""),
         job(
             "engine = \"adbc\"",
             "[adbc]\ndriver = \"adbc_driver_postgresql\"\n[adbc.options]\nuri = \"postgresql://me:abc@host/db\"\n\
-             password = \"abc\"\nthreads = [\"1\", \"2\"]\nmore = 1",
+             password = \"abc\"\npwd = \"abc\"\ndsn = \"me:abc@acct/db\"\nmore_of_it = \"password = abc\"\nthreads = [\"1\", \"2\"]\nmore = 1",
         ),
         JOB.replace("timezone", "engine = \"adbc\"\ntimezone"),
     ];
