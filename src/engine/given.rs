@@ -123,11 +123,10 @@ impl Answer<'_> {
 }
 
 impl Given<'_> {
-    /// What the surveys of a plan have counted, from the result of their query.
-    ///
-    /// # Errors
-    /// As of totals.
-    pub fn surveys(&self, plan: &Plan) -> Result<ExactSurveys> {
+    /// What the surveys of a plan have counted, from the result of their query: on the command line
+    /// no file takes that way, as two queries would have to be run while the ledger waits.
+    #[cfg(test)]
+    pub(super) fn surveys(&self, plan: &Plan) -> Result<ExactSurveys> {
         let tables = self.tables()?;
         let query = self.query(&tables, |dialect| Query::surveys(plan, dialect))?;
         self.answer(&query).surveys(plan, &tables)

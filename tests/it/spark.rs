@@ -79,7 +79,8 @@ fn a_job_on_spark_is_released_once_and_its_server_is_who_it_says() {
         let said = shown(&workshop, &output);
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains(&format!("error[{code}]")), "{said}");
-        // Ten, as docs/spark.md says, and what a busy machine adds; retries would take as many minutes.
+        // Eight to connect and thirty for an answer, as docs/spark.md says, and what a busy machine
+        // adds; retries would take as many minutes.
         assert!(started.elapsed() < Duration::from_secs(60), "{said}");
         assert!(!workshop.path("ledger.sqlite").exists(), "nothing is reserved");
     };

@@ -3,8 +3,8 @@
 //! A server ends its streams after a while, and connections break; both look like the end of the
 //! result. So only `ResultComplete` is: until it comes, the rest is asked for, from the last
 //! response that was taken. If the server has forgotten the query, it is run anew and all rows of
-//! the first time are thrown away; that is safe, as the query only reads and gives the same whole
-//! numbers each time.
+//! the first time are thrown away; that is safe, as the query only reads, and no rows of two times
+//! are put together.
 
 use std::future::Future;
 use std::pin::pin;
