@@ -276,6 +276,28 @@ fn postgresql_and_reference_agree_to_the_last_unit() {
     agrees("postgresql", Dialect::PostgreSql, 15);
 }
 
+/// Numbers of cells are cut alike where surveys look at them: else the second cell, of a quarter of
+/// the first, would seem small beside it.
+#[test]
+#[ignore = "needs DuckDB in SQL_PYTHON; .ci/run has it"]
+fn duckdb_cuts_what_surveys_see_of_large_cells_as_the_reference_does() {
+    let elsewhere = std::cell::RefCell::new(Elsewhere::start("duckdb", &[]));
+    let spreads = std::cell::RefCell::new(Vec::new());
+    let compared = compare(&Case::rich(), &|folder, plan, settle| {
+        let bits = plan.surveys[0].spread.expect("it is asked").grid_bits;
+        let mut settle = |exact: ExactSurveys| {
+            let spread = exact.surveys[0].spread.expect("it is asked");
+            spreads.borrow_mut().push(spread as f64 / (1u64 << bits) as f64);
+            settle(exact)
+        };
+        by_hand((folder, plan), &mut settle, Dialect::DuckDb, &mut elsewhere.borrow_mut())
+    });
+    assert!(compared.expect("they agree"), "there are payments");
+    // Two equal cells; four to one would be 5 / sqrt(17).
+    let spread = spreads.take()[0];
+    assert!((spread - 2f64.sqrt()).abs() < 0.01, "{spread}");
+}
+
 /// A session without ANSI rules, or of another zone, says so; and a column with a collation of its
 /// own is of another type there.
 #[test]

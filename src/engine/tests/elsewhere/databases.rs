@@ -159,29 +159,6 @@ fn a_postgresql_that_finds_texts_alike_and_reference_agree() {
     });
 }
 
-/// Numbers of cells are cut alike where surveys look at them: else the second cell, of a quarter of
-/// the first, would seem small beside it.
-#[test]
-#[ignore = "needs DuckDB's library; .ci/run has it"]
-fn a_duckdb_cuts_what_surveys_see_of_large_cells_as_the_reference_does() {
-    let case = Case::rich();
-    let spreads = std::cell::RefCell::new(Vec::new());
-    let compared = compare(&case, &|folder, plan, settle| {
-        let path = duckdb(folder);
-        let bits = plan.surveys[0].spread.expect("it is asked").grid_bits;
-        let mut settle = |exact: ExactSurveys| {
-            let spread = exact.surveys[0].spread.expect("it is asked");
-            spreads.borrow_mut().push(spread as f64 / (1u64 << bits) as f64);
-            settle(exact)
-        };
-        Ok(ask(plan, &server(Dialect::DuckDb, &[("path", &path)]), &mut settle))
-    });
-    assert!(compared.expect("they agree"), "there are payments");
-    // Two equal cells; four to one would be 5 / sqrt(17).
-    let spread = spreads.take()[0];
-    assert!((spread - 2f64.sqrt()).abs() < 0.01, "{spread}");
-}
-
 #[test]
 #[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
 fn times_without_an_end_are_bad_rows_of_a_postgresql() {
