@@ -71,6 +71,15 @@ pub fn bound_open(statistic: &str, level: &str) -> Finding {
     ))
 }
 
+/// A survey of what bounds take that are stated.
+pub fn survey_asked(level: &str) -> Finding {
+    let text = format!(
+        "`survey = true` at `{level}` needs a first look at the payments, and a query by hand takes none"
+    );
+    Finding::new("bound-open", text)
+        .hint("leave `survey = true` out of this job: its bounds are stated")
+}
+
 /// An insight that rests on a first look at the payments.
 pub fn tickets_open(level: &str) -> Finding {
     let text = format!(

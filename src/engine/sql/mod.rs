@@ -223,7 +223,7 @@ impl<'p> Parts<'p> {
     }
 }
 
-/// What no query of totals can be written without.
+/// What no query of totals can be written without: bounds, and no survey.
 fn open_bounds(plan: &Plan) -> Vec<Finding> {
     let open = plan.surveys.iter().filter(|survey| survey.result.is_none());
     let finding = |survey: &SurveyPlan| {
@@ -231,11 +231,15 @@ fn open_bounds(plan: &Plan) -> Vec<Finding> {
         let kind = level.statistics[survey.statistic].kind;
         let finding = match survey.ticket_groups {
             Some(_) => findings::tickets_open(&level.file),
-            None => findings::bound_open(kind.name(), &level.file),
+            None if survey.is_choice() => findings::bound_open(kind.name(), &level.file),
+            None => findings::survey_asked(&level.file),
         };
         finding.at(level.span.clone())
     };
-    open.map(finding).collect()
+    let mut findings: Vec<Finding> = open.map(finding).collect();
+    // `survey = true` asks one of each statistic.
+    findings.dedup();
+    findings
 }
 
 /// What levels need to know of merchants, as numbers: by which tickets are alike, before usual ones

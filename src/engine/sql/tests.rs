@@ -180,6 +180,19 @@ fn what_has_no_sql_is_told_all_at_once() {
     let wanted = ["bound-open", "bound-open", "sql-unsupported", "sql-unsupported"];
     assert_eq!(codes, wanted, "{error}");
     assert!(error.findings().iter().all(|finding| finding.span().is_some()));
+    // Bounds that are stated are not open, if a survey is to tell what they take.
+    let asked = "levels = [[\"region\"]]\nkeys = \"public\"\ninsights = [\"customers\", \"payments\"]\n\
+                 bounds = { customers = 2, payments = 9 }\nsurvey = true";
+    let plan =
+        Market::new(&[]).try_plan_changed(&[TABLE, GROUPS], &[asked.to_owned()]).expect("a job");
+    let error = Query::new(&plan, Dialect::DuckDb).expect_err("it needs a first look");
+    let [finding] = error.findings() else { panic!("{error}") };
+    assert_eq!(finding.code(), "bound-open");
+    assert!(finding.message().starts_with("`survey = true` at `"), "{error}");
+    assert!(Query::surveys(&plan, Dialect::DuckDb).is_ok());
+    let plan = asked.replace("\nsurvey = true", "");
+    let plan = Market::new(&[]).try_plan_changed(&[TABLE, GROUPS], &[plan]).expect("a job");
+    assert!(Query::new(&plan, Dialect::DuckDb).is_ok());
     let files = Market::new(&[]).plan(&[REPORTS[0].to_owned()]);
     let error = Query::new(&files, Dialect::Spark).expect_err("it has no table");
     assert_eq!(error.findings()[0].code(), "table-missing");
