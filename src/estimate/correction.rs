@@ -40,13 +40,17 @@ impl Correction {
     ) -> Correction {
         let kind = report.statistic(at).kind;
         let mut own = Correction::default();
-        if let Some(known) = report.plan.retained(at.0, at.1) {
+        // Of private keys those that are hidden are missing.
+        let is_public = report.plan.levels[at.0].is_public();
+        let left = || group(&whole(report, at), noise(report, at), 1, |_| 0)[0];
+        let known = report.plan.retained(at.0, at.1, is_public.then(left));
+        if let Some(known) = known {
             own.factor = (1.0 / known.share).clamp(1.0, factor_max(report, at));
             // What the factor may not make good for.
             own.common = known.doubt.hypot(1.0 / known.share / own.factor - 1.0);
         }
         if kind.facts().adds_up {
-            own.rake(report, at, coarse, models);
+            own.rake(report, at, (coarse, known.is_some()), models);
         }
         own
     }
@@ -104,7 +108,7 @@ impl Correction {
         &mut self,
         report: &Report,
         at: (usize, usize),
-        coarse: &[Coarse],
+        (coarse, surveyed): (&[Coarse], bool),
         models: &[Vec<Model>],
     ) {
         let statistic = report.statistic(at);
@@ -129,7 +133,6 @@ impl Correction {
         let known: Vec<Known> = known.collect();
         // The survey and the coarser level that is known best say something of the factor; weighed
         // by inverse variances. What several levels say has too much in common.
-        let surveyed = report.plan.retained(at.0, at.1).is_some();
         let told = known.iter().filter_map(|Known { values, sd, doubt, .. }| {
             let (sum, noise) = group(values, *sd, 1, |_| 0)[0];
             let theirs = (noise / sum).powi(2) + doubt.powi(2) + (own.1 / own.0).powi(2);

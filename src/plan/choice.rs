@@ -7,37 +7,24 @@ use super::law::{believed, fit};
 use super::spread::Spread;
 use super::tail::{Possible, Seen};
 
-/// Points at which a bin's users are thought to be.
+/// Points at which a bin's users are thought to be, at most.
 const POINTS: usize = 8;
-
-/// The share of what the fit takes that a law of norms may be wrong by: where spreads are norms,
-/// and where they are measured in all only.
-const INEXACT: (f64, f64) = (0.2, 0.3);
 
 /// The users' norms of one statistic, as far as a survey tells.
 #[derive(Clone, Debug)]
 pub(super) struct NormLaw {
     /// Norm and number of users, norms ascending.
-    points: Vec<(f64, f64)>,
+    pub(super) points: Vec<(f64, f64)>,
     /// Σ|x|/‖x‖₂ of a user by norm.
-    spread: Spread,
+    pub(super) spread: Spread,
     /// Standard deviation of the noise of a bin.
-    noise: f64,
+    pub(super) noise: f64,
     /// By bin its norms, with the shares of the bin's users that have them; empty without a survey.
-    bins: Vec<Vec<(f64, f64)>>,
+    pub(super) bins: Vec<Vec<(f64, f64)>>,
     /// How many users there may be in the bins,
-    laws: Vec<Possible>,
+    pub(super) laws: Vec<Possible>,
     /// the first of which count as seen.
-    shown: usize,
-}
-
-/// The share of all that users have which the fit leaves, about.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Retained {
-    /// The share.
-    pub share: f64,
-    /// Its relative standard deviation: what users do that noise hides, and how wrong laws are.
-    pub doubt: f64,
+    pub(super) shown: usize,
 }
 
 /// What is known of norms beforehand.
@@ -69,18 +56,12 @@ impl NormLaw {
         let mut whole = seen.to_vec();
         whole[count..].fill(0.0);
         let (law, users) = fit(&whole, noise, expected.peak);
+        let wide = law.no_narrower_than_a_bin();
         let norms = |bin: usize| {
-            let edge = |part: usize| bin as f64 + part as f64 / POINTS as f64;
-            let part = |part: usize| law.between(edge(part), edge(part + 1)).max(1e-12);
-            let parts: Vec<f64> = (0..POINTS).map(part).collect();
-            let all: f64 = parts.iter().sum();
-            let point = |(place, part): (usize, f64)| {
-                let exact = expected.counts && bin == 0;
-                let half_octaves = bin as f64 + (place as f64 + 0.5) / POINTS as f64;
-                let norm = if exact { 1.0 } else { (half_octaves / 2.0).exp2() };
-                (norm.min(expected.most), part / all)
-            };
-            parts.into_iter().enumerate().map(point).collect::<Vec<(f64, f64)>>()
+            let points = points_of(bin, expected);
+            let part = |&(_, from, to): &(f64, f64, f64)| wide.between(from, to).max(1e-12);
+            let all: f64 = points.iter().map(part).sum();
+            points.iter().map(|point| (point.0, part(point) / all)).collect::<Vec<(f64, f64)>>()
         };
         let bins: Vec<Vec<(f64, f64)>> = (0..count).map(norms).collect();
         let guess = |bin: usize| believed(users * law.bin(bin), seen[bin], noise);
@@ -146,12 +127,12 @@ impl NormLaw {
     }
 
     /// Σ|x| of a user with this norm.
-    fn size(&self, norm: f64) -> f64 {
+    pub(super) fn size(&self, norm: f64) -> f64 {
         norm * self.spread.at(norm)
     }
 
     /// Of it, what the fit into a bound takes.
-    fn lost(&self, norm: f64, bound: f64) -> f64 {
+    pub(super) fn lost(&self, norm: f64, bound: f64) -> f64 {
         self.size(norm) * (1.0 - bound / norm).max(0.0)
     }
 
@@ -166,61 +147,8 @@ impl NormLaw {
         self.points.iter().map(cells).sum::<f64>().max(1.0)
     }
 
-    /// Σ|x| of all users after the fit into a bound, against before: the median of what may be.
-    pub(super) fn retained(&self, bound: f64) -> Retained {
-        if self.laws.is_empty() {
-            return self.retained_of_points(bound);
-        }
-        let of_bin = |of: &dyn Fn(f64) -> f64| -> Vec<f64> {
-            (0..self.bins.len()).map(|bin| self.mean(bin, of)).collect()
-        };
-        let sizes = of_bin(&|norm| self.size(norm));
-        let lost = of_bin(&|norm| self.lost(norm, bound));
-        let sum = |law: &Possible, of: &[f64]| -> f64 {
-            law.users.iter().zip(of).map(|(users, x)| users * x).sum()
-        };
-        let share = |law: &Possible| {
-            let all = sum(law, &sizes);
-            // The fit leaves something.
-            let share = if all > 0.0 { 1.0 - sum(law, &lost) / all } else { 1.0 };
-            (share.max(0.01), law.weight)
-        };
-        let mut shares: Vec<(f64, f64)> = self.laws.iter().map(share).collect();
-        shares.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut below = 0.0;
-        let half = |&&(_, weight): &&(f64, f64)| {
-            below += weight;
-            below >= 0.5
-        };
-        let median = shares.iter().find(half).or(shares.last()).map_or(1.0, |(share, _)| *share);
-        let apart = |(share, weight): &(f64, f64)| weight * (share / median).ln().powi(2);
-        let apart: f64 = shares.iter().map(apart).sum();
-        let all: f64 = self.laws.iter().map(|law| law.weight * sum(law, &sizes)).sum();
-        // Of bins that count as seen, the noise.
-        let squares: f64 = lost[..self.shown].iter().map(|lost| lost * lost).sum();
-        let noise = self.noise * squares.sqrt() / all.max(1e-9);
-        self.doubted(median, apart.sqrt().hypot(noise))
-    }
-
-    /// The same of points that are as many as they are.
-    fn retained_of_points(&self, bound: f64) -> Retained {
-        let lost = |&(norm, users): &(f64, f64)| users * self.lost(norm, bound);
-        let (all, gone) = (self.total(), self.points.iter().map(lost).sum::<f64>());
-        if all <= 0.0 {
-            return Retained { share: 1.0, doubt: 1.0 };
-        }
-        let hidden = self.noise * self.lost(self.quantile(0.95), bound);
-        self.doubted(1.0 - gone / all, hidden / all)
-    }
-
-    /// A share with the deviation that it has by itself, and with how wrong laws are.
-    fn doubted(&self, share: f64, sd: f64) -> Retained {
-        let inexact = if self.spread == Spread::Norm { INEXACT.0 } else { INEXACT.1 };
-        Retained { share, doubt: sd.hypot(inexact * (1.0 - share)).min(1.0) }
-    }
-
     /// The norm that `share` of the users do not exceed.
-    fn quantile(&self, share: f64) -> f64 {
+    pub(super) fn quantile(&self, share: f64) -> f64 {
         let wanted = share * self.users();
         let mut below = 0.0;
         let reached = |&&(_, users): &&(f64, f64)| {
@@ -229,6 +157,22 @@ impl NormLaw {
         };
         self.points.iter().find(reached).map_or(1.0, |&(norm, _)| norm)
     }
+}
+
+/// Counts in the first bins are few: of so many bins the points are the roots of whole numbers.
+const EXACT: usize = 6;
+
+/// Norms of a bin, each with the half octaves of a law that are counted there.
+fn points_of(bin: usize, expected: Expected) -> Vec<(f64, f64, f64)> {
+    let most = expected.most;
+    if expected.counts && bin < EXACT {
+        let possible = |k: &u32| *k == 1 << bin || f64::from(*k) <= most * most + 0.5;
+        let norms = (1u32 << bin..2 << bin).filter(possible).map(f64::from);
+        return norms.map(|k| (k.sqrt(), (k - 0.5).log2(), (k + 0.5).log2())).collect();
+    }
+    let edge = |part: usize| bin as f64 + part as f64 / POINTS as f64;
+    let norm = |part: usize| ((edge(part) + 0.5 / POINTS as f64) / 2.0).exp2().min(most);
+    (0..POINTS).map(|part| (norm(part), edge(part), edge(part + 1))).collect()
 }
 
 /// The bound C that makes the expected error least, Σ over cells of E|bias + noise|: the fit takes
@@ -266,7 +210,7 @@ pub(super) fn mean_noised_size(bias: f64, sd: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::plan::SurveyPlan;
 
@@ -365,7 +309,7 @@ mod tests {
             let known = NormLaw::new(&exact, 1e-6, Some((1_500_000.0, 1.0)), COUNTS);
             let law =
                 NormLaw::new(&noised(exact.clone(), sd), sd, Some((1_500_000.0, 500.0)), COUNTS);
-            let (right, found) = (known.retained(64.0).share, law.retained(64.0));
+            let (right, found) = (known.retained(64.0, None).share, law.retained(64.0, None));
             let off = (found.share - right).abs();
             assert!(off < most && off < 2.0 * found.doubt, "{right} {found:?}");
             assert!(found.doubt < 0.05, "{found:?}");
@@ -373,7 +317,7 @@ mod tests {
     }
 
     /// Noise of a normal law, nearly: sums of twelve numbers of a generator (splitmix64).
-    fn normal_noise(bins: &mut [f64], sd: f64, mut state: u64) {
+    pub(in crate::plan) fn normal_noise(bins: &mut [f64], sd: f64, mut state: u64) {
         let mut uniform = || {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -393,13 +337,14 @@ mod tests {
         (14..18).for_each(|bin| exact[bin] += 10.0);
         let spread = Some((70_000.0, 1.0));
         let few = Expected { spread: 15f64.sqrt(), ..COUNTS };
-        let right = NormLaw::new(&exact, 1e-6, spread, few).retained(32.0).share;
+        let right = NormLaw::new(&exact, 1e-6, spread, few).retained(32.0, None).share;
         assert!((0.85..0.99).contains(&right), "{right}");
         let (mut off, mut held) = (0.0, 0);
         for seed in 0..40 {
             let mut bins = exact.clone();
             normal_noise(&mut bins, 87.0, seed);
-            let found = NormLaw::new(&bins, 87.0, Some((70_000.0, 1400.0)), few).retained(32.0);
+            let found =
+                NormLaw::new(&bins, 87.0, Some((70_000.0, 1400.0)), few).retained(32.0, None);
             let error = (right / found.share - 1.0).abs();
             assert!(error < 0.12, "{seed}: {found:?} for {right}");
             off += error / 40.0;

@@ -45,6 +45,12 @@ impl Law {
         }
     }
 
+    /// The same with widths of at least a bin: narrower ones tell nothing of where in a bin users
+    /// are.
+    pub(super) fn no_narrower_than_a_bin(self) -> Law {
+        Law { left: self.left.max(1.0), right: self.right.max(1.0), ..self }
+    }
+
     pub(super) fn between(self, low: f64, high: f64) -> f64 {
         self.below(high) - self.below(low)
     }

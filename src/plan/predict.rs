@@ -166,7 +166,7 @@ impl Known {
             (Bound::Chosen(_), None) => return None,
         };
         let (share, doubt) = self.law.as_ref().map_or((1.0, 0.0), |law| {
-            let retained = law.retained(norm_bound);
+            let retained = law.retained(norm_bound, None);
             (retained.share, retained.doubt)
         });
         let noise_sd = z * norm_bound;

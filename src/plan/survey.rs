@@ -4,8 +4,9 @@
 //! payments are spread over cells; both noised and charged (*Chosen bounds* in `docs/privacy.md`).
 
 use super::calibrate::Gaussian;
-use super::choice::{self, Retained};
+use super::choice;
 use super::most::Most;
+use super::retained::{Left, Retained};
 use super::{LevelPlan, Plan, Selection, StatisticPlan, TicketPlan};
 use crate::job::{Bound, Job, Key, StatisticKind};
 use crate::privacy::{MuSquared, NormBound};
@@ -244,8 +245,8 @@ impl Plan {
     }
 
     /// The share of all that users have which the fit leaves: by the statistic's survey, if it has
-    /// one.
-    pub fn retained(&self, level: usize, statistic: usize) -> Option<Retained> {
+    /// one, and by what is left in all cells.
+    pub fn retained(&self, level: usize, statistic: usize, left: Option<Left>) -> Option<Retained> {
         let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
         let mut known = known.filter(|survey| survey.result.is_some());
         let here = |s: &&SurveyPlan| (s.level, s.statistic) == (level, statistic);
@@ -253,7 +254,7 @@ impl Plan {
         let plan = &self.levels[level];
         let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
         let norms = norms_of(kind, survey, Most::of(&self.job, plan, kind));
-        Some(norms.retained(noise.to_natural(noise.bound.norm() as f64)))
+        Some(norms.retained(noise.to_natural(noise.bound.norm() as f64), left))
     }
 
     /// The plan with the bounds that follow from its surveys, given in the plan's order.
