@@ -72,6 +72,13 @@ impl Changes {
         self.times.of(cell)
     }
 
+    /// The share of times that are compared with another one.
+    pub(super) fn known_share(&self) -> f64 {
+        let known = self.before.iter().flatten().count();
+        // A level with none is refused.
+        known.max(1) as f64 / self.before.len().max(1) as f64
+    }
+
     /// Is a cell compared with another one?
     pub fn is_known(&self, cell: &[KeyValue]) -> bool {
         self.before[self.time_of(cell)].is_some()
@@ -181,6 +188,8 @@ mod tests {
         // January to April 2025.
         let level = plan("\"region\", \"month\"", "diffusion_index", &[]).expect("a plan");
         assert_eq!(periods(&level), [(0, 1), (1, 2), (2, 3)]);
+        // January is compared with nothing: of its three classes nothing is told.
+        assert!((level.told_width(StatisticKind::Diffusion, 3) - 2.25).abs() < 1e-12);
         // The first week and the last one are cut.
         let level = plan("\"week\"", "diffusion_classes", &[]).expect("a plan");
         assert_eq!(periods(&level), (1..16).map(|week| (week, week + 1)).collect::<Vec<_>>());

@@ -100,6 +100,9 @@ impl LevelPlan {
     /// About how many numbers of a statistic a cell has, but for those that the job's days do not
     /// tell.
     pub(super) fn told_width(&self, kind: StatisticKind, width: usize) -> f64 {
+        if let Some(changes) = self.changes.get(&kind) {
+            return width as f64 * changes.known_share();
+        }
         let Some(back) = self.look_back.as_ref().filter(|_| kind.looks_back()) else {
             return width as f64;
         };

@@ -384,7 +384,7 @@ fn add(
     for (row, known) in truths.enumerate() {
         let Some(((truth, weight), customers)) = known else { continue };
         // Hidden whatever the payments are.
-        let hidden = [Reason::Merchants, Reason::LookBack, Reason::LookAhead];
+        let hidden = [Reason::Merchants, Reason::LookBack, Reason::LookAhead, Reason::NoPeriod];
         if column.suppressed[row].is_some_and(|reason| hidden.contains(&reason)) {
             continue;
         }

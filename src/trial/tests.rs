@@ -165,3 +165,24 @@ fn all_insights_whose_truth_sums_tell_are_tried_once() {
     let new = &trial.settings[0].levels[1].insights;
     assert!(new[1].estimate.wape.is_some() && new[2].estimate.wape.is_none(), "{new:?}");
 }
+
+/// Nothing is compared of a month that has none before it, and so none of its errors is. In each
+/// other month 300 users spend more, as many less and as many as much: no class is taken for empty.
+#[test]
+fn periods_without_one_before_are_left_out() {
+    let market = Market::new(&[]);
+    // The 15th day of each of four months.
+    let payments = (0..900u32).flat_map(|user| (0..4u32).map(move |month| (user, month)));
+    let row = |(user, month): (u32, u32)| {
+        let step = i64::from(user % 3) - 1;
+        let amount = 1_000 + 200 * step * i64::from(month);
+        Row { user, merchant: 0, minute: (month * 30 + 14) * 1440, amount, wallet: 0 }
+    };
+    let rows: Vec<Row> = payments.map(row).collect();
+    let files = [market.write_payments("tried.parquet", &rows)];
+    let report = "levels = [[\"month\"]]\nkeys = \"public\"\nsuppress_above = \"never\"\n\
+                  insights = [\"diffusion_classes\"]\nbounds = { diffusion = 2 }";
+    let trial = tried(&market, &files, &market.plan(&[report.to_owned()]), 1);
+    let figures = &trial.settings[0].levels[0].insights[0];
+    assert_eq!(middle(figures.shown).to_bits(), 1f64.to_bits(), "{figures:?}");
+}
