@@ -112,7 +112,10 @@ fn scale(level: &mut Level, (plan, place): (&Plan, usize), chosen: &Chosen, fact
         let most = most_norm(plan, planned, kind).max(own);
         let norm = (own * factor).clamp(1.0, most);
         differs |= (norm / own - 1.0).abs() > 0.01;
-        *bound = Bound { norm_milli: Some((norm * 1000.0).round() as u64), ..*bound };
+        // What bounds take is found as it is with the job's own, which tells it where they are open.
+        let surveyed = bound.surveyed || bound.norm_milli.is_none();
+        let norm_milli = Some((norm * 1000.0).round() as u64);
+        *bound = Bound { norm_milli, surveyed, ..*bound };
     }
     differs
 }
@@ -131,7 +134,8 @@ mod tests {
     use super::*;
     use crate::fixture::Market;
 
-    fn names(bounds: &str) -> Vec<(String, Vec<f64>)> {
+    /// The plan of a job with these bounds, and the settings beside it.
+    fn settings(bounds: &str) -> (Plan, Vec<Setting>) {
         let market = Market::new(&[]);
         let report = format!(
             "levels = [[], [\"wallet\"]]\nkeys = \"public\"\ninsights = [\"customers\", \"payments\"]\n{bounds}"
@@ -150,6 +154,11 @@ mod tests {
         }
         let (settings, skipped) = others(&plan, &chosen);
         assert!(skipped.is_empty(), "{skipped:?}");
+        (plan, settings)
+    }
+
+    fn names(bounds: &str) -> Vec<(String, Vec<f64>)> {
+        let (_, settings) = settings(bounds);
         let norms = |setting: &Setting| {
             let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
             let noise =
@@ -185,5 +194,21 @@ mod tests {
         assert_eq!(of("twice the bounds"), Some(&[2.0, 60.0, 2.0, 8.0][..]));
         assert_eq!(of("bounds chosen"), Some(&[1.0, 0.0, 0.0, 0.0][..]));
         assert_eq!(all.len(), 5);
+    }
+
+    #[test]
+    fn what_bounds_take_is_asked_as_the_job_asks_it() {
+        let stated = "bounds = { customers = 2, payments = [30, 4] }\n";
+        for bounds in ["", stated, &format!("{stated}survey = true")] {
+            let (plan, settings) = settings(bounds);
+            let asked = |plan: &Plan| -> Vec<(usize, usize)> {
+                plan.surveys.iter().map(|survey| (survey.level, survey.statistic)).collect()
+            };
+            for Setting { name, plan: other } in &settings {
+                let surveys = if name == BOUNDS_CHOSEN { 3 } else { asked(&plan).len() };
+                assert_eq!(other.surveys.len(), surveys, "{bounds}: {name}");
+                assert!(asked(&plan).iter().all(|at| asked(other).contains(at)), "{name}");
+            }
+        }
     }
 }
