@@ -38,7 +38,8 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
         faults.push(format!("job `{id}` is {} and not published", job.state.name()));
     }
     let keys_from = manifest.key_sets.iter().flat_map(|set| &set.keys_from);
-    let named = keys_from.chain(&manifest.bounds_from).chain(&manifest.estimates_from);
+    let bounds_from = manifest.bounds_from.iter().map(|bound| &bound.from);
+    let named = keys_from.chain(bounds_from).chain(&manifest.estimates_from);
     for from in named.chain(&manifest.job.revises) {
         let before = |by: i64| by < job.reserved_by;
         let earlier = report.job(&from.job).filter(|j| j.published_by.is_some_and(before));

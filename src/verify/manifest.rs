@@ -33,7 +33,7 @@ pub(super) struct Manifest {
     pub(super) estimates_from: Vec<EarlierJob>,
     /// Bounds that earlier releases have told.
     #[serde(default)]
-    pub(super) bounds_from: Vec<EarlierJob>,
+    pub(super) bounds_from: Vec<BoundFrom>,
     pub(super) key_sets: Vec<KeySet>,
     /// What the release promises its merchants.
     pub(super) merchant_protection: Option<Merchants>,
@@ -138,6 +138,9 @@ pub(super) struct Event {
     pub(super) mu_squared_units: String,
     /// What is charged, where that is not the price, as the bound was chosen later.
     pub(super) charged_units: Option<String>,
+    /// Does nothing tell what the bound takes from users?
+    #[serde(default)]
+    pub(super) takes_unknown: bool,
     pub(super) score_weight: Option<u64>,
     pub(super) threshold: Option<i64>,
     pub(super) threshold_delta: Option<f64>,
@@ -238,6 +241,15 @@ pub(super) struct EarlierJob {
     pub(super) manifest_sha256: String,
 }
 
+/// A bound that a survey of an earlier release has told.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct BoundFrom {
+    pub(super) file: String,
+    pub(super) statistic: String,
+    #[serde(flatten)]
+    pub(super) from: EarlierJob,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct File {
     pub(super) name: String,
@@ -298,7 +310,7 @@ impl Manifest {
         for name in others.filter(|name| !names.contains(name.as_str())) {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
         }
-        faults.extend(self.survey_faults());
+        faults.extend(super::surveys::manifest_faults(self));
         faults.extend(super::merchants::manifest_faults(self));
         faults.extend(super::peers::manifest_faults(self));
         faults.extend(super::pairs::manifest_faults(self));
@@ -378,56 +390,6 @@ impl Manifest {
         let mut own = own.chain(self.surveys.iter().map(|survey| &survey.file));
         own.any(|name| name == file)
             .then(|| format!("`{file}` shows values of `{other}`, but has mechanisms of its own"))
-    }
-
-    /// Surveys are of the statistics that charge more than their price, once each, and count users
-    /// of norms in 64 bins, or a sum to which one user adds at most 8, or tickets in 64 bins a
-    /// group, of each user within a norm of 1.
-    fn survey_faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let surveys = || self.surveys.iter().map(|s| (s.file.as_str(), s.statistic.as_str()));
-        let charged = self.mechanisms.iter().filter(|event| event.charged_units.is_some());
-        let charged: BTreeSet<(&str, &str)> =
-            charged.map(|event| (event.file.as_str(), event.statistic.as_str())).collect();
-        let known: BTreeSet<(&str, &str)> = surveys().collect();
-        if known.len() < self.surveys.len() {
-            faults.push("a statistic has two surveys".to_owned());
-        }
-        for (file, statistic) in charged.difference(&known) {
-            faults.push(format!("`{statistic}` of `{file}` has no survey for its bound"));
-        }
-        for (file, statistic) in surveys() {
-            if self.event(file, statistic).is_none() {
-                faults.push(format!("`{statistic}` of `{file}` has a survey, but no mechanism"));
-            }
-        }
-        for survey in &self.surveys {
-            let what = format!("the survey of `{}` of `{}`", survey.statistic, survey.file);
-            let mut counts: Vec<&str> = survey.mechanisms.iter().map(|m| &*m.counts).collect();
-            counts.dedup();
-            if counts.len() < survey.mechanisms.len() {
-                faults.push(format!("{what} counts something twice"));
-            }
-            for event in &survey.mechanisms {
-                let (most, values) = match event.counts.as_str() {
-                    "norms" => (1, 64),
-                    "spread" => (8, 1),
-                    // A whole number of groups.
-                    "tickets" => (1, event.values.len().max(1).next_multiple_of(64)),
-                    other => {
-                        faults.push(format!("{what} counts `{other}`"));
-                        continue;
-                    }
-                };
-                if event.sensitivity != event.grid_units_per_unit.saturating_mul(most) {
-                    faults.push(format!("{what}: a user moves `{}` by {most}", event.counts));
-                }
-                if event.values.len() != values {
-                    faults.push(format!("{what}: `{}` has no {values} values", event.counts));
-                }
-            }
-        }
-        faults
     }
 
     /// The mechanisms of one table, whose values another one may show first.

@@ -20,6 +20,7 @@ mod price;
 mod ratios;
 mod score;
 mod shared;
+mod surveys;
 mod table;
 
 use std::path::Path;

@@ -115,7 +115,7 @@ fn edited_surveys_are_found() {
     workshop.text("job.toml", &open());
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
     let whole = manifest(&workshop);
-    let edits: [fn(&mut Value); 9] = [
+    let edits: [fn(&mut Value); 10] = [
         |m| m["surveys"][0]["mechanisms"][0]["sigma"] = 1_000_000.into(),
         |m| m["surveys"][0]["mechanisms"][0]["sensitivity"] = 1.into(),
         |m| m["surveys"][0]["mechanisms"][0]["mu_squared_units"] = "1".into(),
@@ -125,6 +125,7 @@ fn edited_surveys_are_found() {
         |m| m["surveys"][0]["statistic"] = "sales".into(),
         |m| m["surveys"] = serde_json::json!([]),
         |m| m["mechanisms"][1]["charged_units"] = "5".into(),
+        |m| m["mechanisms"][1]["takes_unknown"] = true.into(),
     ];
     let mut texts = String::new();
     for (place, edit) in edits.iter().enumerate() {
@@ -140,6 +141,7 @@ fn edited_surveys_are_found() {
     }
     assert!(texts.contains("has no survey for its bound"), "{texts}");
     assert!(texts.contains("charged less than it costs"), "{texts}");
+    assert!(texts.contains("takes is said to be unknown, but there is a survey of it"), "{texts}");
 }
 
 /// A job of the next month that takes its bounds from the first one's surveys.

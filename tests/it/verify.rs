@@ -267,7 +267,7 @@ fn halve_bound(manifest: &mut Value) {
 type ManifestChange = fn(&mut Value);
 
 /// A claim, and the checks that find it without and with the ledger.
-const CLAIMS: [(&str, ManifestChange, &str, &str); 15] = [
+const CLAIMS: [(&str, ManifestChange, &str, &str); 16] = [
     (
         "a smaller price of one mechanism",
         |m| {
@@ -369,6 +369,16 @@ const CLAIMS: [(&str, ManifestChange, &str, &str); 15] = [
         },
         "footer schema",
         "footer ledger schema",
+    ),
+    (
+        "a bound that takes nothing unknown",
+        |m| {
+            let mut events = m["mechanisms"].as_array_mut().unwrap().iter_mut();
+            let event = events.find(|event| event["statistic"] == "payments").unwrap();
+            event.as_object_mut().unwrap().remove("takes_unknown").expect("its bound is stated");
+        },
+        "manifest",
+        "ledger manifest",
     ),
     (
         "another mechanism",
