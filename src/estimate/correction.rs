@@ -301,6 +301,7 @@ mod tests {
         use crate::estimate::estimate;
         use crate::fixture::{Market, Row, settled};
         use crate::mechanism::{RunKey, add_noise};
+        use crate::privacy::{Delta, largest_loss};
         let row = |n: u32| {
             let (user, minute) = (n % 2000, n * 7 % 100_000);
             Row { user, merchant: n % 5, minute, amount: 1_000, wallet: 0 }
@@ -330,7 +331,11 @@ mod tests {
         // is a whole number of grid units.
         assert_eq!(noise, asked.levels[0].statistics[0].noise);
         assert!((noise.to_natural(noise.bound.norm() as f64) - 5.0).abs() < 1e-3);
-        let [own, other] = [&asked, &silent].map(|plan| plan.loss.mu_squared.mu_up().value());
+        let [own, other] = [&asked, &silent].map(|plan| plan.loss.mu_squared);
+        let privacy = &asked.job.privacy;
+        let most = largest_loss(privacy.epsilon, privacy.delta, Delta::ZERO).expect("enough");
+        assert!(own <= most && other <= most, "{own:?} {other:?} {most:?}");
+        let [own, other] = [own, other].map(|price| price.mu_up().value());
         assert!((own / other - 1.0).abs() < 1e-6, "{own} {other}");
         assert!(left < 0.7, "{left}");
         let off = (left * correction.factor - 1.0).abs();
