@@ -296,8 +296,8 @@ mod tests {
                     let found = tried(&users, (bound, None), most, noise, true);
                     let what = format!("{users:?} in {bound}, {noise:?}: {found:?}");
                     assert!(found.held * 10 >= SEEDS as usize * 9, "{what}");
-                    // A mean of a bin may be one norm's or that of several: a twentieth at most, and
-                    // so no more than that worse than noised sums, which are up to 0.82 off.
+                    // A bin's mean may be one norm's or that of several. So no sum is worse than
+                    // the noised one by more than this, which itself is up to 0.82 off.
                     assert!(found.off < 0.05, "{what}");
                 }
             }

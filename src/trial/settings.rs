@@ -112,7 +112,7 @@ fn scale(level: &mut Level, (plan, place): (&Plan, usize), chosen: &Chosen, fact
         let most = most_norm(plan, planned, kind).max(own);
         let norm = (own * factor).clamp(1.0, most);
         differs |= (norm / own - 1.0).abs() > 0.01;
-        // What bounds take is found as it is with the job's own, which tells it where they are open.
+        // What bounds take is found as with the job's own: where they are open, it always is.
         let surveyed = bound.surveyed || bound.norm_milli.is_none();
         let norm_milli = Some((norm * 1000.0).round() as u64);
         *bound = Bound { norm_milli, surveyed, ..*bound };

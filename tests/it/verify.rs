@@ -745,7 +745,9 @@ fn releases_that_came_later_are_no_earlier_ones() {
     {
         for place in ["keys", "bounds"] {
             let copy = Copy::of(&workshop);
-            let from = json!({ "job": job, "manifest_sha256": digest(job) });
+            let (file, statistic) = ("market.all.parquet", "customers");
+            let digest = digest(job);
+            let from = json!({ "job": job, "manifest_sha256": digest, "file": file, "statistic": statistic });
             copy.manifest(|m| match place {
                 "keys" => m["key_sets"][3]["keys_from"] = json!([from]),
                 _ => m["bounds_from"] = json!([from]),
@@ -758,7 +760,10 @@ fn releases_that_came_later_are_no_earlier_ones() {
     // The very release of that job, and no other of its.
     let copy = Copy::of(&workshop);
     copy.manifest(|m| {
-        m["bounds_from"] = json!([{ "job": "before", "manifest_sha256": "e".repeat(64) }]);
+        let (file, digest) = ("market.all.parquet", "e".repeat(64));
+        m["bounds_from"] = json!([
+            { "job": "before", "manifest_sha256": digest, "file": file, "statistic": "customers" }
+        ]);
     });
     assert!(copy.failed(Some(&path))["ledger"].contains("job `before` had not published"));
 }
