@@ -13,16 +13,11 @@ impl Report<'_> {
         at: (usize, usize),
         models: &[Vec<Model>],
     ) -> Vec<Rate> {
-        let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
-        let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
-        let noise = statistic.noise.sd().powi(2);
-        let pair = |cell: usize| {
-            let part = classes[1..].iter().map(|class| class[cell]).sum();
-            let part_noise = noise * (statistic.width - 1) as f64;
-            Pair::share((part, part_noise), (classes[0][cell], noise))
-        };
-        let cells: Vec<Pair> = (0..classes[0].len()).map(pair).collect();
-        rates::drawn(panel, &cells, &left_of_classes(statistic, model), Range::SHARES)
+        let width = self.statistic(at).width;
+        self.of_classes(panel, at, models, Range::SHARES, |_, classes, noise| {
+            let part = classes[1..].iter().sum();
+            Pair::share((part, noise * (width - 1) as f64), (classes[0], noise))
+        })
     }
 
     /// Of users who spend more, as much or less than before, by how much more of all the first are
@@ -33,27 +28,41 @@ impl Report<'_> {
         at: (usize, usize),
         models: &[Vec<Model>],
     ) -> Vec<Rate> {
-        let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
-        let [up, flat, down] = [0, 1, 2].map(|class| self.noisy(at, class));
-        let noise = statistic.noise.sd().powi(2);
+        let kind = self.statistic(at).kind;
         let (level, keys) = (&self.plan.levels[at.0], &self.totals.levels[at.0].keys);
-        let pair = |cell: usize| {
+        self.of_classes(panel, at, models, Range::BALANCES, |cell, classes, noise| {
             // Where nothing is compared there is nothing to learn from.
-            if level.tells(statistic.kind, &keys[cell], 0) != Told::Whole {
+            if level.tells(kind, &keys[cell], 0) != Told::Whole {
                 return Pair::default();
             }
             // What the first and the last have of noise they have in common with all, once with
             // each sign.
             Pair {
-                top: up[cell] - down[cell],
-                bottom: up[cell] + flat[cell] + down[cell],
+                top: classes[0] - classes[2],
+                bottom: classes.iter().sum(),
                 top_variance: 2.0 * noise,
                 bottom_variance: 3.0 * noise,
                 covariance: 0.0,
             }
-        };
-        let cells: Vec<Pair> = (0..up.len()).map(pair).collect();
-        rates::drawn(panel, &cells, &left_of_classes(statistic, model), Range::BALANCES)
+        })
+    }
+
+    /// Rates of what `pair` makes of each cell's noised classes and the variance of their noise.
+    fn of_classes(
+        &self,
+        panel: &Panel,
+        at: (usize, usize),
+        models: &[Vec<Model>],
+        range: Range,
+        pair: impl Fn(usize, &[f64], f64) -> Pair,
+    ) -> Vec<Rate> {
+        let (statistic, model) = (self.statistic(at), &models[at.0][at.1]);
+        let classes: Vec<Vec<f64>> = (0..statistic.width).map(|bin| self.noisy(at, bin)).collect();
+        let noise = statistic.noise.sd().powi(2);
+        let of = |cell: usize| -> Vec<f64> { classes.iter().map(|class| class[cell]).collect() };
+        let cells = 0..classes[0].len();
+        let pairs: Vec<Pair> = cells.map(|cell| pair(cell, &of(cell), noise)).collect();
+        rates::drawn(panel, &pairs, &left_of_classes(statistic, model), range)
     }
 }
 

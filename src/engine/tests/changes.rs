@@ -4,9 +4,8 @@
 use proptest::prelude::*;
 
 use super::sensitivity::{check_every_unit, check_surveys};
-use super::{open, row};
-use crate::engine::local::Local;
-use crate::fixture::{Market, Row, settled};
+use super::{agree, open, row};
+use crate::fixture::{Market, Row};
 use crate::plan::{KeyValue, Plan};
 
 /// January 2025 to April 2026.
@@ -71,12 +70,7 @@ proptest! {
     ) {
         let market = Market::new(&rows);
         for report in [report.clone(), open(&report)] {
-            let plan = plan(&market, &report);
-            let engine = market.engine(threads, 3);
-            let engine = Local { memory: engine.memory_least(&plan), ..engine };
-            let reference = settled(&market.reference_engine(), &plan);
-            let local = settled(&engine, &plan);
-            prop_assert!(local.0 == reference.0 && local.2 == reference.2);
+            agree(&market, &plan(&market, &report), threads);
         }
     }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::sensitivity::{check_composed, check_every_unit, check_surveys, month};
-use super::{ALL, open, rows};
+use super::{ALL, agree, open, rows};
 use crate::engine::LevelTotals;
-use crate::engine::local::Local;
-use crate::fixture::{Market, Row, settled};
+use crate::fixture::{Market, Row};
 use crate::plan::{CellKey, KeyValue, Plan};
 
 /// Merchants have a region, a kind and a name.
@@ -37,14 +36,6 @@ fn report() -> impl Strategy<Value = String> {
              visits = {payments}, visit_classes = {customers} }}"
         )
     })
-}
-
-fn agree(market: &Market, plan: &Plan, threads: usize) {
-    let engine = market.engine(threads, 3);
-    let local = settled(&Local { memory: engine.memory_least(plan), ..engine }, plan);
-    let reference = settled(&market.reference_engine(), plan);
-    assert!(local.0 == reference.0, "surveys");
-    assert!(local.2 == reference.2, "totals");
 }
 
 proptest! {

@@ -11,7 +11,19 @@ mod surveyed;
 
 use proptest::prelude::*;
 
-use crate::fixture::{DAYS, Row};
+use super::local::Local;
+use crate::fixture::{DAYS, Market, Row, settled};
+use crate::plan::Plan;
+
+/// The local engine, with as little memory as it can do with, finds what the reference finds, with
+/// bounds that the same key settles.
+fn agree(market: &Market, plan: &Plan, threads: usize) {
+    let engine = market.engine(threads, 3);
+    let local = settled(&Local { memory: engine.memory_least(plan), ..engine }, plan);
+    let reference = settled(&market.reference_engine(), plan);
+    assert!(local.0 == reference.0, "surveys");
+    assert!(local.2 == reference.2, "totals");
+}
 
 /// Amounts from the smallest to the cap, refunds among them.
 fn amount() -> impl Strategy<Value = i64> {

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::sensitivity::{check_composed, check_every_unit, check_surveys, month};
-use super::{open, rows};
-use crate::engine::local::Local;
-use crate::fixture::{Market, Row, settled};
+use super::{agree, open, rows};
+use crate::fixture::{Market, Row};
 use crate::plan::{KeyValue, Plan};
 
 fn market(rows: &[Row]) -> Market {
@@ -42,14 +41,6 @@ fn report() -> impl Strategy<Value = String> {
              bounds = {{ customers = {customers}.25 }}"
         )
     })
-}
-
-fn agree(market: &Market, plan: &Plan, threads: usize) {
-    let engine = market.engine(threads, 3);
-    let local = settled(&Local { memory: engine.memory_least(plan), ..engine }, plan);
-    let reference = settled(&market.reference_engine(), plan);
-    assert!(local.0 == reference.0, "surveys");
-    assert!(local.2 == reference.2, "totals");
 }
 
 /// Pairs within a month beside a level of none.
