@@ -241,6 +241,8 @@ fn intervals_hold_the_truth() {
             missed[5] += usize::from(!(low..=high).contains(&above));
         }
         assert!(missed.iter().all(|&missed| missed <= 51), "{count}, {noise}: {missed:?}");
+        // `docs/insights.md` says 96 of 100; the seed is fixed.
+        assert!(missed[5] <= GROUPS / 25, "{count}, {noise}: {missed:?}");
     }
 }
 
