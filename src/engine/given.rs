@@ -103,10 +103,7 @@ impl Answer<'_> {
             return Err(Error::invalid(findings::totals_session(self.of, &settings)));
         }
         if counts.types != 0 {
-            let named = self.query.columns.iter().enumerate();
-            let named = named.filter(|(at, _)| counts.types >> (*at).min(50) & 1 == 1);
-            let named: Vec<&str> = named.map(|(_, name)| name.as_str()).collect();
-            return invalid(findings::totals_types(&named));
+            return Err(Error::invalid_all(self.other_types(plan, counts.types)));
         }
         if counts.rows == 0 {
             return invalid(findings::rows_missing(source.filter.is_some()));
@@ -119,6 +116,21 @@ impl Answer<'_> {
             return invalid(findings::rows_all_left_out(&first, &last));
         }
         Ok(())
+    }
+
+    /// The columns that are not what the job says, each under its entry. The last bit stands for
+    /// all further ones.
+    fn other_types(&self, plan: &Plan, bits: i64) -> Vec<Finding> {
+        let source = &plan.job.payments;
+        let table = source.table.as_ref().expect("cannot fail because its query has columns");
+        let is_other = |at: usize| bits >> at.min(50) & 1 == 1;
+        let columns = self.query.columns.iter().enumerate().filter(|(at, _)| is_other(*at));
+        let finding = |(_, name): (usize, &String)| {
+            let kind = table.types.get(name).map_or("", |kind| kind.name());
+            let span = table.places.get(name).unwrap_or(&source.span);
+            findings::totals_types(self.of, name, kind).at(span.clone())
+        };
+        columns.map(finding).collect()
     }
 }
 

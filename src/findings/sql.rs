@@ -47,6 +47,15 @@ pub fn sql_unsupported(key: &str, why: &str) -> Finding {
         .hint("make a view that has such a column, row by row, and name the view as `table`")
 }
 
+/// A column of the table of which the job does not say what it holds.
+pub fn column_untyped(key: &str, column: &str, kind: &str) -> Finding {
+    let text = format!("`{key}` looks at the column `{column}`, of which `types` says nothing");
+    let plain = column.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let shown = if plain { column.to_owned() } else { format!("{column:?}") };
+    Finding::new("sql-unsupported", text)
+        .hint(format!("add `{shown} = \"{kind}\"`, or what it holds, to `types`"))
+}
+
 /// An insight or a key that has no SQL yet.
 pub fn sql_missing(what: &str, level: &str) -> Finding {
     let text = format!("`{what}` at `{level}` has no SQL yet: it is for payments in files");
@@ -129,12 +138,15 @@ pub fn totals_session(of: TotalsOf, settings: &str) -> Finding {
     })
 }
 
-/// Columns of other types than the job says.
-pub fn totals_types(columns: &[&str]) -> Finding {
-    let names: Vec<String> = columns.iter().map(|name| format!("`{name}`")).collect();
-    let text = format!("the table has another type than `types` says: {}", names.join(", "));
-    Finding::new("totals-types", text)
-        .hint("correct `types`; a query that you run yourself, print again with `plan --sql`")
+/// A column of another type than the job says.
+pub fn totals_types(of: TotalsOf, column: &str, kind: &str) -> Finding {
+    let text =
+        format!("the table's column `{column}` is not of the type that `types` says: {kind}");
+    let view = "correct `types`, or name a view in which the column is that";
+    Finding::new("totals-types", text).hint(match of {
+        TotalsOf::File(_) => format!("{view}; then print the query again with `plan --sql`"),
+        TotalsOf::Table(_) => view.to_owned(),
+    })
 }
 
 /// Too many bad rows.

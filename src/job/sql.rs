@@ -1,5 +1,6 @@
 //! SQL expressions of the job, parsed by polars and proven to work row by row.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use polars::chunked_array::cast::CastOptions;
@@ -56,6 +57,15 @@ impl SqlExpression {
         }
         let expr = expr.map_expr(unsorted).map_expr(with_columns);
         Ok(SqlExpression { text: text.to_owned(), normal: normal_form(text), span, expr })
+    }
+
+    /// The columns that it looks at.
+    pub(super) fn columns(&self) -> BTreeSet<String> {
+        let name = |part: &Expr| match part {
+            Expr::Column(name) => Some(name.to_string()),
+            _ => None,
+        };
+        self.expr.into_iter().filter_map(name).collect()
     }
 
     /// Like [`SqlExpression::parse`], but understands `to_timestamp(seconds)` and

@@ -15,6 +15,8 @@ pub struct TableSource {
     pub span: Range<usize>,
     /// What the job says of its columns: they decide what an amount or a time means.
     pub types: BTreeMap<String, ColumnType>,
+    /// Places of these columns in the job file.
+    pub places: BTreeMap<String, Range<usize>>,
     /// Who adds them up, if this program is to ask for it; else the user runs the SQL.
     pub server: Option<Server>,
 }
@@ -123,8 +125,8 @@ mod tests {
         }
         let table = |name: &str| {
             let name = TableSource::parts(name)?;
-            let types = BTreeMap::new();
-            Some(TableSource { name, span: 0..0, types, server: None })
+            let (types, places) = (BTreeMap::new(), BTreeMap::new());
+            Some(TableSource { name, span: 0..0, types, places, server: None })
         };
         for name in ["parquet.`/lake/pay 2025/*`", "delta.`s3a://lake/a=1/pay.d`", "orc.`pay/x`"] {
             let table = table(name).expect("files");

@@ -242,6 +242,7 @@ fn what_has_no_sql_is_shown_under_its_line() {
     let job = job()
         .replace("timezone ", "where = \"wallet LIKE 'a%'\"\ntimezone ")
         .replace("amount = \"amount\"", "amount = \"CAST(price AS BIGINT)\"")
+        .replace("amount = \"integer\"", "price = \"decimal\"")
         .replace("bounds = { customers = 1 }", "");
     workshop.text("job.toml", &job);
     let output = workshop.discretail(&["plan", "--sql", "spark", "job.toml"]);

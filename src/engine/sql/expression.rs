@@ -241,6 +241,8 @@ fn is_digits(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn translated(text: &str) -> Result<String, String> {
@@ -254,7 +256,8 @@ mod tests {
             ("Amount (CNY)", ColumnType::Decimal),
         ];
         let types = kinds.iter().map(|&(name, kind)| (name.to_owned(), kind)).collect();
-        let table = TableSource { name: vec!["t".to_owned()], span: 0..0, types, server: None };
+        let (name, places) = (vec!["t".to_owned()], BTreeMap::new());
+        let table = TableSource { name, span: 0..0, types, places, server: None };
         let dialect = Dialect::Spark;
         let mut translator = Translator { dialect, table: &table, columns: BTreeSet::new() };
         translator.parse(text).map(|typed| typed.sql)

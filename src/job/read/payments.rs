@@ -55,6 +55,22 @@ struct Columns {
     others: Vec<(String, SqlExpression)>,
 }
 
+impl Columns {
+    /// All that there are, with their names.
+    fn all(&self) -> impl Iterator<Item = (&str, &SqlExpression)> {
+        let time = self.time.as_ref().map(|(time, _)| time);
+        let own = [
+            ("user", self.user.as_ref()),
+            ("merchant", self.merchant.as_ref()),
+            ("time", time),
+            ("amount", self.amount.as_ref()),
+            ("currency", self.currency.as_ref()),
+        ];
+        let own = own.into_iter().filter_map(|(name, column)| Some((name, column?)));
+        own.chain(self.others.iter().map(|(name, column)| (name.as_str(), column)))
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn payments(&self, section: &Section, servers: &Servers) -> Payments {
         let files = section.texts("files");
@@ -78,6 +94,10 @@ impl Reader<'_> {
         let ticket_edges = self.ticket_edges(section, money_places(&currencies));
         let quarantine = section.text("quarantine").map_or("quarantine".to_owned(), |q| q.value);
         section.finish();
+        if let Some(table) = &table {
+            filter.iter().for_each(|filter| self.typed(table, "where", filter));
+            columns.all().for_each(|(name, column)| self.typed(table, name, column));
+        }
 
         let facts = Facts {
             columns: columns.others.iter().map(|(name, _)| name.clone()).collect(),

@@ -1,10 +1,12 @@
 //! Payments that are in a table, not in files: `table` and `types` of `[payments]`.
 
+use std::collections::BTreeMap;
+
 use super::Reader;
 use super::server::Servers;
 use crate::findings;
 use crate::job::raw::Section;
-use crate::job::{ColumnType, TableSource};
+use crate::job::{ColumnType, SqlExpression, TableSource};
 
 impl Reader<'_> {
     /// The table, if the job names one. What is about files then means nothing.
@@ -36,13 +38,14 @@ impl Reader<'_> {
             let finding = findings::value_out_of_range("table", &shown, rule);
             self.faults.add(finding.at(name.span.clone()));
         }
-        let mut known = std::collections::BTreeMap::new();
+        let (mut known, mut places) = (BTreeMap::new(), BTreeMap::new());
         for (column, texts) in types.every_entry() {
             let kind = match &texts[..] {
                 [text] => ColumnType::named(&text.value),
                 _ => None,
             };
             if let Some(kind) = kind {
+                places.insert(column.value.clone(), column.span);
                 known.insert(column.value, kind);
                 continue;
             }
@@ -52,6 +55,22 @@ impl Reader<'_> {
             let finding = findings::value_out_of_range(&column.value, &shown, &rule);
             self.faults.add(finding.at(column.span));
         }
-        Some(TableSource { name: parts?, span: name.span, types: known, server: server? })
+        let (name, span) = (parts?, name.span);
+        Some(TableSource { name, span, types: known, places, server: server? })
+    }
+
+    /// Refuses columns of the table that an expression looks at and `types` does not tell of.
+    pub(super) fn typed(&self, table: &TableSource, key: &str, expression: &SqlExpression) {
+        for column in expression.columns() {
+            if !table.types.contains_key(&column) {
+                let kind = match key {
+                    "time" => ColumnType::Instant,
+                    "amount" => ColumnType::Integer,
+                    _ => ColumnType::Text,
+                };
+                let finding = findings::column_untyped(key, &column, kind.name());
+                self.faults.add(finding.at(expression.span.clone()));
+            }
+        }
     }
 }
