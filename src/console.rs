@@ -1,11 +1,12 @@
 //! The only module that prints.
 
 use std::io::{IsTerminal, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
@@ -57,10 +58,13 @@ pub fn render(findings: &[Finding], path: Option<&Path>, source: &str, styled: b
     let shown = path.map(|path| path.display().to_string()).unwrap_or_default();
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| finding.span().map(|span| span.start));
+    let secrets = findings.iter().filter(|f| f.is_secret() && has_place(f, source));
+    let secrets: Vec<Range<usize>> =
+        secrets.filter_map(|f| Some(line_of(source, f.span()?))).collect();
     let texts: Vec<String> = sorted
         .into_iter()
         .map(|finding| {
-            let text = renderer.render(&[group(finding, &shown, source)]);
+            let text = renderer.render(&[group(finding, &shown, source, &secrets)]);
             // Without a line to stand under, the hint is a line of its own.
             match finding.next_step().filter(|_| !has_place(finding, source)) {
                 Some(hint) => {
@@ -78,7 +82,20 @@ fn has_place(finding: &Finding, source: &str) -> bool {
     finding.span().is_some() && !source.is_empty()
 }
 
-fn group<'a>(finding: &'a Finding, path: &'a str, source: &'a str) -> Group<'a> {
+/// The bytes of the lines of a place.
+fn line_of(source: &str, span: Range<usize>) -> Range<usize> {
+    let start = source[..span.start].rfind('\n').map_or(0, |n| n + 1);
+    let end = source[span.end..].find('\n').map_or(source.len(), |n| span.end + n);
+    start..end
+}
+
+/// A finding with its line, unless that holds a secret: then with the line's number.
+fn group<'a>(
+    finding: &'a Finding,
+    path: &'a str,
+    source: &'a str,
+    secrets: &[Range<usize>],
+) -> Group<'a> {
     let title = Level::ERROR.primary_title(finding.message()).id(finding.code());
     let mut group = Group::with_title(title);
     if !has_place(finding, source) {
@@ -88,8 +105,13 @@ fn group<'a>(finding: &'a Finding, path: &'a str, source: &'a str) -> Group<'a> 
         // Only the first line of what spans several.
         let end = source[span.start..].find('\n').map_or(source.len(), |n| span.start + n);
         let span = span.start..span.end.min(end).max(span.start);
-        let snippet = Snippet::source(source).path(path);
-        group = group.element(snippet.annotation(AnnotationKind::Primary.span(span)));
+        group = if secrets.iter().any(|lines| lines.contains(&span.start)) {
+            let (line, column) = line_and_column(source, span.start);
+            group.element(Origin::path(path).line(line).char_column(column))
+        } else {
+            let snippet = Snippet::source(source).path(path);
+            group.element(snippet.annotation(AnnotationKind::Primary.span(span)))
+        };
     }
     match finding.next_step() {
         Some(hint) => group.element(Level::HELP.with_name("hint").message(hint)),
@@ -97,12 +119,17 @@ fn group<'a>(finding: &'a Finding, path: &'a str, source: &'a str) -> Group<'a> 
     }
 }
 
+/// Where a byte is, both counted from 1.
+fn line_and_column(source: &str, offset: usize) -> (usize, usize) {
+    let before = &source[..offset];
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    (before.matches('\n').count() + 1, column)
+}
+
 /// An error as JSON, on standard output.
 pub fn error_json(error: &Error, source: &str) {
     let place = |offset: usize| {
-        let before = &source[..offset.min(source.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        let (line, column) = line_and_column(source, offset.min(source.len()));
         serde_json::json!({ "line": line, "column": column })
     };
     let findings: Vec<serde_json::Value> = error

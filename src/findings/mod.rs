@@ -24,19 +24,26 @@ pub use sample::*;
 pub use spark::*;
 pub use sql::*;
 
+/// A number of things in words: `1 table`, `2 tables`.
+pub fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// One thing that is wrong: a stable code, a sentence, perhaps a place and a next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     code: &'static str,
     message: String,
     span: Option<Range<usize>>,
+    /// Is what stands there a secret, that no message may quote?
+    is_secret: bool,
     hint: Option<String>,
 }
 
 impl Finding {
     /// `code` is a kebab-case noun with the fault last; `message` one sentence, no full stop.
     fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Finding { code, message: message.into(), span: None, hint: None }
+        Finding { code, message: message.into(), span: None, is_secret: false, hint: None }
     }
 
     /// The next step, as an imperative.
@@ -50,6 +57,12 @@ impl Finding {
     pub fn at(mut self, span: Range<usize>) -> Self {
         self.span = Some(span);
         self
+    }
+
+    /// Points at bytes of the job file that no message quotes.
+    #[must_use]
+    pub fn at_secret(self, span: Range<usize>) -> Self {
+        Finding { span: Some(span), is_secret: true, ..self }
     }
 
     /// Points at nothing if it points at this place, as it is about something that stands for what
@@ -75,6 +88,11 @@ impl Finding {
     /// Which bytes of the job file it is about.
     pub fn span(&self) -> Option<Range<usize>> {
         self.span.clone()
+    }
+
+    /// Is that a secret, whose line is not shown?
+    pub fn is_secret(&self) -> bool {
+        self.is_secret
     }
 
     /// What to do next.

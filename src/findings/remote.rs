@@ -12,11 +12,20 @@ pub fn secret_in_job(key: &str, hint: &str) -> Finding {
     Finding::new("secret-in-job", format!("the job file holds a secret in `{key}`")).hint(hint)
 }
 
+/// An engine whose section the job lacks.
+pub fn engine_section_missing(engine: &str) -> Finding {
+    let text = format!("`engine = \"{engine}\"` needs a section `[{engine}]`");
+    Finding::new("key-missing", text).hint(match engine {
+        "spark" => "add `[spark]` with the server's `url`",
+        _ => "add `[adbc]` with its `driver`, and the `options` that it needs",
+    })
+}
+
 /// An environment variable that the job names.
 pub fn secret_missing(variable: &str, key: &str) -> Finding {
     Finding::new(
         "secret-missing",
-        format!("the environment variable {variable} is not set, or no text"),
+        format!("the environment variable {variable} is not set, or is not UTF-8"),
     )
     .hint(format!("set it to what `{key}` is to be"))
 }
@@ -45,6 +54,13 @@ pub fn driver_unusable(driver: &str) -> Finding {
 pub fn server_unreachable(server: &str) -> Finding {
     Finding::new("server-unreachable", format!("there is no connection to {server}"))
         .hint(format!("see that it runs, and that the job has its address; {MORE}"))
+}
+
+/// A database in a file, with which no server can be down.
+pub fn database_unopened(database: &str) -> Finding {
+    Finding::new("server-unreachable", format!("{database} cannot be opened")).hint(format!(
+        "see that the file of `options` is there, and that its options are the driver's; {MORE}"
+    ))
 }
 
 /// A server that does not let this program in.

@@ -67,6 +67,8 @@ pub struct AdbcServer {
     pub dialect: Dialect,
     /// Place of `driver` in the job file.
     pub span: Range<usize>,
+    /// Place of `options`, or of `driver` if there are none.
+    pub options_span: Range<usize>,
 }
 
 /// The value of an option.

@@ -55,6 +55,7 @@ fn servers_are_named_in_whole_and_hold_no_secret() {
         job("engine = \"spark\"", DUCKDB),
         job("engine = \"adbc\"", SPARK),
         job("", &format!("{SPARK}\n{DUCKDB}")),
+        job("engine = \"adbc\"", ""),
         job("engine = \"spark\"", "[spark]\n"),
         job("engine = \"spark\"", "[spark]\nurl = \"https://host\"\ntoken = \"abc\""),
         job("engine = \"spark\"", "[spark]\nurl = \"sc://host:15002/;use_ssl=true;token=abc\""),
@@ -68,7 +69,15 @@ fn servers_are_named_in_whole_and_hold_no_secret() {
             "[adbc]\ndriver = \"adbc_driver_postgresql\"\n[adbc.options]\nuri = \"postgresql://me:abc@host/db\"\n\
              password = \"abc\"\npwd = \"abc\"\ndsn = \"me:abc@acct/db\"\nmore_of_it = \"password = abc\"\nthreads = [\"1\", \"2\"]\nmore = 1",
         ),
+        // On the line of a secret nothing is shown of other mistakes either.
+        job(
+            "engine = \"adbc\"",
+            "[adbc]\ndriver = \"duckdb\"\noptions = { password = \"abc\", threads = [\"1\", \"2\"] }",
+        ),
         JOB.replace("timezone", "engine = \"adbc\"\ntimezone"),
+        // At once with what else the job says in vain.
+        job("engine = \"adbc\"\nquarantine = \"bad\"\nwhere = \"channel = 'shop' AND \\\"a b\\\" = 'x'\"", DUCKDB)
+            .replace(", time = \"integer\", amount = \"integer\"", ""),
     ];
     let texts: Vec<String> = wrong.iter().map(|text| refused(&workshop, text)).collect();
     assert!(!texts.join("").contains("abc"), "{texts:?}");

@@ -2,6 +2,7 @@
 //! loaded while the program runs.
 
 use std::fs::Permissions;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,7 @@ pub(super) struct Adbc {
     deadline: Duration,
     /// Where such a database writes what does not fit in memory; gone with the run.
     _spill: Option<TempDir>,
+    options_span: Range<usize>,
 }
 
 impl Adbc {
@@ -55,8 +57,10 @@ impl Adbc {
         for (name, setting) in &server.options {
             let value = match setting {
                 Setting::Stated(value) => value.clone(),
-                Setting::Environment(variable) => std::env::var(variable)
-                    .map_err(|_| Error::invalid(findings::secret_missing(variable, name)))?,
+                Setting::Environment(variable) => std::env::var(variable).map_err(|_| {
+                    let finding = findings::secret_missing(variable, name);
+                    Error::invalid(finding.at(server.options_span.clone()))
+                })?,
             };
             options.push((OptionDatabase::from(name.as_str()), value.into()));
         }
@@ -77,7 +81,17 @@ impl Adbc {
         let setting = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
         let shown = format!("the database ({})", server.dialect.name());
         let (driver, deadline) = (load(server)?, DEADLINE);
-        Ok(Adbc { driver, options, setting, shown, is_inside, deadline, _spill: spill })
+        let options_span = server.options_span.clone();
+        Ok(Adbc {
+            driver,
+            options,
+            setting,
+            shown,
+            is_inside,
+            deadline,
+            _spill: spill,
+            options_span,
+        })
     }
 }
 
@@ -216,6 +230,9 @@ impl Adbc {
                 tracing::debug!("{error}");
                 match is_login(&error) {
                     true => findings::login_refused(&self.shown),
+                    false if self.is_inside => {
+                        findings::database_unopened(&self.shown).at(self.options_span.clone())
+                    }
                     false => findings::server_unreachable(&self.shown),
                 }
             }

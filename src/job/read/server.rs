@@ -44,8 +44,10 @@ impl Reader<'_> {
         }
         match &engine {
             None => (!stated).then_some(None),
-            Some(_) if name == "spark" => Some(Some(Server::Spark(self.spark(servers)?))),
-            Some(_) if name == "adbc" => Some(Some(Server::Adbc(self.adbc(servers)?))),
+            Some(engine) if name == "spark" => {
+                Some(Some(Server::Spark(self.spark(servers, engine)?)))
+            }
+            Some(engine) if name == "adbc" => Some(Some(Server::Adbc(self.adbc(servers, engine)?))),
             Some(engine) => {
                 let (shown, rule) = (format!("{name:?}"), "\"spark\" or \"adbc\"");
                 let finding = findings::value_out_of_range("engine", &shown, rule);
@@ -59,21 +61,22 @@ impl Reader<'_> {
     fn required<'s, 'a>(
         &self,
         section: &'s Option<Section<'a>>,
-        key: &str,
-        example: &str,
+        engine: &Placed<String>,
     ) -> Option<&'s Section<'a>> {
         if section.is_none() {
-            self.faults.add(findings::key_missing("the job", key, example).at(0..0));
+            let finding = findings::engine_section_missing(&engine.value);
+            self.faults.add(finding.at(engine.span.clone()));
         }
         section.as_ref()
     }
 
-    fn spark(&self, servers: &Servers) -> Option<SparkServer> {
-        let section = self.required(&servers.spark, "spark", "[spark]")?;
+    fn spark(&self, servers: &Servers, engine: &Placed<String>) -> Option<SparkServer> {
+        let section = self.required(&servers.spark, engine)?;
         let url = section.require("url", "url = \"sc://localhost:15002\"", section.text("url"));
         if section.has("token") {
             let _ = section.text("token");
-            self.faults.add(findings::secret_in_job("token", &no_token()));
+            let finding = findings::secret_in_job("token", &no_token());
+            self.faults.add(finding.at_secret(section.span_of("token")));
         }
         section.finish();
         let Placed { value: url, span } = url?;
@@ -83,8 +86,7 @@ impl Reader<'_> {
         let secret = pairs.find(|(name, value)| is_secret(name) || has_secret(value));
         let secret = secret.map(|(name, _)| name).or(has_secret(host).then_some("url"));
         if let Some(name) = secret {
-            // Not at its place: its line would be shown.
-            self.faults.add(findings::secret_in_job(name, &no_token()));
+            self.faults.add(findings::secret_in_job(name, &no_token()).at_secret(span));
             return None;
         }
         let host = host.strip_prefix("sc://").map(|host| host.trim_end_matches('/'));
@@ -99,13 +101,14 @@ impl Reader<'_> {
         Some(SparkServer { url, span })
     }
 
-    fn adbc(&self, servers: &Servers) -> Option<AdbcServer> {
-        let section = self.required(&servers.adbc, "adbc", "[adbc]")?;
+    fn adbc(&self, servers: &Servers, engine: &Placed<String>) -> Option<AdbcServer> {
+        let section = self.required(&servers.adbc, engine)?;
         let driver = section.require("driver", "driver = \"duckdb\"", section.text("driver"));
         let entrypoint = section.text("entrypoint").map(|text| text.value);
         let stated = section.text("dialect");
         let options = section.section("options", "`options` of [adbc]");
         let has_options = !section.has("options") || options.is_some();
+        let options_span = section.has("options").then(|| section.span_of("options"));
         section.finish();
         let dialect = self.dialect(section, stated, driver.as_ref());
         let options =
@@ -126,7 +129,8 @@ impl Reader<'_> {
         let name = driver.value;
         let is_path = name.contains('/') || Path::new(&name).extension().is_some();
         let path = if is_path { in_folder(&name) } else { name };
-        Some(AdbcServer { driver: path, entrypoint, options, dialect, span: driver.span })
+        let (span, options_span) = (driver.span.clone(), options_span.unwrap_or(driver.span));
+        Some(AdbcServer { driver: path, entrypoint, options, dialect, span, options_span })
     }
 
     /// What the job says that the database understands, else what the driver's name tells.
@@ -176,7 +180,8 @@ impl Reader<'_> {
                     "write `{} = \"env:NAME\"`, and set the environment variable NAME",
                     name.value
                 );
-                self.faults.add(findings::secret_in_job(&name.value, &hint));
+                let finding = findings::secret_in_job(&name.value, &hint);
+                self.faults.add(finding.at_secret(name.span));
                 good = false;
             }
             options.insert(name.value, setting);

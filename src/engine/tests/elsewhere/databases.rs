@@ -26,6 +26,7 @@ fn server(dialect: Dialect, options: &[(&str, &str)]) -> Server {
         options,
         dialect,
         span: 0..1,
+        options_span: 2..3,
     })
 }
 
@@ -197,7 +198,10 @@ fn a_duckdb_that_cannot_be_asked_is_told_apart() {
     let (folder, plan) = one();
     let missing = folder.path().join("nosuch.duckdb").display().to_string();
     let outcome = ask(&plan, &server(Dialect::DuckDb, &[("path", &missing)]), &mut no_surveys);
-    assert_eq!(found(outcome), (ErrorClass::Environment, "server-unreachable"));
+    // Its path is what the job says.
+    let error = outcome.err().expect("it is refused");
+    assert_eq!(error.findings()[0].span(), Some(2..3));
+    assert_eq!(found::<()>(Err(error)), (ErrorClass::Environment, "server-unreachable"));
     assert!(!Path::new(&missing).exists(), "it is not made");
     let path = duckdb(folder.path());
     let writing = server(Dialect::DuckDb, &[("path", &path), ("access_mode", "READ_WRITE")]);
@@ -263,8 +267,8 @@ fn a_postgresql_that_cannot_be_asked_is_told_apart() {
 #[test]
 fn a_driver_or_a_secret_that_is_not_there_is_named() {
     let (folder, plan) = one();
-    let none =
-        |server: AdbcServer| found(with_remote(&plan, &Server::Adbc(server), &NEVER, |_| ()));
+    let asked = |server: AdbcServer| with_remote(&plan, &Server::Adbc(server), &NEVER, |_| ());
+    let none = |server: AdbcServer| found(asked(server));
     let Server::Adbc(good) = server(Dialect::DuckDb, &[]) else { unreachable!("it is") };
     let text = folder.path().join("libtext.so");
     std::os::unix::fs::symlink(folder.path().join("payments.parquet"), &text).expect("links");
@@ -275,7 +279,9 @@ fn a_driver_or_a_secret_that_is_not_there_is_named() {
     let secret = Setting::Environment("NO_SUCH_VARIABLE_OF_DISCRETAIL".to_owned());
     let options = BTreeMap::from([("password".to_owned(), secret)]);
     let server = AdbcServer { options, ..good };
-    assert_eq!(none(server), (ErrorClass::Invalid, "secret-missing"));
+    let error = asked(server).expect_err("it is refused");
+    assert_eq!(error.findings()[0].span(), Some(2..3), "under the options");
+    assert_eq!(found::<()>(Err(error)), (ErrorClass::Invalid, "secret-missing"));
 }
 
 /// Cancels after a while; gives how long it took from then.
