@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::row::{Row, Verdict};
 use crate::error::Result;
+use crate::findings;
 use crate::ledger::{EntryState, Report};
 use crate::verify::{Check, Outcome, verify};
 
@@ -84,13 +85,21 @@ fn overlap(folder: &Path, ledger: Option<&Path>) -> Row {
         budget.mu_squared >= counted.mu_squared && budget.threshold_delta >= counted.threshold_delta
     });
     let faults = if fits { vec![] } else { vec!["the ledger's jobs exceed its budget".to_owned()] };
-    let gone = if gone > 0 { format!("; {gone} releases are gone") } else { String::new() };
+    let gone = match gone {
+        0 => String::new(),
+        1 => "; 1 release is gone".to_owned(),
+        _ => format!("; {gone} releases are gone"),
+    };
     Row::exact(
         "static",
         what,
         "days and keys of each table against those of other releases; the ledger's sum over all jobs",
         &faults,
-        format!("{tables} tables of {jobs} other releases overlap, all within one budget{gone}"),
+        format!(
+            "{} of {} overlap, all within one budget{gone}",
+            findings::counted(tables, "table"),
+            findings::counted(jobs, "other release")
+        ),
         "docs/privacy.md, Theorem 2",
     )
 }

@@ -5,6 +5,7 @@ use super::{Failure, dialect_of, note_untested, read_plan};
 use crate::cli::JobArgs;
 use crate::console;
 use crate::engine::sql::Query;
+use crate::findings::counted;
 
 pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
@@ -22,10 +23,11 @@ pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
         });
         console::result(&summary.to_string());
     } else {
-        let (job, levels) = (&plan.job.id, plan.levels.len());
+        let (job, levels) = (&plan.job.id, counted(plan.levels.len(), "level"));
         console::result(&format!(
-            "{}: job `{job}` is valid: {levels} levels, {statistics} statistics",
+            "{}: job `{job}` is valid: {levels}, {}",
             args.job.display(),
+            counted(statistics, "statistic"),
         ));
     }
     Ok(())

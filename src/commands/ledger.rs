@@ -326,15 +326,19 @@ fn verify(args: &LedgerVerifyArgs) -> Result<()> {
         console::result(&value.to_string());
         return Ok(());
     }
-    let (entries, jobs) = (report.entries(), report.jobs.len());
+    let entries = match report.entries() {
+        1 => "1 entry".to_owned(),
+        entries => format!("{entries} entries"),
+    };
+    let jobs = findings::counted(report.jobs.len(), "job");
     let head = match noted {
         None => "not checked: without --head, entries cut off at the end do not show".to_owned(),
         Some(0) => "ok: the terms are those that were noted".to_owned(),
         Some(entry) => format!("ok: nothing up to entry {entry} was rewritten or cut off"),
     };
     console::result(&format!(
-        "chain    ok: {entries} entries; each hash covers its row and all before it\n\
-         states   ok: {jobs} jobs; each step follows from the one before\n\
+        "chain    ok: {entries}; each hash covers its row and all before it\n\
+         states   ok: {jobs}; each step follows from the one before\n\
          budgets  ok: no sum was ever beyond its limit\n\
          file     ok: tables, triggers and pages are as made\n\
          head     {head}"

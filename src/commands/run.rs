@@ -312,14 +312,26 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
     let privacy = plan.job.privacy;
     console::note(&match status {
         "released" => format!(
-            "released job `{}`: {} tables with epsilon {} and delta {} for each {}",
+            "released job `{}`: {} with epsilon {} and delta {} for each {}",
             plan.job.id,
-            plan.levels.iter().filter(|level| !level.unshown).count(),
+            findings::counted(plan.levels.iter().filter(|level| !level.unshown).count(), "table"),
             privacy.epsilon,
             privacy.delta,
             privacy.unit.label(plan.job.payments.zone)
         ),
+        _ if is_elsewhere(args, &folder) => format!(
+            "job `{}` was released before, to another folder: --out was not used; nothing is charged",
+            plan.job.id
+        ),
         _ => format!("job `{}` was released before; nothing is charged", plan.job.id),
     });
     console::result(&folder.display().to_string());
+}
+
+/// Does a release stand in another folder than was asked for?
+fn is_elsewhere(args: &RunArgs, folder: &Path) -> bool {
+    args.out.as_ref().is_some_and(|out| {
+        let out = out.canonicalize().or_else(|_| std::path::absolute(out));
+        out.map_or(true, |out| out != folder)
+    })
 }

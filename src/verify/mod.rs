@@ -26,7 +26,7 @@ mod table;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::findings;
+use crate::findings::{self, counted};
 use manifest::{Manifest, PAGE};
 
 /// What became of the checks of one release.
@@ -84,16 +84,17 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
     };
     checks.push(check("manifest", manifest.faults(), || {
         let tables = tables_of(&manifest).len();
-        format!("version 1; each of {tables} tables has its keys and mechanisms")
+        format!("version 1; {} with keys and mechanisms", counted(tables, "table"))
     }));
     let (sound, faults) = files::compare(folder, &manifest);
     checks.push(check("files", faults, || {
-        format!("{} files with the digests of the manifest, and nothing else", sound.len())
+        let files = counted(sound.len(), "file");
+        format!("{files} with the digests of the manifest, and nothing else")
     }));
     checks.push(check("price", price::price_faults(&manifest), || {
         let surveys = manifest.surveys.iter().map(|survey| survey.mechanisms.len());
         let count = manifest.mechanisms.len() + surveys.sum::<usize>();
-        format!("mu^2 of {count} mechanisms and their sum")
+        format!("mu^2 of {} and their sum", counted(count, "mechanism"))
     }));
     let mut faults = price::guarantee_faults(&manifest);
     faults.extend(composed::faults(&manifest));
@@ -147,8 +148,10 @@ fn tables(folder: &Path, manifest: &Manifest, sound: &[String]) -> Vec<Check> {
         return ["schema", "footer", "lattice"].map(not_done).into();
     }
     vec![
-        check("schema", schema, || format!("columns and types of {count} tables")),
-        check("footer", footer, || format!("{files} footers say what the manifest says")),
+        check("schema", schema, || format!("columns and types of {}", counted(count, "table"))),
+        check("footer", footer, || {
+            format!("{} with what the manifest says", counted(files, "footer"))
+        }),
         check("lattice", lattice, || seen.to_string()),
     ]
 }
