@@ -93,10 +93,10 @@ pub(super) fn unfit(
     changes: &BTreeMap<StatisticKind, Changes>,
 ) -> Vec<Finding> {
     let fault = |(&kind, changes): (&StatisticKind, &Changes)| {
-        let (why, hint) = why_unfit(job, report, level, kind, changes)?;
-        let asked = report.insights.iter().find(|insight| insight.statistics().contains(&kind));
-        let name = asked.map_or(kind.name(), |insight| insight.name());
-        let finding = findings::insight_unfit(name, &level.name(), &why, &hint);
+        let asked = report.insights.iter().filter(|insight| insight.statistics().contains(&kind));
+        let names: Vec<&str> = asked.map(|insight| insight.name()).collect();
+        let (why, hint) = why_unfit(job, report, level, &names, (kind, changes))?;
+        let finding = findings::insight_unfit(&names.join("` and `"), &level.name(), &why, &hint);
         Some(finding.at(level.span.clone()))
     };
     changes.iter().filter_map(fault).collect()
@@ -106,15 +106,16 @@ fn why_unfit(
     job: &Job,
     report: &Report,
     level: &Level,
-    kind: StatisticKind,
-    changes: &Changes,
+    insights: &[&str],
+    (kind, changes): (StatisticKind, &Changes),
 ) -> Option<(String, String)> {
     let of_years = kind == StatisticKind::DiffusionYear;
     let growth = if of_years { "customers_growth_year" } else { "customers_growth" };
     let fault = |why: &str, hint: &str| Some((why.to_owned(), hint.to_owned()));
     if job.privacy.unit != PrivacyUnit::User {
         let hint = format!(
-            "set `unit = \"user\"`, or leave it out; or ask for `{growth}`, which compares cells"
+            "set `unit = \"user\"`, or leave `{}` out; or ask for `{growth}`, which compares cells",
+            insights.join("` and `")
         );
         return fault(
             "with a unit within a period, who paid in the other one is another unit",
@@ -123,8 +124,14 @@ fn why_unfit(
     }
     if report.selection != PartitionSelection::Public {
         let why = "users also count where they pay no longer, which no private key may tell";
-        let hint = "write `keys = \"public\"`, and the values of its columns in [keys]";
-        return fault(why, hint);
+        let column = |key: &Key| matches!(key, Key::Column(_));
+        let columns: Vec<&str> =
+            level.keys.iter().filter(|key| column(key)).map(Key::name).collect();
+        let stated = match &columns[..] {
+            [] => String::new(),
+            _ => format!(", and the values of `{}` in [keys]", columns.join("` and `")),
+        };
+        return fault(why, &format!("write `keys = \"public\"`{stated}"));
     }
     let Some((_, time)) = period_key(&level.keys) else {
         let why = "it has not exactly one key of periods that follow each other";
@@ -136,10 +143,13 @@ fn why_unfit(
     let (days, name) = (job.payments.period.days(), time.name());
     if of_years {
         let why = format!("the job's {days} days hold no whole {name} and the one a year before");
-        return fault(
-            &why,
-            "let the job's days be longer than a year, or ask for `diffusion_index`",
+        let shorter: Vec<&str> =
+            insights.iter().map(|name| name.trim_end_matches("_year")).collect();
+        let hint = format!(
+            "let the job's days be longer than a year, or ask for `{}`",
+            shorter.join("` and `")
         );
+        return fault(&why, &hint);
     }
     let why = format!("the job's {days} days hold no whole {name} and the one before");
     fault(&why, "let the job have more days, or use a shorter key")

@@ -120,6 +120,12 @@ fn levels_that_cannot_compare_what_users_spend_are_told_why() {
         check(&[("[[\"region\", \"week\"]]", "[[\"region\"]]")]),
         check(&[("[[\"region\", \"week\"]]", "[[\"month\"]]")]),
         check(&[("\"diffusion_index\"", "\"diffusion_index_year\"")]),
+        check(&[("\"diffusion_index\"", "\"diffusion_classes_year\"")]),
+        check(&[
+            ("\"diffusion_classes\", ", ""),
+            ("[[\"region\", \"week\"]]", "[[\"week\"]]"),
+            ("keys      = \"public\"", "keys = \"private\""),
+        ]),
         check(&[("keys      = \"public\"", "keys = \"private\"")]),
         check(&[("unit    = \"user\"", "unit = \"user-week\"")]),
     ];
