@@ -257,10 +257,13 @@ fn bands_line(plan: &Plan) -> Option<String> {
         levels.filter_map(|level| level.bands.as_ref()).map(|bands| bands.told().count()).sum();
     plan.levels.iter().flat_map(|level| &level.tables).find(|table| !table.bands.is_empty())?;
     let groups = match plan.dominance() {
-        Some(_) => "some groups of merchants, as noised values say".to_owned(),
-        None => format!("{groups} of these groups"),
+        Some(_) => "some groups of merchants, as noised values say.".to_owned(),
+        None if groups == 0 => "0 of these groups. Those of one merchant never are, and others only if cells beside \
+                                them, hidden as well, could have what they have not (docs/merchants.md)."
+            .to_owned(),
+        None => format!("{groups} of these groups."),
     };
-    Some(format!("In bands of the job, in place of values, may be told: {groups}."))
+    Some(format!("In bands of the job, in place of values, may be told: {groups}"))
 }
 
 /// Where bounds come from that earlier releases have told.

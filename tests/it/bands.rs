@@ -5,7 +5,7 @@ use arrow::util::display::array_value_to_string;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::common::{Workshop, refused};
+use crate::common::{Workshop, refused, shown};
 use crate::merchants::workshop;
 use crate::shared::table;
 use crate::verify::{Copy, names, replaced};
@@ -59,6 +59,28 @@ fn edges_count_that_are_at_most_half_of_what_the_region_tells() {
 }
 
 #[test]
+fn a_plan_says_how_many_groups_may_be_told_in_bands_or_why_none() {
+    let line = |least: u32| {
+        let workshop = workshop(&format!("min_per_cell = {least}\n{BANDS}"));
+        let text = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
+        let (market, _) = text.split_once("\n[[report]]\nname     = \"wallets\"").unwrap();
+        workshop.text("job.toml", market);
+        let output = workshop.discretail(&["plan", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.starts_with("In bands")).expect("a line").to_owned()
+    };
+    let fuel = line(3);
+    assert!(fuel.ends_with("may be told: 1 of these groups."), "{fuel}");
+    // Whatever is hidden is so for itself.
+    let none = line(4);
+    assert!(
+        none.contains("0 of these groups. Those of one merchant never are, and others"),
+        "{none}"
+    );
+}
+
+#[test]
 fn bands_that_are_not_what_the_manifest_says_are_found() {
     let workshop = released(BANDS);
     let failed = |copy: Copy| {
@@ -102,6 +124,11 @@ fn bands_that_tell_too_much_or_nothing_are_refused() {
         let text = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
         refused(&workshop, &text)
     };
+    let private = |line: &str| {
+        let workshop = workshop(line);
+        let text = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
+        refused(&workshop, &text.replace("\"public\"", "\"private\""))
+    };
     let texts = [
         check("bands = { payments = [1000, 1500] }"),
         check("bands = { payments = [] , visits = [1] }"),
@@ -109,6 +136,7 @@ fn bands_that_tell_too_much_or_nothing_are_refused() {
         check("bands = { payments = [1000], sales = [1000] }"),
         check("bands = { sales = [1000] }"),
         check("min_per_cell = 1\nbands = { payments = [1000] }"),
+        private("bands = { payments = [1000] }"),
     ];
     assert_snapshot!(texts.join("\n"));
 }

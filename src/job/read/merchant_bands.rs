@@ -6,7 +6,7 @@ use super::Reader;
 use super::payments::AMOUNT_MAX;
 use crate::findings;
 use crate::job::raw::Section;
-use crate::job::{Bands, Report, StatisticKind};
+use crate::job::{Bands, Key, PartitionSelection, Report, StatisticKind};
 use crate::privacy::Decimal;
 
 /// The most edges of the bands of one statistic.
@@ -51,12 +51,21 @@ impl Reader<'_> {
     /// Bands of what no report shows.
     pub(super) fn idle_bands(&self, bands: Option<&Bands>, reports: &[Report]) {
         let Some(bands) = bands else { return };
+        // Tables of private keys, homes and pairs have no bands.
+        let apart = |key: &Key| key.home_of().is_some() || key.pairs_of().is_some();
+        let can = |report: &&Report| {
+            report.selection == PartitionSelection::Public
+                && report.levels.iter().any(|level| !level.keys.iter().any(apart))
+        };
         let shown = |kind: &StatisticKind| {
-            let insights = reports.iter().flat_map(|report| &report.insights);
+            let insights = reports.iter().filter(can).flat_map(|report| &report.insights);
             insights.filter_map(|insight| insight.banded()).any(|own| own == *kind)
         };
         for kind in bands.edges.keys().filter(|kind| !shown(kind)) {
-            let what = format!("reports with the insight `{}`", kind.name());
+            let what = format!(
+                "reports with the insight `{}` and public keys, without homes and pairs",
+                kind.name()
+            );
             let finding = findings::key_idle(&format!("bands.{}", kind.name()), &what);
             self.faults.add(finding.at(bands.span.clone()));
         }
