@@ -15,7 +15,7 @@ use crate::privacy::{Delta, Epsilon};
     version,
     about,
     after_help = "Exit codes: 0 released or valid, 1 refused (budget, a failed check), 2 invalid job or input, \
-                  3 disk or other trouble, 130 stopped with Ctrl-C.\n\
+                  3 disk, a server or other trouble, 130 stopped with Ctrl-C.\n\
                   Results go to standard output, all else to standard error.\n\n\
                   Try it on the made-up data that come with the sources:\n  \
                   discretail plan data/jobs/market.toml\n  \
@@ -301,13 +301,15 @@ pub struct SampleArgs {
 
 /// Arguments of `plan`.
 #[derive(Clone, Debug, Args)]
+// As values of `--try` would end only there.
+#[command(override_usage = "discretail plan [OPTIONS] <JOB> [--try <FILES>...]")]
 pub struct PlanArgs {
     /// The job file (TOML); `docs/job.md` describes its keys.
     pub job: PathBuf,
     /// Try the job on these files, patterns or folders in place of its own payments, and show exact
     /// errors by size of cells, with a page of charts. Only for payments that are public or made
     /// up: what is shown of them has no protection. The job's own files, and copies, are refused.
-    /// Nothing is charged or released.
+    /// Nothing is charged or released. Comes after JOB, as it takes all that follows.
     #[arg(long = "try", value_name = "FILES", num_args = 1..)]
     pub tried: Vec<PathBuf>,
     /// Releases that are tried for each setting.

@@ -70,7 +70,12 @@ fn help_of_the_program_and_of_each_verb() {
 fn wrong_arguments_are_exit_2() {
     let workshop = Workshop::empty();
     let mut texts = String::new();
-    for args in [&["rum", "job.toml"][..], &["run"], &["run", "job.toml", "--ouT", "x"]] {
+    for args in [
+        &["rum", "job.toml"][..],
+        &["run"],
+        &["run", "job.toml", "--ouT", "x"],
+        &["plan", "--try", "payments", "job.toml"],
+    ] {
         texts += &run(&workshop, args);
     }
     assert_snapshot!(texts);
@@ -234,6 +239,10 @@ fn out_names_the_folder() {
     assert!(workshop.path("elsewhere/deep/manifest.json").exists());
     assert!(!workshop.path("releases").exists());
     texts += &run(&workshop, &["run", "job.toml", "--json"]);
+    // Where it stands already.
+    texts += &run(&workshop, &["run", "job.toml", "--out", "elsewhere/deep"]);
+    texts += &run(&workshop, &["run", "job.toml", "--out", "other"]);
+    assert!(!workshop.path("other").exists());
     std::fs::remove_dir_all(workshop.path("elsewhere")).unwrap();
     texts += &run(&workshop, &["run", "job.toml"]);
     assert_snapshot!(texts);

@@ -1,6 +1,8 @@
 //! Jobs that name who adds up their payments: what is refused before anything is asked. Real
 //! databases and clusters are asked by `engine::tests::elsewhere` and `tests/released`.
 
+use std::path::Path;
+
 use insta::assert_snapshot;
 
 use crate::common::{JOB, Workshop, refused, shown};
@@ -18,6 +20,36 @@ fn job(engine: &str, sections: &str) -> String {
     head + sections
         + "\n[[report]]\nname = \"market\"\nlevels = [[\"wallet\"]]\nkeys = \"public\"\n\
            insights = [\"customers\"]\nbounds = { customers = 1 }\n"
+}
+
+/// The blocks of TOML in a text.
+fn blocks(text: &str) -> Vec<&str> {
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn the_jobs_of_the_sources_and_of_the_readme_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workshop = Workshop::empty();
+    let check = |job: &Path| {
+        let output = workshop.discretail(&["check", &job.display().to_string()]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    };
+    for name in ["market.toml", "duckdb.toml", "spark.toml"] {
+        check(&root.join("data/jobs").join(name));
+    }
+    // The README's job, on files and as it says that one on a table is.
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let [files, table] = blocks(&readme)[..] else { panic!("the README has two jobs") };
+    std::fs::copy(root.join("data/merchants.parquet"), workshop.path("merchants.parquet")).unwrap();
+    workshop.text("job.toml", files);
+    check(&workshop.path("job.toml"));
+    let (table, spark) = table.split_once("[spark]").unwrap();
+    let from = files.lines().find(|line| line.starts_with("files     = [\"payments/")).unwrap();
+    let table = table.trim_start_matches("[payments]\n");
+    workshop.text("job.toml", &(files.replace(from, table) + "\n[spark]" + spark));
+    check(&workshop.path("job.toml"));
 }
 
 const DUCKDB: &str = "[adbc]\ndriver = \"duckdb\"\noptions = { path = \"payments.duckdb\" }";
