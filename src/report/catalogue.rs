@@ -7,9 +7,11 @@ use crate::job::Insight;
 /// How an insight is read, and so which charts show it: `count`, `money` and `ratio` (numbers of
 /// something, amounts, plain numbers such as visits for each customer); `share` in percent;
 /// `place`, in percent from the top; `points` of a concentration; `parts`, which is several columns
-/// whose names go on with `_` and what each is of. All axes begin at zero.
+/// whose names go on with `_` and what each is of. All axes begin at zero, but that of a `balance`,
+/// which has as much room below 100 as above.
 #[cfg(test)]
-const KINDS: [&str; 7] = ["count", "money", "ratio", "share", "place", "points", "parts"];
+const KINDS: [&str; 8] =
+    ["count", "money", "ratio", "share", "place", "points", "balance", "parts"];
 
 /// Name in tables, heading, kind, and what it is.
 const INSIGHTS: [(&str, &str, &str, &str); 56] = [
@@ -40,7 +42,7 @@ const INSIGHTS: [(&str, &str, &str, &str); 56] = [
     (
         "diffusion_index",
         "Diffusion index",
-        "ratio",
+        "balance",
         "above 100 more customers spend more than in the period before than spend less; 0 to 200",
     ),
     (
@@ -52,7 +54,7 @@ const INSIGHTS: [(&str, &str, &str, &str); 56] = [
     (
         "diffusion_index_year",
         "Yearly diffusion index",
-        "ratio",
+        "balance",
         "above 100 more customers spend more than a year before than spend less; 0 to 200",
     ),
     ("new_customers", "New customers", "count", "customers who had not paid there before"),
@@ -162,7 +164,7 @@ const INSIGHTS: [(&str, &str, &str, &str); 56] = [
 ];
 
 /// By name, in the order of columns.
-pub(super) fn known() -> Value {
+pub(crate) fn known() -> Value {
     let entry = |(name, title, kind, what): &(&str, &str, &str, &str)| {
         let mut about = json!({"title": title, "kind": kind, "what": what});
         if let Some(bands) = Insight::all().find(|i| i.name() == *name).and_then(Insight::bands) {

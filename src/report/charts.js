@@ -29,6 +29,26 @@ function valueAxis(insight, colors, more = {}) {
   };
 }
 
+const BALANCE = 100;
+
+/** Ends of an axis that has as much room on both sides of the middle. */
+function balanced(values) {
+  const step = roundStep(Math.max(...values.map(value => Math.abs(value - BALANCE)), 1) / 2);
+  return { min: BALANCE - 2 * step, max: BALANCE + 2 * step, interval: step };
+}
+
+/** 1, 2 or 5 times a power of ten, no less than this. */
+function roundStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * [1, 2, 5, 10].find(times => times * power >= rough);
+}
+
+/** Ends of all intervals, and of bands in place of values. */
+const endsOf = cells => cells.flatMap(cell => {
+  if (cell?.told) return toldEnds(cell).filter(end => end !== null);
+  return cell?.x == null ? [] : [cell.low, cell.high];
+});
+
 function nameAxis(names, colors, more = {}) {
   return {
     type: 'category', data: names, axisTick: { show: false }, axisLine: { lineStyle: { color: colors.line } },
@@ -50,8 +70,8 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
   }));
   const lines = {
     type: 'custom', z: 5, silent: true,
-    data: bars.map(({ cell }, at) => [at, cell.low ?? 0, cell.high ?? 0]),
-    renderItem: (params, api) => interval(bars[params.dataIndex], insight, colors, api, standing),
+    data: bars.map(({ cell }, at) => [at, ...endsIn(cell)]),
+    renderItem: (params, api) => interval(bars[params.dataIndex], insight, colors, { ...params, api }, standing),
     encode: standing ? { x: 0, y: [1, 2] } : { x: [1, 2], y: 0 },
   };
   const names = bars.map(bar => bar.name);
@@ -77,20 +97,38 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
   };
 }
 
-/** Where one band of an insight ends and the next begins. */
-function bandLines({ bands }, colors, axis) {
-  const ends = (bands ?? []).filter(([to]) => to !== null);
+/** Where one band of an insight ends and the next begins; the middle of a balance. */
+function bandLines({ bands, kind }, colors, axis) {
+  const ends = kind === 'balance' ? [[BALANCE]] : (bands ?? []).filter(([to]) => to !== null);
   return {
     silent: true, symbol: 'none', animation: false, lineStyle: { color: colors.soft, type: 'dashed', width: 1 },
     label: { show: false }, data: ends.map(([to]) => ({ [axis]: to })),
   };
 }
 
+/** What a chart must have room for, of a cell: its interval, or its band as far as it has ends. */
+function endsIn(cell) {
+  if (!cell.told) return [cell.low ?? 0, cell.high ?? 0];
+  const [from, to] = toldEnds(cell);
+  return [from ?? 0, to ?? from];
+}
+
+/** A dashed line over a band that stands in place of a value; open where the band has no end. */
+function bandMark(cell, x, yOf, { y, height }, colors) {
+  const [from, to] = toldEnds(cell);
+  const [foot, head] = [from === null ? y + height : yOf(from), to === null ? y : yOf(to)];
+  const line = (x1, y1, x2, y2, lineDash) => ({ type: 'line', shape: { x1, y1, x2, y2 },
+    style: { stroke: colors.ink, lineWidth: 1.4, opacity: 0.75, lineDash } });
+  const ends = [from !== null && foot, to !== null && head].filter(end => end !== false);
+  return { type: 'group', children: [line(x, foot, x, head, [3, 3]), ...ends.map(end => line(x - 4, end, x + 4, end))] };
+}
+
 /** The line from the low to the high end of a bar's interval; beside lying bars their value. */
-function interval({ cell }, insight, colors, api, standing) {
+function interval({ cell }, insight, colors, { api, coordSys }, standing) {
   const at = api.value(0);
   const point = value => api.coord(standing ? [at, value] : [value, at]);
   const words = { fill: colors.soft, fontSize: 11.5, fontFamily: css('--font'), textVerticalAlign: 'middle' };
+  if (cell.told && standing) return bandMark(cell, point(0)[0], value => point(value)[1], coordSys, colors);
   if (cell.x === null) {
     const [x, y] = point(insight.kind === 'place' && !standing ? 1 : 0);
     const text = cell.told ? `in the band ${toldText(cell, insight)}` : cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
@@ -124,7 +162,7 @@ function trendChart(lines, times, insight, colors, width) {
   const alone = lines.length === 1;
   const across = panelsAcross(lines.length, width);
   const share = 100 / across;
-  const ends = lines.flatMap(({ cells }) => cells.flatMap(cell => (cell?.x == null ? [] : [cell.low, cell.high])));
+  const ends = lines.flatMap(({ cells }) => endsOf(cells));
   const left = Math.max(...ends.map(end => shown(end, insight, true).length), 2) * 7 + 14;
   const place = at => ({ left: `${(at % across) * share}%`, top: PANEL.top + Math.floor(at / across) * (PANEL.height + PANEL.gap) });
   const grids = lines.map((line, at) => ({
@@ -132,9 +170,10 @@ function trendChart(lines, times, insight, colors, width) {
       : `${share - ((left + 18) / width) * 100}%`, right: alone ? 16 : 'auto', containLabel: alone,
     top: alone ? 16 : place(at).top + 26, height: alone ? 'auto' : PANEL.height - 26, bottom: alone ? 8 : 'auto',
   }));
-  const scale = alone ? {} : sharedScale(ends);
-  const formatter = ({ seriesIndex, dataIndex: at }) => {
+  const scale = insight.kind === 'balance' ? balanced(ends) : alone ? {} : sharedScale(ends);
+  const formatter = ({ seriesIndex, dataIndex, value }) => {
     const { name, cells } = lines[Math.floor(seriesIndex / PANEL_SERIES)];
+    const at = seriesIndex % PANEL_SERIES === PANEL_SERIES - 1 ? value[0] : dataIndex;
     const head = `${alone ? '' : `${name}, `}${times[at].name}${times[at].part ? ' (part of it)' : ''}`;
     return cells[at] ? tip(head, cells[at], insight) : escaped(`${head}: no row`);
   };
@@ -161,15 +200,13 @@ function trendChart(lines, times, insight, colors, width) {
 /** Round ends of an axis that holds zero and all these values. */
 function sharedScale(values) {
   const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const rough = (most - least || 1) / 3;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find(times => times * power >= rough);
+  const step = roundStep((most - least || 1) / 3);
   return { min: Math.floor(least / step) * step, max: Math.ceil(most / step) * step, interval: step };
 }
 
 const PANEL_SERIES = 4;
 
-/** The series of one panel: foot and height of its band, its line, and crosses for what is not shown. */
+/** The series of one panel: foot and height of its band, its line, and marks for what is not shown. */
 function panel({ name, cells }, at, times, insight, colors) {
   const [color] = colors.series;
   const axes = { xAxisIndex: at, yAxisIndex: at };
@@ -188,17 +225,21 @@ function panel({ name, cells }, at, times, insight, colors) {
       type: 'line', name, data: cells.map(point), color, ...axes, symbol: 'circle', z: 3, showSymbol: true,
       symbolSize: times.length > 60 ? 3 : 6, lineStyle: { width: 2 }, markLine: bandLines(insight, colors, 'yAxis'),
     },
-    { type: 'custom', ...axes, data: hidden(cells), silent: true, z: 4, renderItem: cross(colors.soft) },
+    { type: 'custom', ...axes, data: hidden(cells), z: 4, encode: { x: 0, y: [1, 2] },
+      renderItem: instead(cells, colors) },
   ];
 }
 
-/** Places at the foot of a trend where an estimate is not shown. */
-const hidden = cells => cells.map((cell, at) => [at, 0, cell && cell.x === null]).filter(([, , is]) => is);
+/** Where an estimate is not shown. */
+const hidden = cells => cells.flatMap((cell, at) => (cell && cell.x === null ? [[at, ...endsIn(cell)]] : []));
 
-const cross = fill => (params, api) => {
-  const [x] = api.coord([api.value(0), 0]);
-  const { y, height } = params.coordSys;
-  return { type: 'text', style: { text: '×', x: x - 4, y: y + height - 15, fill, fontSize: 14 } };
+/** Its band in place of it, or a cross at the foot of the trend. */
+const instead = (cells, colors) => ({ coordSys }, api) => {
+  const at = api.value(0);
+  const [x] = api.coord([at, 0]);
+  if (cells[at].told) return bandMark(cells[at], x, value => api.coord([at, value])[1], coordSys, colors);
+  const { y, height } = coordSys;
+  return { type: 'text', style: { text: '×', x: x - 4, y: y + height - 15, fill: colors.soft, fontSize: 14 } };
 };
 
 // A field has room for its number; where the page is narrower, the matrix is moved sideways.
@@ -217,27 +258,33 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
     if (cell.x !== null) [least, most] = [Math.min(least, cell.x), Math.max(most, cell.x)];
   }));
   least = ['count', 'money', 'share'].includes(insight.kind) ? Math.min(0, least) : least;
+  const filled = x => {
+    const part = (x - least) / (most - least || 1);
+    return mixed(colors.low, colors.high, insight.kind === 'place' ? 1 - part : rooted ? Math.sqrt(part) : part);
+  };
   const [room, font] = [(width - MATRIX.names) / columns.length, css('--font')];
   const renderItem = (params, api) => {
     const { cell } = data[params.dataIndex];
     const [x, y] = api.coord([api.value(0), api.value(1)]);
     const [w, h] = api.size([1, 1]).map(size => Math.max(size - 2, 1));
-    const part = cell.x === null ? 0 : (cell.x - least) / (most - least || 1);
-    const share = insight.kind === 'place' ? 1 - part : rooted ? Math.sqrt(part) : part;
-    const fill = cell.x === null ? colors.none : mixed(colors.low, colors.high, share);
+    const fill = cell.told ? colors.card : cell.x === null ? colors.none : filled(cell.x);
     const weak = cell.grade === 'D' && cell.x !== null;
     // Weak fields are mostly the page's colour.
-    const ink = cell.x === null ? colors.soft : weak ? colors.ink : contrast(fill);
+    const ink = cell.told ? colors.ink : cell.x === null ? colors.soft : weak ? colors.ink : contrast(fill);
     const text = (words, dy, fontSize, opacity) => ({
       type: 'text', style: { text: words, x, y: y + dy, fill: ink, fontSize, fontFamily: font, opacity, textAlign: 'center',
         textVerticalAlign: 'middle' },
     });
     const children = [{
       type: 'rect', shape: { x: x - w / 2, y: y - h / 2, width: w, height: h, r: 2 },
-      style: { fill, opacity: weak ? 0.45 : 1, stroke: weak ? colors.soft : 'none', lineDash: [3, 2], lineWidth: 1 },
+      style: { fill, opacity: weak ? 0.45 : 1, stroke: weak || cell.told ? colors.soft : 'none', lineDash: cell.told ? [] : [3, 2],
+        lineWidth: 1 },
     }];
-    if (cell.told && room > 90) children.push(text(toldText(cell, insight), 0, 9.5, 0.9));
-    else if (cell.x === null) children.push(text('×', 0, 12, 0.8));
+    if (cell.told) {
+      const parts = toldShort(cell);
+      const lines = parts.join('').length * 6 < room - 6 ? [parts.join('')] : parts;
+      children.push(...lines.map((words, at) => text(words, 12 * at - 6 * (lines.length - 1), 9.5, 1)));
+    } else if (cell.x === null) children.push(text('×', 0, 12, 0.8));
     else {
       children.push(text(shown(cell.x, insight, true), -6, room < 48 ? 10 : 11.5, 1));
       children.push(text(margin(cell, insight), 8, room < 48 ? 8.5 : 9.5, 0.85));
@@ -269,7 +316,7 @@ function errorChart(lines, colors) {
   const percent = value => format(value, { style: 'percent', maximumSignificantDigits: 2 });
   return {
     ...base(colors),
-    grid: { left: 8, right: 16, top: 40, bottom: 28, containLabel: true },
+    grid: { left: 24, right: 16, top: 40, bottom: 28, containLabel: true },
     legend: { top: 0, left: 0, type: 'scroll', textStyle: { color: colors.ink }, itemWidth: 26, itemHeight: 7 },
     tooltip: {
       ...base(colors).tooltip, trigger: 'item',
@@ -279,7 +326,8 @@ function errorChart(lines, colors) {
     xAxis: { type: 'log', name: 'estimate', nameLocation: 'middle', nameGap: 26, nameTextStyle: { color: colors.soft },
       axisLabel: { color: colors.soft, formatter: value => format(value, { notation: 'compact' }) },
       splitLine: { show: false }, min: 'dataMin' },
-    yAxis: { type: 'log', axisLabel: { color: colors.soft, formatter: value => `±${percent(value)}` },
+    yAxis: { type: 'log', name: 'half the interval', nameLocation: 'middle', nameGap: 50, nameTextStyle: { color: colors.soft },
+      axisLabel: { color: colors.soft, formatter: value => `±${percent(value)}` },
       splitLine: { lineStyle: { color: colors.line } } },
     series: lines.map(({ name, points }, place) => ({
       type: 'line', name, data: points, color: colors.series[place % 5], symbolSize: 7,

@@ -12,6 +12,7 @@ mod tests;
 
 use std::path::Path;
 
+pub(crate) use catalogue::known as known_insights;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ pub fn page(folder: &Path, manifest: &Value, threads: usize) -> Result<String> {
     let unreadable = |why: String| Error::environment(findings::release_not_readable(folder, &why));
     let tables = data::tables(folder, manifest, DATA_MAX, threads).map_err(unreadable)?;
     let head = serde_json::to_string(&release(manifest)).expect("cannot fail because it is JSON");
-    let known = serde_json::to_string(&catalogue::known()).expect("cannot fail because it is JSON");
+    let known = serde_json::to_string(&known_insights()).expect("cannot fail because it is JSON");
     let data = format!("{{\"release\":{head},\"insights\":{known},\"tables\":[{tables}]}}");
     Ok(assemble(&data))
 }

@@ -267,10 +267,8 @@ function scopeText(table, view) {
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
   const apart = others.length ? `not split by ${others.map(name => plain({ name })).join(' or ')}` : '';
   const looksBack = view.insight.id.endsWith('_customers') || view.insight.id.startsWith('retention_');
-  const least = table.above?.[view.insight.id.replace(/_above$/, '')];
   let { what } = view.insight;
   if (table.look_back && looksBack) what = what.replace('before', `in the ${table.look_back} days before`);
-  if (least) what = what.replace(/so many|so much of/, format(Number(least)));
   return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 
@@ -295,10 +293,11 @@ function moreButton(card) {
 function fillDetails({ details, view }) {
   if (!details.open || !view || details.querySelector('table')) return;
   const row = ({ name, cell }) => el('tr', {}, el('th', { scope: 'row' }, name),
-    [cell.x, cell.low, cell.high].map(value => el('td', {}, shown(value, view.insight))),
+    [shown(cell.x, view.insight), ...shownEnds(cell, view.insight)]
+      .map(text => el('td', { class: cell.x === null && 'none' }, text)),
     el('td', {}, cell.x === null ? sentence(cell, view.insight) : [badge(cell.grade), ` ${bandText(cell, view.insight)}`]));
   const heads = ['', 'estimate', 'low', 'high', 'grade'];
-  details.append(el('div', { class: 'scroll' }, el('table', {},
+  details.append(el('div', { class: 'scroll' }, el('table', { class: 'numbers' },
     el('thead', {}, el('tr', {}, heads.map(head => el('th', { scope: 'col' }, head)))),
     el('tbody', {}, view.list.slice(0, BARS_MAX).map(row)))));
 }
@@ -339,13 +338,13 @@ const seen = new IntersectionObserver(entries => {
 }, { rootMargin: '600px' });
 
 function tile({ name, cell }, insight) {
+  const [x, low, high] = shownLarge(cell, insight);
   return el('div', { class: 'tile' },
     el('span', { class: 'label' }, name, ' ', badge(cell.grade)),
-    el('strong', {}, cell.x === null ? '×' : shown(cell.x, insight, true),
+    el('strong', {}, cell.told ? toldShort(cell).join('') : cell.x === null ? '×' : x,
       insight.currency && insight.kind === 'money' ? el('span', {}, insight.currency) : null),
     el('small', {}, cell.x === null ? sentence(cell, insight)
-      : [`${shown(cell.low, { ...insight, currency: null })} to ${shown(cell.high, { ...insight, currency: null })}`,
-        bandText(cell, insight)].filter(Boolean).join(', ')));
+      : [`${low} to ${high}`, bandText(cell, insight)].filter(Boolean).join(', ')));
 }
 
 // ---------------------------------------------------------------------------------------------- the reports

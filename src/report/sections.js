@@ -35,15 +35,15 @@ function headSection({ release, tables }) {
       fact('privacy', el('a', { href: '#guarantee' },
         `ε = ${parameter(parameters.epsilon)}, δ = ${parameter(parameters.delta)}`)),
       fact('protects', unitWords(release.unit.unit)),
-      release.merchants_least && fact('merchants', `at least ${release.merchants_least} in whatever is told${
-        release.dominance ? `, of which ${dominanceWords(release.dominance)}` : ''}`),
+      release.merchants_least && fact('merchants', `at least ${release.merchants_least} in whatever is told`),
+      release.dominance && fact('share of the largest', dominanceWords(release.dominance)),
       fact('tables', `${tables.length}, with ${format(tables.reduce((sum, t) => sum + t.rows, 0))} rows`)),
   ];
 }
 
 /** What was released although noise was expected to drown it. */
 function uselessNote(entries) {
-  const one = ({ file, statistic, predicted_wape: error }) => `${words(statistic).toLowerCase()} in ${file} (errors of ${
+  const one = ({ file, statistic, predicted_wape: error }) => `${titleOf(statistic, data.insights).toLowerCase()} in ${file} (errors of ${
     format(error, { style: 'percent', maximumFractionDigits: 1 })} of all that it counts)`;
   return el('p', { class: 'notice' }, 'Noise was expected to drown some of this, and its author accepted that: ',
     `${entries.map(one).join('; ')}. Zeros would be nearer to the truth.`);
@@ -58,7 +58,8 @@ function readingSection() {
     el('ul', { class: 'legend' },
       Object.entries(GRADES).map(([grade, text]) => item(badge(grade), text)),
       item(el('span', { class: 'mark hatch' }), 'hatched or dashed: grade D, read it as “small”'),
-      item(el('span', { class: 'mark' }, '×'), 'not shown, and why')));
+      item(el('span', { class: 'mark' }, '×'), 'not shown, and why'),
+      release.in_bands && item(el('span', { class: 'mark band' }, '1–5'), 'hidden for its merchants, and told in a band')));
 }
 
 /** How many cells of each grade, and how the error falls with size. */
@@ -75,8 +76,9 @@ function accuracySection(tables) {
   return el('section', { id: 'accuracy', class: 'card' },
     el('h2', {}, 'How accurate it is'),
     el('p', {}, 'Cells by grade; of several columns, such as classes, all their fields. Large cells are precise, and small ones '
-      + 'are mostly noise: that is what protects the few people in them. Hidden are cells of which nothing is told, however '
-      + 'precise it is: for their merchants, or as the period cannot tell.'),
+      + 'are mostly noise: that is what protects the few people in them. Hidden are cells of which nothing is told, '
+      + `${release.in_bands ? 'or no more than a band, ' : ''}however precise it is: for their merchants, or as the period `
+      + 'cannot tell.'),
     el('div', { class: 'scroll' }, el('table', { class: 'grades stack' },
       el('thead', {}, el('tr', {}, el('td', {}), heads.map(head => el('th', { scope: 'col' }, head)))),
       el('tbody', {}, rows))),
@@ -87,12 +89,16 @@ function accuracySection(tables) {
 
 function gradeBar(columns) {
   if (!columns) return '';
-  const counts = Object.fromEntries([...Object.keys(GRADES), 'hidden'].map(grade => [grade, 0]));
+  const counts = Object.fromEntries([...Object.keys(GRADES), 'hidden', 'band'].map(grade => [grade, 0]));
   for (const column of columns) {
-    for (let row = 0; row < column.x.length; row++) counts[hiddenAt(column, row) ? 'hidden' : column.grades[row]] += 1;
+    for (let row = 0; row < column.x.length; row++) {
+      counts[toldAt(column, row) ? 'band' : hiddenAt(column, row) ? 'hidden' : column.grades[row]] += 1;
+    }
   }
   const said = Object.entries(counts).filter(([, count]) => count > 0);
-  const text = said.map(([grade, count]) => `${format(count)} ${grade}`).join(', ');
+  const names = { hidden: count => `${format(count + counts.band)} hidden`, band: count => `${format(count)} in bands` };
+  const all = counts.band > 0 && counts.hidden === 0 ? [['hidden', 0], ...said] : said;
+  const text = all.map(([grade, count]) => names[grade]?.(count) ?? `${format(count)} ${grade}`).join(', ');
   return [
     el('span', { class: 'meter', role: 'img', 'aria-label': text },
       said.map(([grade, count]) => el('i', { class: `grade-${grade}`, style: `flex-grow:${count}` }))),
@@ -163,8 +169,8 @@ function guaranteeSection(release) {
     el('ul', {},
       el('li', {}, release.merchants_least
         ? `Merchants by noise: what is told of them is about at least ${release.merchants_least} registered ones, alone or `
-          + `in differences, and cells of fewer are hidden${release.in_bands ? ', or told in public bands' : ''}; ${
-            dominanceText(release.dominance)}.`
+          + `in differences. Cells of fewer are hidden${release.in_bands ? ', or told in public bands' : ''}. ${
+            dominanceText(release.dominance)}`
         : 'Merchants: a merchant’s total is an insight, not a secret. No cell is hidden for them.'),
       el('li', {}, 'Facts about many people: that a region shops at night is shown, whoever is in the data.'),
       el('li', {}, 'A person with several tokens counts as several users.')));
@@ -176,28 +182,29 @@ function budgetRow(budget, row) {
   const taken = Math.max(share(budget.mu_squared_units, budget.mu_squared_units_max),
     share(budget.threshold_delta_units, budget.threshold_delta_units_max));
   const part = value => format(value, { style: 'percent', maximumFractionDigits: 1, roundingMode: 'floor' });
-  return row('spent so far', `ε = ${budget.epsilon.toPrecision(4)} of ${parameter(budget.epsilon_max)}`,
-    `by all jobs on these people with this one, also those that stopped, at δ = ${parameter(budget.delta_max)}; ${
-      part(Math.max(0, 1 - taken))} of their budget (in μ²) is left, at least`);
+  return row('spent so far', `ε = ${budget.epsilon.toPrecision(4)} of ${parameter(budget.epsilon_max)}, at δ = ${
+    parameter(budget.delta_max)}`,
+    `by all jobs on these people with this one, also those that stopped; ${part(Math.max(0, 1 - taken))} of their budget (in μ²) is left, at least`);
 }
 
 /** What is promised of cells that few merchants have most of. */
 function dominanceText(rule) {
-  if (!rule) return 'but one large merchant may be most of a cell';
+  if (!rule) return 'One large merchant may be most of a cell that is shown.';
   const { share, who, by } = dominanceParts(rule);
-  return `so are those of which, by noised numbers of the whole period, ${who} may have more than ${share} of ${by}`;
+  return `So are those of which ${who} may have more than ${share} of ${by} in the whole period, by noised numbers. In a single `
+    + 'week or month they may have more of what is shown.';
 }
 
 /** The same in few words, for the head. */
 function dominanceWords(rule) {
   const { share, who, by } = dominanceParts(rule);
-  return `${who} ${rule.top === 1 ? 'has' : 'have'} at most ${share} of ${by}, by noised numbers of the whole period`;
+  return `${who}: up to ${share} of ${by} in the whole period, by noised numbers`;
 }
 
 const dominanceParts = rule => ({
   share: format(rule.share, { style: 'percent', maximumFractionDigits: 2 }),
   who: rule.top === 1 ? 'one merchant' : `${rule.top} merchants together`,
-  by: words(rule.by).toLowerCase(),
+  by: titleOf(rule.by, data.insights).toLowerCase(),
 });
 
 const FILE_HEADS = ['file', 'rows', 'keys', 'SHA-256'];

@@ -17,12 +17,25 @@ function insightOf(column, known) {
   return { id: column.name, title: words(column.name), kind, what: '', currency };
 }
 
+/** Merchants by what they have at least, named by how much that is. */
+function aboveOf(about, table) {
+  const what = about.id.replace(/_above$/, '');
+  const least = what === about.id ? undefined : table.above?.[what];
+  if (least === undefined) return about;
+  const currency = table.columns.map(column => column.currency).find(code => code && !code.includes(','));
+  const amount = format(Number(least));
+  const title = ['gross', 'sales'].includes(what)
+    ? `Merchants with ${currency ? `${currency} ` : ''}${amount} of ${titleOf(what, data.insights).toLowerCase()} or more`
+    : `Merchants with ${amount} ${what} or more`;
+  return { ...about, title, what: 'registered merchants' };
+}
+
 /** Decorates the tables with their insights: `table.insights` has each with its columns. */
 function readTables(data) {
   for (const table of data.tables) {
     table.insights = new Map();
     for (const column of table.columns) {
-      const about = insightOf(column, data.insights);
+      const about = aboveOf(insightOf(column, data.insights), table);
       if (!table.insights.has(about.id)) table.insights.set(about.id, { ...about, columns: [] });
       table.insights.get(about.id).columns.push({ ...column, part: about.part, kind: about.kind });
     }
@@ -40,7 +53,10 @@ function cellAt(column, row) {
   };
 }
 
-/** Is nothing told of a row for another reason than its error? */
+/** Is a row told in a band? */
+const toldAt = (column, row) => column.told !== undefined && column.told[row] >= 0;
+
+/** Is nothing told of a row but a band, for another reason than its error? */
 const hiddenAt = (column, row) => column.x[row] === null && column.suppressed !== undefined
   && column.suppressed[row] >= 0 && column.reasons[column.suppressed[row]] !== 'error';
 

@@ -24,17 +24,35 @@ const words = name => {
   return text.charAt(0).toUpperCase() + text.slice(1);
 };
 
+/** What an insight is called. */
+const titleOf = (id, known) => known?.[id]?.title ?? words(id);
+
 /** A value of an insight: `short` for labels, else to the digits that it has. */
-function shown(value, insight, short = false) {
+function shown(value, insight, short = false, roundingMode = 'halfExpand') {
   if (value === null || value === undefined) return '–';
   const { kind, currency } = insight;
-  const digits = { maximumSignificantDigits: short ? 3 : 6 };
+  const write = options => format(value, { signDisplay: 'negative', roundingMode, ...options });
   // Never to whole percents: of 94.6 to 94.8 % it would say 95.
-  if (kind === 'share') return format(value, { style: 'percent', maximumFractionDigits: 1 });
-  if (kind === 'place') return `top ${format(value, { style: 'percent', maximumFractionDigits: 1 })}`;
-  const large = short && Math.abs(value) >= 10000;
-  const number = format(value, large ? { ...digits, notation: 'compact' } : digits);
-  return kind === 'money' && !short && currency ? `${currency} ${number}` : number;
+  if (kind === 'share') return write({ style: 'percent', maximumFractionDigits: 1 });
+  if (kind === 'place') return `top ${write({ style: 'percent', maximumFractionDigits: 1 })}`;
+  if (short) return write(kind === 'count' && Math.abs(value) < 100 ? { maximumFractionDigits: 0 } : shortly(value, 3));
+  const number = write(kind === 'count' ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 });
+  return kind === 'money' && currency ? `${currency} ${number}` : number;
+}
+
+const shortly = (value, digits) => ({
+  maximumSignificantDigits: digits, ...(Math.abs(value) >= 10000 ? { notation: 'compact' } : {}),
+});
+
+/** Both ends of an interval, rounded outward. */
+const shownEnds = ({ low, high }, insight) => [shown(low, insight, false, 'floor'), shown(high, insight, false, 'ceil')];
+
+/** A value and the ends of its interval in large type: all three to the same digits. */
+function shownLarge({ x, low, high }, insight) {
+  const write = (value, roundingMode) => (['count', 'money'].includes(insight.kind) && Math.abs(x) >= 1e6
+    ? format(value, { ...shortly(value, 4), roundingMode, signDisplay: 'negative' })
+    : shown(value, { ...insight, currency: null }, false, roundingMode));
+  return [write(x, 'halfExpand'), write(low, 'floor'), write(high, 'ceil')];
 }
 
 /** Half the width of an interval against its estimate, in percent; of shares and the like in points. */
@@ -51,7 +69,8 @@ function margin(cell, insight) {
 
 /** Why an estimate is not shown, by the tables' word for it. */
 const REASONS = {
-  error: 'too uncertain', merchants: 'too few merchants, or few that have most of it', 'look-ahead': 'no whole period after it', 'no-period': 'no whole period to compare with', peers: 'too few merchants to compare',
+  error: 'too uncertain', merchants: 'too few merchants, or few that have most of it', 'look-ahead': 'no whole period after it',
+  'no-period': 'no whole period to compare with', peers: 'too few merchants to compare',
 };
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
 
@@ -69,11 +88,26 @@ function toldText({ told }, { kind, currency }) {
   return kind === 'money' && currency ? `${currency} ${text}` : text;
 }
 
+/** The ends of a band in place of a value; `null` where it has none. */
+function toldEnds({ told }) {
+  const ends = told.match(/\d+(\.\d+)?/g).map(Number);
+  if (ends.length === 2) return ends;
+  return told.startsWith('below') ? [null, ends[0]] : [ends[0], null];
+}
+
+/** The same for labels, in one part or, of two ends, two: `< 1K`, `1K–` and `5K`, `≥ 5K`. */
+function toldShort(cell) {
+  const [from, to] = toldEnds(cell);
+  const text = value => format(value, { notation: 'compact', maximumSignificantDigits: 3 });
+  if (from === null) return [`< ${text(to)}`];
+  return to === null ? [`≥ ${text(from)}`] : [`${text(from)}–`, text(to)];
+}
+
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
 function sentence(cell, insight) {
   if (cell.told) return `${toldText(cell, insight)}, told in a band for its merchants`;
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
-  const [x, low, high] = [cell.x, cell.low, cell.high].map(value => shown(value, insight));
+  const [x, [low, high]] = [shown(cell.x, insight), shownEnds(cell, insight)];
   const band = bandText(cell, insight);
   return `${x} (${low} to ${high})${band && `: ${band}`}, grade ${cell.grade}`;
 }

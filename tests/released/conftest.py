@@ -65,9 +65,18 @@ PEERS = """
 name = "shops"
 keys = "public"
 levels = [["category", "month"], ["merchant", "month"]]
-insights = ["payments", "payments_concentration", "payments_rank", "payments_peer_benchmark"]
+insights = ["payments", "payments_concentration", "payments_rank", "payments_peer_benchmark", "payments_above"]
 peers = "category"
+above = { payments = 100 }
 partition_by = "month"
+"""
+
+BANDED = """
+[[report]]
+name = "market"
+keys = "public"
+levels = [["region", "category"], ["region", "category", "month"]]
+insights = ["customers", "payments"]
 """
 
 FLOWS = """
@@ -178,6 +187,15 @@ def peers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("peers")
     discretail("sample", folder / "data", "--payments", 150_000, "--merchants", 60)
     return release(folder, "peers", PEERS, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def banded(tmp_path_factory):
+    """A release that hides cells for their merchants, and tells some of them in bands."""
+    folder = tmp_path_factory.mktemp("banded")
+    discretail("sample", folder / "data", "--payments", 300_000, "--merchants", 200)
+    return release(folder, "banded", BANDED, "data/payments/*.parquet", "data/merchants.parquet",
+                   "bands = { payments = [200, 1000, 5000] }", least=3)
 
 
 @pytest.fixture(scope="session")

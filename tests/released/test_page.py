@@ -188,6 +188,42 @@ def test_what_is_not_shown_is_said(browser, gallery):
     page.close()
 
 
+def test_bands_stand_in_place_of_values(browser, banded):
+    name = "market.region-category.parquet"
+    table = pl.read_parquet(banded / name)
+    told = table["payments_band"].drop_nulls().len()
+    hidden = table.filter(pl.col("payments_suppressed").cast(pl.String) == "merchants").height
+    assert 0 < told < hidden
+    for viewport in [DESKTOP, PHONE]:
+        page = Page(browser, banded, viewport=viewport)
+        assert "hidden for its merchants, and told in a band" in page.tab.inner_text("#reading")
+        page.show("market", "payments")
+        page.scroll()
+        page.screenshot(f"banded-{viewport['width']}")
+        texts = page.figure(name).eval_on_selector_all("svg text", "texts => texts.map(text => text.textContent)")
+        assert texts.count("×") == table["payments"].null_count() - told
+        # A band is `200–1K`, on narrow screens in two parts, or has one end.
+        assert sum(bool(re.match(r"[<≥] [\d.]+K?$|[\d.]+K?–", text)) for text in texts) == told, texts
+        assert sum("told in a band" in row[4] for row in page.numbers(name)) == told
+        accuracy = page.tab.locator("#accuracy tbody tr", has_text="market: region, category").first.inner_text()
+        assert f"{hidden} hidden, {told} in bands" in accuracy, accuracy
+        page.close()
+
+
+def test_tiles_have_the_digits_of_their_intervals(browser, gallery):
+    page = Page(browser, gallery)
+    tiles = page.tab.query_selector_all('section[data-report="market"] .tiles .tile')
+    number = r"([\d.,]+)([KM]?)"
+    for tile in tiles[:3]:
+        large, small = (tile.query_selector(part).inner_text() for part in ("strong", "small"))
+        [x] = re.findall(rf"^{number}", large)
+        ends = re.search(rf"{number} to {number}", small).groups()
+        low, high = ends[:2], ends[2:]
+        values = [float(digits.replace(",", "")) * {"": 1, "K": 1e3, "M": 1e6}[unit] for digits, unit in (x, low, high)]
+        assert values[1] <= values[0] <= values[2] and x[1] == low[1] == high[1], (large, small)
+    page.close()
+
+
 def test_the_page_says_what_was_released_and_what_is_promised(browser, gallery):
     page = Page(browser, gallery)
     text = page.tab.inner_text("body")
@@ -208,7 +244,7 @@ def test_the_page_says_what_the_manifest_says_of_the_release(browser, gallery, p
     text = page.tab.inner_text("body")
     for part in ["Provisional: payments, or corrections", "takes the place of", "first", "at least 3 in whatever is told",
                  "about at least 3 registered ones", "its author accepted that", "in trend.category-day.parquet", "spent so far",
-                 "by all jobs on these people with this one, also those that stopped, at δ = 1e-5;"]:
+                 "by all jobs on these people with this one, also those that stopped;", "of 8, at δ = 1e-5"]:
         assert part in text, part
     page.show("trend", "new_customers")
     assert "had not paid there in the 28 days before" in page.figure("trend.month.parquet").inner_text()
@@ -255,6 +291,11 @@ def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
     told = [row for row in rows if not row[4].startswith("not shown")]
     assert len(told) > 5 and all(0 <= float(text) <= 200 for row in told for text in row[1:4]), rows
     assert {row[4] for row in rows if row not in told} == {"not shown: no whole period to compare with"}
+    # Its axis has as much room below 100 as above.
+    page.scroll()
+    axis = page.figure("moves.week.parquet").eval_on_selector_all("svg text", "texts => texts.map(text => text.textContent)")
+    ends = [float(text) for text in axis if re.fullmatch(r"[\d.]+", text)]
+    assert min(ends) > 0 and min(ends) + max(ends) == 200, axis
     page.show("moves", "diffusion_classes")
     names = [row[0] for row in page.numbers("moves.region-month.parquet")]
     assert names == ["up", "flat", "down"], names
@@ -288,6 +329,13 @@ def test_a_phone_needs_no_sideways_scroll(browser, gallery):
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     cut = "tables => tables.filter(table => table.scrollWidth > table.parentElement.clientWidth).length"
     assert page.tab.eval_on_selector_all("table.stack", cut) == 0
+    # Numbers with their grades, which a table of columns would have no room for.
+    assert page.numbers("market.region.parquet")
+    figure = page.figure("market.region.parquet")
+    for badge in figure.query_selector_all("details .grade"):
+        box = badge.bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= PHONE["width"]
+    assert figure.eval_on_selector("details .scroll", "scroll => scroll.scrollWidth - scroll.clientWidth") <= 0
     page.close()
 
 
@@ -332,6 +380,8 @@ def test_merchants_are_compared_with_their_uncertainty(browser, peers):
     page.screenshot("benchmark")
     rows = page.numbers(shops)
     assert [row[0] for row in rows] == ["this one", "p25", "p50", "p75"]
+    page.show("shops", "payments_above")
+    assert page.figure(cells).query_selector("h3").inner_text().startswith("Merchants with 100 payments or more by month")
     page.close()
 
 
