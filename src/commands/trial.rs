@@ -7,7 +7,7 @@ use crate::cli::PlanArgs;
 use crate::console::{self, Progress};
 use crate::engine::local::Local;
 use crate::error::{Error, Result};
-use crate::findings::Finding;
+use crate::findings::{Finding, counted};
 use crate::job::{Job, StatisticKind};
 use crate::payments::ScanControl;
 use crate::release;
@@ -70,11 +70,11 @@ const WIDE: usize = 9;
 const SETTING: usize = 16;
 
 fn as_text(trial: &Trial) -> String {
-    let files = if trial.files == 1 { "file" } else { "files" };
+    let (files, own) = (counted(trial.files, "file"), &trial.settings[0]);
     let mut lines = vec![
         format!(
-            "job {} tried on {} {files}; releases for each setting: {}",
-            trial.job, trial.files, trial.runs
+            "job {} tried on {files} with epsilon {} at delta {}; releases for each setting: {}",
+            trial.job, own.epsilon, trial.delta, trial.runs
         ),
         "What is said of these payments is exact and has no protection. Nothing is charged or released."
             .to_owned(),

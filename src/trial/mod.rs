@@ -30,6 +30,7 @@ use crate::job::{Insight, Job, Percent, Report, StatisticKind};
 use crate::mechanism::{NoisyTotals, RunKey, add_noise, noise_surveys};
 use crate::payments::{Scan, own_files};
 use crate::plan::{LevelPlan, Plan, Prediction, TablePlan};
+use crate::privacy::Delta;
 
 /// The first sizes of the classes, by exact customers.
 pub const CLASSES: [f64; score::COUNT] = score::CLASSES;
@@ -46,6 +47,8 @@ pub struct Trial {
     pub files: usize,
     /// Releases for each setting.
     pub runs: u32,
+    /// Of all settings.
+    pub delta: Delta,
     /// Decimal places of money, which is in minor units.
     pub money_places: u32,
     /// Are keys, bounds or values of earlier releases left out, which a run would use?
@@ -230,9 +233,20 @@ impl Ready {
             insights: level.tables[0].insights.clone(),
         });
         let levels = levels.collect();
-        let (job, runs) = (&own.plan.job, options.runs);
+        let (job, runs, delta) = (&own.plan.job, options.runs, own.plan.job.privacy.delta);
         let (job, money_places) = (job.id.clone(), job.payments.money_places());
-        Ok(Trial { job, files, runs, money_places, without_earlier, levels, settings, skipped })
+        let trial = Trial {
+            job,
+            files,
+            runs,
+            delta,
+            money_places,
+            without_earlier,
+            levels,
+            settings,
+            skipped,
+        };
+        Ok(trial)
     }
 }
 

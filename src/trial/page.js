@@ -43,8 +43,11 @@ const count = (number, one) => `${format(number)} ${one}${number === 1 ? '' : 's
 function classAxis(level, places, colors, width) {
   const cells = at => (width < 480 ? `(${format(level.cells_by_class[at])})` : count(level.cells_by_class[at], 'cell'));
   const names = places.map(at => `${classNames[at]}\n${cells(at)}`);
-  return nameAxis(names, colors, { axisLabel: { color: colors.soft, fontSize: 11, interval: 0, lineHeight: 15 } });
+  return nameAxis(names, colors, { axisLabel: { color: colors.soft, fontSize: 11, interval: 0, lineHeight: 15 },
+    axis: { ...axisName('exact customers of the cell', colors, 43) } });
 }
+
+const axisName = (name, colors, nameGap) => ({ name, nameLocation: 'middle', nameGap, nameTextStyle: { color: colors.soft } });
 
 /** About how many rows the names of lines take. */
 function legendRows(lines, width) {
@@ -66,7 +69,7 @@ function classChart(lines, level, colors, width, axis) {
   const least = value => (axis.type === 'log' ? Math.max(value, LEAST) : value);
   return {
     ...base(colors),
-    grid: { left: 8, right: 14, top: 14 + 21 * legendRows(lines, width), bottom: 8, containLabel: true },
+    grid: { left: 26, right: 14, top: 14 + 21 * legendRows(lines, width), bottom: 28, containLabel: true },
     legend: { top: 0, left: 0, right: 0, itemGap: 10, textStyle: { color: colors.ink }, itemWidth: 24, itemHeight: 8,
       data: lines.map(line => line.name) },
     tooltip: {
@@ -77,7 +80,7 @@ function classChart(lines, level, colors, width, axis) {
     },
     xAxis: classAxis(level, places, colors, width),
     yAxis: { axisLabel: { color: colors.soft, formatter: value => percent(value) },
-      splitLine: { lineStyle: { color: colors.line } }, ...axis },
+      splitLine: { lineStyle: { color: colors.line } }, ...axisName(axis.of, colors, 46), ...axis },
     series: lines.flatMap(({ name, spreads, dashed }, place) => {
       const color = dashed ? colors.soft : colorOf(colors, place);
       const own = places.map(at => spreads[at]);
@@ -93,7 +96,7 @@ function classChart(lines, level, colors, width, axis) {
 }
 
 /** Errors of all cells together, by setting. */
-function settingChart(rows, colors) {
+function settingChart(rows, colors, width) {
   const names = rows.map(row => row.name);
   const most = Math.max(...rows.flatMap(({ own }) => [own.estimate.wape?.most, own.noised.wape?.middle,
     own.predicted?.wape_estimated].filter(value => value !== undefined && value !== null)), 0.01);
@@ -104,14 +107,14 @@ function settingChart(rows, colors) {
   const tips = ({ own, name }) => [`<b>${escaped(name)}</b>`, `estimates: ${escaped(ranged(own.estimate.wape))}`,
     `noised values: ${escaped(ranged(own.noised.wape))}`,
     own.predicted && `plan expects of estimates: ${percent(own.predicted.wape_estimated)}`].filter(Boolean).join('<br>');
+  const marked = ['estimates', 'noised values', ...(rows.some(row => row.own.predicted) ? ['expected by plan'] : [])];
   return {
     ...base(colors),
-    grid: { left: 16, right: 24, top: 34, bottom: 8, containLabel: true },
-    legend: { top: 0, left: 0, textStyle: { color: colors.ink }, itemWidth: 18, itemHeight: 9,
-      data: ['estimates', 'noised values', ...(rows.some(row => row.own.predicted) ? ['expected by plan'] : [])] },
+    grid: { left: 16, right: 24, top: 14 + 21 * legendRows(marked.map(name => ({ name })), width), bottom: 26, containLabel: true },
+    legend: { top: 0, left: 0, textStyle: { color: colors.ink }, itemWidth: 18, itemHeight: 9, data: marked },
     tooltip: { ...base(colors).tooltip, trigger: 'axis', axisPointer: { type: 'shadow' },
       formatter: ([{ dataIndex }]) => tips(rows[dataIndex]) },
-    xAxis: { type: 'value', min: 0, ...(most > 3 ? { max: 3 } : {}), axisLabel: { color: colors.soft, formatter: value => percent(value) },
+    xAxis: { type: 'value', min: 0, ...axisName('error', colors, 26), ...(most > 3 ? { max: 3 } : {}), axisLabel: { color: colors.soft, formatter: value => percent(value), hideOverlap: true },
       splitLine: { lineStyle: { color: colors.line } } },
     yAxis: nameAxis(names, colors, { axis: { inverse: true }, axisLabel: { width: 130, overflow: 'truncate' } }),
     series: [
@@ -137,7 +140,7 @@ function views(place, insight) {
     keys: setting.levels[place].keys_shown_by_class, allKeys: setting.levels[place].keys_shown })).filter(row => row.own);
   const lines = of => rows.map(row => ({ name: row.name, spreads: of(row) }));
   const noised = { name: 'the job, noised values', dashed: true, spreads: rows[0].own.noised.by_class };
-  const title = words(insight);
+  const title = titleOf(insight, trial.known);
   const heads = ['', ...classNames];
   const table = of => rows.map(row => [row.name, ...of(row).map(ranged)]);
   const lowest = Math.min(0.9, ...rows.flatMap(row => row.own.covered_by_class.filter(Boolean).map(s => s.least)));
@@ -145,23 +148,23 @@ function views(place, insight) {
     { id: 'size', wide: true, title: `${title}: error by size of the cell`, height: 320,
       sub: 'median of |value − truth| against the truth, by exact customers; lines span the releases',
       option: (colors, width) => classChart([...lines(row => row.own.estimate.by_class), noised], level, colors, width,
-        { type: 'log', min: value => Math.max(10 ** Math.floor(Math.log10(Math.max(value.min, LEAST))), LEAST) }),
+        { type: 'log', of: 'error', min: value => Math.max(10 ** Math.floor(Math.log10(Math.max(value.min, LEAST))), LEAST) }),
       heads, rows: [...table(row => row.own.estimate.by_class), [noised.name, ...noised.spreads.map(ranged)]] },
     { id: 'all', title: `${title}: error of all cells together`, height: 60 + 34 * rows.length,
       sub: 'sum of errors against the sum of values; empty public cells are in it',
-      option: colors => settingChart(rows, colors),
+      option: (colors, width) => settingChart(rows, colors, width),
       heads: ['', 'estimates', 'noised values', 'expected', 'shown'],
       rows: rows.map(({ name, own }) => [name, ranged(own.estimate.wape), ranged(own.noised.wape),
         percent(own.predicted?.wape_estimated), percent(own.shown?.middle, 3)]) },
     { id: 'covered', title: `${title}: intervals that hold the truth`, height: 280,
       sub: 'of 95 % intervals', heads: [...heads, 'all'],
       option: (colors, width) => classChart(lines(row => row.own.covered_by_class), level, colors, width,
-        { type: 'value', min: Math.floor(lowest * 20) / 20, max: 1, line: NOMINAL }),
+        { type: 'value', of: 'intervals', min: Math.floor(lowest * 20) / 20, max: 1, line: NOMINAL }),
       rows: rows.map(({ name, own }) => [name, ...own.covered_by_class.map(ranged), ranged(own.covered)]) },
   ];
   if (level.selection === 'private') {
     all.push({ id: 'keys', title: 'Keys that are shown', height: 280, sub: 'of all keys that hold payments', heads: [...heads, 'all'],
-      option: (colors, width) => classChart(lines(row => row.keys), level, colors, width, { type: 'value', min: 0, max: 1 }),
+      option: (colors, width) => classChart(lines(row => row.keys), level, colors, width, { type: 'value', of: 'keys', min: 0, max: 1 }),
       rows: rows.map(({ name, keys, allKeys }) => [name, ...keys.map(ranged), ranged(allKeys)]) });
   }
   return all;
@@ -213,7 +216,7 @@ function headSection() {
     el('h1', {}, `${trial.job}, tried`),
     el('dl', { class: 'facts' },
       fact('on', `${count(trial.files, 'file')} of public or made-up payments`),
-      fact('privacy of the job', `ε = ${own.epsilon}`),
+      fact('privacy of the job', `ε = ${own.epsilon}, δ = ${trial.delta}`),
       fact('settings', String(trial.settings.length)),
       fact('releases for each', String(trial.runs))),
   ];
@@ -248,7 +251,7 @@ function levelSection(place) {
   };
   const radio = (id, at) => el('label', {},
     el('input', { type: 'radio', name: `insight ${place}`, value: id, checked: at === 0, onchange: () => choose(id) }),
-    el('span', {}, words(id)));
+    el('span', {}, titleOf(id, trial.known)));
   const cells = level.cells_by_class.reduce((sum, count) => sum + count, level.cells_empty);
   const empty = level.cells_empty ? `, ${format(level.cells_empty)} of them empty` : '';
   return el('section', { class: 'report', 'data-level': level.level },

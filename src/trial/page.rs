@@ -3,14 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{CLASSES, ErrorFigures, Figures, LevelFacts, LevelTried, Spread, Trial, Tried};
-use crate::report::page_like;
+use crate::report::{known_insights, page_like};
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page: one file that needs no network.
 pub fn page(trial: &Trial) -> String {
-    page_like(PAGE, SCRIPT, &as_json(trial))
+    let mut data = as_json(trial);
+    data["known"] = known_insights();
+    page_like(PAGE, SCRIPT, &data)
 }
 
 /// All figures, for machines. Shares are parts of 1, bounds counts or minor units.
@@ -20,6 +22,7 @@ pub fn as_json(trial: &Trial) -> Value {
         "job": trial.job,
         "files": trial.files,
         "runs": trial.runs,
+        "delta": trial.delta.to_string(),
         "money_places": trial.money_places,
         "without_earlier_releases": trial.without_earlier,
         "classes": CLASSES,

@@ -124,8 +124,12 @@ fn figures_are_told_as_json_and_in_the_page() {
     assert_eq!(told.as_object_mut().unwrap().remove("page"), Some("page.html".into()));
     let page = std::fs::read_to_string(workshop.path("page.html")).unwrap();
     let (_, data) = page.split_once("id=\"data\">").unwrap();
-    let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    let mut data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    // What insights are called, as on the page of a release.
+    let known = data.as_object_mut().unwrap().remove("known").unwrap();
+    assert_eq!(known["average_ticket"]["title"], "Average ticket");
     assert_eq!(data, told);
+    assert_eq!(told["delta"], "1e-6");
     let settings = told["settings"].as_array().unwrap();
     let names: Vec<&str> = settings.iter().map(|s| s["name"].as_str().unwrap()).collect();
     let others = ["epsilon 1", "epsilon 4", "half the bounds", "twice the bounds", "bounds chosen"];

@@ -80,7 +80,10 @@ def test_numbers_are_those_that_were_told(browser, trial):
         [sales] = [each for each in setting["levels"][0]["insights"] if each["insight"] == "sales"]
         for text, spread in [(row[1], sales["estimate"]["wape"]), (row[2], sales["noised"]["wape"])]:
             assert abs(float(text.split("%")[0]) / 100 / spread["middle"] - 1) < 0.01, row
-    assert "exact and has no protection" in page.tab.inner_text("body")
+    text = page.tab.inner_text("body")
+    assert "exact and has no protection" in text and "ε = 4, δ = 1e-6" in text and told["delta"] == "1e-6"
+    # Insights are called as on the pages of releases, and axes say what they are of.
+    assert "Average ticket" in text and "exact customers of the cell" in text
     page.close()
 
 
