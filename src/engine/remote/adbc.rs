@@ -306,7 +306,14 @@ mod tests {
         let options = [(option.0.to_owned(), Setting::Stated(option.1.to_owned()))];
         let options = BTreeMap::from(options);
         let driver = driver.to_owned();
-        let server = AdbcServer { driver, entrypoint: None, options, dialect, span: 0..1 };
+        let server = AdbcServer {
+            driver,
+            entrypoint: None,
+            options,
+            dialect,
+            span: 0..1,
+            options_span: 2..3,
+        };
         let mut adbc = Adbc::new(&server, &std::env::temp_dir()).expect("a driver");
         adbc.deadline = deadline;
         adbc
