@@ -5,6 +5,7 @@
 //! on the right table only its operator knows. `docs/sql.md` tells the file column by column.
 
 mod batch;
+mod paying;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -12,6 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, DataType, Int64Chunked, ParquetReader, SerReader, StringChunked};
+
+use paying::Paying;
 
 use super::sql::{Dialect, Query, ROWS, dialect_of, key_value};
 use super::surveyed::Surveyed;
@@ -58,6 +61,7 @@ impl Answer<'_> {
         let mut totals = Vec::new();
         for (cells, level) in levels.into_iter().zip(&plan.levels) {
             cells.check(&counts).map_err(|why| self.unfit(why))?;
+            cells.paying.check(level).map_err(|why| self.unfit(why))?;
             let cells = cells.into_totals(&plan.job, level).map_err(|why| self.unfit(why))?;
             totals.push(cells.with_always(level));
         }
@@ -346,6 +350,8 @@ struct Cells {
     totals: HashMap<CellKey, Vec<i64>>,
     /// Those that none keeps, to see that none comes twice.
     dropped: HashSet<CellKey>,
+    /// Whether users of cells have paid, where they also count by the period before.
+    paying: Paying,
 }
 
 impl Cells {
@@ -363,16 +369,20 @@ impl Cells {
         if second.is_some() && row.first != 0 {
             return Err("a pair counts users that single values count");
         }
-        let counted = 0 <= row.first && row.first <= row.users && row.users <= row.rows;
-        if !counted || row.rows == 0 {
+        let paying = row.users.min(row.rows);
+        let all_pay = paying == row.users && row.rows > 0;
+        let counted = 0 <= row.first && row.first <= paying;
+        if !counted || !(all_pay || Paying::may_be_fewer(level)) {
             return Err("the counts of a cell do not agree");
         }
+        self.paying.add(level, &key, row);
         let (own, others) = row.totals.split_at(level.width());
         let own: Option<Vec<i64>> = own.iter().copied().collect();
         let own = own.filter(|_| others.iter().all(Option::is_none));
         let own = own.ok_or("a cell has too few numbers, or too many")?;
         for (statistic, columns) in level.statistics.iter().zip(level.columns()) {
-            let most = i128::from(row.users) * i128::from(statistic.noise.bound.cell_cap());
+            let users = if statistic.kind.compares() { row.users } else { paying };
+            let most = i128::from(users) * i128::from(statistic.noise.bound.cell_cap());
             let most = most.min(TOTAL_MAX.into());
             let least = if statistic.kind.facts().signed { -most } else { 0 };
             if own[columns].iter().any(|&total| !(least..=most).contains(&i128::from(total))) {

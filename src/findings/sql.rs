@@ -56,12 +56,6 @@ pub fn column_untyped(key: &str, column: &str, kind: &str) -> Finding {
         .hint(format!("add `{shown} = \"{kind}\"`, or what it holds, to `types`"))
 }
 
-/// An insight or a key that has no SQL yet.
-pub fn sql_missing(what: &str, level: &str) -> Finding {
-    let text = format!("`{what}` at `{level}` has no SQL yet: it is for payments in files");
-    Finding::new("sql-missing", text).hint(format!("leave `{what}` out of this job"))
-}
-
 /// More merchants than a query can list.
 pub fn sql_merchants_too_many(found: usize, most: usize) -> Finding {
     Finding::new(

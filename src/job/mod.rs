@@ -38,9 +38,9 @@ pub use registry::{Dominance, Registry};
 pub use server::{AdbcServer, Server, Setting, SparkServer};
 pub use sql::SqlExpression;
 pub use statistic::{
-    CHANGES, Expected, LOG_CENTRED_MAX, LOG_DIGITS, LOG_PARTS, RECENCY_CLASSES, StatisticKind,
-    Unit, VISIT_CLASSES, Width, centred_log, change_class, recency_class, recency_names,
-    ticket_log, visit_class,
+    CHANGES, Expected, FLAT_PARTS, LOG_CENTRED_MAX, LOG_DIGITS, LOG_PARTS, RECENCY_CLASSES,
+    StatisticKind, Unit, VISIT_CLASSES, Width, centred_log, change_class, recency_class,
+    recency_names, ticket_log, visit_class,
 };
 pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;

@@ -308,7 +308,7 @@ pub fn recency_names(classes: usize) -> impl Iterator<Item = String> {
 pub const CHANGES: [&str; 3] = ["up", "flat", "down"];
 
 /// One over this of the larger amount is no change.
-const FLAT_PARTS: i128 = 20;
+pub const FLAT_PARTS: i128 = 20;
 
 /// The class of spending `now`, where it was `before`: flat if they differ by a twentieth of the
 /// larger one at most, so that classes are turned around if time is.

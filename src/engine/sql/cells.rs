@@ -1,5 +1,6 @@
 //! What each user has in each cell of a level, in SQL.
 
+use super::changes::Compared;
 use super::numbers::Numbers;
 use super::{Cte, Dialect, rows};
 use crate::job::Key;
@@ -16,6 +17,8 @@ pub(super) struct Cells<'p> {
     user: String,
     /// The level's keys as columns of `dr_payments`, in its order.
     pub(super) keys: Vec<String>,
+    /// Which periods are compared, by those of the statistics that do so.
+    pub(super) compared: Vec<Compared>,
     /// Those of the statistics that are asked for.
     numbers: Vec<Numbers>,
 }
@@ -34,6 +37,7 @@ impl<'p> Cells<'p> {
             let at = keys.iter().position(|known| known == key);
             format!("dr_k{}", at.expect("cannot fail because all levels' keys are there") + 1)
         };
+        let kinds = || statistics.iter().map(|&at| level.statistics[at].kind);
         let mut cells = Cells {
             plan,
             level,
@@ -41,10 +45,11 @@ impl<'p> Cells<'p> {
             name: format!("dr_l{}", place + 1),
             user: rows::user(plan, dialect),
             keys: level.keys.iter().map(column).collect(),
+            compared: Compared::all(plan, level, kinds()),
             numbers: Vec::new(),
         };
-        let kinds = statistics.iter().map(|&at| level.statistics[at].kind);
-        cells.numbers = kinds.map(|kind| Numbers::new(&cells, place, kind)).collect();
+        let numbers = |kind| cells.only_paid(kind, Numbers::new(&cells, place, kind));
+        cells.numbers = kinds().map(numbers).collect();
         cells
     }
 
@@ -83,6 +88,7 @@ impl<'p> Cells<'p> {
         ctes.extend(
             self.pairs().map(|sql| step("pairs", "(user, cell) as before, and (user, pair)", sql)),
         );
+        ctes.extend(self.counted());
         ctes.push(step("cut", what, self.cut(cut)));
         ctes
     }
@@ -148,8 +154,8 @@ impl<'p> Cells<'p> {
         (!joins.is_empty()).then(|| format!("SELECT {columns}\n  FROM dr_payments p{joins}"))
     }
 
-    fn cells(&self) -> String {
-        let mut columns = vec!["COUNT(*) AS n_rows".to_owned()];
+    /// What is added up over a user's payments in a cell beside their number, with names.
+    pub(super) fn sums(&self) -> impl Iterator<Item = (String, String)> {
         let payments = "SUM(CASE WHEN dr_amount >= 0 THEN 1 ELSE 0 END)".to_owned();
         let mut sums = vec![("n_payments".to_owned(), payments)];
         for (name, sql) in self.numbers.iter().flat_map(|numbers| &numbers.sums) {
@@ -157,7 +163,12 @@ impl<'p> Cells<'p> {
                 sums.push((name.clone(), sql.clone()));
             }
         }
-        columns.extend(sums.iter().map(|(name, sql)| format!("{sql} AS {name}")));
+        sums.into_iter()
+    }
+
+    fn cells(&self) -> String {
+        let mut columns = vec!["COUNT(*) AS n_rows".to_owned()];
+        columns.extend(self.sums().map(|(name, sql)| format!("{sql} AS {name}")));
         let by = self.prefixed("");
         format!(
             "SELECT {by},\n    {}\n  FROM {}\n  GROUP BY {by}",
@@ -194,7 +205,8 @@ impl<'p> Cells<'p> {
     }
 
     /// The place of a cell among the user's: those with most payments first, of equals the first by
-    /// key. Of public keys only which one is first is looked at.
+    /// key. Of public keys only which one is first is looked at; the user has paid there, as
+    /// the period before one in which they only count comes first.
     fn place(&self) -> String {
         if self.keys.is_empty() {
             return "1".to_owned();
@@ -215,7 +227,12 @@ impl<'p> Cells<'p> {
         let named = named.collect::<Vec<_>>().join(",\n    ");
         let all: String = self.keys.iter().map(|key| format!(", c.{key}")).collect();
         let all = format!("{}{all}", self.user.replace("dr_u", "c.dr_u"));
-        let step = if self.second().is_some() { "pairs" } else { "cells" };
+        let (step, join) = match (self.second(), &self.compared[..]) {
+            (Some(_), _) => ("pairs", "JOIN"),
+            (None, []) => ("cells", "JOIN"),
+            // Of cells with payments alone there is more.
+            (None, _) => ("counted", "LEFT JOIN"),
+        };
         let mut from = format!("{}_{step} c", self.name);
         let more = [
             ("back", "b", self.level.look_back.is_some()),
@@ -225,7 +242,7 @@ impl<'p> Cells<'p> {
             let same = self.keys.iter().map(|key| format!(" AND {letter}.{key} = c.{key}"));
             let same: String = same.collect();
             from += &format!(
-                "\n    JOIN {}_{step} {letter} ON {letter}.dr_user = c.dr_user{same}",
+                "\n    {join} {}_{step} {letter} ON {letter}.dr_user = c.dr_user{same}",
                 self.name
             );
         }

@@ -5,6 +5,7 @@
 
 mod calendar;
 mod cells;
+mod changes;
 mod dialect;
 mod expression;
 mod fit;
@@ -69,7 +70,7 @@ impl Query {
     ///
     /// # Errors
     /// All that keeps the plan from being one: the payments are in files, a bound is open, an
-    /// expression or a statistic that dialects do not agree on.
+    /// expression that dialects do not agree on.
     pub fn new(plan: &Plan, dialect: Dialect) -> Result<Query> {
         Ok(Parts::new(plan, dialect, false)?.totals())
     }
@@ -141,11 +142,6 @@ impl<'p> Parts<'p> {
         {
             let finding = findings::sql_merchants_too_many(registry.ids.len(), MERCHANTS_MAX);
             findings.push(finding.at(registry.span.clone()));
-        }
-        for level in &plan.levels {
-            let missing = level.statistics.iter().filter_map(|s| numbers::missing(s.kind));
-            let finding = |insight| findings::sql_missing(insight, &level.file);
-            findings.extend(missing.map(|insight| finding(insight).at(level.span.clone())));
         }
         let keys = keys_of(plan);
         let numbers = merchant_numbers(plan, open);

@@ -16,20 +16,6 @@ pub(super) struct Numbers {
     pub(super) numbers: Vec<String>,
 }
 
-/// The insight of a statistic that has no SQL yet. Names each, so that a new one is not forgotten.
-pub(super) fn missing(kind: StatisticKind) -> Option<&'static str> {
-    use StatisticKind::{
-        Cohorts, Customers, Diffusion, DiffusionYear, Gross, NewReturning, Payments, Recency,
-        Refunds, Sales, TicketHistogram, TicketLogs, VisitClasses, Visits,
-    };
-    match kind {
-        Customers | Payments | Sales | Gross | Refunds | Visits | VisitClasses => None,
-        TicketHistogram | TicketLogs | NewReturning | Recency | Cohorts => None,
-        Diffusion => Some("diffusion_index"),
-        DiffusionYear => Some("diffusion_index_year"),
-    }
-}
-
 impl Numbers {
     /// Those of `kind` at a level, which is at a place of the plan.
     pub(super) fn new(cells: &Cells, place: usize, kind: StatisticKind) -> Numbers {
@@ -64,8 +50,10 @@ impl Numbers {
                 Numbers { numbers: recency(level), ..one("n_ago", ago) }
             }
             StatisticKind::Cohorts => Numbers { numbers: cohorts(cells), ..Self::default() },
-            // Refused before: `missing`.
-            StatisticKind::Diffusion | StatisticKind::DiffusionYear => Self::default(),
+            StatisticKind::Diffusion | StatisticKind::DiffusionYear => {
+                let numbers = cells.changed(kind);
+                Numbers { numbers, ..one("n_sales", dialect.sum("dr_amount")) }
+            }
         }
     }
 }

@@ -34,6 +34,14 @@ const OTHERS: [&str; 3] = [
      bounds = { new_returning = 2, retention_cohort = 2 }",
 ];
 
+/// Users who spend more, and others who have no payment where they count.
+const CHANGES: &str = "levels = [[\"region\", \"month\"]]\nkeys = \"public\"\nlook_back = 30\n\
+    insights = [\"customers\", \"sales\", \"new_customers\", \"diffusion_classes\", \"diffusion_index_year\"]\n\
+    bounds = { customers = 2, sales = 900, new_returning = 2, diffusion = 2, diffusion_year = 2 }";
+
+/// Of these, longer than a year.
+const LONGER: (&str, &str) = ("last_day = 2025-04-30", "last_day = 2026-03-15");
+
 /// `ticket_groups` needs quantiles.
 const GROUPS: (&str, &str) = ("ticket_groups = \"region\"\n", "");
 
@@ -99,6 +107,7 @@ fn every_dialect_can_be_parsed() {
         plan(&[], &OTHERS),
         plan(&[month], &[&REPORTS[0].replace("[], ", "").replace("week", "month")]),
         plan(&[money, column], &[of_money]),
+        plan(&[LONGER], &[CHANGES]),
     ];
     for plan in plans {
         for dialect in Dialect::ALL {
@@ -141,6 +150,20 @@ fn the_first_look_is_said_in_every_dialect() {
 fn homes_pairs_cohorts_and_last_visits_are_said_in_words() {
     let query = Query::new(&plan(&[], &OTHERS), Dialect::DuckDb).expect("all of it has SQL");
     insta::assert_snapshot!("others", shown(&query));
+}
+
+/// What users spend against other periods, where they count in cells without payments.
+#[test]
+fn changes_are_said_in_words() {
+    let plan = plan(&[LONGER], &[CHANGES]);
+    let query = Query::new(&plan, Dialect::DuckDb).expect("all of it has SQL");
+    insta::assert_snapshot!("changes", shown(&query));
+    // Of norms, too.
+    let open = CHANGES.split_once("bounds").expect("it has bounds").0;
+    let plan = self::plan(&[LONGER], &[open]);
+    for dialect in Dialect::ALL {
+        parses(&Query::surveys(&plan, dialect).expect("all of it has SQL"));
+    }
 }
 
 /// Totals are of the whole query: whatever changes the job changes its digest.

@@ -1,5 +1,7 @@
 //! Tables with whatever such tables have in life, and jobs on them.
 
+mod changes;
+
 use std::path::Path;
 
 use polars::prelude::{DataFrame, DataType, ParquetWriter, TimeUnit, TimeZone, df};
@@ -30,6 +32,7 @@ pub(super) struct Case {
     rows: Vec<Row>,
     reports: Vec<String>,
     unit: &'static str,
+    last_day: &'static str,
     zone: &'static str,
     /// The expressions for `where`, `user` and `wallet`.
     filter: &'static str,
@@ -257,6 +260,8 @@ pub(super) enum Kind {
     New,
     /// Who was last there when.
     Recent,
+    /// Who spends more than before.
+    Changes,
     /// Pairs of values.
     Pairs,
     /// Units within periods.
@@ -264,8 +269,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 5] =
-        [Kind::Plain, Kind::New, Kind::Recent, Kind::Pairs, Kind::Periods];
+    pub(super) const ALL: [Kind; 6] =
+        [Kind::Plain, Kind::New, Kind::Recent, Kind::Changes, Kind::Pairs, Kind::Periods];
 
     fn reports(self, currencies: bool, registry: bool, unit: &str) -> BoxedStrategy<Vec<String>> {
         let one = |report: BoxedStrategy<String>| report.prop_map(|report| vec![report]).boxed();
@@ -273,6 +278,7 @@ impl Kind {
             Kind::Plain => prop::collection::vec(report(currencies, registry), 1..3).boxed(),
             Kind::New => one(newness(currencies, registry).boxed()),
             Kind::Recent => one(recency(currencies, registry).boxed()),
+            Kind::Changes => one(changes::report(currencies, registry).boxed()),
             Kind::Pairs => one(pairs(currencies).boxed()),
             Kind::Periods => {
                 let private = unit == "user-month";
@@ -306,7 +312,11 @@ pub(super) fn case_of(kind: Kind) -> impl Strategy<Value = Case> {
     (any::<bool>(), registry, prop::sample::select(units)).prop_flat_map(
         move |(currencies, registry, unit)| {
             let reports = kind.reports(currencies, registry, unit);
-            let rows = prop::collection::vec(row(), 1..120);
+            let (row, last_day) = match kind {
+                Kind::Changes => (changes::row().boxed(), changes::LAST_DAY),
+                _ => (row().boxed(), "2025-04-30"),
+            };
+            let rows = prop::collection::vec(row, 1..120);
             let settings = (
                 prop::sample::select(zones.to_vec()),
                 prop::sample::select(times.to_vec()),
@@ -330,6 +340,7 @@ pub(super) fn case_of(kind: Kind) -> impl Strategy<Value = Case> {
                         rows,
                         reports,
                         unit,
+                        last_day,
                         zone,
                         filter,
                         user,
@@ -369,13 +380,13 @@ impl Case {
         };
         let mut text = format!(
             "version = 1\njob = \"test\"\nrecipient = \"tests\"\n[payments]\n{source}\n\
-             where = \"{}\"\ntimezone = \"{}\"\ntimes_without_zone = \"{}\"\nfirst_day = 2025-01-01\nlast_day = 2025-04-30\n\
+             where = \"{}\"\ntimezone = \"{}\"\ntimes_without_zone = \"{}\"\nfirst_day = 2025-01-01\nlast_day = {}\n\
              currency = {currency}\nmax_bad_share = 1\ncolumns = {{ user = \"{}\", merchant = \"merchant\", \
              time = \"time\", amount = \"CASE WHEN refund THEN -amount ELSE amount END\", currency = \
              \"COALESCE(currency, 'EUR')\", wallet = \"{}\" }}\n{merchants}\n[keys]\nwallet = [\"w0\", \"w1\", \
              \"wä \\\"2\\\"\"]\n[privacy]\nunit = \"{}\"\nepsilon = \"1\"\ndelta = \"1e-6\"\n[ledger]\n\
              file = \"ledger.sqlite\"\npopulation = \"people\"\nepsilon_max = \"4\"\ndelta_max = \"1e-5\"\n",
-            self.filter, self.zone, self.zoneless, self.user, self.wallet, self.unit
+            self.filter, self.zone, self.zoneless, self.last_day, self.user, self.wallet, self.unit
         );
         for (place, report) in self.reports.iter().enumerate() {
             text += &format!("[[report]]\nname = \"r{place}\"\n{report}\n");
@@ -411,6 +422,7 @@ impl Case {
             rows: [vec![row("w0"); 4_504], vec![row("w1"); 1_127]].concat(),
             reports: vec![report.to_owned()],
             unit: "user",
+            last_day: "2025-04-30",
             zone: "UTC",
             filter: "refund OR number <> 3 OR channel IN ('kiosk')",
             user: "user",
