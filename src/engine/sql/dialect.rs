@@ -212,7 +212,8 @@ impl Dialect {
         if self == Dialect::BigQuery {
             let first = columns.iter().zip(&rows[0]).map(|(name, v)| format!("{v} AS {name}"));
             let first = format!("STRUCT({})", first.collect::<Vec<_>>().join(", "));
-            let rest = rows[1..].iter().map(row);
+            // One value in brackets alone would be no row.
+            let rest = rows[1..].iter().map(|values| format!("STRUCT{}", row(values)));
             let all: Vec<String> = std::iter::once(first).chain(rest).collect();
             return format!("SELECT * FROM UNNEST([\n    {}])", all.join(",\n    "));
         }
