@@ -199,7 +199,7 @@ fn a_duckdb_that_cannot_be_asked_is_told_apart() {
     let missing = folder.path().join("nosuch.duckdb").display().to_string();
     let outcome = ask(&plan, &server(Dialect::DuckDb, &[("path", &missing)]), &mut no_surveys);
     // Its path is what the job says.
-    let error = outcome.err().expect("it is refused");
+    let error = outcome.expect_err("it is refused");
     assert_eq!(error.findings()[0].span(), Some(2..3));
     assert_eq!(found::<()>(Err(error)), (ErrorClass::Environment, "server-unreachable"));
     assert!(!Path::new(&missing).exists(), "it is not made");
