@@ -5,21 +5,25 @@
 /// Is something of this name one that nobody else may know?
 pub(super) fn is_secret(name: &str) -> bool {
     /// Wherever they stand in a name.
-    const PARTS: [&str; 11] = [
+    const PARTS: [&str; 15] = [
         "password",
         "passwd",
         "passphrase",
+        "passcode",
         "token",
         "secret",
+        "signature",
         "credential",
         "privatekey",
         "accesskey",
+        "accountkey",
+        "encryptionkey",
         "apikey",
         "authorization",
         "cookie",
     ];
     /// Only as its last word, as other words have them too: `path`, `bypass`.
-    const WORDS: [&str; 6] = ["bearer", "jwt", "pass", "pat", "pw", "pwd"];
+    const WORDS: [&str; 8] = ["bearer", "jwt", "pass", "pat", "pw", "pwd", "sas", "sig"];
     let name = name.to_ascii_lowercase();
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let last = name.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
@@ -33,8 +37,10 @@ pub(super) fn has_secret(value: &str) -> bool {
     bearer || in_address(value) || in_list(value)
 }
 
-/// `scheme://me:password@host`, and without a scheme. A password may have `/` and `@` in it.
+/// `scheme://me:password@host`, and without a scheme. A password may have `/` and `@` in it, and
+/// the `:` may be written as addresses write signs.
 fn in_address(value: &str) -> bool {
+    let value = &value.replace("%3A", ":").replace("%3a", ":");
     let Some((_, rest)) = value.split_once("://") else {
         // A path may have both, after its first folder.
         let owner = value.rsplit_once('@').and_then(|(owner, _)| owner.split_once(':'));
@@ -104,6 +110,12 @@ mod tests {
             "Cookie",
             "set-cookie",
             "session_jwt",
+            "AccountKey",
+            "encryption_key",
+            "passcode",
+            "x-amz-signature",
+            "sig",
+            "blob_sas",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -112,6 +124,9 @@ mod tests {
             "path",
             "passfile",
             "bypass_proxy",
+            "design",
+            "sasl_mechanism",
+            "signed_in",
             "username",
             "user_id",
             "uri",
@@ -140,6 +155,11 @@ mod tests {
             "postgresql://me:p@w@host/db",
             "postgresql://me:pa/ss@host/db",
             "postgresql://me:pa?ss@host/db",
+            "postgresql://me%3Apw@host/db",
+            "postgresql://me%3apw@host/db",
+            "me%3Apw@acct/db",
+            "https://acct.example/box?sv=1&sig=abc",
+            "AccountName=me;AccountKey=abc==;",
             "postgresql://host/db?user=me&password=pw",
             "postgresql://host:5432,other:5433/db?sslpassword=pw",
             "host=db user=me password=pw",
@@ -166,6 +186,7 @@ mod tests {
             "lake/a:b@c.duckdb",
             "postgresql://me@host:5432/db",
             "postgresql://me:@host/db",
+            "postgresql://me%3A@host/db",
             "postgresql://host:5432,other:5433/db?user=me@shop",
             "postgresql://[::1]:5432/a@b:c",
             "postgresql://[::1]/a@b:c",
