@@ -84,11 +84,33 @@ impl Setting {
     /// What such values start with in job files, before the variable's name.
     pub(super) const ENVIRONMENT: &str = "env:";
 
-    /// As the job file writes it.
-    pub(super) fn parse(text: &str) -> Setting {
-        match text.strip_prefix(Self::ENVIRONMENT) {
-            Some(name) => Setting::Environment(name.to_owned()),
-            None => Setting::Stated(text.to_owned()),
+    /// As the job file writes it; `None` if what stands for a variable cannot be the name of one,
+    /// and so may be the secret itself.
+    pub(super) fn parse(text: &str) -> Option<Setting> {
+        let Some(name) = text.strip_prefix(Self::ENVIRONMENT) else {
+            return Some(Setting::Stated(text.to_owned()));
+        };
+        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let starts = name.starts_with(|c: char| of_name(c) && !c.is_ascii_digit());
+        (starts && name.chars().all(of_name)).then(|| Setting::Environment(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_have_names_that_can_be() {
+        for name in ["PGPASSWORD", "a", "_1"] {
+            let setting = Some(Setting::Environment(name.to_owned()));
+            assert_eq!(Setting::parse(&format!("env:{name}")), setting);
+        }
+        for name in ["", "1", "A B", " A", "A-B", "$A", "ü", "postgresql://me:pw@host/db"] {
+            assert_eq!(Setting::parse(&format!("env:{name}")), None, "{name}");
+        }
+        for text in ["", "a", "ENV:A", " env:A"] {
+            assert_eq!(Setting::parse(text), Some(Setting::Stated(text.to_owned())));
         }
     }
 }

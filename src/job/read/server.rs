@@ -110,6 +110,15 @@ impl Reader<'_> {
         let has_options = !section.has("options") || options.is_some();
         let options_span = section.has("options").then(|| section.span_of("options"));
         section.finish();
+        // Messages name both.
+        for (key, text) in [("driver", &driver), ("dialect", &stated)] {
+            if let Some(text) = text.as_ref().filter(|text| has_secret(&text.value)) {
+                let hint = "give it in `options`, by an environment variable: `\"env:NAME\"`";
+                let finding = findings::secret_in_job(key, hint);
+                self.faults.add(finding.at_secret(text.span.clone()));
+                return None;
+            }
+        }
         let dialect = self.dialect(section, stated, driver.as_ref());
         let options =
             options.map(|options| self.options(&options)).unwrap_or(Some(BTreeMap::new()));
@@ -173,9 +182,12 @@ impl Reader<'_> {
                 continue;
             };
             let setting = Setting::parse(&text.value);
-            let told = matches!(&setting, Setting::Stated(value)
-                if is_secret(&name.value) || has_secret(value));
-            if told {
+            let open = match &setting {
+                None => true,
+                Some(Setting::Stated(value)) => is_secret(&name.value) || has_secret(value),
+                Some(Setting::Environment(_)) => false,
+            };
+            let Some(setting) = setting.filter(|_| !open) else {
                 let hint = format!(
                     "write `{} = \"env:NAME\"`, and set the environment variable NAME",
                     name.value
@@ -183,7 +195,8 @@ impl Reader<'_> {
                 let finding = findings::secret_in_job(&name.value, &hint);
                 self.faults.add(finding.at_secret(name.span));
                 good = false;
-            }
+                continue;
+            };
             options.insert(name.value, setting);
         }
         good.then_some(options)
