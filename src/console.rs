@@ -11,6 +11,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
 use crate::findings::Finding;
+use crate::job::secret_lines;
 use crate::payments::Progress as Step;
 
 /// Steps and durations on standard error, if asked for.
@@ -59,8 +60,9 @@ pub fn render(findings: &[Finding], path: Option<&Path>, source: &str, styled: b
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| finding.span().map(|span| span.start));
     let secrets = findings.iter().filter(|f| f.is_secret() && has_place(f, source));
-    let secrets: Vec<Range<usize>> =
+    let mut secrets: Vec<Range<usize>> =
         secrets.filter_map(|f| Some(line_of(source, f.span()?))).collect();
+    secrets.extend(secret_lines(source));
     let texts: Vec<String> = sorted
         .into_iter()
         .map(|finding| {
@@ -82,14 +84,14 @@ fn has_place(finding: &Finding, source: &str) -> bool {
     finding.span().is_some() && !source.is_empty()
 }
 
-/// The bytes of the lines of a place.
+/// The bytes of the lines of a place, with the ends of lines.
 fn line_of(source: &str, span: Range<usize>) -> Range<usize> {
     let start = source[..span.start].rfind('\n').map_or(0, |n| n + 1);
-    let end = source[span.end..].find('\n').map_or(source.len(), |n| span.end + n);
+    let end = source[span.end..].find('\n').map_or(source.len(), |n| span.end + n + 1);
     start..end
 }
 
-/// A finding with its line, unless that holds a secret: then with the line's number.
+/// A finding with its line, unless that may hold a secret: then with the line's number.
 fn group<'a>(
     finding: &'a Finding,
     path: &'a str,
@@ -105,7 +107,9 @@ fn group<'a>(
         // Only the first line of what spans several.
         let end = source[span.start..].find('\n').map_or(source.len(), |n| span.start + n);
         let span = span.start..span.end.min(end).max(span.start);
-        group = if secrets.iter().any(|lines| lines.contains(&span.start)) {
+        // The end of the file is shown with its last line.
+        let at = span.start.min(source.len() - 1);
+        group = if secrets.iter().any(|lines| lines.contains(&at)) {
             let (line, column) = line_and_column(source, span.start);
             group.element(Origin::path(path).line(line).char_column(column))
         } else {

@@ -34,6 +34,7 @@ pub use expect::Expect;
 pub use insight::{Comparison, Insight};
 pub use iso_currency::Currency;
 pub use percent::Percent;
+pub(crate) use read::secret_lines;
 pub use registry::{Dominance, Registry};
 pub use server::{AdbcServer, Server, Setting, SparkServer};
 pub use sql::SqlExpression;

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
 
 use self::payments::Facts;
+pub(crate) use self::secrets::secret_lines;
 use self::server::Servers;
 use super::raw::{Faults, Placed, Section};
 use super::{EarlierJob, Job, LedgerTerms, Privacy, PrivacyUnit, ReleaseStatus, money_places};

@@ -116,6 +116,53 @@ fn servers_are_named_in_whole_and_hold_no_secret() {
     assert_snapshot!(texts.join("\n"));
 }
 
+/// A job at a database, with one line more of its section.
+fn wrong_adbc(line: &str) -> String {
+    job("engine = \"adbc\"", &format!("[adbc]\ndriver = \"duckdb\"\n{line}"))
+}
+
+/// The same at a cluster.
+fn wrong_spark(line: &str) -> String {
+    job("engine = \"spark\"", &format!("[spark]\n{line}"))
+}
+
+/// Wherever in its section a secret stands, and whatever is wrong with the line.
+#[test]
+fn lines_that_may_hold_a_secret_are_shown_by_no_message() {
+    let workshop = Workshop::new();
+    let wrong = [
+        wrong_adbc("uri = \"postgresql://me:abc@h/db\""),
+        wrong_adbc("password = \"abc\""),
+        wrong_adbc("options = \"password=abc\""),
+        wrong_adbc("options = [\"me:abc@acct/db\"]"),
+        wrong_adbc("options.adbc.snowflake.password = \"abc\""),
+        wrong_adbc("options = { password = [\"abc\", \"b\"] }"),
+        wrong_adbc("options = { password = { value = \"abc\" } }"),
+        wrong_adbc("options = { password = 1, passcode = [\n\"abc\", \"b\"] }"),
+        wrong_adbc("options = { password = \"\"\"\nabc\"\"\", threads = [\"1\", \"2\"] }"),
+        wrong_adbc("options = { uri = \"env:postgresql://me:abc@h/db\", password = \"env:abc!\" }"),
+        wrong_adbc("[adbc.options]\npassword = \"abc"),
+        wrong_adbc("[adbc.options]\npassword = abc"),
+        wrong_adbc("[adbc.options]\npassword = \"abc\" abc"),
+        wrong_adbc("[adbc.options]\npassword = \"abc\"\npassword = \"abc\""),
+        wrong_adbc("[adbc.options]\npassword = [\n\"abc\"\n\"abc\"]"),
+        wrong_adbc("dialect = \"postgresql://me:abc@h/db\""),
+        job("engine = \"adbc\"", "[adbc]\ndriver = \"postgresql://me:abc@h/db\""),
+        wrong_spark("password = \"abc\""),
+        wrong_spark("token = [\"abc\", \"b\"]"),
+        wrong_spark("url = [\"sc://me:abc@host\"]"),
+        job("engine = \"spark\"", "[spark] token = \"abc\""),
+        job("engine = \"adbc\"", "").replace("version ", "adbc = { password = \"abc\" }\nversion "),
+        // Elsewhere names are of columns.
+        job("engine = \"spark\"", SPARK).replace("types     = {", "types     = { user_token = 1,"),
+    ];
+    let texts: Vec<String> = wrong.iter().map(|text| refused(&workshop, text)).collect();
+    for (job, text) in wrong.iter().zip(&texts) {
+        assert!(!text.contains("abc"), "{job}\n{text}");
+    }
+    assert_snapshot!(texts.join("\n"));
+}
+
 /// As builds without the features do; the query itself can be had of them.
 #[test]
 #[cfg(not(any(feature = "adbc", feature = "spark")))]

@@ -2,6 +2,8 @@
 //!
 //! Names and places where drivers and servers are known to take one; not all that could be one.
 
+use std::ops::Range;
+
 /// Is something of this name one that nobody else may know?
 pub(super) fn is_secret(name: &str) -> bool {
     /// Wherever they stand in a name.
@@ -76,6 +78,68 @@ fn in_list(value: &str) -> bool {
         let sets = sign == '=' || quoted || after.starts_with(char::is_whitespace);
         sets && is_secret(name) && !after.trim().is_empty()
     })
+}
+
+/// The lines of a job file that may hold a secret, each with what follows them up to the next key.
+/// They are told by their text, whatever else is wrong with the file, and only where servers are
+/// named: elsewhere a column may be called `token`.
+pub(crate) fn secret_lines(source: &str) -> Vec<Range<usize>> {
+    let (mut at, mut of_server, mut header_before) = (0, false, false);
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut goes_on = false;
+    for line in source.split_inclusive('\n') {
+        let text = line.trim();
+        let is_header = text.starts_with('[');
+        if names_server(text, is_header || !header_before) {
+            of_server = true;
+        } else if is_other_header(text) {
+            of_server = false;
+        }
+        header_before |= is_header;
+        let is_one = of_server && may_hold_secret(text);
+        goes_on = of_server && (is_one || goes_on && !sets_key(text));
+        if goes_on {
+            match found.last_mut().filter(|last| last.end == at) {
+                Some(last) => last.end += line.len(),
+                None => found.push(at..at + line.len()),
+            }
+        }
+        at += line.len();
+    }
+    found
+}
+
+/// Do this header and what follows, or this line before any header, tell of a server?
+fn names_server(line: &str, may: bool) -> bool {
+    let quotes = |c: char| c.is_whitespace() || "[\"'".contains(c);
+    let name = line.trim_start_matches(quotes);
+    let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    may && ["adbc", "spark"].iter().any(|server| name.eq_ignore_ascii_case(server))
+}
+
+/// Does another section begin here? Not where a line of a list looks as if.
+fn is_other_header(line: &str) -> bool {
+    let name = line.trim_start_matches('[');
+    let Some((name, rest)) = name.split_once(']').filter(|_| name.len() < line.len()) else {
+        return false;
+    };
+    let rest = rest.trim_start_matches(']').trim_start();
+    name.trim_start().starts_with(|c: char| c.is_ascii_alphabetic())
+        && (rest.is_empty() || rest.starts_with('#'))
+}
+
+/// `key = ...`, and no line of a value that began above.
+fn sets_key(line: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, _)| {
+        let of_key = |c: char| c.is_ascii_alphanumeric() || "_-.\"' ".contains(c);
+        key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(of_key)
+    })
+}
+
+fn may_hold_secret(line: &str) -> bool {
+    let is_mark = |c: char| c.is_whitespace() || "\"'".contains(c);
+    let mut values = line.match_indices('=').map(|(at, _)| line[at + 1..].trim_matches(is_mark));
+    has_secret(line) || values.any(has_secret) || line.split(['"', '\'']).any(has_secret)
 }
 
 #[cfg(test)]
@@ -201,6 +265,64 @@ mod tests {
             "bearer",
         ] {
             assert!(!has_secret(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn lines_with_secrets_are_found_where_servers_are_named() {
+        let hidden = |source: &str| -> Vec<String> {
+            let lines = secret_lines(source).into_iter();
+            lines.flat_map(|l| source[l].lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+        };
+        for line in [
+            "uri = \"postgresql://me:pw@h/db\"",
+            "dsn = \"me:pw@acct/db\"",
+            "dsn = 'me:p\"w@acct/db'",
+            "dsn = \"me:p\\\"w@acct/db\"",
+            "dsn = \"me:pw@acct/db",
+            "password = \"pw\"",
+            "\"password\" = \"pw\"",
+            "password = pw",
+            "password = 12345",
+            "password = [\"pw\", \"b\"]",
+            "password = { value = \"pw\" }",
+            "options = \"password=pw\"",
+            "options = { threads = [\"1\"], pwd = \"pw\" }",
+            "options.adbc.snowflake.password = \"pw\"",
+            "# password = \"pw\"",
+        ] {
+            for header in [
+                "[adbc]",
+                "[adbc.options]",
+                "[ spark ] # here",
+                "[\"adbc\"]",
+                "[ADBC",
+                "adbc.a = 1",
+            ] {
+                let job = format!("{header}\nthreads = 1\n{line}\nmore = 1\n[keys]\n{line}\n");
+                assert_eq!(hidden(&job), [line], "{job}");
+            }
+        }
+        // On the line of the header, of a key before any header, or several.
+        for lines in [
+            "[adbc] password = \"pw\"",
+            "adbc.password = \"pw\"",
+            "adbc = { password = \"pw\" }",
+            "[spark]\ntoken = [\n  [\"pw\"],\n  \"pw\",\n]",
+            "[spark]\ntoken = \"\"\"\npw\n\"\"\"",
+        ] {
+            let job = format!("version = 1\n{lines}\nurl = \"sc://host:15002\"\n[keys]\n");
+            let wanted: Vec<&str> = lines.lines().filter(|line| *line != "[spark]").collect();
+            assert_eq!(hidden(&job), wanted, "{job}");
+        }
+        for job in [
+            "",
+            "token = \"pw\"",
+            "[payments]\ntypes = { user_token = \"text\" }\nadbc = \"password=pw\"",
+            "[adbc]\nuri = \"postgresql://me@h:5432/db\"\nthreads = [\"1\"]\n[[report]]\ntoken = 1",
+            "[spark]\nurl = \"sc://host:15002/;use_ssl=true\"",
+        ] {
+            assert!(hidden(job).is_empty(), "{job}");
         }
     }
 }
