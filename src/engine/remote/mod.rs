@@ -98,8 +98,9 @@ impl<'a> Remote<'a> {
     }
 
     /// The totals where the price is paid already: Ctrl-C is not heard, and if the connection is
-    /// lost, or what comes back is not whole, all of it is done again after a while, as giving up
-    /// would lose the price.
+    /// lost, all of it is done again after a while, as giving up would lose the price. Not so if
+    /// what comes back is not whole: single payments could decide that, and which try counts must
+    /// not depend on them.
     fn totals_at_last(&self, plan: &Plan, answer: &Answer) -> Result<(Plan, ExactTotals)> {
         let totals = || {
             let rows = self.client.rows(answer.query.text(), &NEVER);
@@ -121,11 +122,9 @@ impl<'a> Remote<'a> {
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// The code of an error that the same query may not meet again: the connection's, and of rows that
-/// are not whole.
+/// The code of an error of the connection, which the same query may not meet again.
 fn passing(error: &Error) -> Option<&'static str> {
-    const PASSING: [&str; 5] =
-        ["server-unreachable", "server-silent", "server-lost", "result-unfit", "totals-unfit"];
+    const PASSING: [&str; 3] = ["server-unreachable", "server-silent", "server-lost"];
     let code = error.findings().first()?.code();
     PASSING.contains(&code).then_some(code)
 }

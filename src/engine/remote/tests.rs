@@ -274,24 +274,31 @@ impl Open {
     }
 }
 
-/// From the first noise on, a query whose connection is lost, or whose rows are not whole, is sent
-/// again, and the user knows; before it is not.
+/// From the first noise on, a query whose connection is lost is sent again, and the user knows;
+/// before it is not, and one whose rows are not whole never is.
 #[test]
 fn bounds_that_are_open_are_asked_for_first() {
     let open = Open::new();
     let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
+    let down = || Err(Error::environment(findings::server_unreachable("Spark")));
+    let silent = || Err(Error::environment(findings::server_silent("Spark", 30)));
+    let torn = || Err(Error::environment(findings::result_unfit("a row is missing")));
     let refused = || Err(Error::environment(findings::query_failed("it is refused")));
     let cut = || Ok(vec![batch(&open.second, &GOOD[..1])]);
     let server_lost = Some((ErrorClass::Environment, "server-lost"));
     let query_failed = Some((ErrorClass::Environment, "query-failed"));
+    let result_unfit = Some((ErrorClass::Environment, "result-unfit"));
     let unfit = Some((ErrorClass::Invalid, "totals-unfit"));
     let answers = [
         (vec![open.surveys(), open.totals()], None),
         (vec![open.surveys(), lost(), open.totals()], None),
-        (vec![open.surveys(), cut(), lost(), Ok(vec![]), open.totals()], None),
-        (vec![open.surveys(), cut(), lost(), lost(), lost()], server_lost),
-        (vec![open.surveys(), lost(), lost(), lost(), cut()], unfit),
-        // What another try would not change.
+        (vec![open.surveys(), lost(), down(), silent(), open.totals()], None),
+        (vec![open.surveys(), down(), silent(), lost(), lost()], server_lost),
+        // What another try would not change, or single payments could have brought about.
+        (vec![open.surveys(), cut()], unfit),
+        (vec![open.surveys(), Ok(vec![])], unfit),
+        (vec![open.surveys(), lost(), cut()], unfit),
+        (vec![open.surveys(), torn()], result_unfit),
         (vec![open.surveys(), refused()], query_failed),
         (vec![open.surveys(), lost(), refused()], query_failed),
         // Nothing is paid.
@@ -315,7 +322,9 @@ fn bounds_that_are_open_are_asked_for_first() {
         assert_eq!(notes.len(), count.saturating_sub(2), "{notes:?}");
         let told = |note: &String| {
             note.contains("price is paid")
-                && ["server-lost", "totals-unfit"].iter().any(|c| note.contains(c))
+                && ["lost", "unreachable", "silent"]
+                    .iter()
+                    .any(|how| note.contains(&format!("(server-{how})")))
         };
         assert!(notes.iter().all(told), "{notes:?}");
         if let Ok((plan, found)) = outcome {
