@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::correction::Correction;
+use super::joint::Observed;
 use super::lift;
 use super::panel::Panel;
 use super::rates::{self, Pair, Range, Rate};
@@ -170,7 +171,17 @@ impl Report<'_> {
             };
             let pairs = lift::unrelated(self, level, models);
             let from = from.iter().find_map(|kind| known.get(kind)).or(pairs.as_ref());
-            let (own, earlier) = self.modelled(&panel, at, from.map(Vec::as_slice), models);
+            let from = from.map(Vec::as_slice);
+            let seen = self.observed(&panel, at);
+            let (own, earlier) = self.modelled(&panel, at, &seen, from, models);
+            let first = [&own.means[..], &earlier].concat();
+            if let Some(both) = self.joined(&panel, at, (&seen, &first), models) {
+                let (own, _) = self.modelled(&panel, at, &both, from, models);
+                self.settle(at, coarse, own, models);
+                // Payments follow from what customers say alone, as they are in the other.
+                known.insert(statistic.kind, first);
+                continue;
+            }
             let own = self.settle(at, coarse, own, models);
             known.insert(statistic.kind, [own, earlier].concat());
         }
@@ -201,49 +212,61 @@ impl Report<'_> {
         values.map(|&grid| statistic.noise.to_natural(grid as f64)).collect()
     }
 
-    /// What the values of a level's cells most likely are, never much further from the noised ones
-    /// than their interval reaches; and what those of an earlier release were, as `known` must have
-    /// it too.
-    fn modelled(
-        &self,
-        panel: &Panel,
-        at: (usize, usize),
-        known: Option<&[f64]>,
-        models: &[Vec<Model>],
-    ) -> (Values, Vec<f64>) {
-        let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
-        let mut noisy = self.noisy(at, 0);
-        let (count, sd) = (noisy.len(), statistic.noise.sd());
-        let factor = |cell: usize| if cell < count { model.correction.factor(cell) } else { 1.0 };
-        let mut sds = vec![sd; count];
+    /// How many cells an earlier release has of a level.
+    fn earlier_cells(&self, level: usize) -> usize {
+        self.plan.levels[level].earlier.as_ref().map_or(0, |earlier| earlier.cells.keys.len())
+    }
+
+    /// The noised values of a level's cells and of those of an earlier release, before the
+    /// correction.
+    pub(super) fn observed(&self, panel: &Panel, at: (usize, usize)) -> Observed {
+        let statistic = self.statistic(at);
+        let (mut values, sd) = (self.noisy(at, 0), statistic.noise.sd());
+        let mut sds = vec![sd; values.len()];
         if let Some(earlier) = &self.plan.levels[at.0].earlier {
             // Where it has no such statistic, its values say nothing.
             let cells = earlier.cells.keys.len();
             let known = earlier.cells.statistics.get(&statistic.kind);
             let nothing = || (vec![0.0; cells], sd * 1e6);
-            let (values, sd) = known.map_or_else(nothing, |known| (known.values.clone(), known.sd));
-            noisy.extend(values);
-            sds.resize(count + cells, sd);
+            let (theirs, sd) = known.map_or_else(nothing, |known| (known.values.clone(), known.sd));
+            values.extend(theirs);
+            sds.resize(values.len(), sd);
         }
-        let in_order = |values: &[f64]| -> Vec<f64> {
-            panel.cells.iter().map(|&cell| values[cell as usize]).collect()
-        };
-        let (ordered, ordered_sds) = (in_order(&noisy), in_order(&sds));
+        let in_order = |values: &[f64]| in_order(panel, values);
+        Observed { values: in_order(&values), sds: in_order(&sds) }
+    }
+
+    /// What the values of a level's cells most likely are by what is seen of them, never much
+    /// further from the noised ones than their interval reaches; and what those of an earlier
+    /// release were, as `known` must have it too.
+    fn modelled(
+        &self,
+        panel: &Panel,
+        at: (usize, usize),
+        seen: &Observed,
+        known: Option<&[f64]>,
+        models: &[Vec<Model>],
+    ) -> (Values, Vec<f64>) {
+        let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
+        let noisy = self.noisy(at, 0);
+        let (count, sd) = (noisy.len(), statistic.noise.sd());
+        let factor = |cell: usize| if cell < count { model.correction.factor(cell) } else { 1.0 };
+        let Observed { values: ordered, sds } = seen;
         let mut expected = match known {
             Some(known) => {
                 let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
                 let floor = (mean * 1e-3).max(1e-9);
-                in_order(known).into_iter().map(|value| value.max(floor)).collect()
+                in_order(panel, known).into_iter().map(|value| value.max(floor)).collect()
             }
-            None => seasons(panel, &ordered, sd),
+            None => seasons(panel, ordered, sd),
         };
         // What the fit has left of it.
         expected.iter_mut().zip(&panel.cells).for_each(|(a, &cell)| *a /= factor(cell as usize));
         // The model knows no values below zero; where refunds prevail it is of these.
         let sign = if ordered.iter().sum::<f64>() < 0.0 { -1.0 } else { 1.0 };
         let turned: Vec<f64> = ordered.iter().map(|y| sign * y).collect();
-        let posterior = shrink(panel, &turned, &ordered_sds, &expected, self.threads);
-        let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; noisy.len() - count]);
+        let posterior = shrink(panel, &turned, sds, &expected, self.threads);
+        let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; self.earlier_cells(at.0)]);
         for (&cell, Posterior { mean, sd }) in panel.cells.iter().zip(posterior) {
             let (place, factor) = (cell as usize, factor(cell as usize));
             if place >= count {
@@ -256,7 +279,7 @@ impl Report<'_> {
             values.means[place] = mean.clamp(value - reach, value + reach).max(least);
             // Where the model was held back, it is not what says how sure the value is.
             let held = (values.means[place] - mean).abs() > 0.0;
-            let sd = if held { sds[place] } else { sd };
+            let sd = if held { statistic.noise.sd() } else { sd };
             values.variances[place] = (sd * factor).powi(2);
         }
         (values, earlier)
@@ -432,6 +455,12 @@ const BINS_AT_ONCE: usize = 4;
 /// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and
 /// Morris 1972).
 const REACH: f64 = 1.5;
+
+/// Values of a level's cells, and behind them of those of an earlier release, in the order of the
+/// panel's.
+fn in_order(panel: &Panel, values: &[f64]) -> Vec<f64> {
+    panel.cells.iter().map(|&cell| values[cell as usize]).collect()
+}
 
 /// What is expected of a cell by its time alone: what all series together have then.
 fn seasons(panel: &Panel, noisy: &[f64], sd: f64) -> Vec<f64> {

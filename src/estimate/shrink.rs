@@ -393,11 +393,11 @@ impl<'p> Filter<'p> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Noise that is spread about like the normal law, the same every time.
-    fn noise(place: usize) -> f64 {
+    pub(in crate::estimate) fn noise(place: usize) -> f64 {
         let uniform = |step: usize| {
             // Steele, Lea and Flood 2014: SplitMix.
             let mut z = (place * 12 + step + 1) as u64;
@@ -409,7 +409,7 @@ mod tests {
         (0..12).map(uniform).sum::<f64>() - 6.0
     }
 
-    fn panel(series: usize, times: usize) -> Panel {
+    pub(in crate::estimate) fn panel(series: usize, times: usize) -> Panel {
         Panel {
             cells: (0..(series * times) as u32).collect(),
             starts: (0..=series as u32).map(|place| place * times as u32).collect(),
@@ -418,13 +418,13 @@ mod tests {
         }
     }
 
-    fn error(values: impl Iterator<Item = f64>, truth: &[f64]) -> f64 {
+    pub(in crate::estimate) fn error(values: impl Iterator<Item = f64>, truth: &[f64]) -> f64 {
         values.zip(truth).map(|(value, truth)| (value - truth).abs()).sum::<f64>()
             / truth.len() as f64
     }
 
     /// Series of very different sizes, of two kinds.
-    fn truth(series: usize, times: usize) -> Vec<f64> {
+    pub(in crate::estimate) fn truth(series: usize, times: usize) -> Vec<f64> {
         let size = |place: usize| (1.0 + (place * 31 % 100) as f64 / 25.0).exp2() * 8.0;
         let kind = |place: usize| if place.is_multiple_of(2) { 1.0 } else { 4.0 };
         let at = |time: usize| 1.0 + 0.1 * (time as f64 / 3.0).sin();
