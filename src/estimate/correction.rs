@@ -4,7 +4,7 @@
 use super::model::{Model, Report};
 use super::reconcile::Coarse;
 use crate::job::StatisticKind;
-use crate::plan::{BETWEEN, LEFT_MIN};
+use crate::plan::{LEFT_MIN, between};
 
 /// What noised values are multiplied with.
 #[derive(Clone, Debug)]
@@ -15,11 +15,13 @@ pub(super) struct Correction {
     margins: Vec<f32>,
     /// Relative standard deviation of `factor`, which all cells share.
     common: f64,
+    /// How much the share that the fit takes differs between cells.
+    between: f64,
 }
 
 impl Default for Correction {
     fn default() -> Self {
-        Correction { factor: 1.0, margins: Vec::new(), common: 0.0 }
+        Correction { factor: 1.0, margins: Vec::new(), common: 0.0, between: 0.0 }
     }
 }
 
@@ -39,7 +41,7 @@ impl Correction {
         models: &[Vec<Model>],
     ) -> Correction {
         let kind = report.statistic(at).kind;
-        let mut own = Correction::default();
+        let mut own = Correction { between: between(kind), ..Correction::default() };
         // Of private keys those that are hidden are missing.
         let is_public = report.plan.levels[at.0].is_public();
         let left = || group(&whole(report, at), noise(report, at), 1, |_| 0)[0];
@@ -63,7 +65,7 @@ impl Correction {
 
     /// The part of it that cells do not have in common.
     pub(super) fn apart(&self) -> f64 {
-        BETWEEN * (1.0 - 1.0 / self.factor)
+        self.between * (1.0 - 1.0 / self.factor)
     }
 
     /// No level has less in all than the fit has left of it at another: raises what is below that,

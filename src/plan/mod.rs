@@ -62,7 +62,7 @@ use names::{file_name, name_clashes};
 pub use pairs::{PairLevels, Pairs};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
-pub use predict::{BETWEEN, Basis, LEFT_MIN, Prediction};
+pub use predict::{Basis, LEFT_MIN, Prediction, between};
 pub use recency::Recency;
 pub use retained::{Left, Retained};
 pub use score::Score;

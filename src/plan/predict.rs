@@ -61,6 +61,8 @@ pub(super) struct Known {
     bound: Bound,
     /// Whether the run knows what its bound takes.
     surveyed: bool,
+    /// See [`between`].
+    between: f64,
 }
 
 /// A norm bound as far as it is known beforehand.
@@ -152,7 +154,8 @@ impl Plan {
         }
         let numbers = cells * plan.told_width(kind, width);
         let (total, surveyed) = (total.max(1.0), survey.is_some());
-        Some(Known { basis, law, total, cells, numbers, bound, surveyed })
+        let between = between(kind);
+        Some(Known { basis, law, total, cells, numbers, bound, surveyed, between })
     }
 }
 
@@ -179,7 +182,7 @@ impl Known {
             // `docs/privacy.md`).
             true => {
                 let share = share.max(LEFT_MIN);
-                let doubt = doubt.hypot(BETWEEN * (1.0 - share)) * HALF_NORMAL * mean;
+                let doubt = doubt.hypot(self.between * (1.0 - share)) * HALF_NORMAL * mean;
                 self.best_error(mean, noise_sd / share).hypot(doubt)
             }
             false => self.best_error(mean, noise_sd).hypot(lost).min(noised),
@@ -214,7 +217,9 @@ const HALF_NORMAL: f64 = 0.797_884_560_802_865_4;
 
 /// How much the share that the fit takes differs between cells, against what it takes in all: so
 /// that intervals cover on made-up and real payments (`docs/benchmarks.md`).
-pub const BETWEEN: f64 = 0.17;
+pub fn between(kind: StatisticKind) -> f64 {
+    if kind.is_count() { 0.17 } else { 0.20 }
+}
 
 /// The fit is not thought to leave less than this share.
 pub const LEFT_MIN: f64 = 0.25;
