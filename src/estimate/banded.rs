@@ -16,29 +16,29 @@ impl View<'_> {
         let sellers = self.level.cells.sellers().map_or(1, <[_]>::len);
         // Cells stand group by group, each with as many times and values of other keys.
         let cells = self.noisy.keys.len() / sellers.max(1);
-        let estimate = |cell: usize| (numbers.model.estimates[cell] as f64 / parts(kind)).max(0.0);
+        let estimate = |cell: usize| numbers.model.estimates[cell] as f64 / parts(kind);
         let band_of = |place: usize| {
             let (group, cell) = (rows[place] / cells.max(1), rows[place] % cells.max(1));
-            let interval = numbers.interval(place);
+            let own = estimate(rows[place]);
             let known_sum = bands.beside(group)?.map(|beside| {
                 let others = beside.iter().map(|group| estimate(group * cells + cell));
-                interval.value.max(0.0) + others.sum::<f64>()
+                own + others.sum::<f64>()
             });
-            run_within(edges, (interval.low, interval.high), known_sum)
+            run_within(edges, own, known_sum)
         };
         Some((0..rows.len()).map(band_of).collect())
     }
 }
 
-/// The bands of a value, where a sum is known that holds it and what is beside it: of these the
+/// The band of an estimate, where a sum is known that holds it and what is beside it: of these the
 /// edges that are at most half of it, so that the last band, which the sum ends, is wide, too.
-/// Which edges these are follows from the sum alone, so it is the value's band that is told and no
-/// more, be it told or not.
-fn run_within(edges: &[i64], (low, high): (f64, f64), known_sum: Option<f64>) -> Option<Run> {
+///
+/// Which edges these are follows from the sum alone, so it is the estimate's band that is told and
+/// no more, be it told or not. Not the bands that its interval reaches: where noise is small, two
+/// of them would tell that the value is at the edge between.
+fn run_within(edges: &[i64], estimate: f64, known_sum: Option<f64>) -> Option<Run> {
     let fits = |edge: &&i64| known_sum.is_none_or(|sum| 2.0 * **edge as f64 <= sum);
-    let usable = edges.iter().take_while(fits).count();
-    let (first, last) = Bands::run_of(&edges[..usable], low, high)?;
-    Some((first, if last == usable { edges.len() } else { last }))
+    Bands::run_of(edges, edges.iter().take_while(fits).count(), estimate)
 }
 
 #[cfg(test)]
@@ -57,8 +57,8 @@ mod tests {
         for sum in (0..14_000).step_by(50) {
             let mut told: BTreeMap<Option<Run>, Vec<i64>> = BTreeMap::new();
             for value in 0..=sum {
-                let exact = (value as f64, value as f64);
-                told.entry(run_within(&edges, exact, Some(sum as f64))).or_default().push(value);
+                let run = run_within(&edges, value as f64, Some(sum as f64));
+                told.entry(run).or_default().push(value);
             }
             assert!(!told.contains_key(&None) || told.len() == 1, "{sum}: silence tells");
             assert_eq!(told.contains_key(&None), sum < 2 * edges[0], "{sum}");
@@ -75,9 +75,8 @@ mod tests {
 
     #[test]
     fn without_a_known_sum_all_edges_count() {
-        assert_eq!(run_within(&[1_000, 5_000], (7e3, 8e3), None), Some((2, 2)));
-        assert_eq!(run_within(&[1_000, 5_000], (1.5e3, 8e3), None), Some((1, 2)));
-        assert_eq!(run_within(&[1_000, 5_000], (1.5e3, 8e3), Some(9_999.0)), Some((1, 2)));
-        assert_eq!(run_within(&[1_000, 5_000], (0.0, 8e3), None), None);
+        assert_eq!(run_within(&[1_000, 5_000], 7e3, None), Some((2, 2)));
+        assert_eq!(run_within(&[1_000, 5_000], 7e3, Some(9_999.0)), Some((1, 2)));
+        assert_eq!(run_within(&[1_000, 5_000], -7.0, None), Some((0, 0)));
     }
 }

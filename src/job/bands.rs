@@ -14,7 +14,7 @@ pub struct Bands {
     pub span: Range<usize>,
 }
 
-/// Bands next to each other: from the first to the last.
+/// Bands next to each other, from the first to the last: one, or all from one on.
 pub type Run = (usize, usize);
 
 impl Bands {
@@ -26,15 +26,13 @@ impl Bands {
     /// All runs of bands between edges that say something, in an order of their own.
     pub fn runs(edges: &[i64]) -> impl Iterator<Item = Run> {
         let last = edges.len();
-        let from = move |first| (first..=last).map(move |end| (first, end));
-        (0..=last).flat_map(from).filter(move |run| *run != (0, last))
+        (0..last).map(|band| (band, band)).chain((1..=last).map(move |band| (band, last)))
     }
 
-    /// The bands that hold all from `low` to `high`; `None` if that is all of them.
-    pub fn run_of(edges: &[i64], low: f64, high: f64) -> Option<Run> {
-        let band = |end: f64| edges.iter().filter(|edge| **edge as f64 <= end).count();
-        let run = (band(low), band(high));
-        (run != (0, edges.len()) && run.0 <= run.1).then_some(run)
+    /// The band of a value, if of the edges only the first few count; `None` if none do.
+    pub fn run_of(edges: &[i64], counting: usize, value: f64) -> Option<Run> {
+        let band = edges[..counting].iter().filter(|edge| **edge as f64 <= value).count();
+        (counting > 0).then_some((band, if band == counting { edges.len() } else { band }))
     }
 
     /// What a run is called; `places` are those after the point, of money.
@@ -62,19 +60,21 @@ mod tests {
     use super::Bands;
 
     #[test]
-    fn values_are_told_in_as_many_bands_as_their_interval_reaches() {
+    fn values_are_told_in_the_bands_of_the_edges_that_count() {
         let edges = [1_000, 10_050, 100_000];
-        let told = |low, high| {
-            let run = Bands::run_of(&edges, low, high)?;
+        let told = |counting, value| {
+            let run = Bands::run_of(&edges, counting, value)?;
             assert_eq!(Bands::runs(&edges).filter(|own| *own == run).count(), 1);
             Some(Bands::name(&edges, run, 2))
         };
-        assert_eq!(told(0.0, 999.0).as_deref(), Some("below 10"));
-        assert_eq!(told(-50.0, 5_000.0).as_deref(), Some("below 100.50"));
-        assert_eq!(told(1_000.0, 10_049.0).as_deref(), Some("10 to 100.50"));
-        assert_eq!(told(9_000.0, 20_000.0).as_deref(), Some("10 to 1000"));
-        assert_eq!(told(9_000.0, 2e9).as_deref(), Some("10 and more"));
-        assert_eq!(told(0.0, 2e9), None);
-        assert_eq!(Bands::runs(&edges).count(), 4 + 3 + 2 + 1 - 1);
+        assert_eq!(told(3, 999.0).as_deref(), Some("below 10"));
+        assert_eq!(told(3, -50.0).as_deref(), Some("below 10"));
+        assert_eq!(told(3, 1_000.0).as_deref(), Some("10 to 100.50"));
+        assert_eq!(told(3, 20_000.0).as_deref(), Some("100.50 to 1000"));
+        assert_eq!(told(3, 2e9).as_deref(), Some("1000 and more"));
+        assert_eq!(told(2, 2e9).as_deref(), Some("100.50 and more"));
+        assert_eq!(told(1, 999.0).as_deref(), Some("below 10"));
+        assert_eq!(told(0, 2e9), None);
+        assert_eq!(Bands::runs(&edges).count(), 3 + 3);
     }
 }

@@ -9,8 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use super::LevelPlan;
 use super::merchants::OfLevels;
+use super::{LevelPlan, TicketPlan};
 use crate::findings::{self, Finding};
 use crate::job::{Insight, Job, Key};
 
@@ -81,7 +81,8 @@ pub(super) fn assign_bands(
     if levels.iter().flat_map(|level| &level.tables).all(|table| table.bands.is_empty()) {
         return;
     }
-    let alike = Alike::new(sets, known);
+    let (all, all_known) = with_ticket_groups(levels, sets, known);
+    let alike = Alike::new(&all, &all_known);
     let secrets: Vec<usize> =
         (0..sets.len()).filter(|&set| !known[set] && secret(&sets[set])).collect();
     // Each class is told of at one level, so that cells of other times say nothing of it.
@@ -129,6 +130,19 @@ pub(super) fn assign_bands(
 /// Is one ascending list part of another?
 fn is_part(part: &[u32], whole: &[u32]) -> bool {
     part.iter().all(|merchant| whole.binary_search(merchant).is_ok())
+}
+
+/// Sets with those of the groups whose tickets are surveyed, which are known sums, too.
+fn with_ticket_groups(
+    levels: &[LevelPlan],
+    sets: &[Vec<u32>],
+    known: &[bool],
+) -> (Vec<Vec<u32>>, Vec<bool>) {
+    let surveyed = levels.iter().filter_map(|level| level.tickets.as_ref());
+    let (mut sets, mut known) = (sets.to_vec(), known.to_vec());
+    sets.extend(surveyed.flat_map(TicketPlan::members));
+    known.resize(sets.len(), true);
+    (sets, known)
 }
 
 /// Merchants by the known sets in which they lie.
@@ -240,6 +254,17 @@ mod tests {
         assert_eq!(told(r#"[["region"], []]"#, "min_per_cell = 4"), "");
         let both = told(r#"[["region"]]"#, "min_per_cell = 4");
         assert_eq!(both, "r0.region: R1 beside none\nr0.region: R2 beside none\n");
+    }
+
+    #[test]
+    fn groups_whose_tickets_are_surveyed_are_known_sums() {
+        let report = "levels = [[\"region\", \"kind\"]]\nkeys = \"public\"\n\
+                      insights = [\"payments\", \"ticket_quantiles\"]";
+        let line = "min_per_cell = 3\nbands = { payments = [10, 100] }\nticket_groups = \"kind\"";
+        let plan = Market::with_kinds().try_plan_with(line, &[report.to_owned()]).expect("a plan");
+        let (sets, known) = super::with_ticket_groups(&plan.levels, &[vec![1]], &[false]);
+        assert_eq!(sets, [vec![1], vec![0, 1, 3, 5, 6, 8, 9], vec![2, 4, 7]]);
+        assert_eq!(known, [false, true, true]);
     }
 
     /// The merchants of each group of a level.
