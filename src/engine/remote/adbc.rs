@@ -137,7 +137,10 @@ enum Step {
 enum Failed {
     Connecting(DriverError),
     Asking(DriverError),
-    Reading(ArrowError),
+    /// While rows were read; the server can be reached.
+    Refused(ArrowError),
+    /// While rows were read; the server cannot be reached any more.
+    Lost(ArrowError),
 }
 
 impl Client for Adbc {
@@ -216,7 +219,12 @@ fn ask(
     // Nobody hears it once the run has ended.
     let _ = tell.send(Step::Asked(statement.get_cancel_handle()));
     let rows = statement.execute().map_err(Failed::Asking)?;
-    rows.collect::<std::result::Result<_, _>>().map_err(Failed::Reading)
+    let rows = rows.collect::<std::result::Result<_, _>>();
+    // Drivers do not say why rows break off, and may leave the connection unusable.
+    rows.map_err(|error| match database.new_connection() {
+        Ok(_) => Failed::Refused(error),
+        Err(_) => Failed::Lost(error),
+    })
 }
 
 impl Adbc {
@@ -243,13 +251,13 @@ impl Adbc {
                     false => findings::server_lost(&self.shown, "the connection broke"),
                 }
             }
-            // Drivers do not say why.
-            Failed::Reading(error) => {
+            Failed::Refused(error) => {
                 tracing::debug!("{error}");
-                match self.is_inside {
-                    true => findings::query_failed("the rows broke off"),
-                    false => findings::server_lost(&self.shown, "the rows broke off"),
-                }
+                findings::query_failed("the rows broke off")
+            }
+            Failed::Lost(error) => {
+                tracing::debug!("{error}");
+                findings::server_lost(&self.shown, "the rows broke off")
             }
         })
     }

@@ -335,6 +335,27 @@ fn ctrl_c_stops_the_query_of_a_postgresql() {
     change(&server, busy).expect("only this one");
 }
 
+/// Its driver tells of it while rows are read, as of a connection that breaks.
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn a_query_that_a_postgresql_gives_up_is_no_lost_connection() {
+    let (_folder, plan) = one();
+    let elsewhere = Elsewhere::start("postgresql", &[]);
+    let at = |address: &str| server(Dialect::PostgreSql, &[("uri", address)]);
+    let series = "generate_series(CAST(1 AS BIGINT), CAST(1000000000000 AS BIGINT)) t(i)";
+    change(&at(&elsewhere.address), &format!("{ENDLESS} {series}")).expect("makes a view");
+    let hasty = format!("{}?options=-c%20statement_timeout%3D700", elsewhere.address);
+    let asked = |server: Server| {
+        with_remote(&plan, &server, &NEVER, |remote| remote.totals(&plan, &mut no_surveys))
+    };
+    let outcome = asked(at(&hasty)).expect("a driver");
+    assert_eq!(found(outcome), (ErrorClass::Environment, "query-failed"));
+    // A row that cannot be, after some that can.
+    let late = "SELECT 1 / (100000 - i) AS one FROM generate_series(1, 200000) t(i)";
+    let rows = with_remote(&plan, &at(&elsewhere.address), &NEVER, |remote| remote.rows(late));
+    assert_eq!(found(rows.expect("a driver")), (ErrorClass::Environment, "query-failed"));
+}
+
 /// The price is paid before the totals are asked for.
 #[test]
 #[ignore = "needs DuckDB's library; .ci/run has it"]
