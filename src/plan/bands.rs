@@ -260,11 +260,14 @@ mod tests {
     fn groups_whose_tickets_are_surveyed_are_known_sums() {
         let report = "levels = [[\"region\", \"kind\"]]\nkeys = \"public\"\n\
                       insights = [\"payments\", \"ticket_quantiles\"]";
-        let line = "min_per_cell = 3\nbands = { payments = [10, 100] }\nticket_groups = \"kind\"";
+        let line = "min_per_cell = 3\nbands = { payments = [10, 100] }";
         let plan = Market::with_kinds().try_plan_with(line, &[report.to_owned()]).expect("a plan");
         let (sets, known) = super::with_ticket_groups(&plan.levels, &[vec![1]], &[false]);
-        assert_eq!(sets, [vec![1], vec![0, 1, 3, 5, 6, 8, 9], vec![2, 4, 7]]);
-        assert_eq!(known, [false, true, true]);
+        // Those of regions.
+        assert_eq!(sets, [vec![1], vec![0, 3, 6, 9], vec![1, 4, 7], vec![2, 5, 8]]);
+        assert_eq!(known, [false, true, true, true]);
+        // Else R1/b and R2/a are told, as the test above has it.
+        assert_eq!(shown(&plan), "");
     }
 
     /// The merchants of each group of a level.
