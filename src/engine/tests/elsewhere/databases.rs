@@ -112,9 +112,13 @@ fn a_duckdb_that_is_asked_and_reference_agree_to_the_last_unit() {
 #[test]
 #[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
 fn a_postgresql_that_is_asked_and_reference_agree_to_the_last_unit() {
-    let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", &[]));
-    let address = elsewhere.borrow().address.clone();
-    let server = server(Dialect::PostgreSql, &[("uri", &address)]);
+    postgresql_agrees(&[]);
+}
+
+/// Six cases in a server of its own, which `settings` change.
+fn postgresql_agrees(settings: &[(&str, &str)]) {
+    let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", settings));
+    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.borrow().address)]);
     agree(6, &|folder, plan, settle| {
         let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
         let said = elsewhere.borrow_mut().ask(&task);
@@ -149,15 +153,7 @@ fn a_duckdb_that_finds_texts_alike_and_reference_agree() {
 #[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
 fn a_postgresql_that_finds_texts_alike_and_reference_agree() {
     // Texts are alike where only case or accents differ.
-    let alike = [("POSTGRESQL_COLLATION", "und-u-ks-level1")];
-    let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", &alike));
-    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.borrow().address)]);
-    agree(6, &|folder, plan, settle| {
-        let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
-        let said = elsewhere.borrow_mut().ask(&task);
-        prop_assert!(said == "ok", "{said}");
-        Ok(ask(plan, &server, settle))
-    });
+    postgresql_agrees(&[("POSTGRESQL_COLLATION", "und-u-ks-level1")]);
 }
 
 #[test]
