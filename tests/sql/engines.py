@@ -7,6 +7,7 @@ who ask the server that the first line, `ready`, names. Writes `ok`, or what wen
     python tests/sql/engines.py duckdb|spark|postgresql
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -98,6 +99,10 @@ class PostgreSql:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+# The columns of texts have them in turn.
+COLLATIONS = os.environ.get("POSTGRESQL_COLLATIONS", "").split()
+
+
 def fill(connection, table):
     """Makes an Arrow table PostgreSQL's table `payments`."""
     import pyarrow as pa
@@ -109,9 +114,11 @@ def fill(connection, table):
     def name_of(kind):
         return f"numeric({kind.precision},{kind.scale})" if pa.types.is_decimal(kind) else types[str(kind)]
 
+    collations = itertools.cycle(range(len(COLLATIONS)))
+
     def definition(field):
         name = name_of(field.type)
-        collated = " COLLATE alike" if name == "text" and os.environ.get("POSTGRESQL_COLLATION") else ""
+        collated = f" COLLATE alike{next(collations)}" if name == "text" and COLLATIONS else ""
         return f'"{field.name}" {name}{collated}'
 
     columns = ", ".join(map(definition, table.schema))
@@ -129,9 +136,8 @@ def postgresql():
     server = PostgreSql()
     connection = server.connect()
     connection.execute("SET TimeZone = 'America/New_York'")
-    locale = os.environ.get("POSTGRESQL_COLLATION")
-    if locale:
-        connection.execute(f"CREATE COLLATION alike (provider = icu, locale = '{locale}', deterministic = false)")
+    for at, locale in enumerate(COLLATIONS):
+        connection.execute(f"CREATE COLLATION alike{at} (provider = icu, locale = '{locale}', deterministic = false)")
 
     def run(sql, payments, out):
         fill(connection, pq.read_table(payments))

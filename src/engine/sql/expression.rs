@@ -13,7 +13,9 @@ use super::Dialect;
 use crate::findings::{self, Finding};
 use crate::job::{ColumnType, SqlExpression, TableSource};
 
-/// An expression of the job in some dialect, and what it gives.
+/// An expression of the job in some dialect, and what it gives. Of a text all columns and constants
+/// are such that they are compared by their bytes, and so is all that is made of them: around an
+/// expression it would be too late, as databases refuse columns of two collations in one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Typed {
     pub(super) sql: String,
@@ -73,7 +75,9 @@ impl Translator<'_> {
             return Err(format!("`types` does not say of which type the column `{name}` is"));
         };
         self.columns.insert(name.to_owned());
-        Ok(Typed { sql: self.dialect.quoted(name), kind: Some(kind) })
+        let name = self.dialect.quoted(name);
+        let sql = if kind == ColumnType::Text { self.dialect.by_bytes(&name) } else { name };
+        Ok(Typed { sql, kind: Some(kind) })
     }
 
     fn translate(&mut self, expr: &Expr) -> Translated {
@@ -108,7 +112,6 @@ impl Translator<'_> {
                 }
                 let list = list.iter().map(|item| Ok(self.of_kind(item, kind)?.sql));
                 let list = list.collect::<Result<Vec<String>, String>>()?.join(", ");
-                let value = self.by_bytes(value, Some(kind));
                 yes(format!("({value}) {}IN ({list})", if *negated { "NOT " } else { "" }))
             }
             Expr::Between { expr, negated, low, high } => {
@@ -143,7 +146,9 @@ impl Translator<'_> {
                 Ok(Typed { sql: digits.clone(), kind: Some(ColumnType::Integer) })
             }
             Value::SingleQuotedString(text) => {
-                Ok(Typed { sql: self.dialect.text(text), kind: Some(ColumnType::Text) })
+                // The database may have a collation for those that state none.
+                let sql = self.dialect.by_bytes(&self.dialect.text(text));
+                Ok(Typed { sql, kind: Some(ColumnType::Text) })
             }
             Value::Boolean(value) => {
                 let sql = if *value { "TRUE" } else { "FALSE" };
@@ -178,15 +183,10 @@ impl Translator<'_> {
                 if !of.is_some_and(|kind| equal.contains(&kind)) {
                     return Err("only texts, whole numbers and truths can be compared".to_owned());
                 }
-                (self.by_bytes(sql[0].clone(), of), self.by_bytes(sql[1].clone(), of))
+                (sql[0].clone(), sql[1].clone())
             }
         };
         Ok(Typed { sql: format!("({left}) {word} ({right})"), kind })
-    }
-
-    /// A value that can be compared: texts by their bytes.
-    fn by_bytes(&self, sql: String, kind: Option<ColumnType>) -> String {
-        if kind == Some(ColumnType::Text) { self.dialect.by_bytes(&sql) } else { sql }
     }
 
     fn case(&mut self, conditions: &[CaseWhen], other: Option<&Expr>) -> Translated {
@@ -266,31 +266,27 @@ mod tests {
     #[test]
     fn what_means_the_same_is_written_with_all_names_in_quotes() {
         for (text, wanted) in [
-            ("user", "`user`"),
+            ("user", "[`user`]"),
+            ("amt", "`amt`"),
             ("\"Amount (CNY)\"", "`Amount (CNY)`"),
-            (
-                "channel = 'in_store'",
-                "((`channel`) COLLATE UTF8_BINARY) = (('in_store') COLLATE UTF8_BINARY)",
-            ),
-            (
-                "channel <> 'it''s'",
-                "((`channel`) COLLATE UTF8_BINARY) <> ((CAST(X'69742773' AS STRING)) COLLATE UTF8_BINARY)",
-            ),
+            ("channel = 'in_store'", "([`channel`]) = (['in_store'])"),
+            ("channel <> 'it''s'", "([`channel`]) <> ([CAST(X'69742773' AS STRING)])"),
             (
                 "CASE WHEN kind = 'refund' THEN -amt ELSE amt END",
-                "CASE WHEN ((`kind`) COLLATE UTF8_BINARY) = (('refund') COLLATE UTF8_BINARY) THEN -(`amt`) \
-                 ELSE `amt` END",
+                "CASE WHEN ([`kind`]) = (['refund']) THEN -(`amt`) ELSE `amt` END",
             ),
             (
                 "channel IN ('a', 'b') AND NOT is_test",
-                "(((`channel`) COLLATE UTF8_BINARY) IN ('a', 'b')) AND (NOT (`is_test`))",
+                "(([`channel`]) IN (['a'], ['b'])) AND (NOT (`is_test`))",
             ),
-            ("COALESCE(kind, 'none')", "COALESCE(`kind`, 'none')"),
-            ("channel || '-' || kind", "((`channel`) || ('-')) || (`kind`)"),
+            ("COALESCE(kind, channel)", "COALESCE([`kind`], [`channel`])"),
+            ("channel || '-' || kind", "(([`channel`]) || (['-'])) || ([`kind`])"),
             ("amt BETWEEN 1 AND 5", "(`amt`) BETWEEN (1) AND (5)"),
-            ("kind IS NOT NULL", "(`kind`) IS NOT NULL"),
+            ("kind IS NOT NULL", "([`kind`]) IS NOT NULL"),
         ] {
-            assert_eq!(translated(text).as_deref(), Ok(wanted), "{text}");
+            // In brackets: texts by their bytes.
+            let wanted = wanted.replace('[', "(").replace(']', ") COLLATE UTF8_BINARY");
+            assert_eq!(translated(text), Ok(wanted), "{text}");
         }
     }
 

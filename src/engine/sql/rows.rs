@@ -447,7 +447,7 @@ fn as_text(
     let all = [ColumnType::Text, ColumnType::Integer, ColumnType::Boolean];
     let typed = translator.expression(key, expression, &all[..2 + usize::from(truths)])?;
     let text = match typed.kind {
-        Some(ColumnType::Text) => typed.sql,
+        Some(ColumnType::Text) => return Ok(typed.sql),
         Some(ColumnType::Boolean) => {
             format!("CASE WHEN {0} THEN 'true' WHEN NOT ({0}) THEN 'false' END", typed.sql)
         }

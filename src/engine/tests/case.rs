@@ -250,12 +250,14 @@ pub(super) fn case_of(kind: Kind) -> impl Strategy<Value = Case> {
                     "channel = 'shop' OR (channel <> 'web' AND refund IS NOT NULL) OR NOT refund",
                     "number BETWEEN -1 AND 2 OR number IS NULL OR channel NOT IN ('web', 'Shop')",
                     "refund OR number <> 3 OR channel IN ('kiosk')",
+                    "wallet <> channel OR 'a' = 'A'",
                 ]),
                 prop::sample::select(vec!["user", "user", "number", "channel || '-' || wallet"]),
                 prop::sample::select(vec![
                     "wallet",
                     "wallet",
                     "CASE WHEN number > 1 OR NOT refund THEN 'w0' WHEN number = -1 THEN 'w1' END",
+                    "CASE WHEN refund AND channel <> 'Shop' THEN channel ELSE COALESCE(wallet, merchant) END",
                 ]),
             );
             (rows, reports, settings).prop_map(

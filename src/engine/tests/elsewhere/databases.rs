@@ -127,13 +127,20 @@ fn postgresql_agrees(settings: &[(&str, &str)]) {
     });
 }
 
-/// Texts are told apart by their bytes, whatever the collation of a column or of the database: the
-/// cases have users, keys and constants that differ in case only.
+/// Texts are told apart by their bytes, whatever the collations of columns or of the database: the
+/// cases have users, keys and constants that differ in case only, and columns of two collations in
+/// one expression.
 #[test]
 #[ignore = "needs DuckDB's library; .ci/run has it"]
 fn a_duckdb_that_finds_texts_alike_and_reference_agree() {
-    let texts = ["user", "merchant", "wallet", "currency", "channel"];
-    let alike = |name: &str| format!("\"{name}\" COLLATE NOCASE.NOACCENT AS \"{name}\"");
+    let texts = [
+        ("user", "NOCASE"),
+        ("merchant", "NOCASE.NOACCENT"),
+        ("wallet", "NOCASE"),
+        ("currency", "NOCASE"),
+        ("channel", "NOCASE.NOACCENT"),
+    ];
+    let alike = |(name, how)| format!("\"{name}\" COLLATE {how} AS \"{name}\"");
     let alike = texts.map(alike).join(", ");
     agree(12, &|folder, plan, settle| {
         let path = folder.join("payments.duckdb").display().to_string();
@@ -152,8 +159,8 @@ fn a_duckdb_that_finds_texts_alike_and_reference_agree() {
 #[test]
 #[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
 fn a_postgresql_that_finds_texts_alike_and_reference_agree() {
-    // Texts are alike where only case or accents differ.
-    postgresql_agrees(&[("POSTGRESQL_COLLATION", "und-u-ks-level1")]);
+    // Texts are alike where only case or accents differ, or only case, in every other column.
+    postgresql_agrees(&[("POSTGRESQL_COLLATIONS", "und-u-ks-level1 und-u-ks-level2")]);
 }
 
 #[test]
