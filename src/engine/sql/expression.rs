@@ -96,12 +96,15 @@ impl Translator<'_> {
             }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
                 let inner = self.translate(expr)?;
-                match inner.kind {
-                    Some(ColumnType::Integer | ColumnType::Decimal) => {
-                        Ok(Typed { sql: format!("-({})", inner.sql), ..inner })
+                let sql = match inner.kind {
+                    // Of the least 64-bit number, and of those without a sign, there is no other.
+                    Some(ColumnType::Integer) if !matches!(**expr, Expr::Value(_)) => {
+                        self.dialect.wide(&inner.sql)
                     }
-                    _ => Err("only numbers can have a minus".to_owned()),
-                }
+                    Some(ColumnType::Integer | ColumnType::Decimal) => inner.sql,
+                    _ => return Err("only numbers can have a minus".to_owned()),
+                };
+                Ok(Typed { sql: format!("-({sql})"), ..inner })
             }
             Expr::BinaryOp { left, op, right } => self.operation(left, op, right),
             Expr::InList { expr, list, negated } => {
@@ -273,7 +276,7 @@ mod tests {
             ("channel <> 'it''s'", "([`channel`]) <> ([CAST(X'69742773' AS STRING)])"),
             (
                 "CASE WHEN kind = 'refund' THEN -amt ELSE amt END",
-                "CASE WHEN ([`kind`]) = (['refund']) THEN -(`amt`) ELSE `amt` END",
+                "CASE WHEN ([`kind`]) = (['refund']) THEN -(CAST(`amt` AS DECIMAL(38,0))) ELSE `amt` END",
             ),
             (
                 "channel IN ('a', 'b') AND NOT is_test",

@@ -76,7 +76,7 @@ fn row() -> impl Strategy<Value = Row> {
         30 => amount().prop_map(Some),
         1 => Just(None),
         1 => Just(Some(1_000_000_000_001)),
-        1 => Just(Some(i64::MIN + 1)),
+        1 => prop::sample::select(vec![i64::MIN, i64::MIN + 1, i64::MAX]).prop_map(Some),
     ];
     let wallet = text(&["w0", "w1", "wä \"2\"", "W0"], &["", "w9", "w0 "]);
     let currency = text(&["EUR", "EUR", "JPY"], &["USD", "", "eur", " "]);
