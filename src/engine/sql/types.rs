@@ -33,7 +33,16 @@ impl Dialect {
 fn in_duckdb(kind: ColumnType) -> &'static [&'static str] {
     match kind {
         ColumnType::Text => &["VARCHAR"],
-        ColumnType::Integer => &["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "U%INT", "UINTEGER"],
+        ColumnType::Integer => &[
+            "TINYINT",
+            "SMALLINT",
+            "INTEGER",
+            "BIGINT",
+            "UTINYINT",
+            "USMALLINT",
+            "UINTEGER",
+            "UBIGINT",
+        ],
         ColumnType::Decimal => &["DECIMAL(%"],
         ColumnType::Boolean => &["BOOLEAN"],
         ColumnType::Date => &["DATE"],

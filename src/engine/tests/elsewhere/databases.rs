@@ -60,10 +60,13 @@ fn change(server: &Server, sql: &str) -> Result<()> {
     with_remote(&plan, server, &NEVER, |remote| remote.rows(sql).map(|_| ()))?
 }
 
+/// A job has times and amounts that are whole numbers.
+const WHOLE: &str = "time = \"integer\", amount = \"integer\"";
+
 /// A folder with the payments of a case, which always is the same, and its plan: times and amounts
 /// are whole numbers, and some payment counts.
 fn one() -> (TempDir, Plan) {
-    let (folder, case) = one_with("time = \"integer\", amount = \"integer\"");
+    let (folder, case) = one_with(WHOLE);
     let plan = case.plan(folder.path(), true);
     (folder, plan)
 }
@@ -198,7 +201,8 @@ fn found<T>(outcome: Result<T>) -> (ErrorClass, &'static str) {
 #[test]
 #[ignore = "needs DuckDB's library; .ci/run has it"]
 fn a_duckdb_that_cannot_be_asked_is_told_apart() {
-    let (folder, plan) = one();
+    let (folder, case) = one_with(WHOLE);
+    let plan = case.plan(folder.path(), true);
     let missing = folder.path().join("nosuch.duckdb").display().to_string();
     let outcome = ask(&plan, &server(Dialect::DuckDb, &[("path", &missing)]), &mut no_surveys);
     // Its path is what the job says.
@@ -219,8 +223,22 @@ fn a_duckdb_that_cannot_be_asked_is_told_apart() {
         found(change(&reading, "SELECT error(CAST(i AS VARCHAR)) FROM range(3) t(i)")),
         (ErrorClass::Environment, "query-failed")
     );
-    change(&writing, "ALTER TABLE payments ALTER amount TYPE DOUBLE").expect("changes");
-    assert_eq!(found(ask(&plan, &reading, &mut no_surveys)), (ErrorClass::Invalid, "totals-types"));
+    for (kind, is_whole) in
+        [("UHUGEINT", false), ("HUGEINT", false), ("DOUBLE", false), ("UBIGINT", true)]
+    {
+        let create = format!(
+            "CREATE TABLE \"{kind}\" AS SELECT * REPLACE (CAST(ABS(amount) AS {kind}) AS amount) FROM \
+             payments WHERE amount > {}",
+            i64::MIN
+        );
+        change(&writing, &create).expect("makes a table");
+        let plan = case.plan_with(folder.path(), true, ("\"payments\"", &format!("\"{kind}\"")));
+        let outcome = ask(&plan, &reading, &mut no_surveys);
+        match is_whole {
+            true => assert!(outcome.is_ok(), "{kind}"),
+            false => assert_eq!(found(outcome), (ErrorClass::Invalid, "totals-types"), "{kind}"),
+        }
+    }
     change(&writing, "DELETE FROM payments").expect("changes");
     change(&writing, "ALTER TABLE payments ALTER amount TYPE BIGINT").expect("changes");
     assert_eq!(found(ask(&plan, &reading, &mut no_surveys)), (ErrorClass::Invalid, "rows-missing"));
