@@ -1,9 +1,7 @@
 //! Databases, by their drivers of ADBC (Arrow Database Connectivity), which are libraries that are
 //! loaded while the program runs.
 
-use std::fs::Permissions;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -18,9 +16,9 @@ use adbc_core::{
 use adbc_driver_manager::ManagedDriver;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use tempfile::TempDir;
 
 use super::Client;
+use super::spill::SpillFolder;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::{AdbcServer, Dialect, Setting};
@@ -46,7 +44,7 @@ pub(super) struct Adbc {
     is_inside: bool,
     deadline: Duration,
     /// Where such a database writes what does not fit in memory; gone with the run.
-    _spill: Option<TempDir>,
+    _spill: Option<SpillFolder>,
     options_span: Range<usize>,
 }
 
@@ -72,7 +70,10 @@ impl Adbc {
         let mut spill = None;
         // By itself it would write payments beside its file, where others may read them.
         if is_inside && !server.options.contains_key(SPILL) {
-            let folder = spill.insert(own_folder(spill_folder)?).path();
+            let made = SpillFolder::new(spill_folder).map_err(|cause| {
+                Error::environment(findings::spill_failed(spill_folder, &cause))
+            })?;
+            let folder = spill.insert(made).path();
             let folder = folder.display().to_string();
             options.push((OptionDatabase::from(SPILL), folder.into()));
         }
@@ -93,13 +94,6 @@ impl Adbc {
             options_span,
         })
     }
-}
-
-/// A folder that nobody else may enter.
-fn own_folder(within: &Path) -> Result<TempDir> {
-    let owner = Permissions::from_mode(0o700);
-    let made = tempfile::Builder::new().prefix("discretail-").permissions(owner).tempdir_in(within);
-    made.map_err(|cause| Error::environment(findings::spill_failed(within, &cause)))
 }
 
 /// Whether DuckDB may write.

@@ -8,6 +8,8 @@
 mod adbc;
 #[cfg(feature = "spark")]
 pub(super) mod spark;
+#[cfg(feature = "adbc")]
+mod spill;
 #[cfg(test)]
 mod tests;
 
