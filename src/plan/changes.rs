@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 
 use super::cell_times::CellTimes;
-use super::compared::period_key;
+use super::compared::{period_key, period_of_times};
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
 use crate::job::{Job, Key, Level, PartitionSelection, PrivacyUnit, Report, StatisticKind};
@@ -35,9 +35,7 @@ impl Changes {
         let times = CellTimes::new(level, cells);
         let period = job.payments.period;
         let mut before = vec![None; times.count()];
-        if let Some((place, key)) = period_key(&level.keys) {
-            let is_time = |key: &&Key| matches!(key, Key::Time(_));
-            let place = level.keys[..place].iter().filter(is_time).count();
+        if let Some((place, key)) = period_of_times(&level.keys) {
             let whole = |start: &NaiveDate| period.holds(key, *start);
             let then = |time: usize| {
                 let start = key.start(period.day(times.first_day(time))).filter(whole)?;

@@ -18,6 +18,13 @@ pub fn period_key(keys: &[Key]) -> Option<(usize, TimeKey)> {
     found.next().filter(|_| found.next().is_none())
 }
 
+/// The same key, with its place among the keys of time, which is that among the values of a time.
+pub fn period_of_times(keys: &[Key]) -> Option<(usize, TimeKey)> {
+    let (place, key) = period_key(keys)?;
+    let is_time = |key: &&Key| matches!(key, Key::Time(_));
+    Some((keys[..place].iter().filter(is_time).count(), key))
+}
+
 /// What is wrong with the tables of a level.
 pub(super) fn table_faults(
     job: &Job,

@@ -49,7 +49,7 @@ use cells::columns_of;
 pub use cells::{CellKey, CellSpace, KeyValue};
 pub use changes::Changes;
 pub use cohorts::{Cohorts, Told};
-pub use compared::period_key;
+pub use compared::{period_key, period_of_times};
 pub use composed::Composed;
 use composed::customers_of_several_periods;
 pub use dominance::Turnover;

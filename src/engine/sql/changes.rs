@@ -1,13 +1,14 @@
 //! What users spend against another period, in SQL: a user counts where they have paid, and also
 //! where they have paid in the period before alone.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::cells::Cells;
 use super::numbers::Numbers;
 use super::{Cte, calendar};
-use crate::job::{FLAT_PARTS, Key, StatisticKind};
-use crate::plan::{LevelPlan, Plan, period_key};
+use crate::job::{FLAT_PARTS, StatisticKind};
+use crate::plan::{LevelPlan, Plan, period_key, period_of_times};
 
 /// With which periods those of a level are compared, by the numbers that stand for them.
 #[derive(Debug, PartialEq)]
@@ -31,16 +32,20 @@ impl Compared {
 
     fn new(plan: &Plan, level: &LevelPlan, kind: StatisticKind) -> Option<Compared> {
         let changes = level.changes.get(&kind)?;
-        let (place, key) = period_key(&level.keys)?;
-        let place = level.keys[..place].iter().filter(|key| matches!(key, Key::Time(_))).count();
+        let (place, key) = period_of_times(&level.keys)?;
         let values = calendar::values(key, plan.job.payments.period);
         let times = &level.cells.times.groups;
         let number = |time: usize| values.binary_search(&times[time][place]).ok();
         let pair = |time: usize| Some((number(changes.before(time)?)?, number(time)?));
         let pairs: Vec<(usize, usize)> = (0..times.len()).filter_map(pair).collect();
         let (before, after) = *pairs.first()?;
-        let befores = || pairs.iter().map(|(before, _)| *before);
-        Some(Compared { kind, step: after - before, before: befores().min()?..=befores().max()? })
+        let step = after - before;
+        let befores: BTreeSet<usize> = pairs.iter().map(|(before, _)| *before).collect();
+        let before = *befores.first()?..=*befores.last()?;
+        // The SQL moves each of them by the same step.
+        let alike = pairs.iter().all(|(before, after)| *after == before + step);
+        assert!(alike && befores.len() == before.clone().count(), "periods follow one another");
+        Some(Compared { kind, step, before })
     }
 
     /// The column of what was spent then; null where the user has not paid.
@@ -166,8 +171,7 @@ mod tests {
     }
 
     fn check(plan: &Plan, level: &LevelPlan, compared: &Compared, changes: &Changes) {
-        let (place, key) = period_key(&level.keys).expect("it has one");
-        let place = level.keys[..place].iter().filter(|key| matches!(key, Key::Time(_))).count();
+        let (place, key) = period_of_times(&level.keys).expect("it has one");
         let values = calendar::values(key, plan.job.payments.period);
         let number = |time: usize| {
             let value = &level.cells.times.groups[time][place];
