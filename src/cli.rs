@@ -367,8 +367,9 @@ pub struct RunArgs {
     /// fit wait on disk. The process takes up to 256 MiB more [default: half of what is free].
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
-    /// Folder for what does not fit in memory, in a file without a name that is gone when the run
-    /// ends [default: the system's temporary folder].
+    /// Folder for what does not fit in memory, which is gone when the run ends: a file without a
+    /// name; of DuckDB, a folder that nobody else may enter [default: the system's temporary
+    /// folder].
     #[arg(long, value_name = "DIR")]
     pub spill_dir: Option<PathBuf>,
     /// Threads of the engine; of the reader too, unless POLARS_MAX_THREADS says else [default: all
