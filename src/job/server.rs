@@ -84,13 +84,13 @@ impl Setting {
     /// What such values start with in job files, before the variable's name.
     pub(super) const ENVIRONMENT: &str = "env:";
 
-    /// As the job file writes it; `None` if what stands for a variable cannot be the name of one,
-    /// and so may be the secret itself.
+    /// As the job file writes it; `None` if what stands for a variable is not written as the names
+    /// of variables are, in capitals, and so may be the secret itself.
     pub(super) fn parse(text: &str) -> Option<Setting> {
         let Some(name) = text.strip_prefix(Self::ENVIRONMENT) else {
             return Some(Setting::Stated(text.to_owned()));
         };
-        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let of_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         let starts = name.starts_with(|c: char| of_name(c) && !c.is_ascii_digit());
         (starts && name.chars().all(of_name)).then(|| Setting::Environment(name.to_owned()))
     }
@@ -101,12 +101,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_have_names_that_can_be() {
-        for name in ["PGPASSWORD", "a", "_1"] {
+    fn variables_have_names_in_capitals() {
+        for name in ["PGPASSWORD", "A", "_1"] {
             let setting = Some(Setting::Environment(name.to_owned()));
             assert_eq!(Setting::parse(&format!("env:{name}")), setting);
         }
-        for name in ["", "1", "A B", " A", "A-B", "$A", "ü", "postgresql://me:pw@host/db"] {
+        for name in [
+            "",
+            "1",
+            "a",
+            "hunter2",
+            "Pass",
+            "A B",
+            " A",
+            "A-B",
+            "$A",
+            "ü",
+            "postgresql://me:pw@host/db",
+        ] {
             assert_eq!(Setting::parse(&format!("env:{name}")), None, "{name}");
         }
         for text in ["", "a", "ENV:A", " env:A"] {

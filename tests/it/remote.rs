@@ -141,6 +141,10 @@ fn lines_that_may_hold_a_secret_are_shown_by_no_message() {
         wrong_adbc("options = { password = 1, passcode = [\n\"abc\", \"b\"] }"),
         wrong_adbc("options = { password = \"\"\"\nabc\"\"\", threads = [\"1\", \"2\"] }"),
         wrong_adbc("options = { uri = \"env:postgresql://me:abc@h/db\", password = \"env:abc!\" }"),
+        wrong_adbc(
+            "options = { dsn = \"env:abc\", uri = \"env:Abc2abc\", threads = [\"1\", \"2\"] }",
+        ),
+        wrong_adbc("[adbc.options]\ndsn = \"env:abc\" abc"),
         wrong_adbc("[adbc.options]\npassword = \"abc"),
         wrong_adbc("[adbc.options]\npassword = abc"),
         wrong_adbc("[adbc.options]\npassword = \"abc\" abc"),

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::job::Setting;
+
 /// Is something of this name one that nobody else may know?
 pub(super) fn is_secret(name: &str) -> bool {
     /// Wherever they stand in a name.
@@ -139,7 +141,8 @@ fn sets_key(line: &str) -> bool {
 fn may_hold_secret(line: &str) -> bool {
     let is_mark = |c: char| c.is_whitespace() || "\"'".contains(c);
     let mut values = line.match_indices('=').map(|(at, _)| line[at + 1..].trim_matches(is_mark));
-    has_secret(line) || values.any(has_secret) || line.split(['"', '\'']).any(has_secret)
+    let is_one = |text: &str| has_secret(text) || Setting::parse(text).is_none();
+    has_secret(line) || values.any(has_secret) || line.split(['"', '\'']).any(is_one)
 }
 
 #[cfg(test)]
@@ -289,6 +292,7 @@ mod tests {
             "options = \"password=pw\"",
             "options = { threads = [\"1\"], pwd = \"pw\" }",
             "options.adbc.snowflake.password = \"pw\"",
+            "dsn = \"env:pw\" # NAME",
             "# password = \"pw\"",
         ] {
             for header in [
@@ -321,6 +325,7 @@ mod tests {
             "[payments]\ntypes = { user_token = \"text\" }\nadbc = \"password=pw\"",
             "[adbc]\nuri = \"postgresql://me@h:5432/db\"\nthreads = [\"1\"]\n[[report]]\ntoken = 1",
             "[spark]\nurl = \"sc://host:15002/;use_ssl=true\"",
+            "[adbc]\ndsn = \"env:NAME\" # pw",
         ] {
             assert!(hidden(job).is_empty(), "{job}");
         }

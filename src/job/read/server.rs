@@ -189,7 +189,8 @@ impl Reader<'_> {
             };
             let Some(setting) = setting.filter(|_| !open) else {
                 let hint = format!(
-                    "write `{} = \"env:NAME\"`, and set the environment variable NAME",
+                    "write `{} = \"env:NAME\"`, and set the environment variable NAME (capital letters, digits \
+                     and `_`)",
                     name.value
                 );
                 let finding = findings::secret_in_job(&name.value, &hint);
