@@ -13,9 +13,21 @@ use arrow::datatypes::Int64Type;
 
 use spark_connect_proto::execute_plan_response::ResponseType;
 
-use super::{Client, Limits, Spark};
+use super::{Client, Limits, Query, Session, Spark};
 use crate::error::{Error, ErrorClass};
 use servers::{Proxy, Server, kill, token, until};
+
+/// All rows of a query, of a server that need not do what its settings say.
+pub(in crate::engine) fn rows_in_spite_of_settings(
+    url: &str,
+    sql: &str,
+) -> Result<Vec<RecordBatch>, Error> {
+    let spark = Spark::of(url, None, SOON)?;
+    let session = super::block_on(Session::open(spark.builder.clone(), spark.limits, &NEVER))?;
+    let rows = super::block_on(Query::new(&session, &NEVER).rows(sql));
+    super::block_on(session.close());
+    rows.map_err(|stop| stop.into_error())
+}
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 

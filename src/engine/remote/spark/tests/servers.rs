@@ -17,7 +17,7 @@ pub(in crate::engine) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(args: &[&str]) -> Server {
+    pub(in crate::engine) fn start(args: &[&str]) -> Server {
         let python =
             std::env::var("SQL_PYTHON").expect("SQL_PYTHON names a Python with the engines");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sql/connect.py");
