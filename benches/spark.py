@@ -45,14 +45,25 @@ def write_job(data, name):
     return engine.job_file(folder, data, "both", STATISTICS)
 
 
-def write_spark_job(data, port):
-    path = write_job(data, "spark")
-    files, table = f'files = ["{data}/payments/*.parquet"]', f'engine = "spark"\ntable = "parquet.`{data}/payments`"\n{TYPES}'
-    lines = path.read_text().replace(files, table).splitlines()
+def write_table_job(data, name, table, more=""):
+    """The same on a table."""
+    path = write_job(data, name)
+    lines = path.read_text().replace(f'files = ["{data}/payments/*.parquet"]', f"{table}\n{TYPES}").splitlines()
     # Bad rows stay where they are.
     text = "\n".join(line for line in lines if not line.startswith("quarantine"))
-    path.write_text(f'{text}\n[spark]\nurl = "sc://localhost:{port}"\n')
+    path.write_text(f"{text}\n{more}")
     return path
+
+
+def write_spark_job(data, port):
+    table = f'engine = "spark"\ntable = "parquet.`{data}/payments`"'
+    return write_table_job(data, "spark", table, f'[spark]\nurl = "sc://localhost:{port}"\n')
+
+
+def make_payments(data, count):
+    if not data.exists():
+        data.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([BINARY, "sample", data, "--payments", str(count)], check=True)
 
 
 def run(path):
@@ -69,7 +80,8 @@ def run(path):
 def group(pid):
     """CPU seconds, and the sum of peak MB, of the processes of a server."""
     cpu, memory = 0.0, 0.0
-    for entry in pathlib.Path("/proc").iterdir():
+    # Not `self`, too.
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
             if int(fields[2]) != pid:
@@ -107,9 +119,7 @@ def main():
     parser.add_argument("--serve", action="store_true", help="keep the server until Enter, for large_jobs_agree")
     options = parser.parse_args()
     data = options.folder / str(options.payments)
-    if not data.exists():
-        data.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([BINARY, "sample", data, "--payments", str(options.payments)], check=True)
+    make_payments(data, options.payments)
     for _ in range(options.rounds):
         local = write_job(data, "local")
         wall, cpu, memory = run(local)
@@ -140,4 +150,5 @@ def main():
         server.wait()
 
 
-main()
+if __name__ == "__main__":
+    main()
