@@ -1,6 +1,10 @@
 //! What the fit takes from heavy users, put back: by the surveys of norms, and by coarser levels,
 //! from which it takes less.
 
+mod uneven;
+
+pub(super) use uneven::Finer;
+
 use super::model::{Model, Report};
 use super::reconcile::Coarse;
 use crate::job::StatisticKind;
@@ -33,11 +37,12 @@ impl Correction {
     ///
     /// For what adds up: the sum of all cells becomes that of the coarser level whose sum has least
     /// noise, then, key by key, sums by the key's values are drawn towards those of coarser levels
-    /// with that key, as far as noise allows. For all else, what the statistic's survey says.
+    /// with that key, as far as noise allows, and by a finer level if there is none. For all else,
+    /// what the statistic's survey says.
     pub(super) fn new(
         report: &Report,
         at: (usize, usize),
-        coarse: &[Coarse],
+        (coarse, finer): (&[Coarse], &[Finer]),
         models: &[Vec<Model>],
     ) -> Correction {
         let kind = report.statistic(at).kind;
@@ -53,6 +58,7 @@ impl Correction {
         }
         if kind.facts().adds_up {
             own.rake(report, at, (coarse, known.is_some()), models);
+            own.even(report, at, (coarse, finer));
         }
         own
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::correction::Correction;
+use super::correction::{Correction, Finer};
 use super::joint::Observed;
 use super::lift;
 use super::panel::Panel;
@@ -79,9 +79,14 @@ impl Report<'_> {
         let towers = self.towers();
         // From few cells to many, as corrections use those of coarser levels.
         for (level, coarse) in &towers {
+            let finer = towers.iter().filter_map(|(fine, coarse)| {
+                Some((*fine, coarse.iter().find(|coarse| coarse.level == *level)?))
+            });
+            let finer: Vec<Finer> = finer.collect();
             for place in 0..models[*level].len() {
                 let at = (*level, place);
-                models[*level][place].correction = Correction::new(self, at, coarse, models);
+                models[*level][place].correction =
+                    Correction::new(self, at, (coarse, &finer), models);
             }
         }
         let public: Vec<usize> = self
