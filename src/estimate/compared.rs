@@ -171,7 +171,7 @@ impl Compared {
         let (own, theirs) = (&self.cells[&kind][row], known.values[place]);
         let own_sd = own.value.1.hypot(doubt * own.estimate);
         let top = Part { value: (own.value.0, own_sd), ..*own };
-        let sd = known.sd.hypot(doubt * theirs);
+        let sd = known.sds[place].hypot(doubt * theirs);
         let bottom = Part { noisy: (0.0, 1.0), value: (theirs, sd), estimate: theirs };
         Some(ratio(&top, &bottom, (0.0, 0.0), 1.0))
     }

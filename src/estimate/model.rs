@@ -232,10 +232,16 @@ impl Report<'_> {
             // Where it has no such statistic, its values say nothing.
             let cells = earlier.cells.keys.len();
             let known = earlier.cells.statistics.get(&statistic.kind);
-            let nothing = || (vec![0.0; cells], sd * 1e6);
-            let (theirs, sd) = known.map_or_else(nothing, |known| (known.values.clone(), known.sd));
-            values.extend(theirs);
-            sds.resize(values.len(), sd);
+            match known {
+                Some(known) => {
+                    values.extend(&known.values);
+                    sds.extend(&known.sds);
+                }
+                None => {
+                    values.resize(values.len() + cells, 0.0);
+                    sds.resize(values.len(), sd * 1e6);
+                }
+            }
         }
         let in_order = |values: &[f64]| in_order(panel, values);
         Observed { values: in_order(&values), sds: in_order(&sds) }

@@ -196,7 +196,7 @@ fn values_of_an_earlier_release_help() {
     let (alone, _) = errors(&market, &plan);
     let values = nearly_exact(&market, &plan);
     let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
-    let customers = EarlierValues { values, sd: 1.0 };
+    let customers = EarlierValues { sds: vec![1.0; values.len()], values };
     let days = (plan.job.payments.period.first(), plan.job.payments.period.last());
     let cells =
         EarlierCells { days, keys, statistics: [(StatisticKind::Customers, customers)].into() };

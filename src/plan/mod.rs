@@ -172,8 +172,8 @@ pub struct EarlierCells {
 pub struct EarlierValues {
     /// Cell after cell.
     pub values: Vec<f64>,
-    /// Standard deviation of their noise.
-    pub sd: f64,
+    /// Standard deviation of the noise of each.
+    pub sds: Vec<f64>,
 }
 
 impl LevelPlan {

@@ -100,17 +100,17 @@ fn read(
     columns.retain(|_, [x, ..]| x.len() == count);
     // Cells of too few merchants have no noised values.
     order.retain(|&row| columns.values().all(|[_, noised, _]| !noised[row].is_nan()));
-    let Some(&first) = order.first() else {
+    if order.is_empty() {
         return Ok(EarlierCells { days, keys: Vec::new(), statistics: BTreeMap::new() });
-    };
+    }
     let whole = columns.into_iter();
     let statistics = whole.map(|(kind, [x, noised, sd])| {
         // Estimates have put back what the fit took; those that are not shown tell nothing.
         let shown = x.iter().zip(&noised).filter(|(x, _)| !x.is_nan());
         let (sum, raw) = shown.fold((0.0, 0.0), |(sum, raw), (x, noised)| (sum + x, raw + noised));
         let factor = if raw > 0.0 { (sum / raw).clamp(1.0, 4.0) } else { 1.0 };
-        let values = order.iter().map(|&row| noised[row] * factor).collect();
-        (kind, EarlierValues { values, sd: sd[first] * factor })
+        let of = |column: &[f64]| order.iter().map(|&row| column[row] * factor).collect();
+        (kind, EarlierValues { values: of(&noised), sds: of(&sd) })
     });
     let statistics = statistics.collect();
     let keys = order.iter().map(|&row| keys[row].clone()).collect();
