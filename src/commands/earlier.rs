@@ -1,8 +1,12 @@
 //! What a job takes from earlier releases of its ledger: keys that they have shown (`keys_from`),
 //! and bounds and values (`previous`).
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use chrono::{Days, NaiveDate};
 
 use super::revision::revised;
 use crate::error::{Error, Result};
@@ -23,7 +27,7 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
 }
 
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
-/// bounds that are open from the surveys of the job that their report names; and checks the job
+/// bounds that are open from the surveys of the jobs that their report names; and checks the job
 /// that it revises.
 ///
 /// # Errors
@@ -32,12 +36,12 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
 /// broken or cannot be read.
 fn take_earlier(plan: &mut Plan) -> Result<()> {
     let reports = &plan.job.reports;
-    let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_none();
+    let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_empty();
     if reports.iter().all(none) && plan.job.revises.is_none() {
         return Ok(());
     }
     let named = |report: &JobReport| {
-        !report.keys_from.is_empty() || report.previous.as_ref().is_some_and(|p| !p.is_latest())
+        !report.keys_from.is_empty() || report.previous.iter().any(|p| !p.is_latest())
     };
     let names_jobs = plan.job.revises.is_some() || reports.iter().any(named);
     if !plan.job.ledger.file.exists() {
@@ -64,12 +68,9 @@ fn take_earlier(plan: &mut Plan) -> Result<()> {
             }
         }
     }
+    let mut done = BTreeSet::new();
     for report in plan.job.reports.clone() {
-        if let Some(previous) = &report.previous
-            && let Err(finding) = adopt(plan, &report.name, previous, &ledger)
-        {
-            faults.push(finding.at(previous.span.clone()));
-        }
+        faults.extend(adopt(plan, &report, &ledger, &mut done).err().into_iter().flatten());
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::invalid_all(faults)) }
 }
@@ -124,46 +125,83 @@ pub(super) fn published<'l>(
     Some((job.folder.as_ref()?, job.release_digest.as_ref()?))
 }
 
-/// Takes bounds and values from the job that a report names, or from the newest that fits.
+/// Takes bounds and values from the jobs that a report names, or from the latest that fit; but
+/// values not for the levels of reports that are `done`, as reports that share one name the same.
 fn adopt(
     plan: &mut Plan,
-    report: &str,
-    previous: &EarlierJob,
+    report: &JobReport,
     ledger: &Report,
-) -> std::result::Result<(), Finding> {
-    if previous.is_latest() {
-        return adopt_latest(plan, report, ledger);
+    done: &mut BTreeSet<usize>,
+) -> std::result::Result<(), Vec<Finding>> {
+    let Some(first) = report.previous.first() else { return Ok(()) };
+    let fault = |finding: Finding| vec![finding.at(first.span.clone())];
+    let own = |(_, level): &(usize, &LevelPlan)| level.is_of(&report.name) && level.is_public();
+    let levels = plan.levels.iter().enumerate().filter(own).map(|(place, _)| place);
+    let levels: Vec<usize> = levels.filter(|place| done.insert(*place)).collect();
+    if first.is_latest() {
+        for release in &latest(plan, ledger).map_err(fault)? {
+            release.bounds(plan, &report.name);
+            let unusable = |why: String| fault(findings::previous_unusable(release.job, &why));
+            release.values(plan, &levels, false).map_err(unusable)?;
+        }
+        return Ok(());
     }
-    let unusable = |why: &str| findings::previous_unusable(&previous.job, why);
-    let Some((folder, digest)) = published(previous, ledger) else {
-        return Err(unusable(NOT_PUBLISHED));
+    let mut faults = Vec::new();
+    let mut unusable = |job: &EarlierJob, why: &str| {
+        faults.push(findings::previous_unusable(&job.job, why).at(job.span.clone()));
     };
-    let released = released_surveys(folder, digest).map_err(|why| unusable(&why))?;
-    if let Some(why) = misfit(plan, &released) {
-        return Err(unusable(&why));
+    let mut releases = Vec::new();
+    for job in &report.previous {
+        match named(plan, job, ledger) {
+            Ok(release) => releases.push((job, release)),
+            Err(why) => unusable(job, &why),
+        }
     }
-    let mut release = Release { job: &previous.job, folder, digest, released };
-    let bounds = release.bounds(plan, report);
-    if bounds + release.values(plan, report).map_err(|why| unusable(&why))? == 0 {
-        return Err(unusable(
-            "it has no table with the same keys, and no survey of a bound that is open here",
-        ));
+    releases.sort_by_key(|(_, release)| Reverse(release.released.first_day));
+    let mut after: Option<&Release> = None;
+    for (job, release) in &releases {
+        if let Some(after) = after.filter(|after| release.last_day() >= after.released.first_day) {
+            unusable(job, &format!("its period overlaps that of job `{}`", after.job));
+            continue;
+        }
+        after = Some(release);
+        let bounds = release.bounds(plan, &report.name);
+        if let Err(why) = release.values(plan, &levels, true) {
+            unusable(job, &why);
+            continue;
+        }
+        let from = |level: &LevelPlan| level.earlier.iter().any(|e| e.from.0 == job.job);
+        if bounds == 0 && !plan.levels.iter().any(|l| l.is_of(&report.name) && from(l)) {
+            unusable(job, IDLE);
+        }
     }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-/// Takes values from the release of the latest period that fits and has any, of those of one period
-/// from the one published last; and each bound from the latest that has a survey of it, as a
-/// release that took its bounds itself has none. A first job has no release before it, and goes
-/// without.
+const IDLE: &str = "it has no table with the same keys, and no survey of a bound that is open here";
+
+/// The release of a job that a report names.
+fn named<'l>(
+    plan: &Plan,
+    job: &'l EarlierJob,
+    ledger: &'l Report,
+) -> std::result::Result<Release<'l>, String> {
+    let (folder, digest) = published(job, ledger).ok_or(NOT_PUBLISHED)?;
+    let released = released_surveys(folder, digest)?;
+    match misfit(plan, &released) {
+        Some(why) => Err(why),
+        None => Ok(Release { job: &job.job, folder, digest, released }),
+    }
+}
+
+/// The releases that fit, those of the latest periods first, of those of one period the one first
+/// that was published last. Values come from as many of them as may tell some; each bound from the
+/// first that has a survey of it, as a release that took its bounds itself has none. A first job
+/// has no release before it, and goes without.
 ///
 /// A release whose folder is gone is passed over, as old ones may be deleted; one that was changed
 /// is a mistake.
-fn adopt_latest(
-    plan: &mut Plan,
-    report: &str,
-    ledger: &Report,
-) -> std::result::Result<(), Finding> {
+fn latest<'l>(plan: &Plan, ledger: &'l Report) -> std::result::Result<Vec<Release<'l>>, Finding> {
     let own = ledger.job(&plan.job.id).filter(|own| own.state != EntryState::Voided);
     // A job that is run again takes what it took when it was reserved.
     let before = own.map_or(i64::MAX, |own| own.reserved_by);
@@ -185,17 +223,8 @@ fn adopt_latest(
             found.push((order, Release { job: &entry.id, folder, digest, released }));
         }
     }
-    found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
-    let mut has_values = false;
-    for (_, mut release) in found {
-        release.bounds(plan, report);
-        if !has_values {
-            let taken = release.values(plan, report);
-            let unusable = |why: String| findings::previous_unusable(release.job, &why);
-            has_values = taken.map_err(unusable)? > 0;
-        }
-    }
-    Ok(())
+    found.sort_by_key(|(order, _)| Reverse(*order));
+    Ok(found.into_iter().map(|(_, release)| release).collect())
 }
 
 /// Why a release can tell nothing of the plan's period, if so.
@@ -215,6 +244,7 @@ fn misfit(plan: &Plan, released: &ReleasedSurveys) -> Option<String> {
 }
 
 /// A release of the ledger.
+#[derive(Debug)]
 struct Release<'l> {
     job: &'l str,
     folder: &'l Path,
@@ -223,27 +253,48 @@ struct Release<'l> {
 }
 
 impl Release<'_> {
+    /// Its job, and its manifest's digest.
     fn origin(&self) -> (String, String) {
         (self.job.to_owned(), self.digest.to_owned())
     }
 
-    /// Gives its surveys for bounds of a report that are open; how many.
-    fn bounds(&mut self, plan: &mut Plan, report: &str) -> usize {
-        plan.adopt(report, std::mem::take(&mut self.released.surveys), &self.origin())
+    fn last_day(&self) -> NaiveDate {
+        self.released.first_day + Days::new(u64::from(self.released.days).saturating_sub(1))
     }
 
-    /// Gives its values to a report; to how many levels. Nothing is changed if it has none.
-    fn values(&self, plan: &mut Plan, report: &str) -> std::result::Result<usize, String> {
+    /// Gives its surveys for bounds of a report that are open; how many.
+    fn bounds(&self, plan: &mut Plan, report: &str) -> usize {
+        plan.adopt(report, self.released.surveys.clone(), &self.origin())
+    }
+
+    /// Gives its values to some levels, each of which may know what later releases said of it. It
+    /// is passed over if these overlap it, or are as many as may be, or would have too many cells
+    /// with it, which is a mistake where it is `named`.
+    fn values(
+        &self,
+        plan: &mut Plan,
+        levels: &[usize],
+        named: bool,
+    ) -> std::result::Result<(), String> {
         let codes: Vec<&str> = plan.job.payments.currencies.iter().map(|c| c.code()).collect();
         let (codes, places) = (codes.join(","), plan.job.payments.money_places());
-        let mut values = 0;
-        for level in plan.levels.iter_mut().filter(|l| l.is_of(report) && l.is_public()) {
+        for &place in levels {
+            let level = &mut plan.levels[place];
+            let overlaps = |after: &Earlier| after.cells.days.0 <= self.last_day();
+            if level.earlier.len() == EarlierJob::VALUES_MAX
+                || level.earlier.last().is_some_and(overlaps)
+            {
+                continue;
+            }
             let cells = released_values(self.folder, self.digest, level, (&codes, places))?;
-            let cells = cells.filter(|cells| !cells.statistics.is_empty());
-            values += usize::from(cells.is_some());
-            let with = |cells| Earlier { from: self.origin(), cells: Arc::new(cells) };
-            level.earlier = cells.map(with);
+            let Some(cells) = cells.filter(|cells| !cells.statistics.is_empty()) else { continue };
+            if (level.earlier_cells() + cells.keys.len()) as u128 <= Plan::CELLS_MAX {
+                level.earlier.push(Earlier { from: self.origin(), cells: Arc::new(cells) });
+            } else if named {
+                let most = Plan::CELLS_MAX;
+                return Err(format!("with those after it, it has more than {most} cells"));
+            }
         }
-        Ok(values)
+        Ok(())
     }
 }

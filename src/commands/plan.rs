@@ -1,5 +1,6 @@
 //! `discretail plan JOB`; with `--try` see `trial.rs`
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -14,8 +15,8 @@ use crate::findings;
 use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
 use crate::ledger::{EntryState, Ledger, Reservation, Terms};
 use crate::plan::{
-    Adopted, Composed, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan, SurveyPlan,
-    budget_of,
+    Adopted, Composed, Earlier, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan,
+    SurveyPlan, budget_of,
 };
 use crate::privacy::{MuSquared, PrivacyBudget};
 use crate::release::Parameters;
@@ -283,23 +284,31 @@ fn adopted_lines(plan: &Plan) -> Vec<String> {
 /// What `previous = "latest"` stands for.
 fn latest_lines(plan: &Plan) -> Vec<String> {
     let reports = plan.job.reports.iter();
-    let latest = reports.filter(|r| r.previous.as_ref().is_some_and(EarlierJob::is_latest));
+    let latest = reports.filter(|r| r.previous.iter().any(EarlierJob::is_latest));
     let line = |report: &JobReport| {
-        let bounds =
-            plan.adopted.iter().map(|bound| (&plan.levels[bound.survey.level], &bound.from));
-        let values = plan.levels.iter().filter_map(|l| Some((l, &l.earlier.as_ref()?.from)));
-        let job = values.chain(bounds).find(|(level, _)| level.is_of(&report.name));
-        job.map_or_else(
-            || format!("No earlier release fits report {} yet.", report.name),
-            |(_, from)| {
-                format!(
-                    "The latest release that fits report {} is that of job {}.",
-                    report.name, from.0
-                )
-            },
-        )
+        let levels = || plan.levels.iter().filter(|level| level.is_of(&report.name));
+        let mut values: Vec<&Earlier> = levels().flat_map(|level| &level.earlier).collect();
+        values.sort_by_key(|earlier| (Reverse(earlier.cells.days.0), &earlier.from.0));
+        let mut jobs: Vec<&str> = values.iter().map(|earlier| &*earlier.from.0).collect();
+        jobs.dedup();
+        let bounds = plan.adopted.iter();
+        let mut bounds = bounds.filter(|b| plan.levels[b.survey.level].is_of(&report.name));
+        match (&jobs[..], bounds.next()) {
+            ([], None) => format!("No earlier release fits report {} yet.", report.name),
+            ([job], _) => latest_line(report, job),
+            ([], Some(bound)) => latest_line(report, &bound.from.0),
+            _ => format!(
+                "The latest releases that fit report {} are those of jobs {}.",
+                report.name,
+                jobs.join(", ")
+            ),
+        }
     };
     latest.map(line).collect()
+}
+
+fn latest_line(report: &JobReport, job: &str) -> String {
+    format!("The latest release that fits report {} is that of job {job}.", report.name)
 }
 
 /// How wide the names of tables are, and those of statistics.

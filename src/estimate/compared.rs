@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use super::peers::Peers;
 use super::ratio::{LEAST, fieller};
 use super::{Estimate, Interval, Reason, Values, View};
-use crate::job::{Comparison, Period, StatisticKind, TimeKey};
+use crate::job::{Comparison, Key, Period, StatisticKind, TimeKey};
 use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
 
 /// What is known of a cell, or of several together.
@@ -26,9 +26,9 @@ pub(super) struct Compared {
     cells: BTreeMap<StatisticKind, Vec<Part>>,
     /// All cells that differ in the shared keys alone, by their other keys.
     wholes: BTreeMap<StatisticKind, HashMap<Vec<KeyValue>, Part>>,
-    /// Rows by key; and the rows of an earlier release.
+    /// Rows by key; and those of earlier releases, with the place of the release.
     rows: HashMap<Vec<KeyValue>, usize>,
-    earlier: HashMap<Vec<KeyValue>, usize>,
+    earlier: HashMap<Vec<KeyValue>, (usize, usize)>,
     peers: Peers,
 }
 
@@ -46,9 +46,13 @@ impl Compared {
         let shares = asked.iter().filter(|(comparison, _)| *comparison == Comparison::Share);
         let shares = shares.count() as u64;
         let others = asked.len() as u64 > shares;
-        // Rows by key, of this release and of an earlier one.
-        let rows = if others { 2 * map(size_of::<usize>() as u64) } else { 0 };
-        kinds.len() as u64 * part + shares * map(part) + rows
+        // Rows by key; and of earlier releases, those of the period before and of the year before.
+        let earlier = [Comparison::Growth, Comparison::GrowthYear];
+        let earlier = earlier.iter().filter(|c| asked.iter().any(|(own, _)| own == *c)).count();
+        let earlier = if level.earlier.is_empty() { 0 } else { earlier as u64 };
+        let rows = if others { map(size_of::<usize>() as u64) } else { 0 };
+        let earlier = earlier * map(size_of::<(usize, usize)>() as u64);
+        kinds.len() as u64 * part + shares * map(part) + rows + earlier
     }
 
     /// Looks at all cells of the level, if the table compares any, and at those of the level that
@@ -80,8 +84,7 @@ impl Compared {
                 keys.iter().map(|key| key.to_vec()).zip(0..).collect()
             };
             own.rows = by_key(&view.noisy.keys);
-            own.earlier =
-                view.level.earlier.as_ref().map_or_else(HashMap::new, |e| by_key(&e.cells.keys));
+            own.earlier = earlier(view, &asked);
         }
         own
     }
@@ -152,8 +155,8 @@ impl Compared {
         if period.holds(time, wanted) {
             return self.rows.get(&other).copied().map(Other::Row);
         }
-        let known = comparison != Comparison::Index && earlier_holds(view, time, wanted);
-        known.then(|| self.earlier.get(&other).copied().map(Other::Earlier)).flatten()
+        let known = self.earlier.get(&other).filter(|_| comparison != Comparison::Index);
+        known.copied().map(Other::Earlier)
     }
 
     /// A release's noised values come with all that the fit took put back, by a factor of their
@@ -163,9 +166,9 @@ impl Compared {
         view: &View,
         kind: StatisticKind,
         row: usize,
-        place: usize,
+        (release, place): (usize, usize),
     ) -> Option<Estimate<Option<f64>>> {
-        let known = view.level.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
+        let known = view.level.earlier[release].cells.statistics.get(&kind);
         let (known, position) = known.zip(view.level.position(kind))?;
         let doubt = view.models[position].correction.doubt();
         let (own, theirs) = (&self.cells[&kind][row], known.values[place]);
@@ -179,17 +182,54 @@ impl Compared {
 
 enum Other {
     Row(usize),
-    Earlier(usize),
+    Earlier((usize, usize)),
 }
 
 const NOTHING: Estimate<Option<f64>> =
     Estimate { interval: Interval::NOTHING, unbiased: None, sd: None };
 
-/// Is the period among the days of the earlier release?
-fn earlier_holds(view: &View, time: TimeKey, start: NaiveDate) -> bool {
-    let days = view.level.earlier.as_ref().map(|earlier| earlier.cells.days);
-    days.and_then(|(first, last)| Period::new(first, last))
-        .is_some_and(|days| days.holds(time, start))
+/// The cells of earlier releases that some cell of this one may be compared with, each with the
+/// place of the latest release that has it: of the periods before that a release holds wholly, or
+/// at levels without keys of time all of the latest release.
+fn earlier(
+    view: &View,
+    asked: &[(Comparison, StatisticKind)],
+) -> HashMap<Vec<KeyValue>, (usize, usize)> {
+    let mut found = HashMap::new();
+    let period = period_key(&view.level.keys);
+    let releases = if period.is_some() { view.level.earlier.len() } else { 1 };
+    let wanted = period.map_or_else(BTreeSet::new, |(_, time)| wanted(view, time, asked));
+    for (place, release) in view.level.earlier.iter().take(releases).enumerate() {
+        let (first, last) = release.cells.days;
+        let holds = |time: TimeKey, start: NaiveDate| {
+            Period::new(first, last).is_some_and(|days| days.holds(time, start))
+        };
+        let is_known = |key: &[KeyValue]| match period.map(|(part, time)| (&key[part], time)) {
+            Some((KeyValue::Date(start), time)) => wanted.contains(start) && holds(time, *start),
+            Some(_) => false,
+            None => true,
+        };
+        for (cell, key) in release.cells.keys.iter().enumerate().filter(|(_, key)| is_known(key)) {
+            found.entry(key.to_vec()).or_insert((place, cell));
+        }
+    }
+    found
+}
+
+/// The periods that those of a level are compared with.
+fn wanted(
+    view: &View,
+    time: TimeKey,
+    asked: &[(Comparison, StatisticKind)],
+) -> BTreeSet<NaiveDate> {
+    let has = |wanted: Comparison| asked.iter().any(|(comparison, _)| *comparison == wanted);
+    let mut all = BTreeSet::new();
+    for value in view.level.times(&Key::Time(time)) {
+        let KeyValue::Date(start) = value else { continue };
+        all.extend(time.before(start).filter(|_| has(Comparison::Growth)));
+        all.extend(time.year_before(start).filter(|_| has(Comparison::GrowthYear)));
+    }
+    all
 }
 
 impl Part {

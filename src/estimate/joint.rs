@@ -3,6 +3,7 @@
 
 use super::model::{Model, Report};
 use super::panel::Panel;
+use super::season::{RATIOS_DIFFER, seasons};
 use crate::job::StatisticKind;
 
 /// Noised values, with the standard deviations of their noise; in the order of a panel's cells.
@@ -10,6 +11,15 @@ use crate::job::StatisticKind;
 pub(super) struct Observed {
     pub(super) values: Vec<f64>,
     pub(super) sds: Vec<f64>,
+}
+
+impl Observed {
+    /// Each value times a factor of its own.
+    pub(super) fn times(&self, factors: &[f64]) -> Observed {
+        let times =
+            |values: &[f64]| values.iter().zip(factors).map(|(value, f)| value * f).collect();
+        Observed { values: times(&self.values), sds: times(&self.sds) }
+    }
 }
 
 /// Groups' ratios differ by about a quarter: the variance of that.
@@ -81,8 +91,8 @@ impl Ratios {
         let noise = |cell: usize, ratio: f64| {
             payments.sds[cell].powi(2) + (ratio * customers.sds[cell]).powi(2)
         };
-        // Σ w·customers, Σ w·payments and Σ w, with w by inverse variances: cells of an earlier
-        // release have other noise.
+        // Σ w·customers, Σ w·payments and Σ w, with w by inverse variances: cells of earlier
+        // releases have other noise.
         let mut sums = vec![[0.0; 3]; count];
         for (cell, &group) in group_of.iter().enumerate() {
             let weight = 1.0 / noise(cell, 1.0);
@@ -124,6 +134,15 @@ impl Ratios {
     }
 }
 
+/// Payments as they would be if all times had as many for each customer: months before may have had
+/// more, or what their fits took may be known worse.
+fn as_at_all_times(panel: &Panel, payments: &Observed, sizes: &[f64]) -> Observed {
+    let sizes: Vec<f64> = sizes.iter().map(|size| size.max(f64::MIN_POSITIVE)).collect();
+    let usual = seasons(panel, payments, &sizes, RATIOS_DIFFER);
+    let back: Vec<f64> = sizes.iter().zip(usual).map(|(size, usual)| size / usual).collect();
+    payments.times(&back)
+}
+
 impl Report<'_> {
     /// What customers and payments of a level together say of customers, where `at` is of customers
     /// and the level has payments; `own` is what they say themselves, and `first` what is
@@ -139,25 +158,19 @@ impl Report<'_> {
         if self.statistic(at).kind != StatisticKind::Customers {
             return None;
         }
-        let factor = |place: usize, cell: usize| {
-            let cell = panel.cells[cell] as usize;
-            let is_own = cell < self.totals.levels[at.0].keys.len();
-            if is_own { models[at.0][place].correction.factor(cell) } else { 1.0 }
+        let factors = |place: usize| {
+            let correction = &models[at.0][place].correction;
+            self.factors(panel, (at.0, place), correction)
         };
-        let corrected = |seen: &Observed, place: usize| {
-            let times = |values: &[f64]| -> Vec<f64> {
-                values.iter().enumerate().map(|(cell, value)| value * factor(place, cell)).collect()
-            };
-            Observed { values: times(&seen.values), sds: times(&seen.sds) }
-        };
-        let theirs = corrected(&self.observed(panel, (at.0, payments)), payments);
+        let mut theirs = self.observed(panel, (at.0, payments)).times(&factors(payments));
+        let factors = factors(at.1);
         let sizes: Vec<f64> = panel.cells.iter().map(|&cell| first[cell as usize]).collect();
-        let mut both = joined(panel, &corrected(own, at.1), &theirs, &sizes)?;
-        for (cell, (value, sd)) in both.values.iter_mut().zip(&mut both.sds).enumerate() {
-            *value /= factor(at.1, cell);
-            *sd /= factor(at.1, cell);
+        if !self.plan.levels[at.0].earlier.is_empty() {
+            theirs = as_at_all_times(panel, &theirs, &sizes);
         }
-        Some(both)
+        let both = joined(panel, &own.times(&factors), &theirs, &sizes)?;
+        let back: Vec<f64> = factors.iter().map(|factor| 1.0 / factor).collect();
+        Some(both.times(&back))
     }
 }
 
@@ -205,7 +218,8 @@ mod tests {
             sds: vec![10.0; 200],
         };
         assert!(joined(&panel, &seen(0), &seen(200), &[1.0; 200]).is_none());
-        let no_series = Panel { cells: vec![], starts: vec![0], times: vec![], groupings: vec![] };
+        let no_series =
+            Panel { cells: vec![], own: 0, starts: vec![0], times: vec![], groupings: vec![] };
         let none = Observed { values: Vec::new(), sds: Vec::new() };
         assert!(joined(&no_series, &none, &none, &[]).is_none());
     }

@@ -7,7 +7,7 @@ use super::compared::{Part, parts, ratio, within};
 use super::model::{Model, Report};
 use super::ratio::{Ratios, SIGNAL_MIN};
 use super::{Values, View};
-use crate::job::StatisticKind;
+use crate::job::{Key, StatisticKind};
 use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, PairLevels};
 
 /// The lifts of all pairs of a level.
@@ -77,9 +77,10 @@ impl<'k> Judges<'k> {
     }
 }
 
-/// What the model expects of each cell of a level of pairs, of an earlier release's too: users of
-/// both if one said nothing of the other. So it is lifts that are drawn towards each other. `None`
-/// if the level is none of pairs, or the report lacks those by which they are judged.
+/// What the model expects of each cell of a level of pairs: users of both if one said nothing of
+/// the other. So it is lifts that are drawn towards each other. Of an earlier release's cell it is
+/// what is expected of this one's with the same key but for time. `None` if the level is none of
+/// pairs, or the report lacks those by which they are judged.
 pub(super) fn unrelated(report: &Report, level: usize, models: &[Vec<Model>]) -> Option<Vec<f64>> {
     let pairs = report.plan.levels[level].pairs.as_ref()?;
     let of = |level: usize| -> Option<Vec<f64>> {
@@ -96,9 +97,26 @@ pub(super) fn unrelated(report: &Report, level: usize, models: &[Vec<Model>]) ->
     };
     let mut expected: Vec<f64> = keys(level).iter().map(one).collect();
     let mean = expected.iter().sum::<f64>() / expected.len().max(1) as f64;
-    let earlier = report.plan.levels[level].earlier.as_ref();
-    expected.resize(expected.len() + earlier.map_or(0, |e| e.cells.keys.len()), mean);
+    let plan = &report.plan.levels[level];
+    // Sums and numbers of cells by key but for time.
+    let mut known: HashMap<Vec<&KeyValue>, (f64, f64)> = HashMap::new();
+    if !plan.earlier.is_empty() {
+        for (key, expected) in keys(level).iter().zip(&expected) {
+            let (sum, count) = known.entry(untimed(plan, key)).or_default();
+            (*sum, *count) = (*sum + expected, *count + 1.0);
+        }
+    }
+    for key in plan.earlier.iter().flat_map(|earlier| &earlier.cells.keys) {
+        expected.push(known.get(&untimed(plan, key)).map_or(mean, |(sum, count)| sum / count));
+    }
     Some(expected)
+}
+
+/// A key but for its points in time.
+fn untimed<'k>(level: &LevelPlan, key: &'k CellKey) -> Vec<&'k KeyValue> {
+    let parts = level.keys.iter().zip(key.iter());
+    let dates = |key: &Key| matches!(key, Key::Time(time) if time.has_periods());
+    parts.filter(|(key, _)| !dates(key)).map(|(_, value)| value).collect()
 }
 
 /// Users of both if one said nothing of the other: the product of both, of all. Its deviation is by

@@ -10,6 +10,7 @@ mod compared;
 mod concentration;
 mod correction;
 mod dominance;
+mod earlier;
 mod joint;
 mod lift;
 mod model;
@@ -18,6 +19,7 @@ mod peers;
 mod rates;
 mod ratio;
 mod reconcile;
+mod season;
 mod sellers;
 mod shrink;
 mod suppress;
@@ -25,6 +27,8 @@ mod suppress;
 mod tests;
 #[cfg(test)]
 mod tests_compared;
+#[cfg(test)]
+mod tests_earlier;
 #[cfg(test)]
 mod tests_insights;
 #[cfg(test)]
@@ -40,7 +44,7 @@ use std::collections::BTreeMap;
 use crate::job::{CHANGES, Comparison, Insight, Run, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{
-    CellKey, Cohorts, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan, Told,
+    CellKey, CellSpace, Cohorts, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan, Told,
 };
 use compared::Compared;
 use lift::Lifts;
@@ -119,8 +123,9 @@ impl<'p> KnownEstimates<'p> {
     }
 }
 
-/// What estimates of public cells take, in bytes: noised values, models, and what is needed to find
-/// the model of one statistic, or to compare the cells of one table.
+/// What estimates of public cells take, in bytes: noised values, models, what earlier releases
+/// said, and what is needed to find the model of one statistic, or to compare the cells of one
+/// table.
 pub fn memory(plan: &Plan) -> u64 {
     let cells = |level: &LevelPlan| level.public_cells(&plan.job);
     // Noised values and estimates; of each cell deviations and factors.
@@ -134,11 +139,18 @@ pub fn memory(plan: &Plan) -> u64 {
         let of_tables = level.tables.iter().map(|table| Compared::bytes(level, table));
         of_tables.max().unwrap_or(0) + lift::bytes(level)
     };
+    let earlier = |level: &LevelPlan| level.earlier_cells() as u64;
     // Models are found before tables compare cells and merchants.
-    let once =
-        |level: &LevelPlan| cells(level) * MODEL_BYTES.max(compared(level) + peers::bytes(level));
+    let once = |level: &LevelPlan| {
+        let compared = cells(level) * (compared(level) + peers::bytes(level));
+        compared.max((cells(level) + earlier(level)) * MODEL_BYTES)
+    };
     let at_once = plan.levels.iter().map(once).max().unwrap_or(0);
-    let all = plan.levels.iter().map(|level| kept(level) + places(level));
+    let known = |level: &LevelPlan| {
+        let values = (level.statistics.len() * size_of::<[f64; 2]>()) as u64;
+        earlier(level) * (CellSpace::key_bytes(level.keys.len()) + values)
+    };
+    let all = plan.levels.iter().map(|level| kept(level) + places(level) + known(level));
     all.sum::<u64>() + plan.key_bytes() + at_once
 }
 

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::correction::{Correction, Finer};
+use super::earlier::in_order;
 use super::joint::Observed;
 use super::lift;
 use super::panel::Panel;
 use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
+use super::season::{RATIOS_DIFFER, TIMES_DIFFER, seasons};
 use super::shrink::{Posterior, shrink};
 use super::{Z95, bins};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
@@ -217,39 +219,9 @@ impl Report<'_> {
         values.map(|&grid| statistic.noise.to_natural(grid as f64)).collect()
     }
 
-    /// How many cells an earlier release has of a level.
-    fn earlier_cells(&self, level: usize) -> usize {
-        self.plan.levels[level].earlier.as_ref().map_or(0, |earlier| earlier.cells.keys.len())
-    }
-
-    /// The noised values of a level's cells and of those of an earlier release, before the
-    /// correction.
-    pub(super) fn observed(&self, panel: &Panel, at: (usize, usize)) -> Observed {
-        let statistic = self.statistic(at);
-        let (mut values, sd) = (self.noisy(at, 0), statistic.noise.sd());
-        let mut sds = vec![sd; values.len()];
-        if let Some(earlier) = &self.plan.levels[at.0].earlier {
-            // Where it has no such statistic, its values say nothing.
-            let cells = earlier.cells.keys.len();
-            let known = earlier.cells.statistics.get(&statistic.kind);
-            match known {
-                Some(known) => {
-                    values.extend(&known.values);
-                    sds.extend(&known.sds);
-                }
-                None => {
-                    values.resize(values.len() + cells, 0.0);
-                    sds.resize(values.len(), sd * 1e6);
-                }
-            }
-        }
-        let in_order = |values: &[f64]| in_order(panel, values);
-        Observed { values: in_order(&values), sds: in_order(&sds) }
-    }
-
     /// What the values of a level's cells most likely are by what is seen of them, never much
-    /// further from the noised ones than their interval reaches; and what those of an earlier
-    /// release were, as `known` must have it too.
+    /// further from the noised ones than their interval reaches; and what those of earlier
+    /// releases were, as `known` must have them too.
     fn modelled(
         &self,
         panel: &Panel,
@@ -259,29 +231,41 @@ impl Report<'_> {
         models: &[Vec<Model>],
     ) -> (Values, Vec<f64>) {
         let (model, statistic) = (&models[at.0][at.1], self.statistic(at));
+        let level = &self.plan.levels[at.0];
         let noisy = self.noisy(at, 0);
-        let (count, sd) = (noisy.len(), statistic.noise.sd());
-        let factor = |cell: usize| if cell < count { model.correction.factor(cell) } else { 1.0 };
+        let count = noisy.len();
+        let factors = self.factors(panel, at, &model.correction);
         let Observed { values: ordered, sds } = seen;
-        let mut expected = match known {
+        let expected = match known {
             Some(known) => {
                 let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
                 let floor = (mean * 1e-3).max(1e-9);
-                in_order(panel, known).into_iter().map(|value| value.max(floor)).collect()
+                let known = in_order(panel, known).into_iter().map(|value| value.max(floor));
+                let known: Vec<f64> = known.collect();
+                match level.earlier.is_empty() {
+                    true => known,
+                    // Payments for each customer, and tickets, may be others than they were.
+                    false => seasons(panel, &seen.times(&factors), &known, RATIOS_DIFFER),
+                }
             }
-            None => seasons(panel, ordered, sd),
+            None => {
+                let same = vec![1.0; ordered.len()];
+                seasons(panel, &seen.times(&factors), &same, TIMES_DIFFER)
+            }
         };
         // What the fit has left of it.
-        expected.iter_mut().zip(&panel.cells).for_each(|(a, &cell)| *a /= factor(cell as usize));
+        let expected: Vec<f64> =
+            expected.iter().zip(&factors).map(|(a, factor)| a / factor).collect();
         // The model knows no values below zero; where refunds prevail it is of these.
         let sign = if ordered.iter().sum::<f64>() < 0.0 { -1.0 } else { 1.0 };
         let turned: Vec<f64> = ordered.iter().map(|y| sign * y).collect();
         let posterior = shrink(panel, &turned, sds, &expected, self.threads);
-        let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; self.earlier_cells(at.0)]);
-        for (&cell, Posterior { mean, sd }) in panel.cells.iter().zip(posterior) {
-            let (place, factor) = (cell as usize, factor(cell as usize));
+        let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; level.earlier_cells()]);
+        let posterior = posterior.into_iter().zip(factors);
+        for (&cell, (Posterior { mean, sd }, factor)) in panel.cells.iter().zip(posterior) {
+            let place = cell as usize;
             if place >= count {
-                earlier[place - count] = sign * mean;
+                earlier[place - count] = sign * mean * factor;
                 continue;
             }
             let (value, mean) = (noisy[place] * factor, sign * mean * factor);
@@ -466,31 +450,3 @@ const BINS_AT_ONCE: usize = 4;
 /// whatever the model says: no cell is sacrificed to the others (limited translation: Efron and
 /// Morris 1972).
 const REACH: f64 = 1.5;
-
-/// Values of a level's cells, and behind them of those of an earlier release, in the order of the
-/// panel's.
-fn in_order(panel: &Panel, values: &[f64]) -> Vec<f64> {
-    panel.cells.iter().map(|&cell| values[cell as usize]).collect()
-}
-
-/// What is expected of a cell by its time alone: what all series together have then.
-fn seasons(panel: &Panel, noisy: &[f64], sd: f64) -> Vec<f64> {
-    let times = panel.times.iter().max().map_or(0, |&last| last as usize + 1);
-    let (mut sums, mut counts) = (vec![0.0; times], vec![0.0; times]);
-    for (&time, y) in panel.times.iter().zip(noisy) {
-        sums[time as usize] += y;
-        counts[time as usize] += 1.0;
-    }
-    let mean = sums.iter().sum::<f64>() / counts.iter().sum::<f64>().max(1.0);
-    let season = |(sum, count): (&f64, &f64)| {
-        if mean <= 0.0 || *count < 1.0 {
-            return 1.0;
-        }
-        // Times differ by about a quarter.
-        let variance = (sd / mean).powi(2) / count;
-        let ratio = sum / count / mean;
-        ((ratio * 0.06 + variance) / (0.06 + variance)).max(0.05)
-    };
-    let seasons: Vec<f64> = sums.iter().zip(&counts).map(season).collect();
-    panel.times.iter().map(|&time| seasons[time as usize]).collect()
-}

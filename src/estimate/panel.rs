@@ -7,9 +7,11 @@ use crate::plan::{CellKey, KeyValue, LevelPlan};
 
 /// The cells of one level, in the order of series and of time within each.
 pub(super) struct Panel {
-    /// The place of each cell in the level's noised totals; behind them, that of an earlier
-    /// release's.
+    /// The place of each cell in the level's noised totals; behind them, those of earlier releases'
+    /// cells, one release after the other.
     pub(super) cells: Vec<u32>,
+    /// How many of these are the level's own.
+    pub(super) own: usize,
     /// Where each series starts in `cells`, and the end of the last.
     pub(super) starts: Vec<u32>,
     /// The time of each of `cells`, in steps of the time key.
@@ -20,9 +22,10 @@ pub(super) struct Panel {
 
 impl Panel {
     /// Series are cells that differ in time alone, by the finest key that is a point in time; they
-    /// are alike if they share a key, or a public attribute of their merchant. Cells of an earlier
-    /// release come before those of this one: by their time, or if the level has none, as one time
-    /// before; those that do not are left out.
+    /// are alike if they share a key, or a public attribute of their merchant. Cells of earlier
+    /// releases come before those of later ones and of this one: by their time, or if the level has
+    /// none, so many periods before; those that do not are left out, as a week that the end of a
+    /// month cuts is told by what the month after has of it.
     pub(super) fn new(job: &Job, level: &LevelPlan, keys: &[CellKey]) -> Panel {
         let time = time_key(&level.keys);
         let dates = |key: &Key| matches!(key, Key::Time(time) if time.has_periods());
@@ -32,21 +35,28 @@ impl Panel {
             HashMap::default();
         let mut place = Vec::with_capacity(keys.len());
         let mut firsts = Vec::new();
-        let earlier = level.earlier.iter().flat_map(|earlier| &earlier.cells.keys);
-        let step = |key: &CellKey| time.map(|(part, time)| step_of(&key[part], time));
-        let first = keys.iter().filter_map(step).min();
-        for (cell, key) in keys.iter().chain(earlier).enumerate() {
-            let at = step(key).unwrap_or(i32::from(cell < keys.len()));
-            if cell >= keys.len() && first.is_some_and(|first| at >= first) {
-                continue;
+        let earlier = level.earlier.iter().map(|earlier| &earlier.cells.keys[..]);
+        let before = level.periods_before(job.payments.period);
+        let before = std::iter::once(0).chain(before.into_iter().map(|periods| -periods));
+        let (own, mut start) = (keys.len(), 0);
+        let mut first: Option<i32> = None;
+        for (keys, before) in std::iter::once(keys).chain(earlier).zip(before) {
+            let step = |key: &CellKey| time.map_or(before, |(p, time)| step_of(&key[p], time));
+            for (cell, key) in (start..).zip(keys) {
+                let at = step(key);
+                if first.is_some_and(|first| at >= first) {
+                    continue;
+                }
+                let next = known.len() as u32;
+                let series =
+                    *known.entry(parts.iter().map(|&part| &key[part]).collect()).or_insert(next);
+                if series == next {
+                    firsts.push(key);
+                }
+                place.push((series, at, cell));
             }
-            let next = known.len() as u32;
-            let series =
-                *known.entry(parts.iter().map(|&part| &key[part]).collect()).or_insert(next);
-            if series == next {
-                firsts.push(key);
-            }
-            place.push((series, at, cell as u32));
+            start += keys.len() as u32;
+            first = keys.iter().map(step).chain(first).min();
         }
         place.sort_unstable();
         let mut starts = vec![0];
@@ -60,6 +70,7 @@ impl Panel {
         let earliest = place.iter().map(|&(_, at, _)| at).min().unwrap_or(0);
         Panel {
             cells: place.iter().map(|&(_, _, cell)| cell).collect(),
+            own,
             times: place.iter().map(|&(_, at, _)| (at - earliest) as u32).collect(),
             starts,
             groupings: groupings(job, level, &parts, &firsts),
@@ -131,8 +142,12 @@ fn groupings(job: &Job, level: &LevelPlan, parts: &[usize], firsts: &[&CellKey])
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
     use crate::fixture::Market;
+    use crate::plan::{Earlier, EarlierCells};
 
     #[test]
     fn series_are_cells_that_differ_in_time_alone() {
@@ -165,6 +180,87 @@ mod tests {
         let (months, _) = panel(2);
         assert_eq!((months.series(), months.groupings.len()), (1, 0));
         assert_eq!(months.times, [0, 1, 2, 3]);
+    }
+
+    fn date(text: &str) -> chrono::NaiveDate {
+        text.parse().expect("a date")
+    }
+
+    fn earlier(first: &str, last: &str, keys: Vec<CellKey>) -> Earlier {
+        let days = (date(first), date(last));
+        let cells = EarlierCells { days, keys, statistics: BTreeMap::new() };
+        Earlier { from: (first.to_owned(), String::new()), cells: Arc::new(cells) }
+    }
+
+    #[test]
+    fn cells_of_earlier_releases_come_before_those_of_later_ones() {
+        let mut plan = Market::new(&[]).plan(&[
+            "levels = [[\"week\", \"wallet\"], [\"wallet\"]]\nkeys = \"public\"\n\
+             insights = [\"customers\"]"
+                .to_owned(),
+        ]);
+        let of = |weeks: &[&str], wallets: &[&str]| -> Vec<CellKey> {
+            let key = |(week, wallet): (&&str, &&str)| -> CellKey {
+                [KeyValue::Date(date(week)), KeyValue::Text((*wallet).into())].into()
+            };
+            weeks
+                .iter()
+                .flat_map(|week| wallets.iter().map(move |wallet| key((week, wallet))))
+                .collect()
+        };
+        // The job's first week is cut by the new year, as the release before it has it, too; that
+        // one's first week is cut as well. Of w1 the oldest has nothing.
+        plan.levels[0].earlier = vec![
+            earlier(
+                "2024-12-17",
+                "2024-12-31",
+                of(&["2024-12-16", "2024-12-23", "2024-12-30"], &["w0", "w1"]),
+            ),
+            earlier(
+                "2024-12-02",
+                "2024-12-16",
+                of(&["2024-12-02", "2024-12-09", "2024-12-16"], &["w0"]),
+            ),
+        ];
+        let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
+        let panel = Panel::new(&plan.job, &plan.levels[0], &keys);
+        assert_eq!(panel.series(), 3);
+        let all: Vec<CellKey> = keys
+            .iter()
+            .chain(plan.levels[0].earlier.iter().flat_map(|e| &e.cells.keys))
+            .cloned()
+            .collect();
+        let lengths: Vec<(String, usize, u32)> = (0..3)
+            .map(|series| {
+                let cells = panel.range(series);
+                let keys = panel.cells[cells.clone()].iter().map(|&cell| &all[cell as usize]);
+                let weeks: Vec<&KeyValue> = keys.clone().map(|key| &key[0]).collect();
+                assert!(weeks.is_sorted_by(|a, b| a < b), "{weeks:?}");
+                assert!(panel.times[cells.clone()].windows(2).all(|t| t[1] == t[0] + 1));
+                let names: std::collections::BTreeSet<&KeyValue> =
+                    keys.map(|key| &key[1]).collect();
+                (format!("{names:?}"), cells.len(), panel.times[cells.start])
+            })
+            .collect();
+        let name = |wallet: &str| format!("{{Text({wallet:?})}}");
+        assert_eq!(
+            lengths,
+            [(name("w0"), 18 + 4, 0), (name("w1"), 18 + 2, 2), (name("w2"), 18, 4)]
+        );
+
+        // Without a key of time each release is as many times before as there are periods between.
+        let wallets = |names: &[&str]| {
+            names.iter().map(|w| -> CellKey { [KeyValue::Text((*w).into())].into() }).collect()
+        };
+        plan.levels[1].earlier = vec![
+            earlier("2024-09-03", "2024-12-31", wallets(&["w0", "w1"])),
+            earlier("2023-12-31", "2024-04-28", wallets(&["w0"])),
+        ];
+        let keys = plan.levels[1].cells.public_keys(&plan.job).expect("public");
+        let panel = Panel::new(&plan.job, &plan.levels[1], &keys);
+        assert_eq!(panel.starts, [0, 3, 5, 6]);
+        assert_eq!(panel.cells, [5, 3, 0, 4, 1, 2]);
+        assert_eq!(panel.times, [0, 2, 3, 2, 3, 3]);
     }
 
     #[test]

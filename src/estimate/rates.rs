@@ -79,7 +79,7 @@ pub(super) struct Rate {
 /// The rates of a level's cells, whose denominators are about `sizes`.
 pub(super) fn drawn(panel: &Panel, cells: &[Pair], sizes: &[f64], range: Range) -> Vec<Rate> {
     let count = cells.len();
-    // Behind the level's own cells are those of an earlier release.
+    // Behind the level's own cells are those of earlier releases.
     let of_series = |series: usize| {
         panel.range(series).map(|place| panel.cells[place] as usize).filter(|&cell| cell < count)
     };
@@ -185,6 +185,7 @@ mod tests {
     fn panel(series: usize, groups: u32) -> Panel {
         Panel {
             cells: (0..series as u32).collect(),
+            own: series,
             starts: (0..=series as u32).collect(),
             times: vec![0; series],
             groupings: vec![(0..series as u32).map(|s| s % groups).collect()],
@@ -221,7 +222,8 @@ mod tests {
     fn nothing_is_a_share_too() {
         let found = drawn(&panel(3, 1), &[Pair::default(); 3], &[0.0; 3], Range::SHARES);
         assert!(found.iter().all(|rate| rate.mean.is_finite() && rate.sd.is_finite()));
-        let empty = Panel { cells: vec![], starts: vec![0], times: vec![], groupings: vec![] };
+        let empty =
+            Panel { cells: vec![], own: 0, starts: vec![0], times: vec![], groupings: vec![] };
         assert_eq!(drawn(&empty, &[], &[], Range::SHARES), []);
     }
 }

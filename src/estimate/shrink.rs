@@ -17,7 +17,7 @@ const COMPONENTS: usize = 40;
 /// Steps of expectation maximization for the weights of the components.
 const STEPS: usize = 60;
 
-/// So many series, spread evenly, with so many cells tell the law.
+/// So many series, spread evenly, with so many cells of the release's own tell the law.
 const SAMPLE_SERIES: usize = 2_000;
 const SAMPLE_CELLS: usize = 10_000;
 
@@ -88,7 +88,7 @@ pub(super) fn shrink(
 
 /// Every nth series.
 fn sample(panel: &Panel) -> Vec<usize> {
-    let each = panel.cells.len().div_ceil(panel.series().max(1)).max(1);
+    let each = panel.own.div_ceil(panel.series().max(1)).max(1);
     let count = SAMPLE_SERIES.min(SAMPLE_CELLS / each).max(1);
     (0..panel.series()).step_by(panel.series().div_ceil(count).max(1)).collect()
 }
@@ -412,6 +412,7 @@ pub(super) mod tests {
     pub(in crate::estimate) fn panel(series: usize, times: usize) -> Panel {
         Panel {
             cells: (0..(series * times) as u32).collect(),
+            own: series * times,
             starts: (0..=series as u32).map(|place| place * times as u32).collect(),
             times: (0..series).flat_map(|_| 0..times as u32).collect(),
             groupings: vec![(0..series as u32).map(|place| place % 2).collect()],

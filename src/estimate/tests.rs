@@ -1,15 +1,15 @@
 //! Estimates of whole reports: levels add up, nothing depends on threads, and models help.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use super::tests_earlier::earlier_release;
 use super::{Column, Estimates, Interval, Table, Values, View, estimate};
 use crate::fixture::{DAYS, Market, Row};
 use crate::job::StatisticKind;
 use crate::mechanism::{RunKey, add_noise};
-use crate::plan::{CellKey, Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
+use crate::plan::{CellKey, KeyValue, Plan};
 
-fn market() -> Market {
+pub(super) fn market() -> Market {
     // Users come back to a few of ten merchants, of which the first are the largest.
     let row = |n: u32| {
         let user = n % 300;
@@ -21,7 +21,7 @@ fn market() -> Market {
     Market::new(&(0..20_000).map(row).collect::<Vec<Row>>())
 }
 
-fn report(levels: &str, keys: &str) -> String {
+pub(super) fn report(levels: &str, keys: &str) -> String {
     format!(
         "levels = {levels}\nkeys = \"{keys}\"\n\
          insights = [\"customers\", \"payments\", \"sales\", \"average_ticket\", \
@@ -151,11 +151,21 @@ fn intervals_hold_their_estimates_and_noised_values_stay() {
     }
 }
 
-/// Mean absolute error of customers by merchant and week: of estimates and of noised values.
+/// Mean absolute error of customers by cell: of estimates and of noised values.
 fn errors(market: &Market, plan: &Plan) -> (f64, f64) {
     let truth = nearly_exact(market, plan);
+    let both = customers(market, plan);
+    let error = |of: &dyn Fn(&(f64, f64)) -> f64| -> f64 {
+        both.iter().zip(&truth).map(|(both, truth)| (of(both) - truth).abs()).sum::<f64>()
+            / truth.len() as f64
+    };
+    (error(&|both| both.0), error(&|both| both.1))
+}
+
+/// Customers by cell: estimates and noised values.
+pub(super) fn customers(market: &Market, plan: &Plan) -> Vec<(f64, f64)> {
     let estimates = estimates(market, plan, 2);
-    let rows: Vec<usize> = (0..truth.len()).collect();
+    let rows: Vec<usize> = (0..estimates.totals.levels[0].keys.len()).collect();
     let view = View {
         plan,
         level: &plan.levels[0],
@@ -164,14 +174,11 @@ fn errors(market: &Market, plan: &Plan) -> (f64, f64) {
         models: &estimates.models[0],
     };
     let numbers = view.numbers(StatisticKind::Customers, 0, &rows);
-    let error = |value: &dyn Fn(usize) -> f64| -> f64 {
-        rows.iter().map(|&row| (value(row) - truth[row]).abs()).sum::<f64>() / truth.len() as f64
-    };
-    (error(&|row| numbers.estimate(row)), error(&|row| numbers.unbiased(row)))
+    rows.iter().map(|&row| (numbers.estimate(row), numbers.unbiased(row))).collect()
 }
 
 /// Customers with next to no noise.
-fn nearly_exact(market: &Market, plan: &Plan) -> Vec<f64> {
+pub(super) fn nearly_exact(market: &Market, plan: &Plan) -> Vec<f64> {
     let mut sharp = plan.clone();
     sharp.levels[0].statistics.iter_mut().for_each(|statistic| statistic.noise.sigma = 1 << 7);
     let exact = market.local(plan, 2);
@@ -195,13 +202,8 @@ fn values_of_an_earlier_release_help() {
     let mut plan = market.plan(&[report(r#"[["merchant", "wallet"]]"#, "public")]);
     let (alone, _) = errors(&market, &plan);
     let values = nearly_exact(&market, &plan);
-    let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
-    let customers = EarlierValues { sds: vec![1.0; values.len()], values };
-    let days = (plan.job.payments.period.first(), plan.job.payments.period.last());
-    let cells =
-        EarlierCells { days, keys, statistics: [(StatisticKind::Customers, customers)].into() };
-    let from = ("before".to_owned(), "digest".to_owned());
-    plan.levels[0].earlier = Some(Earlier { from, cells: Arc::new(cells) });
+    let customers = StatisticKind::Customers;
+    plan.levels[0].earlier = vec![earlier_release(&plan, 1, customers, &values, &|_| 1.0)];
     let (helped, _) = errors(&market, &plan);
     assert!(helped < 0.7 * alone, "{helped} against {alone}");
 }

@@ -2,12 +2,13 @@
 //! truth.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Estimate, Estimates, Values, estimate, memory};
 use crate::fixture::{Market, Row};
-use crate::job::Insight;
+use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{RunKey, add_noise};
-use crate::plan::{CellKey, KeyValue, Plan};
+use crate::plan::{CellKey, Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
 
 const PAGE: &str = include_str!("../../docs/insights.md");
 
@@ -139,6 +140,58 @@ fn a_year_before_is_found() {
     assert!((growth - example("payments_growth_year")).abs() < 2e-3, "{growth}");
 }
 
+/// What is not among the job's days may be in the release of the month before, or in that of a year
+/// before; of two that hold it, the later one counts.
+#[test]
+fn earlier_releases_have_periods_to_compare_with() {
+    let row = |n: u32| Row {
+        user: n,
+        merchant: n % 10,
+        minute: (n * 7919 % 120) * 1440 + n % 1440,
+        amount: 1000,
+        wallet: n / 120 % 3,
+    };
+    let market = Market::new(&(0..24_000).map(row).collect::<Vec<Row>>());
+    let text = report(&["payments_growth", "payments_growth_year"], r#"[["wallet", "month"]]"#);
+    let text = text.replace("share_of = \"wallet\"\nbase = 2025-01-15", "previous = \"latest\"");
+    let mut plan = sharp(market.plan(&[text]));
+    let date = |text: &str| -> chrono::NaiveDate { text.parse().expect("a date") };
+    let release = |first: &str, last: &str, months: &[&str], value: f64| {
+        let wallets = ["w0", "w1", "w2"].map(|wallet| KeyValue::Text(wallet.into()));
+        let keys = wallets.iter().flat_map(|wallet| {
+            months
+                .iter()
+                .map(|month| -> CellKey { [wallet.clone(), KeyValue::Date(date(month))].into() })
+        });
+        let keys: Vec<CellKey> = keys.collect();
+        let values = vec![value; keys.len()];
+        let values = EarlierValues { sds: vec![1.0; keys.len()], values };
+        let statistics = [(StatisticKind::Payments, values)].into();
+        let cells = EarlierCells { days: (date(first), date(last)), keys, statistics };
+        Earlier { from: (first.to_owned(), String::new()), cells: Arc::new(cells) }
+    };
+    plan.levels[0].earlier = vec![
+        release("2024-12-01", "2024-12-31", &["2024-12-01"], 500.0),
+        // March 2024 is cut.
+        release("2024-01-01", "2024-03-30", &["2024-01-01", "2024-02-01", "2024-03-01"], 1000.0),
+        release("2023-12-01", "2024-02-29", &["2024-01-01", "2024-02-01"], 4000.0),
+    ];
+    let noisy = add_noise(&plan, market.reference(&plan), RunKey::frozen([5; 32]), 1);
+    let estimates = estimate(&plan, noisy.expect("draws"), 1);
+    let growth = column(&estimates, "payments_growth");
+    let year = column(&estimates, "payments_growth_year");
+    // 200 payments a day in all, a third of each wallet.
+    for (month, days, before) in [(1, 31.0, 500.0), (2, 28.0, 200.0 / 3.0 * 31.0)] {
+        for wallet in ["w0", "w1", "w2"] {
+            let value = cell(&growth, wallet, month).interval.value.expect("shown");
+            assert!((value / (200.0 / 3.0 * days / before) - 1.0).abs() < 0.02, "{value}");
+            let value = cell(&year, wallet, month).interval.value.expect("shown");
+            assert!((value / (200.0 / 3.0 * days / 1000.0) - 1.0).abs() < 0.02, "{value}");
+        }
+    }
+    assert_eq!(cell(&year, "w0", 3).interval.value, None);
+}
+
 #[test]
 fn shares_add_up_and_intervals_hold_the_truth() {
     let row = |n: u32| Row {
@@ -189,7 +242,7 @@ fn shares_add_up_and_intervals_hold_the_truth() {
     assert!(all > 1500 && (0.93..=0.995).contains(&coverage), "{coverage} of {all}");
 }
 
-/// Keys of all cells are held twice while growth is written: more than a model takes.
+/// Keys of all cells are held once more while growth is written: more than a model takes.
 #[test]
 fn comparisons_count_as_memory() {
     let market = Market::new(&[]);
@@ -203,4 +256,12 @@ fn comparisons_count_as_memory() {
     let (plain, growth) = (memory(&plan("\"payments\"")), memory(&plan(all)));
     let cells = 10 * 3 * 120;
     assert!(growth > plain + 50 * cells, "{growth} {plain}");
+    // What earlier releases say is known for as long as the run lasts.
+    let mut long = plan("\"payments\"");
+    let keys = long.levels[0].cells.public_keys(&long.job).expect("public");
+    let days = (long.job.payments.period.first(), long.job.payments.period.last());
+    let known = EarlierCells { days, keys, statistics: BTreeMap::new() };
+    let from = (String::new(), String::new());
+    long.levels[0].earlier = vec![Earlier { from, cells: Arc::new(known) }; 12];
+    assert!(memory(&long) > plain + 12 * cells * 300, "{plain}");
 }

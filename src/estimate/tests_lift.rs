@@ -1,11 +1,14 @@
 //! Lifts: the example of `docs/insights.md`, and how near they are to the truth.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::shrink::tests::noise;
 use super::{Estimate, Estimates, Values, estimate};
 use crate::fixture::{Market, Row};
+use crate::job::StatisticKind;
 use crate::mechanism::{RunKey, add_noise};
-use crate::plan::{KeyValue, Plan};
+use crate::plan::{Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
 
 const PAGE: &str = include_str!("../../docs/insights.md");
 
@@ -38,12 +41,15 @@ fn lifts(plan: &Plan, market: &Market, key: u8) -> Lifts {
     let table = shown.slices(shown.rows()).get(0);
     let column = table.columns.iter().find(|column| column.name == "lift").expect("asked");
     let Values::Counts(values) = &column.values else { panic!("plain numbers") };
+    table.keys.iter().map(|key| pair(key)).zip(values.iter().copied()).collect()
+}
+
+fn pair(key: &[KeyValue]) -> [usize; 2] {
     let number = |value: &KeyValue| match value {
         KeyValue::Text(name) => name[1..].parse::<usize>().expect("a number"),
         _ => panic!("a name"),
     };
-    let pair = |key: &[KeyValue]| [number(&key[0]), number(&key[1])];
-    table.keys.iter().map(|key| pair(key)).zip(values.iter().copied()).collect()
+    [number(&key[0]), number(&key[1])]
 }
 
 fn pay(user: usize, merchant: usize) -> Row {
@@ -86,6 +92,11 @@ fn the_example_of_lifts_is_right() {
 /// Users who are likelier than others to pay everywhere, at categories in two groups that go
 /// together.
 fn crowd(users: usize) -> Vec<Row> {
+    crowd_at(users, |_| 0.3)
+}
+
+/// With so large a chance to pay at each.
+fn crowd_at(users: usize, chance: impl Fn(usize) -> f64) -> Vec<Row> {
     let mut state = 7u64;
     let mut random = || {
         state =
@@ -97,7 +108,7 @@ fn crowd(users: usize) -> Vec<Row> {
         let (busy, group) = (0.6 + 0.8 * random(), usize::from(random() < 0.5));
         for merchant in 0..10 {
             let likes = if merchant % 2 == group { 1.3 } else { 0.7 };
-            if random() < 0.3 * busy * likes {
+            if random() < chance(merchant) * busy * likes {
                 rows.push(pay(user, merchant));
             }
         }
@@ -105,12 +116,20 @@ fn crowd(users: usize) -> Vec<Row> {
     rows
 }
 
-fn truth(rows: &[Row]) -> BTreeMap<[usize; 2], f64> {
+/// How many users pay at all of these.
+fn count(users: &BTreeMap<u32, Vec<usize>>, of: &[usize]) -> f64 {
+    users.values().filter(|own| of.iter().all(|m| own.contains(m))).count() as f64
+}
+
+fn by_user(rows: &[Row]) -> BTreeMap<u32, Vec<usize>> {
     let mut users: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     rows.iter().for_each(|row| users.entry(row.user).or_default().push(row.merchant as usize));
-    let count = |of: &[usize]| {
-        users.values().filter(|own| of.iter().all(|m| own.contains(m))).count() as f64
-    };
+    users
+}
+
+fn truth(rows: &[Row]) -> BTreeMap<[usize; 2], f64> {
+    let users = by_user(rows);
+    let count = |of: &[usize]| count(&users, of);
     let pairs = (0..10).flat_map(|one| (one + 1..10).map(move |other| [one, other]));
     let all = users.len() as f64;
     pairs.map(|pair| (pair, count(&pair) * all / count(&pair[..1]) / count(&pair[1..]))).collect()
@@ -144,4 +163,43 @@ fn lifts_are_nearer_to_the_truth_than_noised_values() {
     assert!(count > 800.0, "{count} shown");
     assert!(own < 0.85 * noised, "{} for {} of noised values", own / count, noised / count);
     assert!(held / count > 0.93, "{} held", held / count);
+}
+
+/// Pairs of earlier releases are judged by the same values as those of this one, so that large ones
+/// are not taken for such that go together.
+#[test]
+fn pairs_of_earlier_releases_help() {
+    let rows = crowd_at(1500, |merchant| 0.6 / (1.0 + merchant as f64 / 2.0));
+    let market = Market::with_kinds();
+    market.set_payments(&rows);
+    let mut plan = plan(&market, "bounds = { customers = [1, 4, 10] }");
+    let (truth, users) = (truth(&rows), by_user(&rows));
+    let error = |plan: &Plan| -> f64 {
+        let all = (0..10).flat_map(|key| lifts(plan, &market, key));
+        let error = |(pair, found): ([usize; 2], Estimate<Option<f64>>)| {
+            found.interval.value.map(|lift| (lift - truth[&pair]).abs())
+        };
+        all.filter_map(error).sum()
+    };
+    let alone = error(&plan);
+    let sd = plan.levels[2].statistics[0].noise.sd();
+    let keys = plan.levels[2].cells.public_keys(&plan.job).expect("public");
+    let first = plan.job.payments.period.first();
+    let release = |month: usize| {
+        let seen = |(place, key): (usize, &Box<[KeyValue]>)| {
+            count(&users, &pair(key)) + sd * noise(1000 * month + place)
+        };
+        let values: Vec<f64> = keys.iter().enumerate().map(seen).collect();
+        let values = EarlierValues { sds: vec![sd; values.len()], values };
+        let days = (
+            first - chrono::Days::new(120 * month as u64),
+            first - chrono::Days::new(120 * month as u64 - 119),
+        );
+        let statistics = [(StatisticKind::Customers, values)].into();
+        let cells = EarlierCells { days, keys: keys.clone(), statistics };
+        Earlier { from: (month.to_string(), String::new()), cells: Arc::new(cells) }
+    };
+    plan.levels[2].earlier = (1..=4).map(release).collect();
+    let helped = error(&plan);
+    assert!(helped < 0.95 * alone, "{helped} against {alone}");
 }

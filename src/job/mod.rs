@@ -287,9 +287,9 @@ pub struct Report {
     pub suppress_above: Option<Percent>,
     /// Earlier jobs whose keys are shown again, whatever their noised values; of private keys.
     pub keys_from: Vec<EarlierJob>,
-    /// The earlier job whose surveys tell the bounds that this one leaves open, or the newest that
-    /// fits.
-    pub previous: Option<EarlierJob>,
+    /// The earlier jobs whose surveys tell the bounds that this one leaves open, and whose values
+    /// estimates go by; or what stands for the latest that fit, alone.
+    pub previous: Vec<EarlierJob>,
     /// Place of its `look_back` in the job file, if it states one.
     pub look_back: Option<Range<usize>>,
 }
@@ -304,10 +304,13 @@ pub struct EarlierJob {
 }
 
 impl EarlierJob {
-    /// What stands for the newest release that fits; no job can have that id.
+    /// What stands for the latest releases that fit; no job can have that id.
     pub const LATEST: &str = "latest";
 
-    /// Does it stand for the newest release that fits, whatever its job's name?
+    /// Of so many releases estimates go by the values at most: a year of months.
+    pub const VALUES_MAX: usize = 12;
+
+    /// Does it stand for the latest releases that fit, whatever their jobs' names?
     pub fn is_latest(&self) -> bool {
         self.job == Self::LATEST
     }

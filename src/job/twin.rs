@@ -61,7 +61,7 @@ impl Job {
         job.releases = source.quarantine.join("no-releases");
         job.revises = None;
         for report in &mut job.reports {
-            (report.previous, report.keys_from) = (None, Vec::new());
+            (report.previous, report.keys_from) = (Vec::new(), Vec::new());
         }
         job
     }

@@ -61,7 +61,7 @@ fn unfit(job: &Job, report: &Report, level: &Level) -> Vec<Finding> {
         let fault = match comparison {
             Comparison::Share => share_fault(report, level),
             Comparison::Growth => growth_fault(report, level),
-            Comparison::GrowthYear => year_fault(job, level),
+            Comparison::GrowthYear => year_fault(job, report, level),
             Comparison::Index => index_fault(job, report, level),
             Comparison::Concentration => peers::concentration_fault(job, report, level),
             Comparison::Above => peers::above_fault(job, report, level, kind),
@@ -107,7 +107,7 @@ fn growth_fault(report: &Report, level: &Level) -> Fault {
     let times = level.keys.iter().any(|key| matches!(key, Key::Time(_)));
     match period_key(&level.keys) {
         Some(_) => None,
-        None if !times && report.previous.is_some() => None,
+        None if !times && !report.previous.is_empty() => None,
         None if times => {
             fault("it has not exactly one key of periods that follow each other", PERIODS)
         }
@@ -118,7 +118,7 @@ fn growth_fault(report: &Report, level: &Level) -> Fault {
     }
 }
 
-fn year_fault(job: &Job, level: &Level) -> Fault {
+fn year_fault(job: &Job, report: &Report, level: &Level) -> Fault {
     let Some((_, time)) = period_key(&level.keys) else {
         return fault("it has not exactly one key of periods that follow each other", PERIODS);
     };
@@ -127,13 +127,15 @@ fn year_fault(job: &Job, level: &Level) -> Fault {
         let before = time.year_before(*start);
         period.holds(time, *start) && before.is_some_and(|before| period.holds(time, before))
     };
-    if starts(job, time).any(|start| whole(&start)) {
+    // An earlier release may have what the job's own days have not.
+    if !report.previous.is_empty() || starts(job, time).any(|start| whole(&start)) {
         return None;
     }
     let (days, name) = (period.days(), time.name());
     fault(
         format!("the job's {days} days hold no whole {name} and the one a year before"),
-        "let the job's days be longer than a year, or ask for growth against the period before",
+        "let the job's days be longer than a year, name an earlier job that has it with `previous`, \
+         or ask for growth against the period before",
     )
 }
 

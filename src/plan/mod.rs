@@ -14,6 +14,7 @@ mod cohorts;
 mod compared;
 mod composed;
 mod dominance;
+mod earlier;
 mod expected;
 mod homes;
 mod kept;
@@ -39,9 +40,6 @@ mod unfitted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
-
-use chrono::NaiveDate;
 
 pub use bands::LevelBands;
 pub use calibrate::{Gaussian, budget_of};
@@ -53,6 +51,7 @@ pub use compared::{period_key, period_of_times};
 pub use composed::Composed;
 use composed::customers_of_several_periods;
 pub use dominance::Turnover;
+pub use earlier::{Earlier, EarlierCells, EarlierValues};
 pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
@@ -143,37 +142,8 @@ pub struct LevelPlan {
     pub hidden: Vec<bool>,
     /// Which of the hidden cells may be told in bands; `None`: none.
     pub bands: Option<LevelBands>,
-    /// What an earlier release said of the same cells, for estimates to go by.
-    pub earlier: Option<Earlier>,
-}
-
-/// Values of an earlier release.
-#[derive(Clone, Debug)]
-pub struct Earlier {
-    /// The job, and the digest of its release's manifest.
-    pub from: (String, String),
-    /// Its values, of which a plan's clones need no copies.
-    pub cells: Arc<EarlierCells>,
-}
-
-/// Noised values of the cells of an earlier release, at a level with the same keys.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EarlierCells {
-    /// First and last day of the release.
-    pub days: (NaiveDate, NaiveDate),
-    /// The keys, in the order of this plan's level.
-    pub keys: Vec<CellKey>,
-    /// By statistic, in natural units.
-    pub statistics: BTreeMap<StatisticKind, EarlierValues>,
-}
-
-/// Values of one statistic, corrected for what the fit has taken.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EarlierValues {
-    /// Cell after cell.
-    pub values: Vec<f64>,
-    /// Standard deviation of the noise of each.
-    pub sds: Vec<f64>,
+    /// What earlier releases said of the same cells, for estimates to go by; the latest first.
+    pub earlier: Vec<Earlier>,
 }
 
 impl LevelPlan {
@@ -350,7 +320,7 @@ impl Plan {
                 unshown: LevelPlan::is_unshown(&job, &level.keys),
                 hidden: Vec::new(),
                 bands: None,
-                earlier: None,
+                earlier: Vec::new(),
             });
         }
         if too_small {

@@ -132,7 +132,8 @@ impl Plan {
         let survey = surveys.clone().find(|s| (s.level, s.statistic) == (level, statistic));
         let told = survey.filter(|survey| survey.result.is_some());
         let law = told.map(|told| survey::norms_of(kind, told, Most::of(&self.job, plan, kind)));
-        let earlier = plan.earlier.as_ref().and_then(|e| e.cells.statistics.get(&kind));
+        // The latest that tells.
+        let earlier = plan.earlier.iter().find_map(|e| e.cells.statistics.get(&kind));
         let earlier = earlier.map(|earlier| earlier.values.iter().sum::<f64>());
         let doubt = survey.map_or(0.0, |s| s.histogram.sd());
         let guess = expected::expected(self, plan, kind, doubt);

@@ -6,7 +6,9 @@ use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind};
+use crate::job::{
+    EarlierJob, Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind,
+};
 use crate::privacy::{Delta, MuSquared};
 
 /// A table that shows a level, for one report.
@@ -90,9 +92,9 @@ impl<'j> Asked<'j> {
         let own = self.tables[0].0;
         let keys = |level: &Level| level.keys.iter().cloned().collect::<BTreeSet<_>>();
         let jobs = |report: &Report| {
-            let name = |job: &crate::job::EarlierJob| job.job.clone();
-            let keys_from: BTreeSet<String> = report.keys_from.iter().map(name).collect();
-            (keys_from, report.previous.as_ref().map(name))
+            let name = |job: &EarlierJob| job.job.clone();
+            let names = |jobs: &[EarlierJob]| jobs.iter().map(name).collect::<BTreeSet<String>>();
+            (names(&report.keys_from), names(&report.previous))
         };
         let mut bounds = level.bounds.iter();
         own.name != report.name

@@ -329,7 +329,7 @@ impl Manifest {
             budget: in_ledger.and_then(|all| BudgetEntry::new(plan, all)),
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),
-            estimates_from: plan.levels.iter().filter_map(estimates_from).collect(),
+            estimates_from: plan.levels.iter().flat_map(estimates_from).collect(),
             bounds_from: plan
                 .adopted
                 .iter()
@@ -431,9 +431,12 @@ fn events(plan: &Plan) -> Vec<Event> {
     events
 }
 
-fn estimates_from(level: &LevelPlan) -> Option<EstimatesFromEntry> {
-    let (job, manifest_sha256) = level.earlier.as_ref()?.from.clone();
-    Some(EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 })
+/// The latest first.
+fn estimates_from(level: &LevelPlan) -> impl Iterator<Item = EstimatesFromEntry> {
+    level.earlier.iter().map(|earlier| {
+        let (job, manifest_sha256) = earlier.from.clone();
+        EstimatesFromEntry { file: format!("{}.parquet", level.file), job, manifest_sha256 }
+    })
 }
 
 /// Of each table of a level; its mechanisms stand under the first one's name.

@@ -1,7 +1,8 @@
 //! What the tables of an earlier release say of cells: noised values that later estimates go by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, UInt8Type};
@@ -70,11 +71,12 @@ fn read(
     days: (NaiveDate, NaiveDate),
 ) -> Result<EarlierCells, String> {
     let mut keys: Vec<CellKey> = Vec::new();
+    let mut texts: HashSet<Arc<str>> = HashSet::new();
     // Estimates, noised values and deviations of the noise.
     let mut columns: BTreeMap<StatisticKind, [Vec<f64>; 3]> = BTreeMap::new();
     read_table(folder, manifest, table, |batch| {
-        let of_row = |row: usize| -> Result<CellKey, String> {
-            let value = |name: &&str| key_value(batch, name, row);
+        let mut of_row = |row: usize| -> Result<CellKey, String> {
+            let value = |name: &&str| key_value(batch, name, row, &mut texts);
             names
                 .iter()
                 .map(value)
@@ -117,7 +119,13 @@ fn read(
     Ok(EarlierCells { days, keys, statistics })
 }
 
-fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {
+/// Each text is kept once, in `texts`.
+fn key_value(
+    batch: &RecordBatch,
+    name: &str,
+    row: usize,
+    texts: &mut HashSet<Arc<str>>,
+) -> Option<KeyValue> {
     let column = batch.column_by_name(name)?;
     Some(match column.data_type() {
         DataType::Date32 => {
@@ -128,7 +136,15 @@ fn key_value(batch: &RecordBatch, name: &str, row: usize) -> Option<KeyValue> {
         DataType::Dictionary(..) => {
             let column = column.as_dictionary_opt::<Int32Type>()?;
             let code = usize::try_from(column.keys().value(row)).ok()?;
-            KeyValue::Text(column.values().as_string_opt::<i32>()?.value(code).into())
+            let text = column.values().as_string_opt::<i32>()?.value(code);
+            KeyValue::Text(match texts.get(text) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let new: Arc<str> = text.into();
+                    texts.insert(Arc::clone(&new));
+                    new
+                }
+            })
         }
         _ => return None,
     })

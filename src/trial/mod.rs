@@ -194,7 +194,7 @@ impl Ready {
         }
         let limits = plan.levels.iter().map(|level| limits(&level.tables)).collect();
         merge_tables(&mut plan);
-        let earlier = |report: &Report| report.previous.is_some() || !report.keys_from.is_empty();
+        let earlier = |report: &Report| !report.previous.is_empty() || !report.keys_from.is_empty();
         let without_earlier = job.reports.iter().any(earlier);
         Ok(Ready { plan, files, without_earlier, limits })
     }

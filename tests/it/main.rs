@@ -28,6 +28,7 @@ mod remote;
 mod report;
 mod revisions;
 mod rows;
+mod several;
 mod shared;
 mod sources;
 #[cfg(feature = "spark")]

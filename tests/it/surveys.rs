@@ -243,8 +243,7 @@ fn the_latest_release_that_fits_is_found() {
     let said = |job: &str| {
         workshop.text("job.toml", job);
         let shown = run(&workshop, &["plan", "job.toml"]);
-        let lines =
-            shown.lines().filter(|l| l.contains("fits report") || l.contains("follow from"));
+        let lines = shown.lines().filter(|l| l.contains("report market"));
         lines.map(|line| format!("{line}\n")).collect::<String>()
     };
     let run = |job: &str| {

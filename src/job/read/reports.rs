@@ -87,7 +87,7 @@ impl Reader<'_> {
         let idle = all_known && !needed.iter().any(|kind| kind.looks_back());
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
-        let previous = section.text("previous").map(earlier_job);
+        let previous = self.previous(section);
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::Reader;
 use super::payments::AMOUNT_MAX;
 use super::reports::Names;
+use super::{Reader, earlier_job};
 use crate::findings;
 use crate::job::raw::{Placed, Section};
-use crate::job::{Bound, Insight, Key, StatisticKind, TimeKey};
+use crate::job::{Bound, EarlierJob, Insight, Key, StatisticKind, TimeKey};
 use crate::privacy::Decimal;
 
 /// Registered merchants of a group of peers, unless the job says else; and the least that it can
@@ -41,6 +41,35 @@ impl Reader<'_> {
             (least.unwrap_or(PEERS_MIN_DEFAULT), Some(text.span))
         });
         (placed_names(peers), least.unwrap_or((PEERS_MIN_DEFAULT, None)))
+    }
+
+    /// The earlier jobs whose releases help: what stands for the latest, or jobs by name.
+    pub(super) fn previous(&self, section: &Section) -> Vec<EarlierJob> {
+        let Some(names) = section.texts("previous") else { return Vec::new() };
+        self.refuse_empty(section, "previous", Some(names.len()), "a job, or a list of some");
+        let mut jobs: Vec<EarlierJob> = Vec::new();
+        let several = names.len() > 1;
+        for (place, job) in names.into_iter().map(earlier_job).enumerate() {
+            let finding = match () {
+                () if jobs.iter().any(|known| known.job == job.job) => {
+                    findings::duplicate("the job", &job.job)
+                }
+                () if several && job.is_latest() => {
+                    let rule = "alone: it stands for all earlier releases that fit";
+                    findings::value_out_of_range("previous", "\"latest\"", rule)
+                }
+                () if place == EarlierJob::VALUES_MAX => {
+                    let rule = format!("at most {} jobs", EarlierJob::VALUES_MAX);
+                    findings::value_out_of_range("previous", &format!("{:?}", job.job), &rule)
+                }
+                () => {
+                    jobs.push(job);
+                    continue;
+                }
+            };
+            self.faults.add(finding.at(job.span));
+        }
+        jobs
     }
 
     /// How much merchants have at least to be counted.
