@@ -2,7 +2,7 @@
 """How far releases are from the exact figures, beside OpenDP and PipelineDP at the same privacy.
 
     accuracy.py [--seeds 5] [--data synthetic,journey,baskets] [--peers opendp,pipelinedp]
-                [--previous] [--folder /tmp/discretail-accuracy] [--environments /tmp/peers]
+                [--previous 0] [--folder /tmp/discretail-accuracy] [--environments /tmp/peers]
 
 Once, with Python 3.11 and pip:
 
@@ -20,8 +20,13 @@ Data, epsilon 1 for each: `synthetic`, a made-up month of 100,000 users and 3,00
 week (delta 1e-9); the purchases of 2,469 households in a year, department by week (delta 1e-6 for the
 year). A payment of `journey` is a line of a receipt; of `baskets`, what a receipt has of one department.
 All three statistics together have that budget; ours also pays from it for the coarser levels of its report
-and for choosing its bounds. --previous first makes a release of the month before, at a cost of its own,
-and hands it to the job of the month.
+and for choosing its bounds.
+
+--previous 1 first makes a release of the month before, at a cost of its own, and hands it to the job of the
+month (for `synthetic`). Two more data sets have six months of four weeks before the one that is judged:
+`later`, of a longer sample, and `households`, the last four weeks of 2017, receipts, department by week
+(delta 1e-6). Of several numbers, as in --previous 0,1,3,6, each has a row: all from the same releases of the
+months before, each of which cost epsilon 1 as well, and with noise of its own for the month.
 
 Noise is really random: a seed is a repetition. Peers are run once for each seed and kept in the folder
 (peers_accuracy.py says how they are set up; 40 minutes on one core for all three data sets); ours is run
@@ -47,6 +52,9 @@ import polars as pl
 import bounds
 
 STATISTICS = ("customers", "payments", "sales", "average_ticket")
+MARKET = [[], ["category", "region", "week"], ["merchant", "week"]]
+MONTHS_BEFORE = {"synthetic": ["before"], "later": list(bounds.LATER)[1:],
+                 "households": list(bounds.HOUSEHOLDS)[1:]}
 CLASSES = {">= 20": (20, np.inf), "20-50": (20, 50), "50-150": (50, 150), "150-500": (150, 500),
            ">= 500": (500, np.inf)}
 YEAR = ("journey department x week", [[], ["department", "week"]],
@@ -55,9 +63,11 @@ YEAR = ("journey department x week", [[], ["department", "week"]],
 DATA = {
     "synthetic": (
         "merchant x week",
-        [[], ["category", "region", "week"], ["merchant", "week"]],
+        MARKET,
         (datetime.date(2025, 2, 3), datetime.date(2025, 2, 24)),
     ),
+    "later": ("merchant x week", MARKET, (datetime.date(2025, 6, 23), datetime.date(2025, 7, 14))),
+    "households": (*YEAR[:2], (datetime.date(2017, 12, 4), datetime.date(2017, 12, 25))),
     "journey": YEAR,
     "baskets": YEAR,
 }
@@ -70,7 +80,7 @@ def public_cells(data, folder):
     name, _, (first, last) = DATA[data]
     key = bounds.DATA[name][1][0]
     if key == "merchant":
-        table = pl.read_parquet(folder / "synthetic" / "merchants.parquet")
+        table = pl.read_parquet(folder / data / "merchants.parquet")
         values = table["merchant_id"].sort()
     else:
         values = pl.Series(bounds.departments())
@@ -81,22 +91,29 @@ def public_cells(data, folder):
 
 def prepare(data, folder):
     """Makes the payments that are not there; returns the file of Complete Journey's."""
-    for month in bounds.MONTHS if data == "synthetic" else ():
+    months = {"synthetic": bounds.MONTHS, "later": bounds.LATER}
+    for month in months.get(data, ()):
         if not (folder / f"{month}.parquet").exists():
             bounds.make_month(folder, month)
     baskets = folder / "purchases-by-basket.parquet"
-    if data == "baskets" and not baskets.exists():
+    by_basket = data in ("baskets", "households")
+    if by_basket and not baskets.exists():
         basket = ["household_id", "store_id", "transaction_timestamp", "department"]
         lines = pl.scan_parquet(bounds.PURCHASES).group_by(basket, maintain_order=True)
         lines.agg(pl.col("sales_value").sum().round(2)).sink_parquet(baskets)
-    return baskets if data == "baskets" else bounds.PURCHASES
+    return baskets if by_basket else bounds.PURCHASES
+
+
+def judged(data):
+    """The month whose release is judged; None: all that there is."""
+    return {"later": "later-0", "households": "households-0"}.get(data)
 
 
 def contributions(data, folder, grid, purchases):
     """A row for each user and cell: u, c, payments, sales in minor units."""
     name = DATA[data][0]
     keys = bounds.DATA[name][1]
-    sums = bounds.rows(name, folder, purchases).group_by("user", *keys).agg(
+    sums = bounds.rows(name, folder, purchases, judged(data)).group_by("user", *keys).agg(
         payments=pl.len().cast(pl.Int64), sales=pl.col("amount").sum()
     )
     table = sums.join(grid, on=keys)
@@ -134,28 +151,39 @@ def peer_releases(data, peer, args, folder, size):
     return {s: [with_ticket(columns(file)) for file in files[s]] for s in SETTINGS}
 
 
-def our_release(data, folder, grid, purchases, previous):
-    """The columns of the finest level, in the order of the public cells; money in minor units."""
+def our_releases(data, folder, grid, purchases, numbers):
+    """By number of months before: the columns of the finest level, in the order of the public cells; money
+    in minor units."""
     name, levels, _ = DATA[data]
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     report = f"levels = {json.dumps(levels)}\ninsights = {json.dumps(STATISTICS)}\nsuppress_above = \"never\""
-    months = [("before", "before"), ("month", "job")] if previous else [("month", "job")]
-    for month, job in months:
-        path = bounds.write_job(name, folder, work, "1", report, month, job, purchases)
+    before = MONTHS_BEFORE.get(data, [])[: max(numbers)]
+    jobs = [(month, month, "") for month in before]
+    named = {0: "", 1: f'\nprevious = "{before[0]}"' if before else ""}
+    jobs += [(judged(data), f"job{n}", named.get(n, f"\nprevious = {json.dumps(before[:n])}")) for n in numbers]
+    for month, job, previous in jobs:
+        path = bounds.write_job(name, folder, work, "1", report + previous, month, job, purchases)
         done = subprocess.run([bounds.BINARY, "run", path], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(done.stderr)
-        report += f'\nprevious = "{job}"'
-    keys = levels[-1]
-    table = pl.read_parquet(work / "job" / f"r.{'-'.join(keys)}.parquet")
+    return {n: columns(work / f"job{n}" / f"r.{'-'.join(levels[-1])}.parquet", levels[-1], grid)
+            for n in numbers}
+
+
+def columns(file, keys, grid):
+    table = pl.read_parquet(file)
     table = grid.join(table.with_columns(pl.col(keys[0]).cast(pl.String)), on=keys, how="left")
     texts = ("_grade", "_suppressed")
     money = [k for k in table.columns if k.startswith(("sales", "average_ticket")) and not k.endswith(texts)]
     table = table.sort("c").with_columns(pl.col(money).cast(pl.Float64) * 100)
     return {k: table[k].cast(pl.Float64).to_numpy() for k in table.columns if k.startswith(STATISTICS)
             and not k.endswith(texts)}
+
+
+def name_of(months):
+    return "discretail" + {0: "", 1: ", a month before"}.get(months, f", {months} months before")
 
 
 def unmodelled(release):
@@ -217,12 +245,14 @@ def compare(data, args, folder):
     for peer in filter(None, args.peers.split(",")):
         for setting, releases in peer_releases(data, peer, args, folder, grid.height).items():
             contestants[f"{PEERS[peer]}, {SETTINGS[setting]}"] = releases
-    ours = []
+    ours = {}
     if bounds.BINARY.exists():
-        previous = args.previous and data == "synthetic"
-        ours = [our_release(data, folder, grid, purchases, previous) for _ in range(args.seeds)]
-        contestants["discretail, unmodelled"] = [unmodelled(release) for release in ours]
-        contestants["discretail"] = ours
+        most = len(MONTHS_BEFORE.get(data, []))
+        numbers = [n for n in map(int, args.previous.split(",")) if n <= most] or [0]
+        all_ours = [our_releases(data, folder, grid, purchases, numbers) for _ in range(args.seeds)]
+        ours = {name_of(n): [releases[n] for releases in all_ours] for n in numbers}
+        contestants["discretail, unmodelled"] = [unmodelled(r) for r in ours[name_of(numbers[0])]]
+        contestants |= ours
     ratios = {}
     for statistic in STATISTICS:
         head(statistic, *CLASSES, "WAPE")
@@ -231,13 +261,13 @@ def compare(data, args, folder):
             seeds = errors(truth, releases, statistic)
             figures[name] = seeds.mean(axis=0)
             row(name, figures[name])
-        if ours:
-            row("discretail, worst seed", seeds.max(axis=0))
+            if name in ours:
+                row(f"{name}, worst seed", seeds.max(axis=0))
         oracles = [values for name, values in figures.items() if "best for" in name]
         if oracles and ours:
             best = np.min(oracles, axis=0)
             ratios[statistic] = [figures[name][i] / best[i] for i in (0, -1)
-                                 for name in ("discretail, unmodelled", "discretail")]
+                                 for name in ("discretail, unmodelled", name_of(numbers[0]))]
     if ratios:
         head("ours to the best peer with an oracle's bounds", "median >= 20, unmodelled", "modelled",
              "WAPE, unmodelled", "modelled")
@@ -245,18 +275,19 @@ def compare(data, args, folder):
             row(statistic, values, 2)
     if ours:
         head("95 % intervals: coverage (share shown)", *CLASSES)
-        for statistic in STATISTICS:
-            values = [f"{100 * inside:.1f} % ({100 * has:.0f} %)"
-                      for inside, has in coverage(truth, ours, statistic)]
-            print(f"| {statistic} | {' | '.join(values)} |")
+        for name, releases in ours.items():
+            for statistic in STATISTICS:
+                values = [f"{100 * inside:.1f} % ({100 * has:.0f} %)"
+                          for inside, has in coverage(truth, releases, statistic)]
+                print(f"| {name}: {statistic} | {' | '.join(values)} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data", default=",".join(DATA))
+    parser.add_argument("--data", default="synthetic,journey,baskets")
     parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--previous", action="store_true")
+    parser.add_argument("--previous", default="0")
     parser.add_argument("--folder", default="/tmp/discretail-accuracy")
     parser.add_argument("--environments", default="/tmp/peers")
     args = parser.parse_args()

@@ -36,14 +36,14 @@ last_day = {last_day}
 currency = "CNY"
 columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount" }}
 [merchants]
-files = ["{folder}/synthetic/merchants.parquet"]
+files = ["{folder}/{sample}/merchants.parquet"]
 """
 JOURNEY = """[payments]
 files = ["{purchases}"]
 timezone = "America/New_York"
 times_without_zone = "local"
-first_day = 2017-01-01
-last_day = 2018-01-01
+first_day = {first_day}
+last_day = {last_day}
 currency = "USD"
 columns = {{ user = "household_id", merchant = "store_id", time = "transaction_timestamp", amount = "sales_value", department = "COALESCE(department, 'UNKNOWN')" }}
 [merchants]
@@ -52,11 +52,26 @@ id = "store_id"
 [keys]
 department = {departments}
 """
-# First and last day of the made-up month and of the one before it.
+# First and last day of the made-up month and of the one before it; and of a later one with those before,
+# the last first. All have four weeks.
 MONTHS = {
     "month": (datetime.date(2025, 2, 3), datetime.date(2025, 3, 2)),
     "before": (datetime.date(2025, 1, 6), datetime.date(2025, 2, 2)),
 }
+FOUR_WEEKS = datetime.timedelta(weeks=4)
+LATER = {
+    f"later-{n}": tuple(datetime.date(2025, m, d) - n * FOUR_WEEKS for m, d in [(6, 23), (7, 20)])
+    for n in range(7)
+}
+# Of Complete Journey: the year, and its last months of four weeks.
+YEAR = {"year": (datetime.date(2017, 1, 1), datetime.date(2018, 1, 1))}
+HOUSEHOLDS = {
+    f"households-{n}": tuple(datetime.date(2017, 12, d) - n * FOUR_WEEKS for d in (4, 31))
+    for n in range(7)
+}
+# Made-up payments by month: their folder, how many, and days from 2025-01-01 on.
+SAMPLES = {month: ("synthetic", 2_450_000, 90) for month in MONTHS}
+SAMPLES |= {month: ("later", 5_500_000, 202) for month in LATER}
 # Name: payments, keys of the level, delta.
 DATA = {
     "merchant x week": (SYNTHETIC, ["merchant", "week"], "1e-9"),
@@ -66,13 +81,14 @@ DATA = {
 }
 
 
-def rows(name, folder, purchases=PURCHASES):
+def rows(name, folder, purchases=PURCHASES, month=None):
     """The payments of one data set: user, keys and amount in minor units."""
     payments, keys, _ = DATA[name]
     if payments is SYNTHETIC:
         at = pl.col("paid_at").dt.convert_time_zone("Asia/Shanghai")
-        table = pl.scan_parquet(f"{folder}/month.parquet")
-        merchants = pl.scan_parquet(f"{folder}/synthetic/merchants.parquet")
+        month = month or "month"
+        table = pl.scan_parquet(f"{folder}/{month}.parquet")
+        merchants = pl.scan_parquet(f"{folder}/{SAMPLES[month][0]}/merchants.parquet")
         table = table.join(merchants, on="merchant_id").with_columns(
             user="user_token", merchant="merchant_id", week=at.dt.truncate("1w").dt.date()
         )
@@ -86,17 +102,21 @@ def rows(name, folder, purchases=PURCHASES):
             week=at.truncate("1w").dt.date(),
             month=at.truncate("1mo").dt.date(),
         )
+        if month:
+            days = pl.col("transaction_timestamp").dt.date()
+            table = table.filter(days.is_between(*HOUSEHOLDS[month]))
     return table.select("user", *keys, "amount").collect()
 
 
 def make_month(folder, month="month"):
     """The made-up payments of four weeks."""
-    if not (folder / "synthetic").exists():
-        sample = [BINARY, "sample", folder / "synthetic", "--payments", "2450000"]
-        subprocess.run([*sample, "--users", "100000", "--merchants", "3000"], check=True)
+    sample, payments, days = SAMPLES[month]
+    if not (folder / sample).exists():
+        command = [BINARY, "sample", folder / sample, "--payments", str(payments), "--days", str(days)]
+        subprocess.run([*command, "--users", "100000", "--merchants", "3000"], check=True)
     day = pl.col("paid_at").dt.convert_time_zone("Asia/Shanghai").dt.date()
-    pl.scan_parquet(f"{folder}/synthetic/payments/*.parquet").filter(
-        pl.col("currency") == "CNY", day.is_between(*MONTHS[month])
+    pl.scan_parquet(f"{folder}/{sample}/payments/*.parquet").filter(
+        pl.col("currency") == "CNY", day.is_between(*(MONTHS | LATER)[month])
     ).select("user_token", "merchant_id", "paid_at", "amount").sink_parquet(f"{folder}/{month}.parquet")
 
 
@@ -132,14 +152,16 @@ def departments():
 
 
 def write_job(
-    name, folder, work, epsilon, report, month="month", job="job", purchases=PURCHASES
+    name, folder, work, epsilon, report, month=None, job="job", purchases=PURCHASES
 ):
     """Writes a job on one data set with this report; its releases and ledger are in `work`."""
     payments, _, delta = DATA[name]
-    first_day, last_day = MONTHS[month]
+    month = month or ("month" if payments is SYNTHETIC else "year")
+    first_day, last_day = (MONTHS | LATER | YEAR | HOUSEHOLDS)[month]
     text = f'version = 1\njob = "{job}"\nrecipient = "bench"\nreleases = "{work}"\n'
     text += payments.format(
         folder=folder, month=month, first_day=first_day, last_day=last_day, purchases=purchases,
+        sample=SAMPLES.get(month, [""])[0],
         purchases_folder=PURCHASES.parent,
         departments=json.dumps(departments()) if payments is JOURNEY else "",
     )
