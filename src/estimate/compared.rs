@@ -80,10 +80,7 @@ impl Compared {
             }
         }
         if asked.iter().any(|(comparison, _)| *comparison != Comparison::Share) {
-            let by_key = |keys: &[Box<[KeyValue]>]| -> HashMap<Vec<KeyValue>, usize> {
-                keys.iter().map(|key| key.to_vec()).zip(0..).collect()
-            };
-            own.rows = by_key(&view.noisy.keys);
+            own.rows = view.noisy.keys.iter().map(|key| key.to_vec()).zip(0..).collect();
             own.earlier = earlier(view, &asked);
         }
         own

@@ -8,7 +8,7 @@ use super::{Estimate, Estimates, Values, estimate};
 use crate::fixture::{Market, Row};
 use crate::job::StatisticKind;
 use crate::mechanism::{RunKey, add_noise};
-use crate::plan::{Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
+use crate::plan::{CellKey, Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
 
 const PAGE: &str = include_str!("../../docs/insights.md");
 
@@ -186,7 +186,7 @@ fn pairs_of_earlier_releases_help() {
     let keys = plan.levels[2].cells.public_keys(&plan.job).expect("public");
     let first = plan.job.payments.period.first();
     let release = |month: usize| {
-        let seen = |(place, key): (usize, &Box<[KeyValue]>)| {
+        let seen = |(place, key): (usize, &CellKey)| {
             count(&users, &pair(key)) + sd * noise(1000 * month + place)
         };
         let values: Vec<f64> = keys.iter().enumerate().map(seen).collect();
