@@ -151,7 +151,7 @@ def peer_releases(data, peer, args, folder, size):
     return {s: [with_ticket(columns(file)) for file in files[s]] for s in SETTINGS}
 
 
-def our_releases(data, folder, grid, purchases, numbers):
+def our_releases(data, folder, grid, purchases, numbers, cell_scales=None):
     """By number of months before: the columns of the finest level, in the order of the public cells; money
     in minor units."""
     name, levels, _ = DATA[data]
@@ -164,6 +164,8 @@ def our_releases(data, folder, grid, purchases, numbers):
     named = {0: "", 1: f'\nprevious = "{before[0]}"' if before else ""}
     jobs += [(judged(data), f"job{n}", named.get(n, f"\nprevious = {json.dumps(before[:n])}")) for n in numbers]
     for month, job, previous in jobs:
+        if previous and cell_scales is not None:
+            previous += f"\ncell_scales = {cell_scales}"
         path = bounds.write_job(name, folder, work, "1", report + previous, month, job, purchases)
         done = subprocess.run([bounds.BINARY, "run", path], capture_output=True, text=True)
         if done.returncode:
@@ -249,7 +251,8 @@ def compare(data, args, folder):
     if bounds.BINARY.exists():
         most = len(MONTHS_BEFORE.get(data, []))
         numbers = [n for n in map(int, args.previous.split(",")) if n <= most] or [0]
-        all_ours = [our_releases(data, folder, grid, purchases, numbers) for _ in range(args.seeds)]
+        release = lambda: our_releases(data, folder, grid, purchases, numbers, args.cell_scales)
+        all_ours = [release() for _ in range(args.seeds)]
         ours = {name_of(n): [releases[n] for releases in all_ours] for n in numbers}
         contestants["discretail, unmodelled"] = [unmodelled(r) for r in ours[name_of(numbers[0])]]
         contestants |= ours
@@ -288,6 +291,7 @@ def main():
     parser.add_argument("--data", default="synthetic,journey,baskets")
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--previous", default="0")
+    parser.add_argument("--cell-scales", help="of jobs with months before; else the default")
     parser.add_argument("--folder", default="/tmp/discretail-accuracy")
     parser.add_argument("--environments", default="/tmp/peers")
     args = parser.parse_args()

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{EarlierJob, Key, Report as JobReport};
 use crate::ledger::{EntryState, Report};
-use crate::plan::{Earlier, LevelPlan, Plan};
+use crate::plan::{Earlier, LevelPlan, Plan, Scales};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
 
 /// Takes what the plan needs of earlier releases, and then splits its budget by the errors that
@@ -114,6 +114,21 @@ fn keep_level(
     Ok(())
 }
 
+/// Of which levels the noise of cells differs by what earlier releases say of them.
+pub(super) fn scale_lines(plan: &Plan) -> impl Iterator<Item = String> {
+    let line = |level: &LevelPlan| {
+        let names: Vec<&str> = level.scales.keys().map(|kind| kind.name()).collect();
+        let octaves = level.scales.values().map(Scales::octaves_max).max()?;
+        Some(format!(
+            "Noise of {} in cells of {} grows with what they held before: the least is {octaves} octaves \
+             below the largest (`cell_scales`).",
+            names.join(", "),
+            level.file
+        ))
+    };
+    plan.levels.iter().filter_map(line)
+}
+
 pub(super) const NOT_PUBLISHED: &str = "it is not published in the job's ledger";
 
 /// The folder of an earlier release and the digest of its manifest.
@@ -139,10 +154,15 @@ fn adopt(
     let levels = plan.levels.iter().enumerate().filter(own).map(|(place, _)| place);
     let levels: Vec<usize> = levels.filter(|place| done.insert(*place)).collect();
     if first.is_latest() {
-        for release in &latest(plan, ledger).map_err(fault)? {
-            release.bounds(plan, &report.name);
+        let releases = latest(plan, ledger).map_err(fault)?;
+        for release in &releases {
             let unusable = |why: String| fault(findings::previous_unusable(release.job, &why));
             release.values(plan, &levels, false).map_err(unusable)?;
+        }
+        // Whose cells have scales by these values needs a survey of its own.
+        plan.scale(&report.name);
+        for release in &releases {
+            release.bounds(plan, &report.name);
         }
         return Ok(());
     }
@@ -159,17 +179,21 @@ fn adopt(
     }
     releases.sort_by_key(|(_, release)| Reverse(release.released.first_day));
     let mut after: Option<&Release> = None;
+    let mut used = Vec::new();
     for (job, release) in &releases {
         if let Some(after) = after.filter(|after| release.last_day() >= after.released.first_day) {
             unusable(job, &format!("its period overlaps that of job `{}`", after.job));
             continue;
         }
         after = Some(release);
-        let bounds = release.bounds(plan, &report.name);
-        if let Err(why) = release.values(plan, &levels, true) {
-            unusable(job, &why);
-            continue;
+        match release.values(plan, &levels, true) {
+            Ok(()) => used.push((job, release)),
+            Err(why) => unusable(job, &why),
         }
+    }
+    plan.scale(&report.name);
+    for (job, release) in used {
+        let bounds = release.bounds(plan, &report.name);
         let from = |level: &LevelPlan| level.earlier.iter().any(|e| e.from.0 == job.job);
         if bounds == 0 && !plan.levels.iter().any(|l| l.is_of(&report.name) && from(l)) {
             unusable(job, IDLE);

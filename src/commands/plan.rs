@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::earlier::use_earlier;
+use super::earlier::{scale_lines, use_earlier};
 use super::run::request;
 use super::{Failure, dialect_of, note_untested, predicted, read_plan, trial};
 use crate::cli::PlanArgs;
@@ -183,6 +183,7 @@ fn as_text(plan: &Plan, price: &Parameters, left: PrivacyBudget, whole: PrivacyB
     lines.extend(unknown_line(plan));
     lines.extend(adopted_lines(plan));
     lines.extend(latest_lines(plan));
+    lines.extend(scale_lines(plan));
     lines.extend(merchants_line(plan));
     lines.extend(dominance_line(plan));
     lines.extend(bands_line(plan));
@@ -454,6 +455,7 @@ fn as_json(
                 "norm_bound": known(statistic.noise.bound.norm()),
                 "cell_cap": known(statistic.noise.bound.cell_cap()),
                 "noise_sd": known(statistic.noise.sigma),
+                "octaves_max": level.scales.get(&statistic.kind).map(crate::plan::Scales::octaves_max),
                 "mu_squared_units": statistic.charge.units().to_string(),
                 "predicted": predicted::as_json(plan, place, row),
             }));

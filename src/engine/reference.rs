@@ -99,7 +99,7 @@ fn survey_totals(plan: &Plan, survey: &SurveyPlan, users: &Users) -> SurveyTotal
             StatisticKind::Diffusion | StatisticKind::DiffusionYear => {
                 changed(level, all, key, kind)
             }
-            _ => numbers(&plan.job, kind, paid),
+            _ => scaled(level, key, kind, numbers(&plan.job, kind, paid)),
         });
         let numbers: Vec<u128> = numbers.map(|x| survey.capped(x).unsigned_abs()).collect();
         let squares: u128 = numbers.iter().map(|x| x * x).sum();
@@ -337,7 +337,7 @@ fn fitted(
                 _ if statistic.kind == StatisticKind::Recency => recency(level, (key, paid)),
                 _ if statistic.kind == StatisticKind::Cohorts => cohort(level, all, key),
                 _ if statistic.kind.compares() => changed(level, all, key, statistic.kind),
-                _ => numbers(job, statistic.kind, paid),
+                _ => scaled(level, key, statistic.kind, numbers(job, statistic.kind, paid)),
             };
             numbers.into_iter().map(capped).collect()
         })
@@ -347,6 +347,12 @@ fn fitted(
     // root = ⌈√squares⌉; division of i128 truncates toward zero
     let shrink = |v: i128| if squares <= norm * norm { v } else { v * norm / root };
     values.into_iter().map(|cell| cell.into_iter().map(|v| shrink(v) as i64).collect()).collect()
+}
+
+/// Definition of scales: numbers of a cell whose scale is 2^-shift, times 2^shift.
+fn scaled(level: &LevelPlan, key: &CellKey, kind: StatisticKind, numbers: Vec<i128>) -> Vec<i128> {
+    let shift = level.shift_of(kind, key);
+    numbers.into_iter().map(|number| number * (1 << shift)).collect()
 }
 
 /// Is the user of all these cells new in one of them, or returning? Neither where the period does

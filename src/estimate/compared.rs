@@ -240,8 +240,9 @@ impl Part {
 
 pub(super) fn parts(view: &View, kind: StatisticKind, rows: &[usize]) -> Vec<Part> {
     let numbers = view.numbers(kind, 0, rows);
-    let (noise, apart) = (numbers.noise(), numbers.model.correction.apart());
+    let apart = numbers.model.correction.apart();
     let part = |row: usize| {
+        let noise = numbers.noise(row);
         let (noisy, factor) = (numbers.unbiased(row), numbers.factor(row));
         let (value, estimate) = (noisy * factor, numbers.estimate(row));
         let sd = (noise * factor).hypot(apart * value.max(estimate));

@@ -7,6 +7,7 @@ pub(super) use uneven::Finer;
 
 use super::model::{Model, Report};
 use super::reconcile::Coarse;
+use super::scaled;
 use crate::job::StatisticKind;
 use crate::plan::{LEFT_MIN, between};
 
@@ -17,6 +18,8 @@ pub(super) struct Correction {
     factor: f64,
     /// and, unless empty, one for each beside.
     margins: Vec<f32>,
+    /// The same by the scales of cells, which other releases do not share.
+    by_scale: Vec<f32>,
     /// Relative standard deviation of `factor`, which all cells share.
     common: f64,
     /// How much the share that the fit takes differs between cells.
@@ -25,12 +28,18 @@ pub(super) struct Correction {
 
 impl Default for Correction {
     fn default() -> Self {
-        Correction { factor: 1.0, margins: Vec::new(), common: 0.0, between: 0.0 }
+        Correction {
+            factor: 1.0,
+            margins: Vec::new(),
+            by_scale: Vec::new(),
+            common: 0.0,
+            between: 0.0,
+        }
     }
 }
 
 /// A sum with the standard deviation of its noise.
-type Sum = (f64, f64);
+pub(super) type Sum = (f64, f64);
 
 impl Correction {
     /// The correction of a statistic at a level that splits `coarse`, whose corrections are known.
@@ -49,7 +58,7 @@ impl Correction {
         let mut own = Correction { between: between(kind), ..Correction::default() };
         // Of private keys those that are hidden are missing.
         let is_public = report.plan.levels[at.0].is_public();
-        let left = || group(&whole(report, at), noise(report, at), 1, |_| 0)[0];
+        let left = || group(&whole(report, at), &noise(report, at), 1, |_| 0)[0];
         let known = report.plan.retained(at.0, at.1, is_public.then(left));
         if let Some(known) = known {
             own.factor = (1.0 / known.share).clamp(1.0, factor_max(report, at));
@@ -60,6 +69,7 @@ impl Correction {
             own.rake(report, at, (coarse, known.is_some()), models);
             own.even(report, at, (coarse, finer));
         }
+        own.by_scale(report, at);
         own
     }
 
@@ -87,7 +97,7 @@ impl Correction {
         let known: Vec<((usize, usize), Sum)> = levels
             .iter()
             .filter_map(place)
-            .map(|at| (at, group(&whole(report, at), noise(report, at), 1, |_| 0)[0]))
+            .map(|at| (at, group(&whole(report, at), &noise(report, at), 1, |_| 0)[0]))
             .collect();
         let least = known.iter().map(|(_, (sum, sd))| sum - 3.0 * sd).fold(0.0, f64::max);
         let least = least * slack(kind);
@@ -103,6 +113,11 @@ impl Correction {
 
     /// What the noised value of a cell is multiplied with.
     pub(super) fn factor(&self, cell: usize) -> f64 {
+        self.factor_but_scale(cell) * self.by_scale.get(cell).map_or(1.0, |&factor| factor.into())
+    }
+
+    /// The same but for its scale.
+    pub(super) fn factor_but_scale(&self, cell: usize) -> f64 {
         self.factor * self.margins.get(cell).map_or(1.0, |&factor| factor.into())
     }
 
@@ -120,8 +135,8 @@ impl Correction {
         models: &[Vec<Model>],
     ) {
         let statistic = report.statistic(at);
-        let noisy = whole(report, at);
-        let own = group(&noisy, noise(report, at), 1, |_| 0)[0];
+        let (noisy, noise_sds) = (whole(report, at), noise(report, at));
+        let own = group(&noisy, &noise_sds, 1, |_| 0)[0];
         if own.0 <= 10.0 * own.1 {
             // Mostly noise.
             return;
@@ -134,15 +149,15 @@ impl Correction {
             Some(Known {
                 coarse,
                 values,
-                sd: noise(report, at) * correction.factor,
+                sds: noise(report, at).iter().map(|sd| sd * correction.factor).collect(),
                 doubt: correction.common,
             })
         });
         let known: Vec<Known> = known.collect();
         // The survey and the coarser level that is known best say something of the factor; weighed
         // by inverse variances. What several levels say has too much in common.
-        let told = known.iter().filter_map(|Known { values, sd, doubt, .. }| {
-            let (sum, noise) = group(values, *sd, 1, |_| 0)[0];
+        let told = known.iter().filter_map(|Known { values, sds, doubt, .. }| {
+            let (sum, noise) = group(values, sds, 1, |_| 0)[0];
             let theirs = (noise / sum).powi(2) + doubt.powi(2) + (own.1 / own.0).powi(2);
             // A sum cannot be less than what the fit has left of it here; one that is must have
             // been cut by far more than its survey tells.
@@ -158,19 +173,38 @@ impl Correction {
         }
         self.factor = self.factor.clamp(1.0, factor_max(report, at));
         let mut done: Vec<&str> = Vec::new();
-        for Known { coarse, values, sd, .. } in &known {
+        for Known { coarse, values, sds, .. } in &known {
             for (key, values_of) in report.margins(coarse.level) {
                 if !done.contains(&key) {
                     let of_cell = |cell: usize| values_of[coarse.cells[cell] as usize] as usize;
                     let count = values_of.iter().max().map_or(0, |&last| last as usize + 1);
-                    let theirs = group(values, *sd, count, |cell| values_of[cell] as usize);
+                    let theirs = group(values, sds, count, |cell| values_of[cell] as usize);
                     let corrected = self.apply(noisy.clone());
-                    let ours = group(&corrected, noise(report, at) * self.factor, count, of_cell);
+                    let sds: Vec<f64> = noise_sds.iter().map(|sd| sd * self.factor).collect();
+                    let ours = group(&corrected, &sds, count, of_cell);
                     self.multiply(&drawn(&ours, &theirs), noisy.len(), of_cell);
                     done.push(key);
                 }
             }
         }
+    }
+
+    /// Makes good for what the fit takes from cells of one scale rather than another; the sum of all
+    /// stays as it is. Money is not touched: tickets would follow what the earlier release made of
+    /// both sales and payments (`docs/benchmarks.md`), so there is only more doubt.
+    fn by_scale(&mut self, report: &Report, at: (usize, usize)) {
+        if report.scales(at).is_none() {
+            return;
+        }
+        if report.statistic(at).kind.is_money() {
+            self.between *= 1.25;
+            return;
+        }
+        let corrected = self.apply(whole(report, at));
+        let sds = noise(report, at).into_iter().enumerate();
+        let sds: Vec<f64> = sds.map(|(cell, sd)| sd * self.factor(cell)).collect();
+        let Some(by_scale) = scaled::ByScale::new(report, at, (&corrected, &sds)) else { return };
+        self.by_scale = by_scale.of_cell.iter().map(|&at| by_scale.ratios[at] as f32).collect();
     }
 
     fn multiply(&mut self, ratios: &[f64], cells: usize, of_cell: impl Fn(usize) -> usize) {
@@ -188,8 +222,8 @@ struct Known<'c> {
     coarse: &'c Coarse,
     /// Its noised values, corrected.
     values: Vec<f64>,
-    /// Standard deviation of their noise.
-    sd: f64,
+    /// Standard deviations of their noise.
+    sds: Vec<f64>,
     /// Relative standard deviation that they have in common.
     doubt: f64,
 }
@@ -212,11 +246,10 @@ fn slack(kind: StatisticKind) -> f64 {
     if kind.facts().signed { 0.9 } else { 1.0 }
 }
 
-/// The standard deviation of the noise of [`whole`].
-fn noise(report: &Report, at: (usize, usize)) -> f64 {
-    let statistic = report.statistic(at);
-    let one = statistic.noise.to_natural(statistic.noise.sigma as f64);
-    one * (statistic.width as f64).sqrt()
+/// The standard deviations of the noise of [`whole`].
+fn noise(report: &Report, at: (usize, usize)) -> Vec<f64> {
+    let numbers = (report.statistic(at).width as f64).sqrt();
+    report.noise_sds(at).into_iter().map(|one| one * numbers).collect()
 }
 
 /// The noised values of a statistic, all its numbers of a cell together.
@@ -229,10 +262,15 @@ fn whole(report: &Report, at: (usize, usize)) -> Vec<f64> {
     sums
 }
 
-/// Sums by group, of values with noise of `sd` each.
-fn group(values: &[f64], sd: f64, groups: usize, of: impl Fn(usize) -> usize) -> Vec<Sum> {
+/// Sums by group, of values with noise of `sds`.
+pub(super) fn group(
+    values: &[f64],
+    sds: &[f64],
+    groups: usize,
+    of: impl Fn(usize) -> usize,
+) -> Vec<Sum> {
     let mut sums = vec![(0.0, 0.0); groups];
-    for (cell, value) in values.iter().enumerate() {
+    for (cell, (value, sd)) in values.iter().zip(sds).enumerate() {
         let sum = &mut sums[of(cell)];
         *sum = (sum.0 + value, sum.1 + sd * sd);
     }
@@ -240,7 +278,7 @@ fn group(values: &[f64], sd: f64, groups: usize, of: impl Fn(usize) -> usize) ->
 }
 
 /// Ratios of their sums to ours, each drawn towards 1 by its noise against how far ratios differ.
-fn drawn(ours: &[Sum], theirs: &[Sum]) -> Vec<f64> {
+pub(super) fn drawn(ours: &[Sum], theirs: &[Sum]) -> Vec<f64> {
     let ratio = |(&(own, own_sd), &(their, their_sd)): (&Sum, &Sum)| {
         let ratio = their / own;
         let sd = (their_sd / own).hypot(ratio * own_sd / own);

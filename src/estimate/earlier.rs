@@ -11,8 +11,7 @@ impl Report<'_> {
     /// correction.
     pub(super) fn observed(&self, panel: &Panel, at: (usize, usize)) -> Observed {
         let statistic = self.statistic(at);
-        let (mut values, sd) = (self.noisy(at, 0), statistic.noise.sd());
-        let mut sds = vec![sd; values.len()];
+        let (mut values, mut sds) = (self.noisy(at, 0), self.noise_sds(at));
         for earlier in &self.plan.levels[at.0].earlier {
             // Where it has no such statistic, its values say nothing.
             let cells = earlier.cells.keys.len();
@@ -24,7 +23,7 @@ impl Report<'_> {
                 }
                 None => {
                     values.resize(values.len() + cells, 0.0);
-                    sds.resize(values.len(), sd * 1e6);
+                    sds.resize(values.len(), statistic.noise.sd() * 1e6);
                 }
             }
         }
@@ -45,10 +44,12 @@ impl Report<'_> {
         let noisy = self.noisy(at, 0);
         let is_own = |cell: &&u32| (**cell as usize) < noisy.len();
         let own = |cell: &u32| correction.factor(*cell as usize);
+        // Cells had other scales.
+        let lasting = |cell: &u32| correction.factor_but_scale(*cell as usize);
         if self.plan.levels[at.0].earlier.is_empty() {
             return panel.cells.iter().map(own).collect();
         }
-        let all = (0..noisy.len()).map(|cell| correction.factor(cell));
+        let all = (0..noisy.len()).map(|cell| correction.factor_but_scale(cell));
         let (low, high) =
             all.clone().fold((f64::MAX, 1.0), |(l, h): (f64, f64), f| (l.min(f), h.max(f)));
         let raw: f64 = noisy.iter().sum();
@@ -59,7 +60,7 @@ impl Report<'_> {
         let mut factors = Vec::with_capacity(panel.cells.len());
         for series in 0..panel.series() {
             let cells = &panel.cells[panel.range(series)];
-            let known: Vec<f64> = cells.iter().filter(is_own).map(own).collect();
+            let known: Vec<f64> = cells.iter().filter(is_own).map(lasting).collect();
             let usual = known.iter().sum::<f64>() / known.len().max(1) as f64 / whole;
             let usual = if known.is_empty() { 1.0 } else { usual };
             factors.extend(cells.iter().map(|cell| if is_own(&cell) { own(cell) } else { usual }));

@@ -19,6 +19,7 @@ mod peers;
 mod rates;
 mod ratio;
 mod reconcile;
+mod scaled;
 mod season;
 mod sellers;
 mod shrink;
@@ -390,9 +391,9 @@ impl View<'_> {
 }
 
 impl Numbers<'_> {
-    /// The standard deviation of the noise, in natural units.
-    fn noise(&self) -> f64 {
-        self.statistic.noise.sd()
+    /// The standard deviation of the noise of a row, in natural units.
+    fn noise(&self, row: usize) -> f64 {
+        self.statistic.noise.sd() * self.model.scale(self.rows[row])
     }
 
     /// What the model multiplies the noised value of a row with.
@@ -402,7 +403,7 @@ impl Numbers<'_> {
 
     /// The noised value of a row, in natural units.
     fn unbiased(&self, row: usize) -> f64 {
-        self.statistic.noise.to_natural(self.noisy[row] as f64)
+        self.statistic.noise.to_natural(self.noisy[row] as f64) * self.model.scale(self.rows[row])
     }
 
     /// The estimate of a row, in natural units.
@@ -419,8 +420,8 @@ impl Numbers<'_> {
     }
 
     fn counts(&self) -> Values {
-        let sd = self.noise();
         let estimate = |row: usize| {
+            let sd = self.noise(row);
             let Interval { value, low, high } = self.interval(row);
             let (value, low, high) = (Some(value), Some(low.max(0.0)), Some(high));
             let interval = Interval { value, low, high };
@@ -430,9 +431,10 @@ impl Numbers<'_> {
     }
 
     fn money(&self) -> Values {
-        let grid = 1i128 << self.statistic.noise.grid_bits;
-        let sd = Some(self.noise().ceil() as i128);
         let estimate = |row: usize| {
+            let shift = self.model.scales.as_ref().map_or(0, |s| s.shift(self.rows[row]));
+            let grid = 1i128 << (self.statistic.noise.grid_bits + shift);
+            let sd = Some(self.noise(row).ceil() as i128);
             // Rounded to minor units; the interval outward.
             let Interval { low, high, .. } = self.interval(row);
             let interval = Interval {

@@ -16,7 +16,7 @@ use super::{Z95, bins};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
 use crate::parallel;
-use crate::plan::{CellKey, Plan, StatisticPlan, Told};
+use crate::plan::{CellKey, LevelPlan, Plan, Scales, StatisticPlan, Told};
 
 /// What is known of one statistic of one level, beside its noised values.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub(super) struct Model {
     pub(super) sds: Vec<f32>,
     /// What noised values are multiplied with to make good for what the fit takes.
     pub(super) correction: Correction,
+    /// The scales of its cells, if they have any.
+    pub(super) scales: Option<Scales>,
     /// Of visit classes, the share of customers that came twice or more; of users who spend more or
     /// less than before, by how much more of all the former are; of logarithms of tickets, their
     /// mean.
@@ -52,15 +54,22 @@ impl Model {
     }
 
     fn noise(&self, statistic: &StatisticPlan, cell: usize) -> f64 {
-        let noise = statistic.noise.sd();
-        noise * self.correction.factor(cell)
+        statistic.noise.sd() * self.scale(cell) * self.correction.factor(cell)
+    }
+
+    /// The scale of a cell.
+    pub(super) fn scale(&self, cell: usize) -> f64 {
+        self.scales.as_ref().map_or(1.0, |scales| scales.scale(cell))
     }
 }
 
 /// The models of all statistics of all levels.
 pub(super) fn models(plan: &Plan, totals: &NoisyTotals, threads: usize) -> Vec<Vec<Model>> {
-    let mut models: Vec<Vec<Model>> =
-        plan.levels.iter().map(|level| vec![Model::default(); level.statistics.len()]).collect();
+    let of_level = |level: &LevelPlan| -> Vec<Model> {
+        let scales = level.statistics.iter().map(|s| level.scales.get(&s.kind).cloned());
+        scales.map(|scales| Model { scales, ..Model::default() }).collect()
+    };
+    let mut models: Vec<Vec<Model>> = plan.levels.iter().map(of_level).collect();
     for levels in plan.groups() {
         Report { plan, totals, threads, levels }.fill(&mut models);
     }
@@ -71,7 +80,7 @@ pub(super) fn models(plan: &Plan, totals: &NoisyTotals, threads: usize) -> Vec<V
 pub(super) struct Report<'p> {
     pub(super) plan: &'p Plan,
     pub(super) totals: &'p NoisyTotals,
-    threads: usize,
+    pub(super) threads: usize,
     /// Places of its levels in the plan.
     levels: Vec<usize>,
 }
@@ -216,7 +225,24 @@ impl Report<'_> {
         let statistic = self.statistic((level, place));
         let values = self.totals.levels[level].values[place].iter();
         let values = values.skip(bin).step_by(statistic.width);
-        values.map(|&grid| statistic.noise.to_natural(grid as f64)).collect()
+        let scales = self.scales((level, place));
+        let natural = |(cell, &grid): (usize, &i64)| {
+            let scale = scales.map_or(1.0, |scales| scales.scale(cell));
+            statistic.noise.to_natural(grid as f64) * scale
+        };
+        values.enumerate().map(natural).collect()
+    }
+
+    /// The scales of a statistic's cells, if they have any.
+    pub(super) fn scales(&self, (level, place): (usize, usize)) -> Option<&Scales> {
+        self.plan.levels[level].scales.get(&self.statistic((level, place)).kind)
+    }
+
+    /// The standard deviation of the noise of one number of a statistic, by cell.
+    pub(super) fn noise_sds(&self, at: (usize, usize)) -> Vec<f64> {
+        let (level, statistic) = (&self.plan.levels[at.0], self.statistic(at));
+        let cells = 0..self.totals.levels[at.0].keys.len();
+        cells.map(|cell| level.noise_sd(statistic, cell)).collect()
     }
 
     /// What the values of a level's cells most likely are by what is seen of them, never much
@@ -274,8 +300,8 @@ impl Report<'_> {
             values.means[place] = mean.clamp(value - reach, value + reach).max(least);
             // Where the model was held back, it is not what says how sure the value is.
             let held = (values.means[place] - mean).abs() > 0.0;
-            let sd = if held { statistic.noise.sd() } else { sd };
-            values.variances[place] = (sd * factor).powi(2);
+            let noise = model.noise(statistic, place);
+            values.variances[place] = if held { noise } else { sd * factor }.powi(2);
         }
         (values, earlier)
     }
@@ -296,10 +322,9 @@ impl Report<'_> {
         let known = estimates.iter().map(|&e| e as f64 / parts(statistic.kind)).collect();
         models[at.0][at.1].estimates = estimates;
         for (level, place, sums) in sums {
-            let noise = self.statistic((level, place)).noise;
-            let sd = noise.sd();
-            let correction = &models[level][place].correction;
-            let sds = (0..sums.len()).map(|cell| (sd * correction.factor(cell)) as f32).collect();
+            let (model, statistic) = (&models[level][place], self.statistic((level, place)));
+            let sd = |cell: usize| model.noise(statistic, cell) as f32;
+            let sds = (0..sums.len()).map(sd).collect();
             models[level][place].sds = sds;
             models[level][place].estimates = sums;
         }
@@ -363,10 +388,7 @@ impl Report<'_> {
         of: StatisticKind,
         models: &[Vec<Model>],
     ) -> Vec<Rate> {
-        let noise = |at: (usize, usize)| {
-            let noise = self.statistic(at).noise;
-            noise.sd()
-        };
+        let noise = self.statistic(at).noise.sd();
         let tops = self.noisy(at, 0);
         let Some(place) = self.plan.levels[at.0].position(of) else { return Vec::new() };
         let counted = &models[at.0][place];
@@ -378,7 +400,7 @@ impl Report<'_> {
         let pair = |cell: usize| Pair {
             top: tops[cell],
             bottom: sizes[cell],
-            top_variance: noise(at).powi(2),
+            top_variance: noise.powi(2),
             bottom_variance: sd(cell).powi(2),
             covariance: 0.0,
         };

@@ -40,10 +40,10 @@ pub(super) fn retention_rate(again: &Numbers, new: &Numbers) -> Ratios {
 }
 
 fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
-    let noise = (top.noise(), bottom.noise());
     let signed = top.statistic.kind.facts().signed;
     let each = if bottom.statistic.kind.is_count() { EACH } else { 0.0 };
     let ratio = |row: usize| {
+        let noise = (top.noise(row), bottom.noise(row));
         let noisy = (top.unbiased(row), bottom.unbiased(row));
         let correction = top.factor(row) / bottom.factor(row);
         let sds = (top.sds[row], bottom.sds[row]);
@@ -76,8 +76,8 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
 /// estimate.
 pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
     let Some((once, more)) = classes.split_first() else { return Vec::new() };
-    let (one, many) = (once.noise().powi(2), once.noise().powi(2) * more.len() as f64);
     let rate = |row: usize| {
+        let (one, many) = (once.noise(row).powi(2), once.noise(row).powi(2) * more.len() as f64);
         let part: f64 = more.iter().map(|class| class.unbiased(row)).sum();
         let whole = part + once.unbiased(row);
         let raw = fieller((part, many.sqrt()), (whole, (one + many).sqrt()), many);
@@ -106,8 +106,8 @@ pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
 /// As [`repeat_rate`]; the noise of the difference of two classes and that of the sum of all three
 /// are independent.
 pub(super) fn diffusion_index([up, flat, down]: &[Numbers; 3]) -> Ratios {
-    let noise = up.noise();
     let index = |row: usize| {
+        let noise = up.noise(row);
         let [more, same, less] = [up, flat, down].map(|class| class.unbiased(row));
         let whole = (more + same + less, noise * 3f64.sqrt());
         let raw = fieller((more - less, noise * 2f64.sqrt()), whole, 0.0);

@@ -188,6 +188,55 @@ pub(super) fn nearly_exact(market: &Market, plan: &Plan) -> Vec<f64> {
 }
 
 #[test]
+fn noised_values_of_cells_with_scales_are_in_units() {
+    let market = market();
+    let report = report(r#"[["region"], ["merchant", "week"]]"#, "public");
+    // Bounds that take nothing.
+    let report = report.replace(
+        "customers = 4, payments = 12, sales = \"150\"",
+        "customers = 40000, payments = 200000, sales = \"40000000\"",
+    );
+    let plain = market.plan(std::slice::from_ref(&report));
+    let exact = market.local(&plain, 2);
+    let plan = market.plan(&[report]).with_scales(3);
+    let estimates = estimates(&market, &plan, 2);
+    let mut octaves = std::collections::BTreeSet::new();
+    let (mut squares, mut count) = (0.0, 0.0);
+    for (place, level) in plan.levels.iter().enumerate() {
+        let table = tables(&estimates, place).remove(0);
+        for (at, statistic) in level.statistics.iter().enumerate().take(3) {
+            let noise = plain.levels[place].statistics[at].noise;
+            let column = table.columns.iter().find(|c| c.name == statistic.kind.name());
+            let (values, sds): (Vec<f64>, Vec<f64>) = match &column.expect("there").values {
+                Values::Money(values) => values
+                    .iter()
+                    .map(|e| (e.unbiased.expect("shown") as f64, e.sd.expect("shown") as f64))
+                    .unzip(),
+                Values::Counts(values) | Values::Positions(values) => values
+                    .iter()
+                    .map(|e| (e.unbiased.expect("shown"), e.sd.expect("shown")))
+                    .unzip(),
+            };
+            for ((key, value), sd) in table.keys.iter().zip(values).zip(sds) {
+                let cell = exact.levels[place].keys.iter().position(|own| own == key);
+                let cell = cell.expect("public");
+                let truth = noise.to_natural(exact.levels[place].sums[at][cell] as f64);
+                let wanted = level.noise_sd(statistic, cell);
+                assert!((sd - wanted).abs() <= 1.0f64.min(0.01 * wanted), "{sd} {wanted}");
+                squares += ((value - truth) / sd).powi(2);
+                count += 1.0;
+                octaves.insert((statistic.noise.sd() / wanted).log2() as i64);
+            }
+        }
+    }
+    assert!(octaves.len() > 6, "{octaves:?}");
+    // Of so many squares of normal numbers the mean is within 6 deviations of 1: of 10⁹ keys, two
+    // are not.
+    let off: f64 = (squares / count - 1.0).abs() / f64::sqrt(2.0 / count);
+    assert!(off < 6.0, "{squares} of {count}");
+}
+
+#[test]
 fn models_are_nearer_to_the_truth_than_noised_values() {
     let market = market();
     let plan = market.plan(&[report(r#"[["merchant", "week"]]"#, "public")]);

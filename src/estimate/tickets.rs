@@ -48,7 +48,7 @@ fn quantile(
     row: usize,
 ) -> Estimate<Option<f64>> {
     let parts = LOG_PARTS as f64;
-    let noise = (logs.noise() / parts, payments.noise());
+    let noise = (logs.noise(row) / parts, payments.noise(row));
     let noisy = (logs.unbiased(row) / parts, payments.unbiased(row));
     let raw = ratio::fieller((noisy.0, noise.0), (noisy.1, noise.1), 0.0);
     let size = |log: f64| (law + log).clamp(-1.0, 40.0).exp();

@@ -290,6 +290,8 @@ pub struct Report {
     /// The earlier jobs whose surveys tell the bounds that this one leaves open, and whose values
     /// estimates go by; or what stands for the latest that fit, alone.
     pub previous: Vec<EarlierJob>,
+    /// Noise of cells is in proportion to this power of what these say of them.
+    pub cell_scales: f64,
     /// Place of its `look_back` in the job file, if it states one.
     pub look_back: Option<Range<usize>>,
 }

@@ -261,7 +261,7 @@ impl CellSpace {
 
     /// The combination of homes and the group of merchants, or the pair of groups, in which a cell
     /// lies, as one number.
-    pub(super) fn merchant_group(&self, key: &[KeyValue]) -> Option<usize> {
+    pub fn merchant_group(&self, key: &[KeyValue]) -> Option<usize> {
         let values = |wanted: Part| -> Vec<KeyValue> {
             let parts = self.layout.iter().zip(key).filter(|((part, _), _)| *part == wanted);
             parts.map(|(_, value)| value.clone()).collect()

@@ -34,9 +34,8 @@ pub(super) struct Expected {
     pub(super) peak: f64,
     /// No norm is larger.
     pub(super) most: f64,
-    /// Norms are roots of whole numbers, and no user is spread over more cells than their norm
-    /// says.
-    pub(super) counts: bool,
+    /// Of counts the norm of one; norms then are roots of whole numbers times that.
+    pub(super) unit: Option<f64>,
     /// No user is spread over more cells than the square of this.
     pub(super) spread: f64,
 }
@@ -92,7 +91,7 @@ impl NormLaw {
             bin.iter().map(|(norm, share)| (*norm, users * share)).collect::<Vec<_>>()
         };
         self.points = self.bins.iter().zip(users).flat_map(of_bin).collect();
-        self.spread = self.spread_of(mean, expected.counts, expected.spread);
+        self.spread = self.spread_of(mean, expected.unit, expected.spread);
     }
 
     /// From norms, ascending, with their users, and the mean of spreads (`None`: spreads are
@@ -104,15 +103,15 @@ impl NormLaw {
     ) -> NormLaw {
         let (bins, laws) = (Vec::new(), Vec::new());
         let mut own = NormLaw { points, spread: Spread::Norm, noise, bins, laws, shown: 0 };
-        own.spread = own.spread_of(mean, counts, f64::MAX);
+        own.spread = own.spread_of(mean, counts.then_some(1.0), f64::MAX);
         own
     }
 
-    fn spread_of(&self, mean: Option<f64>, counts: bool, most: f64) -> Spread {
-        match mean {
-            None => Spread::Norm,
-            Some(mean) if counts => Spread::of_counts(&self.points, mean, most),
-            Some(mean) => Spread::of_money(&self.points, mean, (self.quantile(0.5), most)),
+    fn spread_of(&self, mean: Option<f64>, unit: Option<f64>, most: f64) -> Spread {
+        match (mean, unit) {
+            (None, _) => Spread::Norm,
+            (Some(mean), Some(unit)) => Spread::of_counts(&self.points, mean, (unit, most)),
+            (Some(mean), None) => Spread::of_money(&self.points, mean, (self.quantile(0.5), most)),
         }
     }
 
@@ -165,7 +164,7 @@ const EXACT: usize = 6;
 /// Norms of a bin, each with the half octaves of a law that are counted there.
 fn points_of(bin: usize, expected: Expected) -> Vec<(f64, f64, f64)> {
     let most = expected.most;
-    if expected.counts && bin < EXACT {
+    if expected.unit == Some(1.0) && bin < EXACT {
         let possible = |k: &u32| *k == 1 << bin || f64::from(*k) <= most * most + 0.5;
         let norms = (1u32 << bin..2 << bin).filter(possible).map(f64::from);
         return norms.map(|k| (k.sqrt(), (k - 0.5).log2(), (k + 0.5).log2())).collect();
@@ -180,13 +179,20 @@ fn points_of(bin: usize, expected: Expected) -> Vec<(f64, f64, f64)> {
 /// z·C. Of the cells' values the mean is known, and about how they vary. C is at least the norm of
 /// a fifth of the users, below which only the noise would be small.
 pub(super) fn norm_bound(law: &NormLaw, z: f64, cells: f64) -> f64 {
+    norm_bound_of(law, z, cells, &CELL_SIZES.map(|size| (size, 1.0)))
+}
+
+/// The same of cells whose values against their mean, where they are scaled, and scales are these.
+pub(super) fn norm_bound_of(law: &NormLaw, z: f64, cells: f64, sizes: &[(f64, f64)]) -> f64 {
     const FLOOR: f64 = 0.2;
     let total = law.total();
     let cost = |bound: f64| {
         let lost = |&(norm, users): &(f64, f64)| users * law.lost(norm, bound);
         let lost: f64 = law.points.iter().map(lost).sum();
         let noise = z * bound;
-        spread_of_sizes(|size| mean_noised_size(lost / cells * size, noise)) * cells
+        let error =
+            |&(size, scale): &(f64, f64)| mean_noised_size(lost / cells * size, noise) * scale;
+        sizes.iter().map(error).sum::<f64>()
     };
     let candidates = law.points.iter().map(|&(norm, _)| norm);
     let best = candidates.filter(|_| total > 0.0).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
@@ -214,9 +220,9 @@ pub(super) mod tests {
     use super::*;
     use crate::plan::SurveyPlan;
 
-    const MONEY: Expected =
-        Expected { peak: 20.0, most: f64::MAX, counts: false, spread: f64::MAX };
-    const COUNTS: Expected = Expected { peak: 4.0, most: f64::MAX, counts: true, spread: f64::MAX };
+    const MONEY: Expected = Expected { peak: 20.0, most: f64::MAX, unit: None, spread: f64::MAX };
+    const COUNTS: Expected =
+        Expected { peak: 4.0, most: f64::MAX, unit: Some(1.0), spread: f64::MAX };
 
     /// Norms of `users` users, log-normal with median 2^`mean` and a deviation of `width` octaves.
     fn histogram(users: f64, mean: f64, width: f64) -> Vec<f64> {

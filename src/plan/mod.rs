@@ -23,12 +23,14 @@ mod look_back;
 mod merchants;
 mod most;
 mod names;
+mod norms;
 mod pairs;
 mod peers;
 mod predict;
 mod price;
 mod recency;
 mod retained;
+mod scales;
 mod score;
 mod shared;
 mod span;
@@ -58,16 +60,18 @@ pub use merchants::MerchantProtection;
 use merchants::protect;
 pub use names::{BAND_SUFFIX, VALUE_SUFFIXES};
 use names::{file_name, name_clashes};
+pub use norms::Norms;
 pub use pairs::{PairLevels, Pairs};
 use peers::plan_peers;
 pub use peers::{PeerGroups, PeersPlan};
 pub use predict::{Basis, LEFT_MIN, Prediction, between};
 pub use recency::Recency;
 pub use retained::{Left, Retained};
+pub use scales::{EarlierGroup, Scales};
 pub use score::Score;
 pub use shared::TablePlan;
 use shared::{Asked, asked, share_of, threshold_deltas};
-pub use survey::{Adopted, Norms, ReleasedSurvey, Survey, SurveyPlan};
+pub use survey::{Adopted, ReleasedSurvey, Survey, SurveyPlan};
 pub use tickets::{TicketLaw, TicketPlan};
 
 use crate::error::{Error, Result};
@@ -144,6 +148,8 @@ pub struct LevelPlan {
     pub bands: Option<LevelBands>,
     /// What earlier releases said of the same cells, for estimates to go by; the latest first.
     pub earlier: Vec<Earlier>,
+    /// Of each statistic whose cells have scales, these.
+    pub scales: BTreeMap<StatisticKind, Scales>,
 }
 
 impl LevelPlan {
@@ -208,6 +214,16 @@ impl LevelPlan {
         use StatisticKind::{Recency, VisitClasses, Visits};
         let visits = |kind| [Visits, VisitClasses, Recency].contains(&kind) || kind.looks_back();
         self.statistics.iter().any(|s| visits(s.kind))
+    }
+
+    /// The standard deviation of the noise of a statistic in the cell at a place, in natural units.
+    pub fn noise_sd(&self, statistic: &StatisticPlan, cell: usize) -> f64 {
+        statistic.noise.sd() * self.scale(statistic.kind, cell)
+    }
+
+    /// What grid units of a statistic in the cell at a place are multiplied with, beside the grid.
+    pub fn scale(&self, kind: StatisticKind, cell: usize) -> f64 {
+        self.scales.get(&kind).map_or(1.0, |scales| scales.scale(cell))
     }
 
     /// The place of a statistic in `statistics`.
@@ -321,6 +337,7 @@ impl Plan {
                 hidden: Vec::new(),
                 bands: None,
                 earlier: Vec::new(),
+                scales: BTreeMap::new(),
             });
         }
         if too_small {

@@ -246,7 +246,7 @@ mod tests {
     ) -> Found {
         // Of payments no norm is too large.
         let most_norm = if spread.is_some() { f64::MAX } else { most };
-        let expected = Expected { peak: 4.0, most: most_norm, counts: true, spread: most };
+        let expected = Expected { peak: 4.0, most: most_norm, unit: Some(1.0), spread: most };
         let sum = |of: &dyn Fn(f64) -> f64| -> f64 {
             users.iter().map(|&(squared, size, n)| n * size * of(f64::from(squared).sqrt())).sum()
         };

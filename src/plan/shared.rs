@@ -102,6 +102,7 @@ impl<'j> Asked<'j> {
             && keys(&self.level) == keys(level)
             && self.level.look_back == level.look_back
             && jobs(own) == jobs(report)
+            && own.cell_scales.total_cmp(&report.cell_scales).is_eq()
             && bounds.all(|(kind, bound)| self.level.bounds.get(kind).is_none_or(|b| b == bound))
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Spread {
     Counts {
         /// The probability.
         same: f64,
+        /// The norm of one payment.
+        unit: f64,
         /// No spread is larger.
         most: f64,
     },
@@ -34,8 +36,9 @@ const EVEN: f64 = 1.2;
 
 impl Spread {
     /// Of counts, so that the users of these norms have this mean, as far as it was measured.
-    pub(super) fn of_counts(points: &[(f64, f64)], mean: f64, most: f64) -> Spread {
-        let with = |log: f64| Spread::Counts { same: log.exp(), most };
+    /// `unit` is the norm of one.
+    pub(super) fn of_counts(points: &[(f64, f64)], mean: f64, (unit, most): (f64, f64)) -> Spread {
+        let with = |log: f64| Spread::Counts { same: log.exp(), unit, most };
         // Less often in the same cell: spread further.
         with(root((0.0, -14.0), |log| with(log).mean(points) < mean))
     }
@@ -51,8 +54,8 @@ impl Spread {
     pub(super) fn at(&self, norm: f64) -> f64 {
         match *self {
             Spread::Norm => norm,
-            Spread::Counts { same, most } => {
-                let norm = norm.max(1.0);
+            Spread::Counts { same, unit, most } => {
+                let norm = (norm / unit).max(1.0);
                 let other = 1.0 - same;
                 let payments =
                     ((other * other + 4.0 * same * norm * norm).sqrt() - other) / (2.0 * same);
@@ -92,16 +95,18 @@ mod tests {
             (0..30).map(|n| ((f64::from(n) / 4.0).exp2(), 100.0 / f64::from(n + 1))).collect();
         for mean in [1.0, 1.1, 1.5, 2.0] {
             for spread in [
-                Spread::of_counts(&points, mean, f64::MAX),
+                Spread::of_counts(&points, mean, (1.0, f64::MAX)),
+                Spread::of_counts(&points, mean, (0.5, f64::MAX)),
                 Spread::of_money(&points, mean, (4.0, f64::MAX)),
             ] {
                 assert!((spread.mean(&points) - mean).abs() < 0.01, "{mean} {spread:?}");
             }
         }
         // Nobody is spread over more cells than there are.
-        for spread in
-            [Spread::of_counts(&points, 3.0, 1.5), Spread::of_money(&points, 3.0, (4.0, 1.5))]
-        {
+        for spread in [
+            Spread::of_counts(&points, 3.0, (1.0, 1.5)),
+            Spread::of_money(&points, 3.0, (4.0, 1.5)),
+        ] {
             assert!(points.iter().all(|&(norm, _)| (1.0..=1.5).contains(&spread.at(norm))));
         }
     }
@@ -109,7 +114,7 @@ mod tests {
     #[test]
     fn counts_are_spread_as_payments_that_meet() {
         // Of four payments two at a time meet once in three pairs: √(4 + 12/3) = √8.
-        let spread = Spread::Counts { same: 1.0 / 3.0, most: f64::MAX };
+        let spread = Spread::Counts { same: 1.0 / 3.0, unit: 1.0, most: f64::MAX };
         assert!((spread.at(8f64.sqrt()) - 4.0 / 8f64.sqrt()).abs() < 1e-12);
         assert!((spread.at(1.0) - 1.0).abs() < 1e-12);
         // Many payments: the root of three.

@@ -31,6 +31,10 @@ pub struct SurveyPlan {
     /// In place of norms, the user's tickets are counted: by group of merchants, so many, and by
     /// their logarithm. Fitted into a norm of 1.
     pub ticket_groups: Option<usize>,
+    /// The norm of one count or minor unit on average, where cells have scales.
+    pub unit: Option<f64>,
+    /// Where they have, what an earlier release says of norms without, for predictions.
+    pub plain: Option<Box<SurveyPlan>>,
     /// What came out, once it has.
     pub result: Option<Survey>,
 }
@@ -68,46 +72,6 @@ pub struct Survey {
     pub spread: Option<i64>,
 }
 
-/// One user's values of one statistic at one level, as far as a survey looks at them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Norms {
-    /// Σ x², in squares of units.
-    squares: u128,
-    /// Σ |x|, in units.
-    sum: u128,
-}
-
-impl Norms {
-    /// Adds one number of one cell, in counts or minor units.
-    ///
-    /// What would overflow is cut: it is beyond all bins.
-    pub fn add(&mut self, value: i128) {
-        let size = value.unsigned_abs().min(1 << 62);
-        self.squares = self.squares.saturating_add(size * size);
-        self.sum += size;
-    }
-
-    /// The user's bin: norms from 2^(bin/2) to 2^((bin+1)/2); `None` for a norm of zero.
-    pub fn bin(self) -> Option<usize> {
-        let half_octave = self.squares.checked_ilog2()? as usize;
-        Some(half_octave.min(SurveyPlan::BINS - 1))
-    }
-
-    /// Σ|x| / ‖x‖₂ in units of 2^-`grid_bits`, rounded down, at most [`SurveyPlan::SPREAD_MAX`]:
-    /// the root of the number of cells, where all are equal.
-    pub fn spread(self, grid_bits: u32) -> i64 {
-        if self.squares == 0 {
-            return 0;
-        }
-        let most = (SurveyPlan::SPREAD_MAX as i64) << grid_bits;
-        let norm_up = (self.squares - 1).isqrt() + 1;
-        // Σ|x| is below 2⁶² · 2³².
-        let ratio = (self.sum << 32) / norm_up;
-        let spread = (ratio << grid_bits) >> 32;
-        i64::try_from(spread).unwrap_or(most).min(most)
-    }
-}
-
 impl SurveyPlan {
     /// Half octaves of norms, from 1 on.
     pub const BINS: usize = 64;
@@ -132,12 +96,7 @@ impl SurveyPlan {
         bound: Bound,
         share: MuSquared,
     ) -> Option<SurveyPlan> {
-        let one_hot = kind.facts().one_hot;
-        // The histogram needs more than the single number beside it.
-        let fifth = MuSquared::from_units(if one_hot { 0 } else { share.units() / 5 });
-        let histogram = Gaussian::new(false, (1000, 1000), share.checked_sub(fifth)?)?;
-        let most = Self::SPREAD_MAX * 1000;
-        let spread = if one_hot { None } else { Some(Gaussian::new(false, (most, most), fifth)?) };
+        let (histogram, spread) = Self::measured(share, !kind.facts().one_hot)?;
         let cell_cap_milli = bound.cell_cap_milli;
         let (ticket_groups, result) = (None, None);
         Some(SurveyPlan {
@@ -148,8 +107,20 @@ impl SurveyPlan {
             cell_cap_milli,
             stated_milli: bound.norm_milli,
             ticket_groups,
+            unit: None,
+            plain: None,
             result,
         })
+    }
+
+    /// The mechanisms of the histogram and, if wanted, of the spread, for `share` together.
+    fn measured(share: MuSquared, spread: bool) -> Option<(Gaussian, Option<Gaussian>)> {
+        // The histogram needs more than the single number beside it.
+        let fifth = MuSquared::from_units(if spread { share.units() / 5 } else { 0 });
+        let histogram = Gaussian::new(false, (1000, 1000), share.checked_sub(fifth)?)?;
+        let most = Self::SPREAD_MAX * 1000;
+        let spread = if spread { Some(Gaussian::new(false, (most, most), fifth)?) } else { None };
+        Some((histogram, spread))
     }
 
     /// A survey of tickets, for an eighth of the share of their statistic.
@@ -167,8 +138,23 @@ impl SurveyPlan {
             cell_cap_milli: None,
             stated_milli: None,
             ticket_groups: Some(groups),
+            unit: None,
+            plain: None,
             result: None,
         })
+    }
+
+    /// May the cells of its statistic have scales? The job must state no bound in units of cells.
+    pub(super) fn may_be_scaled(&self) -> bool {
+        let of_norms = self.ticket_groups.is_none() && self.unit.is_none();
+        of_norms && self.is_choice() && self.cell_cap_milli.is_none() && self.result.is_none()
+    }
+
+    /// The same survey, for as much, of cells with scales, where one unit has this norm on average:
+    /// users' spread is not their norm.
+    pub(super) fn scaled(&self, unit: f64) -> Option<SurveyPlan> {
+        let (histogram, spread) = Self::measured(self.mu_squared(), true)?;
+        Some(SurveyPlan { histogram, spread, unit: Some(unit), ..self.clone() })
     }
 
     /// Does it choose a bound, and not only tell what a stated one takes?
@@ -209,6 +195,15 @@ impl SurveyPlan {
         (self.histogram, self.spread) = (histogram, spread);
         self.result = Some(known.result.clone());
         true
+    }
+
+    /// Takes note of what an earlier release has said of norms without scales, unless a later one
+    /// has.
+    fn take_plain(&mut self, known: Option<&ReleasedSurvey>) {
+        let Some(known) = known.filter(|_| self.plain.is_none()) else { return };
+        let spread = self.spread.filter(|_| known.spread.is_some());
+        let mut plain = SurveyPlan { unit: None, spread, ..self.clone() };
+        self.plain = plain.take(known).then(|| Box::new(plain));
     }
 
     /// A number of a cell after the job's cap on cells, in whole units; and cut to what no payment
@@ -254,8 +249,10 @@ impl Plan {
         let plan = &self.levels[level];
         let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
         let norms = norms_of(kind, survey, Most::of(&self.job, plan, kind));
-        // Earlier releases have other users: more of them would look like users in more cells.
-        let left = left.filter(|_| self.surveys.iter().any(|s| here(&s)));
+        // Earlier releases have other users: more of them would look like users in more cells. And
+        // what is left is in units, not at the scales of cells.
+        let own = |s: &SurveyPlan| here(&s) && s.unit.is_none();
+        let left = left.filter(|_| self.surveys.iter().any(own));
         Some(norms.retained(noise.to_natural(noise.bound.norm() as f64), left))
     }
 
@@ -286,8 +283,11 @@ impl Plan {
             let finer = finer.map(|&finer| &self.levels[finer]);
             let level = &self.levels[place];
             let finer = finer.filter(|f| f.splits(level, &self.job));
+            // Norms at the scales of cells are other norms.
+            let plain =
+                |finer: &&LevelPlan, s: &&StatisticPlan| !finer.scales.contains_key(&s.kind);
             let least: Vec<(StatisticKind, f64)> = finer
-                .flat_map(|finer| &finer.statistics)
+                .flat_map(|finer| finer.statistics.iter().filter(move |s| plain(&finer, s)))
                 .map(|s| (s.kind, s.noise.to_natural(s.noise.bound.norm() as f64)))
                 .collect();
             choose_bounds(&self.job, &mut self.levels[place], &surveys, &least);
@@ -313,7 +313,11 @@ impl Plan {
                 known.keys == keys && known.statistic == statistic.kind.name()
             };
             let norms = survey.ticket_groups.is_none() && wanted;
-            let known = released.iter().find(same).filter(|_| norms);
+            let mut known = released.iter().find(same).filter(|_| norms);
+            if survey.unit.is_some() {
+                // No earlier release knows norms at these scales.
+                survey.take_plain(known.take());
+            }
             let own = survey.mu_squared();
             if known.is_none_or(|known| !survey.take(known)) {
                 asked.push(survey);
@@ -371,8 +375,14 @@ fn choose_bounds(
         let adds_up = |kind: &StatisticKind| *kind == statistic.kind && kind.facts().adds_up;
         let least = least.iter().filter(|(kind, _)| adds_up(kind)).map(|&(_, norm)| norm);
         let numbers = cells * level.told_width(statistic.kind, statistic.width);
-        let norm = choice::norm_bound(&norms, z, numbers).max(least.fold(0.0, f64::max));
-        let norm = norm.min(most.norm);
+        let scales = level.scales.get(&statistic.kind);
+        let norm = match scales {
+            Some(scales) => choice::norm_bound_of(&norms, z, numbers, scales.sizes()),
+            None => {
+                let norm = choice::norm_bound(&norms, z, numbers).max(least.fold(0.0, f64::max));
+                norm.min(most.norm)
+            }
+        };
         level.statistics[survey.statistic].noise = with_norm(survey, &statistic, norm);
     }
     level.score_again();
@@ -401,13 +411,19 @@ pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: Most) -> 
     let histogram = survey.histogram;
     let bins: Vec<f64> = result.histogram.iter().map(|&n| natural(histogram, n)).collect();
     // Of what is 1 in each cell, the spread need not be measured.
-    let measured = survey.spread.zip(result.spread).filter(|_| !kind.is_of_users());
+    let once = kind.is_of_users() && survey.unit.is_none();
+    let measured = survey.spread.zip(result.spread).filter(|_| !once);
     let spread = measured.map(|(m, sum)| (natural(m, sum), natural(m, m.sigma as i64)));
     let sd = natural(histogram, histogram.sigma as i64);
-    let counts = kind.is_count();
     // Norms of about 4 cells or payments, or of some hundred major units.
-    let peak = if counts { 4.0 } else { 28.0 };
-    let expected = choice::Expected { peak, most: most.norm, counts, spread: most.spread };
+    let peak = if kind.is_count() { 4.0 } else { 28.0 };
+    let unit = survey.unit.unwrap_or(1.0);
+    let expected = choice::Expected {
+        peak: peak + 2.0 * libm::log2(unit),
+        most: if survey.unit.is_some() { f64::MAX } else { most.norm },
+        unit: kind.is_count().then_some(unit),
+        spread: most.spread,
+    };
     choice::NormLaw::new(&bins, sd, spread, expected)
 }
 
@@ -442,50 +458,5 @@ fn with_milli(survey: &SurveyPlan, statistic: &StatisticPlan, mut milli: u64) ->
             // The plan has found noise for a norm of 1.
             None => milli = (milli / 2).max(1000),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn norms(values: &[i128]) -> Norms {
-        let mut norms = Norms::default();
-        values.iter().for_each(|&value| norms.add(value));
-        norms
-    }
-
-    #[test]
-    fn bins_are_half_octaves_of_the_norm() {
-        for (values, bin) in [
-            (&[][..], None),
-            (&[0, 0], None),
-            (&[1], Some(0)),
-            (&[1, 0, -1], Some(1)),
-            (&[1, 1, 1], Some(1)),
-            (&[2], Some(2)),
-            (&[-300, 400], Some(17)),
-            (&[i128::MAX], Some(63)),
-            (&[i128::MIN, i128::MIN, i128::MAX], Some(63)),
-        ] {
-            assert_eq!(norms(values).bin(), bin, "{values:?}");
-        }
-        // 250000 is between 2^17 and 2^18.
-        assert_eq!(norms(&[511]).bin(), Some(17));
-        assert_eq!(norms(&[512]).bin(), Some(18));
-    }
-
-    #[test]
-    fn spreads_are_roots_of_numbers_of_cells() {
-        let natural = |values: &[i128]| norms(values).spread(16) as f64 / 65536.0;
-        assert_eq!(norms(&[]).spread(16), 0);
-        assert_eq!(norms(&[-7]).spread(16), 1 << 16);
-        assert!((natural(&[30_000; 9]) - 3.0).abs() < 1e-4);
-        assert!((natural(&[30_000, -40_000]) - 1.4).abs() < 1e-4);
-        let most = 8 << 20;
-        assert_eq!(norms(&[1; 100]).spread(20), most);
-        assert_eq!(norms(&[i128::MAX; 3]).spread(20), 1_816_186);
-        // What is rounded is rounded down.
-        assert_eq!(norms(&[1, 1]).spread(16), 65_536);
     }
 }

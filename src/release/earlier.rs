@@ -69,12 +69,20 @@ pub fn released_surveys(folder: &Path, manifest_digest: &str) -> Result<Released
             surveys: {
                 // What was counted of tickets tells no norms.
                 let tickets = |s: &&Value| s["mechanisms"][0]["counts"] == "tickets";
-                let norms = surveys.iter().filter(|s| !tickets(s));
+                let norms = surveys.iter().filter(|s| !tickets(s) && !has_scales(&manifest, s));
                 norms.map(|s| survey(&manifest, s)).collect::<Option<_>>()?
             },
         })
     };
     read().ok_or_else(|| "its manifest has no surveys that can be read".to_owned())
+}
+
+/// Was it asked of numbers at scales of their cells, which no other release has?
+fn has_scales(manifest: &Value, survey: &Value) -> bool {
+    let events = manifest["mechanisms"].as_array().map_or(&[][..], Vec::as_slice);
+    let same = |key: &str, event: &Value| event[key] == survey[key];
+    let mut events = events.iter().filter(|e| same("file", e) && same("statistic", e));
+    events.any(|event| !event["octaves_max"].is_null())
 }
 
 fn survey(manifest: &Value, survey: &Value) -> Option<ReleasedSurvey> {

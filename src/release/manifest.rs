@@ -18,7 +18,9 @@ use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::Key;
 use crate::mechanism::opendp_epsilon;
-use crate::plan::{Composed, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, TablePlan};
+use crate::plan::{
+    Composed, Gaussian, LevelPlan, Plan, Scales, Selection, StatisticPlan, TablePlan,
+};
 use crate::privacy::{Delta, MuSquared, epsilon_held};
 
 /// The field that stands first in the manifest, and alone in the footers, of a release whose noise
@@ -207,6 +209,10 @@ struct Event {
     sensitivity: u64,
     sigma: u64,
     sigma_natural: f64,
+    /// Where cells have scales: noise is less than that by so many octaves at most, and the cell's
+    /// grid finer by as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    octaves_max: Option<u8>,
     mu_squared_units: String,
     mu: f64,
     /// What is charged, where that is more than the price: the bound was chosen after it was paid.
@@ -416,6 +422,7 @@ fn events(plan: &Plan) -> Vec<Event> {
                 sensitivity: noise.bound.sensitivity().grid_units(),
                 sigma: noise.sigma,
                 sigma_natural: noise.sd(),
+                octaves_max: level.scales.get(&kind).map(Scales::octaves_max),
                 mu_squared_units: noise.mu_squared.units().to_string(),
                 mu: noise.mu_squared.mu_up().value(),
                 charged_units: (charge != noise.mu_squared).then(|| charge.units().to_string()),

@@ -107,16 +107,48 @@ fn read(
     }
     let whole = columns.into_iter();
     let statistics = whole.map(|(kind, [x, noised, sd])| {
-        // Estimates have put back what the fit took; those that are not shown tell nothing.
-        let shown = x.iter().zip(&noised).filter(|(x, _)| !x.is_nan());
-        let (sum, raw) = shown.fold((0.0, 0.0), |(sum, raw), (x, noised)| (sum + x, raw + noised));
-        let factor = if raw > 0.0 { (sum / raw).clamp(1.0, 4.0) } else { 1.0 };
-        let of = |column: &[f64]| order.iter().map(|&row| column[row] * factor).collect();
+        // Estimates have put back what the fit took; those that are not shown tell nothing. Where
+        // cells had scales, it took more of some than of others.
+        let mut sums: BTreeMap<u64, Shown> = BTreeMap::new();
+        let mut all = Shown::default();
+        for row in (0..count).filter(|&row| !x[row].is_nan()) {
+            let one = Shown { x: x[row], noised: noised[row], variance: sd[row].powi(2) };
+            all.add(&one);
+            sums.entry(sd[row].to_bits()).or_default().add(&one);
+        }
+        let factor = |row: usize| {
+            let same = sums.get(&sd[row].to_bits()).and_then(|sum| sum.factor(10.0));
+            same.or(all.factor(0.0)).unwrap_or(1.0)
+        };
+        let of = |column: &[f64]| order.iter().map(|&row| column[row] * factor(row)).collect();
         (kind, EarlierValues { values: of(&noised), sds: of(&sd) })
     });
     let statistics = statistics.collect();
     let keys = order.iter().map(|&row| keys[row].clone()).collect();
     Ok(EarlierCells { days, keys, statistics })
+}
+
+/// Sums over cells that are shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    x: f64,
+    noised: f64,
+    variance: f64,
+}
+
+impl Shown {
+    fn add(&mut self, other: &Shown) {
+        self.x += other.x;
+        self.noised += other.noised;
+        self.variance += other.variance;
+    }
+
+    /// What estimates have put back; `None` where the sum is not more than so many deviations of its
+    /// noise.
+    fn factor(&self, deviations: f64) -> Option<f64> {
+        let is_seen = self.noised > deviations * self.variance.sqrt();
+        is_seen.then(|| (self.x / self.noised).clamp(1.0, 4.0))
+    }
 }
 
 /// Each text is kept once, in `texts`.

@@ -344,7 +344,6 @@ impl<'a> Column<'a> {
         let Some(event) = event else { return };
         let insight = self.insight;
         let grid = event.grid_units_per_unit as f64;
-        let sd = event.sigma as f64 / grid;
         let (values, sds) = (self.floats("_unbiased"), self.floats("_sd"));
         let (estimates, lows) = (self.counts(""), self.counts("_low"));
         for (row, place) in self.rows() {
@@ -355,13 +354,14 @@ impl<'a> Column<'a> {
                 let text = format!("`{insight}` is below zero, or no multiple of 1/{PARTS}");
                 faults.add(place, text);
             }
-            let units = values[row] * grid;
+            let scale = event.scale_of(sds[row], 0.0);
+            let units = values[row] * grid / scale.unwrap_or(1.0);
             seen.on_grid += 1;
             // Exact: the grid is a power of two. What is no number fails too.
             if !(units.is_finite() && units.fract().abs() <= 0.0) {
                 faults.add(place, format!("`{insight}_unbiased` is not on its grid of 1/{grid}"));
             }
-            if (sds[row] - sd).abs() > CLOSE * sd || sds[row].is_nan() {
+            if scale.is_none() {
                 faults.add(place, format!("`{insight}_sd` is not that of its noise"));
             }
         }
@@ -370,7 +370,6 @@ impl<'a> Column<'a> {
     fn check_money(&self, event: Option<&Event>, seen: &mut Seen, faults: &mut Faults) {
         let Some(event) = event else { return };
         let insight = self.insight;
-        let sd = event.sigma as f64 / event.grid_units_per_unit as f64;
         let exact = event.grid_units_per_unit == 1;
         let (values, sds) = (self.money("_unbiased"), self.money("_sd"));
         for (row, place) in self.rows() {
@@ -378,9 +377,11 @@ impl<'a> Column<'a> {
                 faults.add(place, format!("`{insight}` is null"));
                 continue;
             };
-            *if exact { &mut seen.on_grid } else { &mut seen.rounded } += 1;
             // Rounded up to minor units.
-            if !((-CLOSE * sd..=1.0 + CLOSE * sd).contains(&(shown as f64 - sd))) {
+            let scale = event.scale_of(shown as f64, 1.0);
+            let exact = exact && scale == Some(1.0);
+            *if exact { &mut seen.on_grid } else { &mut seen.rounded } += 1;
+            if scale.is_none() {
                 faults.add(place, format!("`{insight}_sd` is not that of its noise"));
             }
         }

@@ -8,6 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::lattice::CLOSE;
 use super::merchants::Merchants;
 use super::parts::table_of;
 
@@ -135,6 +136,8 @@ pub(super) struct Event {
     /// What one user can move, where the manifest says it: the norm bound.
     pub(super) sensitivity: Option<u64>,
     pub(super) sigma: u64,
+    /// Where cells have scales, the most octaves by which noise is less and grids are finer.
+    pub(super) octaves_max: Option<u8>,
     pub(super) mu_squared_units: String,
     /// What is charged, where that is not the price, as the bound was chosen later.
     pub(super) charged_units: Option<String>,
@@ -146,6 +149,21 @@ pub(super) struct Event {
     pub(super) threshold_delta: Option<f64>,
     pub(super) threshold_delta_units: Option<String>,
     pub(super) cells_max: Option<u32>,
+}
+
+impl Event {
+    /// The scale of a cell whose noise is shown with this deviation, or by up to `rounding` more;
+    /// `None` if no cell of this mechanism has such noise.
+    pub(super) fn scale_of(&self, shown: f64, rounding: f64) -> Option<f64> {
+        let one = self.sigma as f64 / self.grid_units_per_unit as f64;
+        let fits = |scale: &f64| {
+            let sd = one * scale;
+            // What is no number does not.
+            (-CLOSE * sd..=rounding + CLOSE * sd).contains(&(shown - sd))
+        };
+        let octaves = 0..=self.octaves_max.unwrap_or(0);
+        octaves.map(|octaves| (-f64::from(octaves)).exp2()).find(fits)
+    }
 }
 
 /// A survey of users' norms, of one statistic of one table.

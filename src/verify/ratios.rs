@@ -32,7 +32,7 @@ impl Column<'_> {
                 faults.add(place, format!("`{insight}` lacks a part of its noised value"));
             }
             let (whole, noisy_whole) = (bottom.values[row], bottom.unbiased[row]);
-            let limit = SIGNAL_MIN * bottom.noise;
+            let limit = SIGNAL_MIN * bottom.noise[row];
             let Some(noisy_whole) = noisy_whole else { continue };
             let near = (noisy_whole - limit).abs() <= bottom.room + CLOSE * limit;
             let nothing = whole.is_some_and(|whole| whole < LEAST);
@@ -78,7 +78,8 @@ impl Column<'_> {
         let Some(payments) = payments else { return };
         let (values, unbiased) = (self.numbers(""), self.numbers("_unbiased"));
         for (row, place) in self.rows() {
-            let drowned = payments.unbiased[row].is_some_and(|n| n < SIGNAL_MIN * payments.noise);
+            let drowned =
+                payments.unbiased[row].is_some_and(|n| n < SIGNAL_MIN * payments.noise[row]);
             let nothing = payments.values[row].is_some_and(|n| n < LEAST);
             if drowned != unbiased[row].is_none() || nothing && values[row].is_some() {
                 let text =
@@ -96,14 +97,20 @@ impl Column<'_> {
         let mut part = Part {
             values: vec![Some(0.0); self.batch.num_rows()],
             unbiased: vec![Some(0.0); self.batch.num_rows()],
-            noise: one * (insights.len() as f64).sqrt(),
+            noise: vec![one * (insights.len() as f64).sqrt(); self.batch.num_rows()],
             room: 0.0,
         };
         for &insight in insights {
             self.batch.column_by_name(insight)?;
             let column = Column { insight, ..*self };
-            if matches!(column.array("").data_type(), DataType::Decimal128(..)) {
-                part.room += 0.5;
+            let money = matches!(column.array("").data_type(), DataType::Decimal128(..));
+            let rounded = f64::from(money);
+            part.room += rounded / 2.0;
+            if let ([_], Some(_)) = (insights, event.octaves_max) {
+                let scale = |sd: Option<f64>| event.scale_of(sd?, rounded);
+                let noise =
+                    column.numbers("_sd").into_iter().map(|sd| one * scale(sd).unwrap_or(1.0));
+                part.noise = noise.collect();
             }
             for (sums, suffix) in [(&mut part.values, ""), (&mut part.unbiased, "_unbiased")] {
                 let numbers = sums.iter_mut().zip(column.numbers(suffix));
@@ -120,7 +127,8 @@ impl Part {
             values.into_iter().map(|value| value.map(|value| value * factor)).collect()
         };
         let (values, unbiased) = (all(self.values), all(self.unbiased));
-        Part { values, unbiased, noise: self.noise * factor, room: self.room * factor }
+        let noise = self.noise.into_iter().map(|noise| noise * factor).collect();
+        Part { values, unbiased, noise, room: self.room * factor }
     }
 }
 
@@ -129,8 +137,8 @@ pub(super) struct Part {
     /// `None` where one of them is not shown.
     values: Vec<Option<f64>>,
     unbiased: Vec<Option<f64>>,
-    /// Standard deviation of the noise of `unbiased`.
-    noise: f64,
+    /// Standard deviations of the noise of `unbiased`.
+    noise: Vec<f64>,
     /// By how much they may be rounded.
     room: f64,
 }

@@ -28,6 +28,7 @@ mod remote;
 mod report;
 mod revisions;
 mod rows;
+mod scales;
 mod several;
 mod shared;
 mod sources;

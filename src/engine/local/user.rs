@@ -1,6 +1,7 @@
 //! One user's cells at one level: payments add up in them, statistics take their numbers from them.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use super::cells::LevelIndex;
 use super::changes::UserChanges;
@@ -8,10 +9,12 @@ use super::extras::Extras;
 use super::totals::Sums;
 use crate::error::Result;
 use crate::job::{StatisticKind, visit_class};
-use crate::plan::{Pairs, Selection};
+use crate::plan::{Pairs, Scales, Selection};
 
 /// The cells of the user at hand at one level.
-pub(super) struct UserCells {
+pub(super) struct UserCells<'p> {
+    /// Of each statistic whose cells have scales, these.
+    scales: &'p BTreeMap<StatisticKind, Scales>,
     /// Ticket bins of this level's histogram; 0 if it has none.
     pub(super) bins: usize,
     cells: Vec<UserCell>,
@@ -57,10 +60,15 @@ pub(super) struct Paid {
     pub(super) log: i64,
 }
 
-impl UserCells {
-    /// With `bins` ticket bins.
-    pub(super) fn new(extras: Extras, bins: usize) -> Self {
+impl<'p> UserCells<'p> {
+    /// With `bins` ticket bins, and the scales of a level.
+    pub(super) fn new(
+        extras: Extras,
+        bins: usize,
+        scales: &'p BTreeMap<StatisticKind, Scales>,
+    ) -> Self {
         UserCells {
+            scales,
             bins,
             extras,
             changes: UserChanges::default(),
@@ -80,9 +88,20 @@ impl UserCells {
     }
 
     /// Shows the user's numbers of one statistic: the cell's place, the bin, and the value in
-    /// counts or minor units. Numbers of a histogram that are zero are left out.
+    /// counts or minor units, at the cell's scale if it has one. Numbers of a histogram that are zero
+    /// are left out.
     #[inline]
     pub(super) fn numbers(&self, kind: StatisticKind, mut show: impl FnMut(u32, usize, i128)) {
+        match self.scales.get(&kind) {
+            None => self.unscaled(kind, show),
+            Some(scales) => self.unscaled(kind, |place, bin, number| {
+                show(place, bin, scales.times(place as usize, number));
+            }),
+        }
+    }
+
+    #[inline]
+    fn unscaled(&self, kind: StatisticKind, mut show: impl FnMut(u32, usize, i128)) {
         let extras = &self.extras;
         match kind {
             StatisticKind::Customers => self.each(show, |_| 1),

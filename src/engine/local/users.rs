@@ -24,7 +24,7 @@ pub(super) struct UserLevels<'p> {
     logs: bool,
     homes: Homes<'p>,
     /// `None`: not looked at.
-    levels: Vec<Option<UserLevel>>,
+    levels: Vec<Option<UserLevel<'p>>>,
     /// Kept between users, so that no user costs an allocation.
     scratch: Scratch,
 }
@@ -42,9 +42,9 @@ struct Scratch {
 }
 
 /// One level: the totals so far, and the cells of the user at hand.
-pub(super) struct UserLevel {
+pub(super) struct UserLevel<'p> {
     pub(super) sums: Sums,
-    pub(super) user: UserCells,
+    pub(super) user: UserCells<'p>,
     /// The first ticket bin's column in the totals.
     tickets_at: usize,
     /// By merchant, the logarithm of a usual ticket; one for all if there is only one.
@@ -58,12 +58,16 @@ impl<'p> UserLevels<'p> {
         finder: &'p CellFinder<'p>,
         sums: impl Iterator<Item = Option<Sums>>,
     ) -> Self {
-        let level = |(place, (index, sums)): (usize, (&LevelIndex, Option<Sums>))| {
+        let level = |(place, (index, sums)): (usize, (&LevelIndex<'p>, Option<Sums>))| {
             let histogram = index.plan.position(StatisticKind::TicketHistogram);
             let columns = histogram.and_then(|at| index.plan.columns().nth(at)).unwrap_or(0..0);
             sums.map(|sums| UserLevel {
                 sums,
-                user: UserCells::new(Extras::new(plan, index.plan), columns.len()),
+                user: UserCells::new(
+                    Extras::new(plan, index.plan),
+                    columns.len(),
+                    &index.plan.scales,
+                ),
                 tickets_at: columns.start,
                 // The finder's levels may be from before surveys had told what is usual.
                 usual: usual(plan, &plan.levels[place]),
@@ -145,7 +149,7 @@ fn ticket_bin(edges: &[i64], amount: i64) -> usize {
     edges.partition_point(|&edge| edge <= amount)
 }
 
-impl UserLevel {
+impl UserLevel<'_> {
     /// Asks the memory for what payments in these cells and bins will be added to.
     fn touch(&self, cells: impl Iterator<Item = (u64, usize)>) {
         let column = |bin| if self.user.bins > 0 { self.tickets_at + bin } else { 0 };

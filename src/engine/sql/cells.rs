@@ -48,7 +48,10 @@ impl<'p> Cells<'p> {
             compared: Compared::all(plan, level, kinds()),
             numbers: Vec::new(),
         };
-        let numbers = |kind| cells.only_paid(kind, Numbers::new(&cells, place, kind));
+        let numbers = |kind| {
+            let numbers = cells.only_paid(kind, Numbers::new(&cells, place, kind));
+            if level.scales.contains_key(&kind) { numbers.scaled(place, kind) } else { numbers }
+        };
         cells.numbers = kinds().map(numbers).collect();
         cells
     }

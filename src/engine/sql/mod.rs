@@ -33,8 +33,8 @@ use tickets::TicketsSql;
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 pub use crate::job::Dialect;
-use crate::job::{Key, TimeKey};
-use crate::plan::{KeyValue, LevelPlan, Plan, SurveyPlan};
+use crate::job::{Key, StatisticKind, TimeKey};
+use crate::plan::{KeyValue, LevelPlan, Plan, Scales, SurveyPlan};
 
 /// The heavy stage of a plan in some dialect.
 #[derive(Clone, Debug)]
@@ -239,7 +239,7 @@ fn open_bounds(plan: &Plan) -> Vec<Finding> {
 }
 
 /// What levels need to know of merchants, as numbers: by which tickets are alike, before usual ones
-/// are known, then the usual ones.
+/// are known, then the usual ones; and by what numbers are multiplied where cells have scales.
 fn merchant_numbers(plan: &Plan, open: bool) -> Vec<(String, Vec<i64>)> {
     let of_level = |(place, level): (usize, &LevelPlan)| {
         let tickets = level.tickets.as_ref()?;
@@ -251,7 +251,16 @@ fn merchant_numbers(plan: &Plan, open: bool) -> Vec<(String, Vec<i64>)> {
             }
         })
     };
-    plan.levels.iter().enumerate().filter_map(of_level).collect()
+    let scales = |(place, level): (usize, &'_ LevelPlan)| -> Vec<(String, Vec<i64>)> {
+        let Some(grouping) = &level.cells.merchants else { return Vec::new() };
+        let of_kind = |(&kind, scales): (&StatisticKind, &Scales)| {
+            let of_merchant = |&group: &u32| 1 << scales.shifts()[group as usize];
+            (rows::scale(place, kind), grouping.group_of.iter().map(of_merchant).collect())
+        };
+        level.scales.iter().map(of_kind).collect()
+    };
+    let levels = || plan.levels.iter().enumerate();
+    levels().filter_map(of_level).chain(levels().flat_map(scales)).collect()
 }
 
 /// The dialect that the origin of a result names.

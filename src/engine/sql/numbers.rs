@@ -56,6 +56,17 @@ impl Numbers {
             }
         }
     }
+
+    /// The same at the scales of cells, which follow from the merchant.
+    pub(super) fn scaled(mut self, place: usize, kind: StatisticKind) -> Numbers {
+        let (column, scale) = (rows::scale(place, kind), format!("n_scale_{}", kind.name()));
+        self.sums.push((scale.clone(), format!("MAX({column})")));
+        self.columns.push(column);
+        for number in &mut self.numbers {
+            *number = format!("{number} * c.{scale}");
+        }
+        self
+    }
 }
 
 fn visit_classes() -> Vec<String> {

@@ -8,8 +8,8 @@ use super::expression::{Translator, Typed};
 use super::{Cte, Dialect, calendar};
 use crate::findings::{self, Finding};
 use crate::job::{
-    Clock, ColumnType, Job, Key, LOG_DIGITS, LOG_PARTS, PaymentsSource, SqlExpression, TableSource,
-    Zoneless, minor_places,
+    Clock, ColumnType, Job, Key, LOG_DIGITS, LOG_PARTS, PaymentsSource, SqlExpression,
+    StatisticKind, TableSource, Zoneless, minor_places,
 };
 use crate::payments::AMOUNT_MAX;
 use crate::plan::Plan;
@@ -396,6 +396,11 @@ pub(super) fn group(level: usize) -> String {
 /// The column of a usual ticket's logarithm among a merchant's at a level.
 pub(super) fn usual(level: usize) -> String {
     format!("dr_u{}", level + 1)
+}
+
+/// The column of what a statistic's numbers are multiplied with among a merchant's at a level.
+pub(super) fn scale(level: usize, kind: StatisticKind) -> String {
+    format!("dr_s{}_{}", level + 1, kind.name())
 }
 
 impl Expressions {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{ALL, monthly, newness, open, recency, report, rows};
+use super::{ALL, monthly, newness, open, recency, report, rows, with_scales};
 use crate::engine::local::Local;
 use crate::engine::{Engine, ExactSurveys};
 use crate::error::Result;
@@ -21,10 +21,11 @@ proptest! {
         reports in prop::collection::vec(report(), 1..3),
         threads in 2usize..5,
         partition_bits in 0u32..10,
+        scales in prop::option::of(0usize..100),
     ) {
         let (rows, shuffled) = rows;
         let market = Market::new(&rows);
-        let plan = market.plan(&reports);
+        let plan = with_scales(market.plan(&reports), scales);
         let reference = market.reference(&plan);
         prop_assert!(market.local(&plan, 1) == reference, "one thread");
         market.set_payments(&shuffled);
@@ -38,9 +39,14 @@ proptest! {
         reports in prop::collection::vec(report(), 1..3),
         threads in 1usize..4,
         partition_bits in 0u32..10,
+        scales in prop::option::of(0usize..100),
     ) {
         let market = Market::new(&rows);
-        let plan = market.plan(&reports.iter().map(|report| open(report)).collect::<Vec<_>>());
+        let open = || {
+            let reports: Vec<String> = reports.iter().map(|report| open(report)).collect();
+            with_scales(market.plan(&reports), scales)
+        };
+        let plan = open();
         let engine = market.engine(threads, partition_bits);
         let engine = Local { memory: engine.memory_least(&plan), ..engine };
         let (surveys, plan, totals) = settled(&engine, &plan);
@@ -48,8 +54,7 @@ proptest! {
         prop_assert!(surveys.is_some(), "asked");
         prop_assert!(reference.0.is_none(), "settled once for all");
         prop_assert!(totals == reference.2);
-        let asked = market.plan(&reports.iter().map(|report| open(report)).collect::<Vec<_>>());
-        prop_assert!(settled(&market.reference_engine(), &asked).0 == surveys);
+        prop_assert!(settled(&market.reference_engine(), &open()).0 == surveys);
     }
 
     #[test]

@@ -369,7 +369,9 @@ impl Case {
     pub(super) fn plan_with(&self, folder: &Path, in_table: bool, change: (&str, &str)) -> Plan {
         let text = self.text(in_table).replacen(change.0, change.1, 1);
         let plan = Job::parse(&text, folder).and_then(Plan::new);
-        plan.unwrap_or_else(|error| panic!("{error}\n{text}"))
+        let plan = plan.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        // Cells have scales in half of all cases.
+        if self.rows.len() % 2 == 1 { plan.with_scales(self.rows.len()) } else { plan }
     }
 
     pub(super) fn write(&self, folder: &Path) {

@@ -25,6 +25,11 @@ fn agree(market: &Market, plan: &Plan, threads: usize) {
     assert!(local.2 == reference.2, "totals");
 }
 
+/// The plan with scales of cells, if any are given.
+fn with_scales(plan: Plan, scales: Option<usize>) -> Plan {
+    scales.into_iter().fold(plan, Plan::with_scales)
+}
+
 /// Amounts from the smallest to the cap, refunds among them.
 fn amount() -> impl Strategy<Value = i64> {
     prop_oneof![

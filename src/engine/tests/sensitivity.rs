@@ -194,6 +194,19 @@ proptest! {
     }
 
     #[test]
+    fn users_of_cells_with_scales_are_within_the_bound(
+        rows in rows(),
+        report in report(),
+        scales in 0usize..100,
+    ) {
+        let market = Market::new(&rows);
+        let plan = market.plan(&[report.clone()]).with_scales(scales);
+        check_every_unit(&market, &plan, &rows, |row| (row.user, 0));
+        let plan = market.plan(&[open(&report)]).with_scales(scales);
+        check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);
+    }
+
+    #[test]
     fn users_within_a_month_are_within_the_bound(rows in rows()) {
         let market = Market::new(&rows);
         let plan = market.plan_for("user-month", &monthly());

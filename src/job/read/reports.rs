@@ -23,6 +23,10 @@ const SUPPRESS_ABOVE: &str = "50%";
 /// Days before a cell that tell whether a customer is new, unless the job says else.
 const LOOK_BACK_DEFAULT: u32 = 90;
 
+/// The power of an earlier release's values with which noise grows, unless the job says else: with more,
+/// estimates of large cells are further off (`docs/benchmarks.md`).
+const CELL_SCALES_DEFAULT: f64 = 0.25;
+
 /// What a level's keys are looked up in.
 pub(super) struct Names<'a> {
     facts: &'a Facts,
@@ -88,6 +92,7 @@ impl Reader<'_> {
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
         let previous = self.previous(section);
+        let cell_scales = self.cell_scales(section, !previous.is_empty());
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);
@@ -141,6 +146,7 @@ impl Reader<'_> {
             suppress_above,
             keys_from,
             previous,
+            cell_scales,
             look_back: look_back_span,
         })
     }
@@ -238,6 +244,21 @@ impl Reader<'_> {
             self.faults.add(findings::keys_from_unusable(&first.value, why).at(first.span.clone()));
         }
         jobs.into_iter().map(earlier_job).collect()
+    }
+
+    /// The power of an earlier release's values with which the noise of cells grows.
+    fn cell_scales(&self, section: &Section, has_previous: bool) -> f64 {
+        let Some(text) = section.decimal("cell_scales") else { return CELL_SCALES_DEFAULT };
+        if !has_previous {
+            self.idle(section, "cell_scales", "`previous`");
+        }
+        let exponent = text.value.parse().ok().filter(|power| (0.0..=1.0).contains(power));
+        exponent.unwrap_or_else(|| {
+            let rule = "a number from 0 (the same noise in all cells) to 1";
+            let finding = findings::value_out_of_range("cell_scales", &text.value, rule);
+            self.faults.add(finding.at(text.span));
+            CELL_SCALES_DEFAULT
+        })
     }
 
     fn selection(&self, section: &Section) -> Option<PartitionSelection> {
