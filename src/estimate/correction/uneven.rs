@@ -40,32 +40,34 @@ impl Correction {
         if statistic.width > 1 || self.factor <= 1.0 {
             return;
         }
-        let (own, sd) = (whole(report, at), noise(report, at));
-        let all = |values: &[f64], sd: f64| {
-            let sum = group(values, sd, 1, |_| 0)[0];
+        let (own, sds) = (whole(report, at), noise(report, at));
+        let all = |values: &[f64], sds: &[f64]| {
+            let sum = group(values, sds, 1, |_| 0)[0];
             // Else it is mostly noise.
             (sum.0 > 10.0 * sum.1).then_some(sum.0)
         };
-        let Some(sum) = all(&own, sd) else { return };
+        let Some(sum) = all(&own, &sds) else { return };
         let left =
             finer.iter().filter(|(level, _)| is_public(*level)).filter_map(|(level, split)| {
                 let at = (*level, place(*level)?);
-                let (values, sd) = (whole(report, at), noise(report, at));
-                Some((all(&values, sd)? / sum, split, values, sd))
+                let (values, sds) = (whole(report, at), noise(report, at));
+                Some((all(&values, &sds)? / sum, split, values, sds))
             });
-        let Some((left, split, finer, finer_sd)) =
+        let Some((left, split, finer, finer_sds)) =
             left.filter(|(left, ..)| *left < 1.0).min_by(|a, b| a.0.total_cmp(&b.0))
         else {
             return;
         };
         // What the finer level would have left, were it the same share of all.
         let mut expected: Vec<f64> = own.iter().map(|y| y * left).collect();
+        let sds: Vec<f64> = sds.iter().map(|sd| sd * left).collect();
         let mut ratios = vec![1.0; own.len()];
         for (_, values) in report.margins(at.0).filter(|(key, _)| !told.contains(key)) {
             let count = values.iter().max().map_or(0, |&last| last as usize + 1);
             let of_cell = |cell: usize| values[cell] as usize;
-            let ours = group(&expected, sd * left, count, of_cell);
-            let theirs = group(&finer, finer_sd, count, |cell| of_cell(split.cells[cell] as usize));
+            let ours = group(&expected, &sds, count, of_cell);
+            let theirs =
+                group(&finer, &finer_sds, count, |cell| of_cell(split.cells[cell] as usize));
             let found = apart(&ours, &theirs);
             for (cell, ratio) in ratios.iter_mut().enumerate() {
                 *ratio *= found[of_cell(cell)];
