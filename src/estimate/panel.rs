@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::joint::Observed;
 use crate::job::{Job, Key, TimeKey};
 use crate::plan::{CellKey, KeyValue, LevelPlan};
 
@@ -88,30 +87,6 @@ impl Panel {
             times: vec![0; count],
             groupings: Vec::new(),
         }
-    }
-
-    /// What is expected of a cell by its time alone: what all series together have then.
-    pub(super) fn seasons(&self, seen: &Observed) -> Vec<f64> {
-        let times = self.times.iter().max().map_or(0, |&last| last as usize + 1);
-        // Sum of values, of variances, and number of cells.
-        let mut sums = vec![(0.0, 0.0, 0.0); times];
-        for ((&time, y), sd) in self.times.iter().zip(&seen.values).zip(&seen.sds) {
-            let sum = &mut sums[time as usize];
-            *sum = (sum.0 + y, sum.1 + sd * sd, sum.2 + 1.0);
-        }
-        let (all, count) = sums.iter().fold((0.0, 0.0), |all, sum| (all.0 + sum.0, all.1 + sum.2));
-        let mean = all / f64::max(count, 1.0);
-        let season = |&(sum, variance, count): &(f64, f64, f64)| {
-            if mean <= 0.0 || count < 1.0 {
-                return 1.0;
-            }
-            // Times differ by about a quarter.
-            let variance = variance / (mean * count).powi(2);
-            let ratio = sum / count / mean;
-            ((ratio * 0.06 + variance) / (0.06 + variance)).max(0.05)
-        };
-        let seasons: Vec<f64> = sums.iter().map(season).collect();
-        self.times.iter().map(|&time| seasons[time as usize]).collect()
     }
 
     /// Number of series.
