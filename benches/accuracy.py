@@ -2,7 +2,7 @@
 """How far releases are from the exact figures, beside OpenDP and PipelineDP at the same privacy.
 
     accuracy.py [--seeds 5] [--data synthetic,journey,baskets] [--peers opendp,pipelinedp]
-                [--previous 0] [--folder /tmp/discretail-accuracy] [--environments /tmp/peers]
+                [--previous 0] [--cell-scales 0.25] [--folder /tmp/discretail-accuracy] [--environments /tmp/peers]
 
 Once, with Python 3.11 and pip:
 
@@ -26,7 +26,8 @@ and for choosing its bounds.
 month (for `synthetic`). Two more data sets have six months of four weeks before the one that is judged:
 `later`, of a longer sample, and `households`, the last four weeks of 2017, receipts, department by week
 (delta 1e-6). Of several numbers, as in --previous 0,1,3,6, each has a row: all from the same releases of the
-months before, each of which cost epsilon 1 as well, and with noise of its own for the month.
+months before, each of which cost epsilon 1 as well, and with noise of its own for the month. --cell-scales P
+is what the job of the month says, where it has months before it.
 
 Noise is really random: a seed is a repetition. Peers are run once for each seed and kept in the folder
 (peers_accuracy.py says how they are set up; 40 minutes on one core for all three data sets); ours is run

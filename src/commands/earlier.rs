@@ -11,7 +11,7 @@ use chrono::{Days, NaiveDate};
 use super::revision::revised;
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
-use crate::job::{EarlierJob, Key, Report as JobReport};
+use crate::job::{EarlierJob, Key, Report as JobReport, StatisticKind};
 use crate::ledger::{EntryState, Report};
 use crate::plan::{Earlier, LevelPlan, Plan, Scales};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
@@ -117,16 +117,18 @@ fn keep_level(
 /// Of which levels the noise of cells differs by what earlier releases say of them.
 pub(super) fn scale_lines(plan: &Plan) -> impl Iterator<Item = String> {
     let line = |level: &LevelPlan| {
-        let names: Vec<&str> = level.scales.keys().map(|kind| kind.name()).collect();
-        let octaves = level.scales.values().map(Scales::octaves_max).max()?;
-        Some(format!(
-            "Noise of {} in cells of {} grows with what they held before: the least is {octaves} octaves \
-             below the largest (`cell_scales`).",
-            names.join(", "),
-            level.file
-        ))
+        let one = |(kind, scales): (&StatisticKind, &Scales)| {
+            format!("{} by {}", kind.name(), scales.octaves_max())
+        };
+        let all: Vec<String> = level.scales.iter().map(one).collect();
+        format!(
+            "Noise in cells of {} grows with what they held before, by so many octaves at most: {} \
+             (`cell_scales`).",
+            level.file,
+            all.join(", ")
+        )
     };
-    plan.levels.iter().filter_map(line)
+    plan.levels.iter().filter(|level| !level.scales.is_empty()).map(line)
 }
 
 pub(super) const NOT_PUBLISHED: &str = "it is not published in the job's ledger";
@@ -232,6 +234,8 @@ fn latest<'l>(plan: &Plan, ledger: &'l Report) -> std::result::Result<Vec<Releas
     let mut found = Vec::new();
     for entry in &ledger.jobs {
         let published = entry.published_by.filter(|seq| *seq < before);
+        // What another recipient was given is not for this one's budget to pay.
+        let published = published.filter(|_| entry.recipient == plan.job.recipient);
         let (Some(_), Some(folder), Some(digest)) =
             (published, &entry.folder, &entry.release_digest)
         else {

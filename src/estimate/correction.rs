@@ -189,8 +189,8 @@ impl Correction {
         }
     }
 
-    /// Makes good for what the fit takes from cells of one scale rather than another; the sum of all
-    /// stays as it is. Money is not touched: tickets would follow what the earlier release made of
+    /// Makes good for what the fit takes from cells of one scale rather than another; the sum of
+    /// all stays as it is. Money is not touched: tickets would follow what the earlier release made of
     /// both sales and payments (`docs/benchmarks.md`), so there is only more doubt.
     fn by_scale(&mut self, report: &Report, at: (usize, usize)) {
         if report.scales(at).is_none() {
@@ -203,8 +203,8 @@ impl Correction {
         let corrected = self.apply(whole(report, at));
         let sds = noise(report, at).into_iter().enumerate();
         let sds: Vec<f64> = sds.map(|(cell, sd)| sd * self.factor(cell)).collect();
-        let Some(by_scale) = scaled::ByScale::new(report, at, (&corrected, &sds)) else { return };
-        self.by_scale = by_scale.of_cell.iter().map(|&at| by_scale.ratios[at] as f32).collect();
+        let ratios = scaled::ratios(report, at, (&corrected, &sds)).unwrap_or_default();
+        self.by_scale = ratios.into_iter().map(|ratio| ratio as f32).collect();
     }
 
     fn multiply(&mut self, ratios: &[f64], cells: usize, of_cell: impl Fn(usize) -> usize) {

@@ -97,21 +97,22 @@ fn sample(panel: &Panel) -> Vec<usize> {
 /// of the noise; drawn towards that of all series where the group's noise is large.
 fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<f64> {
     let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
-    // Σ y·1, Σ a, number of cells.
-    let mut sums = vec![(0.0, 0.0, 0.0); count];
+    // Σ a·y and Σ a²: cells with much noise, or of which nothing is known, count for little.
+    let mut sums = vec![(0.0, 0.0); count];
     for (series, &group) in groups.iter().enumerate() {
         let sum = &mut sums[group as usize];
         for cell in seen.panel.range(series) {
-            *sum = (sum.0 + seen.signal[cell], sum.1 + seen.expected[cell], sum.2 + 1.0);
+            let (a, y) = (seen.expected[cell], seen.signal[cell]);
+            *sum = (sum.0 + a * y, sum.1 + a * a);
         }
     }
-    let all = sums.iter().fold((0.0, 0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
+    let all = sums.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
     // Where all is noise, as if it were one deviation of it.
-    let whole: f64 = f64::max(all.0, f64::sqrt(all.2)) / f64::max(all.1, f64::MIN_POSITIVE);
-    let of_group = |&(y, a, cells): &(f64, f64, f64)| {
+    let whole: f64 = f64::max(all.0, f64::sqrt(all.1)) / f64::max(all.1, f64::MIN_POSITIVE);
+    let of_group = |&(both, squares): &(f64, f64)| {
         // Groups differ by about a half.
-        let variance = cells / (whole * a).powi(2);
-        let ratio = y / (whole * a);
+        let variance = 1.0 / (whole * whole * squares);
+        let ratio = both / (whole * squares);
         let drawn = (ratio * 0.25 + variance) / (0.25 + variance);
         whole * drawn.max(0.05)
     };

@@ -130,8 +130,8 @@ impl Plan {
         let open = self.is_open(level, statistic);
         let surveys = self.surveys.iter().chain(self.adopted.iter().map(|a| &a.survey));
         let survey = surveys.clone().find(|s| (s.level, s.statistic) == (level, statistic));
-        // What norms are at scales of cells is known after the run only, so predictions are those of
-        // the same noise in all cells.
+        // What norms are at scales of cells is known after the run only, so predictions are those
+        // of the same noise in all cells.
         let told = survey.and_then(|s| if s.unit.is_some() { s.plain.as_deref() } else { Some(s) });
         let told = told.filter(|survey| survey.result.is_some());
         let law = told.map(|told| survey::norms_of(kind, told, Most::of(&self.job, plan, kind)));

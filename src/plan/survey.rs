@@ -198,12 +198,13 @@ impl SurveyPlan {
     }
 
     /// Takes note of what an earlier release has said of norms without scales, unless a later one
-    /// has.
-    fn take_plain(&mut self, known: Option<&ReleasedSurvey>) {
-        let Some(known) = known.filter(|_| self.plain.is_none()) else { return };
+    /// has; has it done so?
+    fn take_plain(&mut self, known: Option<&ReleasedSurvey>) -> bool {
+        let Some(known) = known.filter(|_| self.plain.is_none()) else { return false };
         let spread = self.spread.filter(|_| known.spread.is_some());
         let mut plain = SurveyPlan { unit: None, spread, ..self.clone() };
         self.plain = plain.take(known).then(|| Box::new(plain));
+        self.plain.is_some()
     }
 
     /// A number of a cell after the job's cap on cells, in whole units; and cut to what no payment
@@ -295,14 +296,15 @@ impl Plan {
     }
 
     /// Takes bounds of a report that are open from the surveys of an earlier release, at levels
-    /// with the same keys, in place of surveys of its own. How many it took.
+    /// with the same keys, in place of surveys of its own; or takes note of them, where cells have
+    /// scales. Of how many surveys.
     pub fn adopt(
         &mut self,
         report: &str,
         released: Vec<ReleasedSurvey>,
         from: &(String, String),
     ) -> usize {
-        let (mut adopted, mut asked) = (Vec::new(), Vec::new());
+        let (mut adopted, mut asked, mut plain) = (Vec::new(), Vec::new(), 0);
         for mut survey in std::mem::take(&mut self.surveys) {
             let level = &mut self.levels[survey.level];
             let mut keys: Vec<&str> = level.keys.iter().map(Key::name).collect();
@@ -316,7 +318,7 @@ impl Plan {
             let mut known = released.iter().find(same).filter(|_| norms);
             if survey.unit.is_some() {
                 // No earlier release knows norms at these scales.
-                survey.take_plain(known.take());
+                plain += usize::from(survey.take_plain(known.take()));
             }
             let own = survey.mu_squared();
             if known.is_none_or(|known| !survey.take(known)) {
@@ -332,7 +334,7 @@ impl Plan {
         let adopted = adopted.into_iter().map(|survey| Adopted { survey, from: from.clone() });
         self.adopted.extend(adopted);
         self.choose_adopted();
-        count
+        count + plain
     }
 
     /// The bounds that earlier releases tell, for what their statistics may cost.

@@ -143,8 +143,8 @@ impl Shown {
         self.variance += other.variance;
     }
 
-    /// What estimates have put back; `None` where the sum is not more than so many deviations of its
-    /// noise.
+    /// What estimates have put back; `None` where the sum is not more than so many deviations of
+    /// its noise.
     fn factor(&self, deviations: f64) -> Option<f64> {
         let is_seen = self.noised > deviations * self.variance.sqrt();
         is_seen.then(|| (self.x / self.noised).clamp(1.0, 4.0))

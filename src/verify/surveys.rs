@@ -22,6 +22,7 @@ const OF_USERS: [&str; 7] = [
 /// group, of each user within a norm of 1.
 pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
     let mut faults = unknown_faults(manifest);
+    faults.extend(manifest.mechanisms.iter().filter_map(|event| scale_fault(manifest, event)));
     let surveys = || manifest.surveys.iter().map(|s| (s.file.as_str(), s.statistic.as_str()));
     let charged = manifest.mechanisms.iter().filter(|event| event.charged_units.is_some());
     let charged: BTreeSet<(&str, &str)> =
@@ -65,6 +66,32 @@ pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Statistics of one number a cell, whose cells may have scales.
+const SCALED: [&str; 6] = ["customers", "gross", "payments", "refunds", "sales", "visits"];
+
+/// Why the cells of a statistic cannot have the scales that are said of them: scales follow from
+/// values of earlier releases, at levels of public cells of merchants and times, and the bound from
+/// a survey of numbers at these scales, which has a spread.
+fn scale_fault(manifest: &Manifest, event: &Event) -> Option<String> {
+    let octaves = event.octaves_max?;
+    let set = manifest.key_set(&event.file);
+    let is_public = set.is_some_and(|set| {
+        set.selection == "public" && set.homes.is_empty() && set.pairs.is_none()
+    });
+    let mut surveys = manifest.surveys.iter();
+    let asked = surveys.any(|survey| {
+        (&survey.file, &survey.statistic) == (&event.file, &event.statistic)
+            && survey.mechanisms.iter().any(|m| m.counts == "spread")
+    });
+    let fits = (1..=8).contains(&octaves)
+        && SCALED.contains(&event.statistic.as_str())
+        && is_public
+        && asked
+        && !manifest.estimates_from.is_empty();
+    let what = format!("`{}` of `{}`", event.statistic, event.file);
+    (!fits).then(|| format!("{what} cannot have cells whose noise differs by {octaves} octaves"))
 }
 
 /// What a bound takes is unknown if neither a survey of this release nor one of an earlier release

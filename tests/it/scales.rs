@@ -58,13 +58,20 @@ fn small_cells_have_less_noise_than_large_ones_in_the_next_release() {
     run(&workshop, &["run", "first.toml"]);
     assert!(octaves(&manifest(&workshop, "first")).is_empty());
     let plan = run(&workshop, &["plan", "next.toml"]);
-    let line = plan.lines().find(|line| line.starts_with("Noise of")).unwrap();
+    let line = plan.lines().find(|line| line.starts_with("Noise in")).unwrap();
     // Earlier values are noised, so how many octaves it is differs.
     let line = line.replace(|digit: char| digit.is_ascii_digit(), "N");
     assert_snapshot!(
         line,
-        @"Noise of customers, payments, sales in cells of market.merchant-week grows with what they held before: the least is N octaves below the largest (`cell_scales`)."
+        @"Noise in cells of market.merchant-week grows with what they held before, by so many octaves at most: customers by N, payments by N, sales by N (`cell_scales`)."
     );
+    // A query by hand takes one look, so it has the bounds of the first, and no scales.
+    let types = "table = \"payments\"\ntypes = { user_token = \"text\", merchant_id = \"text\", paid_at = \
+                 \"timestamp_tz\", amount = \"decimal\", currency = \"text\" }";
+    let table = job("next", "2025-02-03", "2025-03-02", more);
+    workshop.text("table.toml", &table.replace("files = [\"data/payments/*.parquet\"]", types));
+    let sql = run(&workshop, &["plan", "table.toml", "--sql", "duckdb"]);
+    assert!(sql.contains("dr_l2_cut") && !sql.contains("n_scale"), "{sql}");
     run(&workshop, &["run", "next.toml"]);
     let verified = run(&workshop, &["verify", "releases/next", "--ledger", "ledger.sqlite"]);
     assert!(verified.contains("lattice    ok"), "{verified}");
@@ -101,21 +108,39 @@ fn small_cells_have_less_noise_than_large_ones_in_the_next_release() {
     run(&workshop, &["run", "third.toml"]);
     run(&workshop, &["verify", "releases/third", "--ledger", "ledger.sqlite"]);
     workshop.text("plain.toml", &march.replace("third", "plain").replace("0.5", "0"));
+    run(&workshop, &["run", "plain.toml"]);
+    let from = manifest(&workshop, "plain");
+    let from = from["bounds_from"].as_array().unwrap();
+    assert!(from.len() == 5 && from.iter().all(|bound| bound["job"] == "first"), "{from:?}");
     let plan = workshop.discretail(&["plan", "plain.toml", "--json"]).stdout;
     let plan: Value = serde_json::from_slice(&plan).unwrap();
     let statistics = plan["statistics"].as_array().unwrap();
     assert!(statistics.iter().all(|s| s["octaves_max"].is_null() && s["norm_bound"].is_number()));
 
     // Noise that no scale explains is found.
-    let mut edited = own;
-    for event in edited["mechanisms"].as_array_mut().unwrap() {
-        event["octaves_max"] = Value::Null;
-    }
-    workshop.text("releases/next/manifest.json", &edited.to_string());
-    let output = workshop.discretail(&["verify", "releases/next"]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = shown(&workshop, &output);
+    let edit = |octaves: &dyn Fn(&Value) -> Value, change: &dyn Fn(&mut Value)| {
+        let mut edited = own.clone();
+        for event in edited["mechanisms"].as_array_mut().unwrap() {
+            event["octaves_max"] = octaves(event);
+        }
+        change(&mut edited);
+        workshop.text("releases/next/manifest.json", &edited.to_string());
+        let output = workshop.discretail(&["verify", "releases/next"]);
+        assert_eq!(output.status.code(), Some(1));
+        shown(&workshop, &output)
+    };
+    let said = edit(&|_| Value::Null, &|_| ());
     assert!(said.contains("`payments_sd` is not that of its noise"), "{said}");
+    // Nor are scales believed that no plan has: too many octaves, of the total too, whose bounds
+    // are those of an earlier release, and without any earlier values.
+    let fault = |said: &str| said.matches("cannot have cells whose noise differs").count();
+    let as_is = |event: &Value| event["octaves_max"].clone();
+    assert_eq!(
+        fault(&edit(&|event| if as_is(event).is_null() { Value::Null } else { 9.into() }, &|_| ())),
+        3
+    );
+    assert_eq!(fault(&edit(&|_| 2.into(), &|_| ())), 3);
+    assert_eq!(fault(&edit(&as_is, &|m| m["estimates_from"] = serde_json::json!([]))), 3);
 }
 
 #[test]

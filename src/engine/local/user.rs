@@ -88,8 +88,8 @@ impl<'p> UserCells<'p> {
     }
 
     /// Shows the user's numbers of one statistic: the cell's place, the bin, and the value in
-    /// counts or minor units, at the cell's scale if it has one. Numbers of a histogram that are zero
-    /// are left out.
+    /// counts or minor units, at the cell's scale if it has one. Numbers of a histogram that are
+    /// zero are left out.
     #[inline]
     pub(super) fn numbers(&self, kind: StatisticKind, mut show: impl FnMut(u32, usize, i128)) {
         match self.scales.get(&kind) {

@@ -77,12 +77,24 @@ fn is_at(open: &File, path: &Path) -> bool {
     open.metadata().ok().zip(fs::symlink_metadata(path).ok()).is_some_and(same)
 }
 
-/// Removes folders of this user that have such a name and that no process has locked.
+/// Is it a name that this program gives: the prefix, six letters or digits, and perhaps the ending
+/// of what is being removed?
+fn is_own_name(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    let rest = rest.strip_suffix(".gone").unwrap_or(rest);
+    rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Removes folders of this user that have such a name, that nobody else may enter and that no
+/// process has locked.
 fn remove_abandoned(within: &Path, user: u32) {
     for entry in fs::read_dir(within).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_one = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
-            && fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir() && found.uid() == user);
+        let is_own = |found: fs::Metadata| {
+            found.is_dir() && found.uid() == user && found.mode() & 0o777 == 0o700
+        };
+        let is_one = entry.file_name().to_str().is_some_and(is_own_name)
+            && fs::symlink_metadata(&path).is_ok_and(is_own);
         let Some(lock) = is_one.then(|| File::open(&path).ok()).flatten() else { continue };
         if lock.try_lock().is_ok() && is_at(&lock, &path) {
             match fs::remove_dir_all(&path) {
@@ -118,18 +130,27 @@ mod tests {
         File::create(live.path().join("payments")).expect("writes");
         let mode = fs::metadata(live.path()).expect("is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
-        fs::create_dir_all(at("discretail-duckdb-killed/more")).expect("makes");
-        File::create(at("discretail-duckdb-killed/more/payments")).expect("writes");
+        for name in ["discretail-duckdb-Killed", "discretail-duckdb-k1lled.gone"] {
+            fs::create_dir_all(at(name).join("more")).expect("makes");
+            File::create(at(name).join("more/payments")).expect("writes");
+            fs::set_permissions(at(name), Permissions::from_mode(0o700)).expect("sets");
+        }
         // What is none of these folders stays, and what a link names.
-        File::create(at("discretail-duckdb-file")).expect("writes");
+        File::create(at("discretail-duckdb-fileab")).expect("writes");
+        for name in ["discretail-duckdb-results", "discretail-duckdb-Others"] {
+            fs::create_dir(at(name)).expect("makes");
+            File::create(at(name).join("mine")).expect("writes");
+        }
+        fs::set_permissions(at("discretail-duckdb-results"), Permissions::from_mode(0o700))
+            .expect("sets");
         fs::create_dir(at("discretail-other")).expect("makes");
         File::create(at("discretail-other/mine")).expect("writes");
-        std::os::unix::fs::symlink(at("discretail-other"), at("discretail-duckdb-link"))
+        std::os::unix::fs::symlink(at("discretail-other"), at("discretail-duckdb-linkab"))
             .expect("links");
         let before = names(home.path());
         let next = SpillFolder::new(home.path()).expect("a folder");
         let mut wanted = before;
-        wanted.retain(|name| name != "discretail-duckdb-killed");
+        wanted.retain(|name| !name.to_lowercase().contains("lled"));
         let mut found = names(home.path());
         let own = next.path().file_name().expect("a name").to_str().expect("UTF-8");
         found.retain(|name| name != own);
@@ -137,7 +158,13 @@ mod tests {
         assert_eq!(names(live.path()), ["payments"]);
         assert_eq!(names(&at("discretail-other")), ["mine"]);
         drop((live, next));
-        let left = ["discretail-duckdb-file", "discretail-duckdb-link", "discretail-other"];
+        let left = [
+            "discretail-duckdb-Others",
+            "discretail-duckdb-fileab",
+            "discretail-duckdb-linkab",
+            "discretail-duckdb-results",
+            "discretail-other",
+        ];
         assert_eq!(names(home.path()), left);
     }
 

@@ -23,8 +23,8 @@ const SUPPRESS_ABOVE: &str = "50%";
 /// Days before a cell that tell whether a customer is new, unless the job says else.
 const LOOK_BACK_DEFAULT: u32 = 90;
 
-/// The power of an earlier release's values with which noise grows, unless the job says else: with more,
-/// estimates of large cells are further off (`docs/benchmarks.md`).
+/// The power of an earlier release's values with which noise grows, unless the job says else: with
+/// more, estimates of large cells are further off (`docs/benchmarks.md`).
 const CELL_SCALES_DEFAULT: f64 = 0.25;
 
 /// What a level's keys are looked up in.
