@@ -190,8 +190,8 @@ impl Correction {
     }
 
     /// Makes good for what the fit takes from cells of one scale rather than another; the sum of
-    /// all stays as it is. Money is not touched: tickets would follow what the earlier release made of
-    /// both sales and payments (`docs/benchmarks.md`), so there is only more doubt.
+    /// all stays as it is. Money is not touched: tickets would follow what earlier releases made
+    /// of both sales and payments (`docs/benchmarks.md`), so there is only more doubt.
     fn by_scale(&mut self, report: &Report, at: (usize, usize)) {
         if report.scales(at).is_none() {
             return;

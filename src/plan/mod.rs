@@ -284,7 +284,6 @@ impl Plan {
         let all = asked(&job);
         let (level_delta, threshold_delta) = threshold_deltas(&job, &all);
         let total = largest_loss(job.privacy.epsilon, job.privacy.delta, threshold_delta);
-        let count = all.iter().map(|asked| asked.level.bounds.len()).sum();
         let mut too_small = level_delta == Delta::ZERO && all.iter().any(Asked::is_private);
         let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
         for Asked { level, tables } in &all {
@@ -341,8 +340,7 @@ impl Plan {
             });
         }
         if too_small {
-            let (epsilon, delta) = (job.privacy.epsilon, job.privacy.delta);
-            findings.push(findings::budget_too_small(&epsilon, &delta, count));
+            findings.push(budget_too_small(&job, &all));
         }
         let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
         plan_peers(&job, &mut levels);
@@ -435,6 +433,11 @@ fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
     // Nothing is taken from one customer.
     let surveyed = stated.surveyed && one.is_none();
     Bound { norm_milli: stated.norm_milli.or(one), surveyed, ..stated }
+}
+
+fn budget_too_small(job: &Job, all: &[Asked]) -> findings::Finding {
+    let count = all.iter().map(|asked| asked.level.bounds.len()).sum();
+    findings::budget_too_small(&job.privacy.epsilon, &job.privacy.delta, count)
 }
 
 fn too_many_cells(level: &Level, count: u128) -> Option<findings::Finding> {

@@ -200,7 +200,7 @@ proptest! {
         scales in 0usize..100,
     ) {
         let market = Market::new(&rows);
-        let plan = market.plan(&[report.clone()]).with_scales(scales);
+        let plan = market.plan(std::slice::from_ref(&report)).with_scales(scales);
         check_every_unit(&market, &plan, &rows, |row| (row.user, 0));
         let plan = market.plan(&[open(&report)]).with_scales(scales);
         check_surveys((&market, &plan), &rows, |row| (row.user, 0), 1);

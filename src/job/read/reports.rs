@@ -81,9 +81,7 @@ impl Reader<'_> {
         let lists = section.require("levels", example, section.text_lists("levels"));
         let rule = "a list of at least one level; `[]` in it is the total";
         self.refuse_empty(section, "levels", lists.as_ref().map(Vec::len), rule);
-        let share_of = section.texts("share_of");
-        let rule = "a key of the levels, or a list of at least one";
-        self.refuse_empty(section, "share_of", share_of.as_ref().map(Vec::len), rule);
+        let share_of = self.share_of(section);
         let selection = self.selection(section);
         let insights = self.insights(section, names.facts.currencies.len());
         let needed = needed(insights.as_deref().unwrap_or_default(), selection);
@@ -91,16 +89,15 @@ impl Reader<'_> {
         let idle = all_known && !needed.iter().any(|kind| kind.looks_back());
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
-        let previous = self.previous(section);
-        let cell_scales = self.cell_scales(section, !previous.is_empty());
+        let (previous, cell_scales) = self.earlier_values(section);
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);
-        let above = self.above(section, money_places(&names.facts.currencies));
+        let places = money_places(&names.facts.currencies);
+        let above = self.above(section, places);
         let partition_by = self.partition_by(section, lists.as_deref().unwrap_or_default());
         let count = lists.as_ref().map_or(0, Vec::len);
         let weights = self.weights(section, count);
-        let places = money_places(&names.facts.currencies);
         let bounds = self.bounds(section, (&needed, all_known), count, places);
         let mut errors = self.errors(section, &needed, selection, count);
         section.finish();
@@ -199,6 +196,14 @@ impl Reader<'_> {
         }
     }
 
+    /// The keys of what is shared out.
+    fn share_of(&self, section: &Section) -> Option<Vec<Placed<String>>> {
+        let share_of = section.texts("share_of");
+        let rule = "a key of the levels, or a list of at least one";
+        self.refuse_empty(section, "share_of", share_of.as_ref().map(Vec::len), rule);
+        share_of
+    }
+
     /// What is shared out is a key of some level.
     fn share_keys(
         &self,
@@ -246,19 +251,24 @@ impl Reader<'_> {
         jobs.into_iter().map(earlier_job).collect()
     }
 
-    /// The power of an earlier release's values with which the noise of cells grows.
-    fn cell_scales(&self, section: &Section, has_previous: bool) -> f64 {
-        let Some(text) = section.decimal("cell_scales") else { return CELL_SCALES_DEFAULT };
-        if !has_previous {
+    /// The jobs whose releases tell values and bounds, and the power of these values with which the
+    /// noise of cells grows.
+    fn earlier_values(&self, section: &Section) -> (Vec<EarlierJob>, f64) {
+        let previous = self.previous(section);
+        let Some(text) = section.decimal("cell_scales") else {
+            return (previous, CELL_SCALES_DEFAULT);
+        };
+        if previous.is_empty() {
             self.idle(section, "cell_scales", "`previous`");
         }
         let exponent = text.value.parse().ok().filter(|power| (0.0..=1.0).contains(power));
-        exponent.unwrap_or_else(|| {
+        let exponent = exponent.unwrap_or_else(|| {
             let rule = "a number from 0 (the same noise in all cells) to 1";
             let finding = findings::value_out_of_range("cell_scales", &text.value, rule);
             self.faults.add(finding.at(text.span));
             CELL_SCALES_DEFAULT
-        })
+        });
+        (previous, exponent)
     }
 
     fn selection(&self, section: &Section) -> Option<PartitionSelection> {
