@@ -20,8 +20,8 @@ pub struct SurveyPlan {
     pub statistic: usize,
     /// Users by norm: each is in one bin of [`SurveyPlan::BINS`], or in none.
     pub histogram: Gaussian,
-    /// Σ over users of their [`Norms::spread`](super::Norms::spread); `None` for what is one-hot, whose
-    /// spread is its norm.
+    /// Σ over users of their [`spread`](super::Norms::spread); `None` for what is one-hot without
+    /// scales, whose spread is its norm.
     pub spread: Option<Gaussian>,
     /// The job's cap on a user's cells, if any, in thousandths of a unit.
     cell_cap_milli: Option<u64>,
