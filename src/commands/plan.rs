@@ -327,7 +327,8 @@ fn level_lines(
     (wide, kinds): (usize, usize),
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    let cells = match level.selection {
+    let cells = match &level.selection {
+        Selection::Discovered(_) => "discovered".to_owned(),
         Selection::Public => level.cells.count(&plan.job).map_or(String::new(), |n| n.to_string()),
         Selection::Threshold { .. } => "private".to_owned(),
     };
@@ -449,7 +450,7 @@ fn as_json(
                 "insights": insights,
                 "cells": match level.selection {
                     Selection::Public => level.cells.count(&plan.job).map(|n| n.to_string()),
-                    Selection::Threshold { .. } => None,
+                    Selection::Threshold { .. } | Selection::Discovered(_) => None,
                 },
                 "statistic": statistic.kind.name(),
                 "norm_bound": known(statistic.noise.bound.norm()),

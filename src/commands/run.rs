@@ -22,7 +22,7 @@ use crate::estimate::estimate;
 use crate::findings;
 use crate::job::{Dialect, Job, PrivacyUnit};
 use crate::ledger::{Hold, Ledger, Request, Reservation, Terms};
-use crate::mechanism::{RunKey, add_noise, noise_surveys};
+use crate::mechanism::{self, RunKey, add_noise};
 use crate::payments::{Progress as Step, Scan, ScanControl};
 use crate::plan::Plan;
 use crate::privacy::PrivacyLoss;
@@ -92,7 +92,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         return released_before(plan, &terms, reservation, &folder);
     }
     let fitted = in_ledger(plan, &ledger)
-        .and_then(|in_ledger| Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, text)?)));
+        .and_then(|in_ledger| Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?)));
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
@@ -210,14 +210,14 @@ fn ready<'w>(
     }
 }
 
-/// Reads the payments, or totals of them, and pays, before the first noise: that of the surveys, if
-/// there are any, else that of the totals.
+/// Reads the payments, or totals of them, and pays, before the first noise: that of the rounds that
+/// find keys, if there are any, else of the surveys, else of the totals.
 fn fit(
     work: &Work,
     plan: &Plan,
     folder: &Path,
     ledger: &mut Ledger,
-    text: String,
+    (text, threads): (String, usize),
 ) -> Result<(Plan, ExactTotals, Draft, RunKey)> {
     // Totals from elsewhere say themselves if there were rows.
     let seen = AtomicBool::new(!matches!(work, Work::Local(_)));
@@ -240,9 +240,14 @@ fn fit(
         bar.show(step);
     };
     let mut paid = None;
+    let mut asked = plan.clone();
     let mut settle = |exact: ExactSurveys| {
-        let (_, key) = paid.insert(pay(ledger)?);
-        Ok(plan.clone().settle(noise_surveys(plan, exact, key)?))
+        let (_, key) = match &mut paid {
+            Some(paid) => paid,
+            None => paid.insert(pay(ledger)?),
+        };
+        asked = mechanism::settle(&asked, exact, key, threads)?;
+        Ok(asked.clone())
     };
     let fitted = match work {
         Work::Given(given) => given.totals(plan, &mut settle),
@@ -254,7 +259,11 @@ fn fit(
     };
     drop(bar);
     if fitted.is_err() && paid.is_some() {
-        console::note("the price was paid before, for the surveys that choose bounds");
+        let asked = match plan.is_seeking() {
+            true => "rounds that find keys",
+            false => "surveys that choose bounds",
+        };
+        console::note(&format!("the price was paid before, for the {asked}"));
     }
     let (plan, totals) = fitted?;
     if matches!(work, Work::Given(_)) {

@@ -19,16 +19,17 @@ use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan, SurveyPlan};
 /// Computes the exact totals of a plan.
 pub trait Engine {
     /// Reads all payments of the plan's job, once, and fits every user; gives the plan by which it
-    /// did so too. Where the job leaves bounds open, `settle` is called with what the surveys of
-    /// the plan count, and must give the plan with all bounds. From then on Ctrl-C is not heard, as
-    /// noise has been paid for.
+    /// did so too. As long as the plan is not settled, `settle` is called with what it asks first:
+    /// rounds that look for keys, one after the other, then what the surveys count. It must give
+    /// the plan with what follows. From the first call on Ctrl-C is not heard, as noise has been
+    /// paid for.
     ///
     /// # Errors
     /// Whatever reading can find, what `settle` finds, or Ctrl-C.
     fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)>;
 }
 
-/// From what surveys count to the plan with all bounds.
+/// From what is asked first to the plan with what follows from it.
 pub type Settle<'a> = &'a mut dyn FnMut(ExactSurveys) -> Result<Plan>;
 
 /// Sums of fitted contributions: sensitive, never leaves the process.
@@ -43,11 +44,13 @@ impl std::fmt::Debug for ExactTotals {
     }
 }
 
-/// What the surveys of a plan count: sensitive, never leaves the process.
+/// What a plan asks before users are fitted: sensitive, never leaves the process.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ExactSurveys {
-    /// In the order of the plan.
+    /// What the surveys count, in the order of the plan; nothing as long as keys are looked for.
     pub(crate) surveys: Vec<SurveyTotals>,
+    /// Of each level that has a round to run, in the order of the plan, its users by cell.
+    pub(crate) round: Vec<LevelTotals>,
 }
 
 impl std::fmt::Debug for ExactSurveys {

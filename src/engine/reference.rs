@@ -69,17 +69,38 @@ impl Engine for Reference<'_> {
             }
         }
         // users: level → user → cell → payments
-        let plan = if plan.is_settled() {
-            plan.clone()
-        } else {
-            let one = |survey: &SurveyPlan| survey_totals(plan, survey, &users[survey.level]);
-            settle(ExactSurveys { surveys: plan.surveys.iter().map(one).collect() })?
-        };
+        let mut plan = plan.clone();
+        while plan.is_seeking() {
+            let levels = plan.levels.iter().zip(&users);
+            let round = levels.filter_map(|(level, users)| round_totals(level, users)).collect();
+            plan = settle(ExactSurveys { surveys: Vec::new(), round })?;
+        }
+        if !plan.is_settled() {
+            let one = |survey: &SurveyPlan| survey_totals(&plan, survey, &users[survey.level]);
+            let surveys = plan.surveys.iter().map(one).collect();
+            plan = settle(ExactSurveys { surveys, round: Vec::new() })?;
+        }
         let levels = plan.levels.iter().zip(users);
         let levels = levels.map(|(l, u)| level_totals(&plan.job, l, u).with_always(l));
         let totals = ExactTotals { levels: levels.collect() };
         Ok((plan, totals))
     }
+}
+
+/// Definition of the rounds that look for keys: each user has 1/√k in each of k cells, rounded down.
+fn round_totals(level: &LevelPlan, users: &Users) -> Option<LevelTotals> {
+    let round = level.round()?;
+    let one = 1u128 << round.noise.grid_bits;
+    let mut totals: BTreeMap<CellKey, i128> = BTreeMap::new();
+    for all in users.values() {
+        let cells = kept(level, all.clone());
+        let each = one * one / root_up(cells.len() as u128 * one * one).max(1);
+        for (key, _) in cells {
+            *totals.entry(key).or_default() += each as i128;
+        }
+    }
+    let sums = vec![totals.values().map(|&sum| clamp_total(sum)).collect()];
+    Some(LevelTotals { keys: totals.into_keys().collect(), sums })
 }
 
 /// Definition of the surveys: users by half octaves of their norms, and Σ of Σ|x|/‖x‖₂.
@@ -250,7 +271,7 @@ fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     }
     let keys = match level.selection {
         Selection::Public => level.cells.public_keys(job).expect("the job checked it"),
-        Selection::Threshold { .. } => totals.keys().cloned().collect(),
+        Selection::Threshold { .. } | Selection::Discovered(_) => totals.keys().cloned().collect(),
     };
     let column = |place: usize| {
         let zeros = vec![0; level.statistics[place].width];
@@ -261,10 +282,20 @@ fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     LevelTotals { keys, sums }
 }
 
-/// The cells of a user that count: with private keys those with most payments.
+/// The cells of a user that count: with private keys those with most payments; where keys are
+/// discovered, of those that are not found yet, and once the rounds are done all that are found.
 fn kept(level: &LevelPlan, cells: UserCells) -> Vec<(CellKey, Vec<Paid>)> {
     let mut cells: Vec<(CellKey, Vec<Paid>)> = cells.into_iter().collect();
-    if let Selection::Threshold { cells_max, .. } = level.selection {
+    let cells_max = match &level.selection {
+        Selection::Public => None,
+        Selection::Threshold { cells_max, .. } => Some(*cells_max),
+        Selection::Discovered(discovery) => {
+            let is_seeking = level.round().is_some();
+            cells.retain(|(key, _)| level.always.contains(key) != is_seeking);
+            is_seeking.then_some(discovery.cells_max)
+        }
+    };
+    if let Some(cells_max) = cells_max {
         // Stable, so equals stay in the order of keys.
         cells.sort_by_key(|(_, paid)| {
             std::cmp::Reverse(paid.iter().filter(|paid| paid.amount >= 0).count())

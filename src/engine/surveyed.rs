@@ -68,7 +68,7 @@ impl<'p> Surveyed<'p> {
             Some(_) => SurveyTotals::of_tickets(&bins.tickets),
             None => SurveyTotals::new(&bins.users, bins.spread, plan),
         });
-        Ok(ExactSurveys { surveys: surveys.collect() })
+        Ok(ExactSurveys { surveys: surveys.collect(), round: Vec::new() })
     }
 }
 

@@ -56,6 +56,15 @@ pub fn column_untyped(key: &str, column: &str, kind: &str) -> Finding {
         .hint(format!("add `{shown} = \"{kind}\"`, or what it holds, to `types`"))
 }
 
+/// Keys of a level are discovered, which a query cannot do.
+pub fn keys_not_sought(level: &str) -> Finding {
+    Finding::new(
+        "keys-not-sought",
+        format!("keys of {level} are discovered, which needs several looks at payments in files"),
+    )
+    .hint("write `keys = \"private\"`, whose keys are found by all noised values together")
+}
+
 /// More merchants than a query can list.
 pub fn sql_merchants_too_many(found: usize, most: usize) -> Finding {
     Finding::new(

@@ -374,6 +374,13 @@ pub enum PartitionSelection {
         /// The most cells of one user that count.
         cells_max: u32,
     },
+    /// A key appears if rounds of their own find it, before anything is measured.
+    Discovered {
+        /// The most cells of one user that count in a round.
+        cells_max: u32,
+        /// What the rounds take of a level's part of the budget, below 1.
+        share: Percent,
+    },
 }
 
 /// What a level groups by.

@@ -20,9 +20,25 @@ impl Percent {
         (1..=10_000_000).contains(&millionths).then_some(Percent { millionths })
     }
 
+    /// The share in millionths.
+    pub fn millionths(self) -> u32 {
+        self.millionths
+    }
+
     /// The share, 1 for all.
     pub fn value(self) -> f64 {
         f64::from(self.millionths) / 1e6
+    }
+}
+
+impl std::fmt::Display for Percent {
+    /// As [`Percent::parse`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, rest) = (self.millionths / 10_000, self.millionths % 10_000);
+        match rest {
+            0 => write!(f, "{whole}%"),
+            _ => write!(f, "{whole}.{}%", format!("{rest:04}").trim_end_matches('0')),
+        }
     }
 }
 
@@ -37,6 +53,9 @@ mod tests {
         assert_eq!(value("12.5 %"), Some(0.125));
         assert_eq!(value("0.0001%"), Some(0.000_001));
         assert_eq!(value("1000%"), Some(10.0));
+        for text in ["50%", "12.5%", "0.0001%", "3.0405%"] {
+            assert_eq!(Percent::parse(text).expect("valid").to_string(), text);
+        }
         for wrong in ["", "%", "5", "0%", "-1%", "0.00001%", "1000.1%", "5%%", "five%"] {
             assert_eq!(value(wrong), None, "{wrong}");
         }

@@ -154,6 +154,10 @@ impl Job {
             PartitionSelection::Private { cells_max } => {
                 text += &format!("keys = \"private\"\ncells_max = {cells_max}\n");
             }
+            PartitionSelection::Discovered { cells_max, share } => {
+                text += &format!("keys = \"discovered\"\ncells_max = {cells_max}\n");
+                text += &format!("discovery = \"{share}\"\n");
+            }
         }
         let looks_back = |level: &&Level| level.bounds.keys().any(|kind| kind.looks_back());
         if let Some(level) = report.levels.first().filter(looks_back) {

@@ -1,6 +1,7 @@
 //! The mechanism: noise, and the choice of private keys. The only module that names opendp, and
 //! the only one that can make [`NoisyTotals`].
 
+mod discovery;
 mod gaussian;
 mod keys;
 mod known;
@@ -17,6 +18,7 @@ mod tests_sampler;
 
 use std::sync::Mutex;
 
+pub use discovery::settle;
 pub use gaussian::opendp_epsilon;
 pub use keys::RunKey;
 pub use known::{Call, KnownKey, KnownTotals, add_known_noise, noise_surveys_known, without_noise};
@@ -88,7 +90,8 @@ fn noise_all(
         let mut values = Vec::with_capacity(sums.len());
         for (statistic, exact) in level.statistics.iter().zip(sums) {
             let key = key.statistic(&level.file, statistic.kind.name());
-            let noisy = noise_column(statistic, &key, &keys, &exact, threads);
+            let column = (statistic.noise.sigma, statistic.width);
+            let noisy = noise_column(column, &key, &keys, &exact, threads);
             values.push(noisy.map_err(|cause| failed(&cause))?);
             calls.push(Call {
                 file: level.file.clone(),
@@ -123,6 +126,8 @@ fn shown(plan: &Plan, levels: Vec<NoisyLevel>) -> Vec<NoisyLevel> {
             let widths: Vec<usize> = level.statistics.iter().map(|s| s.width).collect();
             select(noisy.keys, noisy.values, &widths, score, &level.always)
         }
+        // Rounds have found its keys.
+        Selection::Discovered(_) => noisy,
     };
     levels.into_iter().zip(&plan.levels).map(one).collect()
 }
@@ -141,27 +146,31 @@ fn fit(plan: &Plan, totals: &ExactTotals) -> bool {
             };
             let sums = totals.sums.iter().zip(&level.statistics).all(whole);
             // Public cells are a product of distinct values.
-            let distinct =
-                level.selection == Selection::Public || totals.keys.is_sorted_by(|a, b| a < b);
-            sums && distinct && totals.sums.len() == level.statistics.len()
+            let keys = match level.selection {
+                Selection::Public => true,
+                Selection::Threshold { .. } => totals.keys.is_sorted_by(|a, b| a < b),
+                // All of them, and no others, are shown.
+                Selection::Discovered(_) => totals.keys == level.always,
+            };
+            sums && keys && totals.sums.len() == level.statistics.len()
         })
 }
 
-/// The noised values of one statistic. They go to a column of their own, so that no exact one is
+/// The noised values of one statistic with noise of σ, of `width` numbers a cell. They go to a column of their own, so that no exact one is
 /// left where a chunk fails.
 fn noise_column(
-    statistic: &StatisticPlan,
+    (sigma, width): (u64, usize),
     key: &StatisticKey,
     keys: &[CellKey],
     exact: &[i64],
     threads: usize,
 ) -> std::result::Result<Vec<i64>, String> {
     let mut noisy = vec![0; exact.len()];
-    let numbers = CHUNK * statistic.width;
+    let numbers = CHUNK * width;
     let exact = keys.chunks(CHUNK).zip(exact.chunks(numbers));
     let chunks = noisy.chunks_mut(numbers).zip(exact).map(|(noisy, (cells, totals))| Chunk {
         key,
-        sigma: statistic.noise.sigma,
+        sigma,
         cells,
         totals,
         noisy,

@@ -114,7 +114,9 @@ impl Plan {
     /// all.
     fn too_much(&self, wanted: &[Wanted], needed: &[MuSquared], units: u128) -> Vec<Finding> {
         let surveys: u128 = self.surveys.iter().map(|survey| survey.mu_squared().units()).sum();
-        let mu_squared = MuSquared::from_units(units + surveys);
+        let rounds = self.levels.iter().filter_map(LevelPlan::discovery);
+        let rounds: u128 = rounds.map(|rounds| rounds.mu_squared().units()).sum();
+        let mu_squared = MuSquared::from_units(units + surveys + rounds);
         let loss = PrivacyLoss { mu_squared, ..self.loss };
         let epsilon = epsilon_held(loss, self.job.privacy.delta).filter(|epsilon| *epsilon <= 20.0);
         let whole = self.loss.mu_squared.units() as f64;

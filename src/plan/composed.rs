@@ -43,7 +43,8 @@ impl Plan {
             let within = self.job.privacy.unit.holds_cells(&level.keys);
             let factor = u128::from(periods).pow(if within { 1 } else { 2 });
             // μ² is below 2⁹, of 2⁶⁰ units, and periods are at most 3,660.
-            factor * level.statistics.iter().map(|s| s.charge.units()).sum::<u128>()
+            let rounds = level.discovery().map_or(0, |d| d.mu_squared().units());
+            factor * (rounds + level.statistics.iter().map(|s| s.charge.units()).sum::<u128>())
         };
         // All units of a user may be in one bin of a survey.
         let surveys: u128 = self.surveys.iter().map(|s| s.mu_squared().units()).sum();

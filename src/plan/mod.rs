@@ -13,6 +13,7 @@ mod choice;
 mod cohorts;
 mod compared;
 mod composed;
+mod discovery;
 mod dominance;
 mod earlier;
 mod expected;
@@ -52,6 +53,7 @@ pub use cohorts::{Cohorts, Told};
 pub use compared::{period_key, period_of_times};
 pub use composed::Composed;
 use composed::customers_of_several_periods;
+pub use discovery::{Discovery, Round};
 pub use dominance::Turnover;
 pub use earlier::{Earlier, EarlierCells, EarlierValues};
 pub use homes::HomeKey;
@@ -123,7 +125,7 @@ pub struct LevelPlan {
     /// What is summed and noised, in the order of [`StatisticKind::ALL`].
     pub statistics: Vec<StatisticPlan>,
     /// Cells of private keys that are shown whatever their values, ascending: earlier releases
-    /// have made their keys public.
+    /// have made their keys public, or rounds have found them.
     pub always: Vec<CellKey>,
     /// The earlier jobs, each with the digest of its release's manifest.
     pub keys_from: Vec<(String, String)>,
@@ -246,6 +248,8 @@ pub enum Selection {
         /// Probability that a cell of one user alone is shown, over all their cells.
         delta: Delta,
     },
+    /// Keys that rounds of their own have found.
+    Discovered(Discovery),
 }
 
 /// One statistic of one level: its grid, bound and noise.
@@ -305,13 +309,16 @@ impl Plan {
             let tickets = TicketPlan::new(&job, level);
             let recency = Recency::new(level, &cells);
             findings.extend(Recency::unfit(level, recency.as_ref()));
-            let planned = share_of(&all, level, total).zip(total).and_then(|(share, total)| {
+            let shares = share_of(&all, level, total).map(|share| discovery::split(report, level, share));
+            let planned = shares.zip(total).and_then(|((rounds, share), total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
                 let bounds = level.bounds.iter().map(known);
                 let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
-                planned(&job, (levels.len(), classes), bounds, (share, total))
+                let planned = planned(&job, (levels.len(), classes), bounds, (share, total))?;
+                let selection = selection(report, (&planned.0, rounds), level_delta)?;
+                Some((planned, selection))
             });
-            let Some((statistics, asked)) = planned else {
+            let Some(((statistics, asked), selection)) = planned else {
                 too_small = true;
                 continue;
             };
@@ -321,7 +328,7 @@ impl Plan {
                 span: level.span.clone(),
                 keys: level.keys.clone(),
                 tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
-                selection: selection(report, &statistics, level_delta),
+                selection,
                 look_back,
                 cohorts,
                 recency,
@@ -351,11 +358,13 @@ impl Plan {
         Ok(Plan::priced_of(job, (levels, surveys), merchants, threshold_delta))
     }
 
-    /// All mechanisms, those of surveys too.
+    /// All mechanisms, those of surveys and of rounds that find keys too.
     pub fn mechanisms(&self) -> impl Iterator<Item = Gaussian> {
         let statistics = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.noise);
         let surveys = self.surveys.iter().flat_map(SurveyPlan::mechanisms).map(|(_, m)| m);
-        statistics.chain(surveys)
+        let rounds = self.levels.iter().filter_map(LevelPlan::discovery);
+        let rounds = rounds.flat_map(|discovery| &discovery.rounds).map(|round| round.noise);
+        statistics.chain(surveys).chain(rounds)
     }
 
     /// The keys by which some level tells where users are at home, each once, by their columns.
@@ -449,9 +458,19 @@ fn unit_periods(job: &Job) -> u32 {
     job.privacy.unit.periods(job.payments.period).last().map_or(1, |last| last + 1)
 }
 
-fn selection(report: &Report, statistics: &[StatisticPlan], delta: Delta) -> Selection {
-    let PartitionSelection::Private { cells_max } = report.selection else {
-        return Selection::Public;
-    };
-    Selection::Threshold { score: Score::new(statistics, delta, cells_max), cells_max, delta }
+/// How the keys of a level are chosen; `None` if no noise is enough for its rounds.
+fn selection(
+    report: &Report,
+    (statistics, rounds): (&[StatisticPlan], MuSquared),
+    delta: Delta,
+) -> Option<Selection> {
+    Some(match report.selection {
+        PartitionSelection::Public => Selection::Public,
+        PartitionSelection::Private { cells_max } => {
+            Selection::Threshold { score: Score::new(statistics, delta, cells_max), cells_max, delta }
+        }
+        PartitionSelection::Discovered { cells_max, .. } => {
+            Selection::Discovered(Discovery::new(rounds, delta, cells_max)?)
+        }
+    })
 }

@@ -15,9 +15,11 @@ pub(super) struct Most {
 impl Most {
     /// Of a statistic of a level.
     pub(super) fn of(job: &Job, level: &LevelPlan, kind: StatisticKind) -> Most {
-        let cells = match level.selection {
+        let cells = match &level.selection {
             Selection::Public => level.cells.count(job).map(|cells| cells as f64),
-            Selection::Threshold { cells_max, .. } => Some(f64::from(cells_max)),
+            Selection::Threshold { cells_max, .. } => Some(f64::from(*cells_max)),
+            Selection::Discovered(_) if level.round().is_some() => None,
+            Selection::Discovered(_) => Some(level.always.len() as f64),
         };
         let own = level.position(kind).map_or(1, |at| level.statistics[at].width) as f64;
         let width = if kind.facts().one_hot { 1.0 } else { own };

@@ -1,6 +1,6 @@
 //! What a plan costs.
 
-use super::{LevelPlan, MerchantProtection, Plan, SurveyPlan, columns_of};
+use super::{Discovery, LevelPlan, MerchantProtection, Plan, SurveyPlan, columns_of};
 use crate::job::Job;
 use crate::privacy::{Delta, MuSquared, PrivacyLoss};
 
@@ -31,10 +31,12 @@ impl Plan {
         plan
     }
 
-    /// What all statistics and surveys are charged.
+    /// What all statistics, surveys and rounds are charged.
     pub(super) fn charged(&self) -> MuSquared {
         let charges = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);
+        let rounds = self.levels.iter().filter_map(LevelPlan::discovery).map(Discovery::mu_squared);
         charges
+            .chain(rounds)
             .chain(self.surveys.iter().map(SurveyPlan::mu_squared))
             .try_fold(MuSquared::default(), MuSquared::checked_add)
             .expect("cannot fail because each is at most its share of the total")

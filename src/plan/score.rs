@@ -49,9 +49,7 @@ impl Score {
             sigma: s.noise.sigma,
         };
         let terms: Vec<Term> = statistics.iter().map(term).collect();
-        // The nearest float may lie above δ; the next one down does not, by 2⁻⁵⁴ of it and more.
-        let share = (delta.value().next_down() / f64::from(cells_max)).next_down();
-        let threshold = threshold(&terms, share);
+        let threshold = threshold(&terms, share_of(delta, cells_max));
         Score { weights: terms.iter().map(|term| term.weight).collect(), threshold }
     }
 
@@ -92,6 +90,18 @@ fn most(statistic: &StatisticPlan) -> u64 {
         true => cap.min(1 << statistic.noise.grid_bits),
         false => cap,
     }
+}
+
+/// What one of `cells` cells in which one user alone has `most` grid units, with noise of σ units,
+/// reaches with probability at most `delta` for all of them (Lemma 4 of `docs/privacy.md`).
+pub(super) fn threshold_of_one(most: u64, sigma: u64, delta: Delta, cells: u32) -> i64 {
+    threshold(&[Term { weight: 1, most, sigma }], share_of(delta, cells))
+}
+
+/// The share of δ for each of so many cells. The nearest float may lie above δ; the next one down
+/// does not, by 2⁻⁵⁴ of it and more.
+fn share_of(delta: Delta, cells: u32) -> f64 {
+    (delta.value().next_down() / f64::from(cells)).next_down()
 }
 
 /// The threshold that one user's cell reaches with at most this probability.

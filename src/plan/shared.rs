@@ -83,7 +83,7 @@ pub(super) struct Asked<'j> {
 
 impl<'j> Asked<'j> {
     pub(super) fn is_private(&self) -> bool {
-        matches!(self.tables[0].0.selection, PartitionSelection::Private { .. })
+        self.tables[0].0.selection != PartitionSelection::Public
     }
 
     /// Is that level the same as this one: the same keys in any order, found in the same way, no

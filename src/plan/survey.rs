@@ -217,9 +217,9 @@ impl SurveyPlan {
 }
 
 impl Plan {
-    /// Are all bounds known?
+    /// Are all bounds known, and all keys that are discovered?
     pub fn is_settled(&self) -> bool {
-        self.surveys.iter().all(|survey| survey.result.is_some())
+        !self.is_seeking() && self.surveys.iter().all(|survey| survey.result.is_some())
     }
 
     /// Is the bound of this statistic of this level still to be chosen?
@@ -433,6 +433,9 @@ pub(super) fn norms_of(kind: StatisticKind, survey: &SurveyPlan, most: Most) -> 
 fn shown_cells(job: &Job, level: &LevelPlan, surveys: &[&SurveyPlan]) -> f64 {
     if let Some(count) = level.cells.count(job).filter(|_| level.selection == Selection::Public) {
         return count as f64;
+    }
+    if matches!(level.selection, Selection::Discovered(_)) {
+        return (level.always.len() as f64).max(1.0);
     }
     let norms = |survey: &&&SurveyPlan| survey.ticket_groups.is_none();
     let Some(survey) = surveys.iter().find(norms) else { return 1.0 };

@@ -1,9 +1,9 @@
 //! The plan whose sums nothing is cut from: what is true of payments that need no protection.
 
 use super::calibrate::Gaussian;
-use super::{LevelPlan, Plan, Selection, StatisticPlan};
+use super::{LevelPlan, Plan, Score, Selection, StatisticPlan};
 use crate::job::StatisticKind;
-use crate::privacy::{MuSquared, NormBound};
+use crate::privacy::{Delta, MuSquared, NormBound};
 
 /// As large as a bound can be: 2.8·10¹⁴ payments or minor units of one user.
 const MOST: u64 = NormBound::LIMIT - 1;
@@ -33,8 +33,10 @@ impl LevelPlan {
         }
         self.statistics.iter_mut().for_each(|statistic| statistic.noise = whole());
         (self.always, self.keys_from) = (Vec::new(), Vec::new());
-        if let Selection::Threshold { cells_max, .. } = &mut self.selection {
-            *cells_max = u32::MAX;
+        if !self.is_public() {
+            let (cells_max, delta) = (u32::MAX, Delta::from_units(1));
+            let score = Score::new(&self.statistics, delta, cells_max);
+            self.selection = Selection::Threshold { score, cells_max, delta };
         }
     }
 }

@@ -122,9 +122,11 @@ fn scale(level: &mut Level, (plan, place): (&Plan, usize), chosen: &Chosen, fact
 
 /// The most that a norm can be, as far as keys tell.
 fn most_norm(plan: &Plan, level: &LevelPlan, kind: StatisticKind) -> f64 {
-    let cells = match level.selection {
+    let cells = match &level.selection {
         Selection::Public => level.cells.count(&plan.job).map(|cells| cells as f64),
-        Selection::Threshold { cells_max, .. } => Some(f64::from(cells_max)),
+        Selection::Threshold { cells_max, .. } => Some(f64::from(*cells_max)),
+        Selection::Discovered(_) if level.round().is_some() => None,
+        Selection::Discovered(_) => Some(level.always.len() as f64),
     };
     cells.filter(|_| kind.facts().one_hot).map_or(f64::MAX, f64::sqrt)
 }

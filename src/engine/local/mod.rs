@@ -7,6 +7,7 @@
 
 mod cells;
 mod changes;
+mod discover;
 mod extras;
 mod fit;
 mod homes;
@@ -33,6 +34,7 @@ use crate::findings;
 use crate::payments::{Batch, Progress, Scan, ScanControl};
 use crate::plan::{LevelPlan, Plan};
 use cells::CellFinder;
+use discover::Discoverer;
 use fit::Fitter;
 use partition::{Users, Worker};
 use record::{Codes, Encoder};
@@ -84,22 +86,25 @@ impl Engine for Local<'_> {
         // store: 2^partition_bits partitions; all payments of a user in one of them, in any order
         let finder = CellFinder::new(plan, &codes)?;
         let work = Work::new(&store, reader / self.threads as u64);
-        let plan = if plan.is_settled() {
-            plan.clone()
-        } else {
+        let mut plan = plan.clone();
+        while !plan.is_settled() {
             let started = Instant::now();
-            let surveys = self.survey(plan, &finder, &work)?;
-            tracing::info!("users surveyed in {:.1} s", started.elapsed().as_secs_f64());
-            let settled = settle(surveys)?;
+            let (what, asked) = match plan.is_seeking() {
+                true => ("looked for keys", self.discover(&plan, &finder, &work)?),
+                false => ("surveyed", self.survey(&plan, &finder, &work)?),
+            };
+            tracing::info!("users {what} in {:.1} s", started.elapsed().as_secs_f64());
+            plan = settle(asked)?;
             room.stop.ignore();
-            settled
-        };
+        }
         let started = Instant::now();
         let sums = self.fit(&plan, &finder, &work)?;
         // sums: level → cell → statistics, totals in grid units
         let levels = sums.into_iter().zip(finder.levels).zip(&plan.levels);
-        let levels = levels
-            .map(|((sums, index), level)| Ok(sums.resolve(&index, &room.stop)?.with_always(level)));
+        let levels = levels.map(|((sums, index), level)| {
+            let columns = index.plan.columns();
+            Ok(sums.resolve(&index, columns, &room.stop)?.with_always(level))
+        });
         let totals = ExactTotals { levels: levels.collect::<Result<_>>()? };
         room.stop.check()?;
         tracing::info!("users fitted in {:.1} s", started.elapsed().as_secs_f64());
@@ -147,14 +152,31 @@ impl Local<'_> {
 
     /// What the surveys of a plan count.
     fn survey(&self, plan: &Plan, finder: &CellFinder, work: &Work) -> Result<ExactSurveys> {
-        let each = |worker: &mut Worker<_>, slot: &Mutex<Option<Partition>>| {
+        let surveyors = self.look(work, || Surveyor::new(plan, finder))?;
+        Ok(Surveyor::merge(plan, surveyors))
+    }
+
+    /// The next round of each level that has one.
+    fn discover(&self, plan: &Plan, finder: &CellFinder, work: &Work) -> Result<ExactSurveys> {
+        let discoverers = self.look(work, || Discoverer::new(plan, finder))?;
+        let all = merged(discoverers.into_iter().map(Discoverer::into_sums), work)?;
+        let seeking = plan.levels.iter().zip(&finder.levels).filter(|(l, _)| l.round().is_some());
+        let round = all.into_iter().zip(seeking);
+        let round = round.map(|(sums, (_, index))| {
+            sums.resolve(index, std::iter::once(0..1), work.store.stop())
+        });
+        Ok(ExactSurveys { surveys: Vec::new(), round: round.collect::<Result<_>>()? })
+    }
+
+    /// Has all threads look at all users, and leaves the partitions as they are.
+    fn look<U: Users + Send>(&self, work: &Work, make: impl Fn() -> U + Sync) -> Result<Vec<U>> {
+        let each = |worker: &mut Worker<U>, slot: &Mutex<Option<Partition>>| {
             // Nobody else comes to this partition before all are done.
             let partition = lock(slot);
             let partition = partition.as_ref().expect("cannot fail because none is taken yet");
             worker.add(partition, work.store, work.store.shared_bits())
         };
-        let surveyors = self.on_all_threads(work, || Surveyor::new(plan, finder), each)?;
-        Ok(Surveyor::merge(plan, surveyors))
+        self.on_all_threads(work, make, each)
     }
 
     /// Fits all users and adds them up; frees the partitions.
@@ -166,15 +188,7 @@ impl Local<'_> {
             Ok(())
         };
         let fitters = self.on_all_threads(work, || Fitter::new(plan, finder), each)?;
-        let mut each = fitters.into_iter().map(Fitter::into_sums);
-        let mut all = each.next().expect("cannot fail because there is at least one thread");
-        for sums in each {
-            for (all, sums) in all.iter_mut().zip(sums) {
-                work.store.check()?;
-                all.merge(sums)?;
-            }
-        }
-        Ok(all)
+        merged(fitters.into_iter().map(Fitter::into_sums), work)
     }
 
     /// Has all threads take one partition after the other; gives what `make` made for each thread.
@@ -205,6 +219,18 @@ impl Local<'_> {
             threads.into_iter().map(join).collect()
         })
     }
+}
+
+/// The totals of all threads together, level by level.
+fn merged(mut each: impl Iterator<Item = Vec<Sums>>, work: &Work) -> Result<Vec<Sums>> {
+    let mut all = each.next().expect("cannot fail because there is at least one thread");
+    for sums in each {
+        for (all, sums) in all.iter_mut().zip(sums) {
+            work.store.check()?;
+            all.merge(sums)?;
+        }
+    }
+    Ok(all)
 }
 
 /// The partitions of a run, for threads to take.

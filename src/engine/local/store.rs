@@ -159,6 +159,11 @@ impl<'s> Store<'s> {
     /// Is there still somebody who wants the records? Asked before every block.
     ///
     /// # Errors
+    /// What asks the run to stop.
+    pub(super) fn stop(&self) -> &Stop<'_> {
+        &self.room.stop
+    }
+
     /// Ctrl-C.
     pub(super) fn check(&self) -> Result<()> {
         self.room.stop.check()

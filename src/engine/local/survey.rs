@@ -113,7 +113,8 @@ impl<'p> Surveyor<'p> {
             }
             SurveyTotals::new(&users, spread, survey)
         };
-        ExactSurveys { surveys: plan.surveys.iter().enumerate().map(total).collect() }
+        let surveys = plan.surveys.iter().enumerate().map(total).collect();
+        ExactSurveys { surveys, round: Vec::new() }
     }
 }
 

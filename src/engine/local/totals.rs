@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::hint::black_box;
+use std::ops::Range;
 
 use super::cells::LevelIndex;
 use super::record::QuickMap;
@@ -38,7 +39,11 @@ struct Found {
 
 impl Sums {
     pub(super) fn new(index: &LevelIndex) -> Self {
-        let width = index.plan.width();
+        Sums::of_width(index, index.plan.width())
+    }
+
+    /// With so many numbers a cell.
+    pub(super) fn of_width(index: &LevelIndex, width: usize) -> Self {
         Sums {
             width,
             found: index.public.is_none().then(Found::default),
@@ -146,11 +151,17 @@ impl Sums {
         Ok(())
     }
 
-    /// Keys in place of numbers; public cells in the order of their numbers.
+    /// Keys in place of numbers, and each statistic's columns in one piece; public cells in the
+    /// order of their numbers.
     ///
     /// # Errors
     /// Ctrl-C: there may be millions of cells.
-    pub(super) fn resolve(self, index: &LevelIndex, stop: &Stop) -> Result<LevelTotals> {
+    pub(super) fn resolve(
+        self,
+        index: &LevelIndex,
+        columns: impl Iterator<Item = Range<usize>>,
+        stop: &Stop,
+    ) -> Result<LevelTotals> {
         let cells = match &self.found {
             None => self.values.len() / self.width,
             Some(found) => found.cells.len(),
@@ -175,7 +186,7 @@ impl Sums {
             clamp_total(i128::from(self.values[at]) + carried)
         };
         // statistic → cell after cell → its numbers
-        let sums = index.plan.columns().map(|columns| {
+        let sums = columns.map(|columns| {
             stop.check()?;
             let cells = places.iter().flat_map(|place| columns.clone().map(move |c| (place, c)));
             Ok(cells.map(|(place, column)| total(place * self.width + column)).collect())

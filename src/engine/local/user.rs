@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::cells::LevelIndex;
 use super::changes::UserChanges;
+use super::discover::Counting;
 use super::extras::Extras;
 use super::totals::Sums;
 use crate::error::Result;
@@ -264,15 +265,33 @@ impl<'p> UserCells<'p> {
         Ok(())
     }
 
-    /// After that, drops the cells of a private level that do not count.
-    pub(super) fn finish(&mut self, index: &LevelIndex, sums: &mut Sums) {
+    /// After that, drops the cells of a private level that do not count, and those of one whose
+    /// keys are discovered by what is `counting`.
+    pub(super) fn finish(
+        &mut self,
+        index: &LevelIndex,
+        sums: &mut Sums,
+        counting: Option<&mut Counting>,
+    ) {
         self.extras.find_times(index, self.cells.iter().map(|cell| sums.number(cell.place)));
         let spent = self.cells.iter().map(|cell| (sums.number(cell.place), cell.sales));
         self.changes.find(index, spent);
-        if let Selection::Threshold { cells_max, .. } = index.plan.selection {
-            self.keep_most_visited(cells_max as usize, index, sums);
-            self.cells.iter().for_each(|cell| sums.keep(cell.place));
-        }
+        let most = match (&index.plan.selection, counting) {
+            (Selection::Threshold { cells_max, .. }, _) => *cells_max as usize,
+            (_, Some(counting)) => {
+                self.cells.retain(|cell| counting.counts(cell.place, index, sums));
+                self.count_tickets();
+                counting.most()
+            }
+            _ => return,
+        };
+        self.keep_most_visited(most, index, sums);
+        self.cells.iter().for_each(|cell| sums.keep(cell.place));
+    }
+
+    /// How many cells the user has.
+    pub(super) fn count(&self) -> usize {
+        self.cells.len()
     }
 
     /// Keeps the cells with most payments, of equals the first by key: a rule that looks at nothing
@@ -283,6 +302,11 @@ impl<'p> UserCells<'p> {
         }
         self.cells.sort_by_cached_key(|c| (Reverse(c.payments), index.key(sums.number(c.place))));
         self.cells.truncate(most);
+        self.count_tickets();
+    }
+
+    /// The size of the numbers of tickets anew, once cells are dropped.
+    fn count_tickets(&mut self) {
         let kept = self.cells.iter().flat_map(|cell| self.tickets(cell));
         let (largest, squares) = kept.fold((0, 0u64), |(largest, squares), (_, count)| {
             (count.max(largest), squares.saturating_add(u64::from(count).pow(2)))

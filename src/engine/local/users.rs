@@ -1,6 +1,7 @@
 //! The user at hand: payments to cells, at every level.
 
 use super::cells::{CellFinder, LevelIndex};
+use super::discover::Counting;
 use super::extras::Extras;
 use super::homes::Homes;
 use super::record::Record;
@@ -49,6 +50,8 @@ pub(super) struct UserLevel<'p> {
     tickets_at: usize,
     /// By merchant, the logarithm of a usual ticket; one for all if there is only one.
     usual: Vec<i64>,
+    /// Which cells count, where keys are discovered.
+    counting: Option<Counting<'p>>,
 }
 
 impl<'p> UserLevels<'p> {
@@ -69,8 +72,10 @@ impl<'p> UserLevels<'p> {
                     &index.plan.scales,
                 ),
                 tickets_at: columns.start,
-                // The finder's levels may be from before surveys had told what is usual.
+                // The finder's levels may be from before surveys had told what is usual, and rounds
+                // which cells there are.
                 usual: usual(plan, &plan.levels[place]),
+                counting: Counting::new(&plan.levels[place]),
             })
         };
         let levels = finder.levels.iter().zip(sums).enumerate().map(level).collect();
@@ -132,7 +137,7 @@ impl<'p> UserLevels<'p> {
             if index.has_homes() {
                 level.user.move_home(index, &mut level.sums, homes)?;
             }
-            level.user.finish(index, &mut level.sums);
+            level.user.finish(index, &mut level.sums, level.counting.as_mut());
             show(place, level);
             level.user.clear();
         }

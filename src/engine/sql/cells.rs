@@ -103,9 +103,10 @@ impl<'p> Cells<'p> {
 
     /// The most cells of a user that count, if that is limited.
     pub(super) fn cells_max(&self) -> Option<u32> {
-        match self.level.selection {
-            Selection::Public => None,
-            Selection::Threshold { cells_max, .. } => Some(cells_max),
+        match &self.level.selection {
+            // Queries are refused where keys are discovered.
+            Selection::Public | Selection::Discovered(_) => None,
+            Selection::Threshold { cells_max, .. } => Some(*cells_max),
         }
     }
 

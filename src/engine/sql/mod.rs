@@ -133,6 +133,8 @@ impl<'p> Parts<'p> {
             return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
         };
         let mut findings = if open { Vec::new() } else { open_bounds(plan) };
+        let seeking = plan.levels.iter().filter(|level| level.is_discovered());
+        findings.extend(seeking.map(|l| findings::keys_not_sought(&l.file).at(l.span.clone())));
         if table.is_files() && dialect != Dialect::Spark {
             let why = "only Spark reads files by their path";
             findings.push(findings::sql_unsupported("table", why).at(table.span.clone()));

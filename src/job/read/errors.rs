@@ -21,7 +21,7 @@ impl Reader<'_> {
     ) -> Vec<BTreeMap<StatisticKind, Aim>> {
         let mut all = vec![BTreeMap::new(); levels];
         let Some(asked) = section.section("error", "`error`") else { return all };
-        if matches!(selection, Some(PartitionSelection::Private { .. })) {
+        if selection.is_some_and(|selection| selection != PartitionSelection::Public) {
             let why = "nothing is known beforehand of private keys";
             self.faults.add(findings::error_unusable(why).at(asked.span()));
         }

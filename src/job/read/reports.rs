@@ -18,6 +18,9 @@ use crate::job::{
 const CELLS_MAX_DEFAULT: u32 = 256;
 
 /// The relative error above which estimates are not shown, unless the job says else.
+/// What finding keys takes, where they are the finding; see `docs/benchmarks.md`, *Private keys*.
+const DISCOVERY_DEFAULT: &str = "75%";
+
 const SUPPRESS_ABOVE: &str = "50%";
 
 /// Days before a cell that tell whether a customer is new, unless the job says else.
@@ -275,21 +278,42 @@ impl Reader<'_> {
         let keys = section.require("keys", "keys = \"public\"", section.text("keys"));
         let cells_max = section.decimal("cells_max");
         if cells_max.is_some() && keys.as_ref().is_some_and(|keys| keys.value == "public") {
-            self.idle(section, "cells_max", "private keys");
+            self.idle(section, "cells_max", "keys of the data");
         }
+        let share = self.discovery(section, keys.as_ref().map(|keys| keys.value.as_str()));
         let cells_max = cells_max
             .map_or(Some(CELLS_MAX_DEFAULT), |text| self.whole("cells_max", &text, 1, 1_000_000));
         let keys = keys?;
         match keys.value.as_str() {
             "public" => Some(PartitionSelection::Public),
             "private" => Some(PartitionSelection::Private { cells_max: cells_max? }),
+            "discovered" => {
+                let (cells_max, share) = (cells_max?, share?);
+                Some(PartitionSelection::Discovered { cells_max, share })
+            }
             _ => {
                 let shown = format!("\"{}\"", keys.value);
-                let rule = "\"public\" or \"private\"";
+                let rule = "\"public\", \"private\" or \"discovered\"";
                 self.faults.add(findings::value_out_of_range("keys", &shown, rule).at(keys.span));
                 None
             }
         }
+    }
+
+    /// What rounds that find keys take of a level's part of the budget.
+    fn discovery(&self, section: &Section, keys: Option<&str>) -> Option<Percent> {
+        let text = section.text("discovery");
+        if text.is_some() && keys.is_some_and(|keys| keys != "discovered") {
+            self.idle(section, "discovery", "`keys = \"discovered\"`");
+        }
+        let written = text.as_ref().map_or(DISCOVERY_DEFAULT, |text| &text.value);
+        let share = Percent::parse(written).filter(|share| (0.01..=0.99).contains(&share.value()));
+        if let (None, Some(text)) = (share, text) {
+            let shown = format!("\"{}\"", text.value);
+            let rule = "a percentage from \"1%\" to \"99%\"";
+            self.faults.add(findings::value_out_of_range("discovery", &shown, rule).at(text.span));
+        }
+        share
     }
 
     pub(super) fn whole(
@@ -433,8 +457,8 @@ fn weigh(levels: &mut [Level]) {
 
 /// The statistics that a report needs.
 fn needed(insights: &[Insight], selection: Option<PartitionSelection>) -> BTreeSet<StatisticKind> {
-    let private = matches!(selection, Some(PartitionSelection::Private { .. }));
-    // The score of private keys rests on customers.
+    let private = selection.is_some_and(|selection| selection != PartitionSelection::Public);
+    // The score of private keys rests on customers, and they are what is discovered.
     let score = private.then_some(StatisticKind::Customers);
     insights.iter().flat_map(|insight| insight.statistics()).copied().chain(score).collect()
 }

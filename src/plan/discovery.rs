@@ -1,0 +1,160 @@
+//! Keys that are the finding: rounds that look for cells with many users, before anything is
+//! measured in them (DP-SIPS: Swanberg, Desfontaines and Haney 2023, arXiv:2301.01998).
+//!
+//! Each round spends more than the one before, and looks at what is not found yet, so that users of
+//! well-known cells have more weight left for others. Source: *Discovered keys* in
+//! `docs/privacy.md`.
+
+use super::{CellKey, Gaussian, LevelPlan, Plan, Selection, score};
+use crate::job::{Level, PartitionSelection, Report};
+use crate::privacy::{Delta, MuSquared};
+
+/// The rounds of one level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// One after the other.
+    pub rounds: Vec<Round>,
+    /// The most cells of one user that count in a round.
+    pub cells_max: u32,
+}
+
+/// One round: users, each with a norm of 1 over all their cells, and what a cell must reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Its mechanism.
+    pub noise: Gaussian,
+    /// In grid units.
+    pub threshold: i64,
+    /// Probability that a cell of one user alone is found, over all their cells.
+    pub delta: Delta,
+    /// How many cells it has found, once it has been run.
+    pub found: Option<u64>,
+}
+
+/// Hundredths of μ² and δ that each round takes.
+const SHARES: [u128; 3] = [5, 20, 75];
+
+impl Discovery {
+    /// Rounds for `share` of μ² and `delta`, or `None` if no noise is enough.
+    pub(super) fn new(share: MuSquared, delta: Delta, cells_max: u32) -> Option<Discovery> {
+        let part = |all: u128, hundredths: u128| all / 100 * hundredths + all % 100 * hundredths / 100;
+        let round = |hundredths: u128| {
+            let share = MuSquared::from_units(part(share.units(), hundredths));
+            let noise = Gaussian::new(false, (1000, 1000), share)?;
+            let delta = Delta::from_units(part(delta.units().into(), hundredths) as u64);
+            let threshold = threshold(noise, delta, cells_max)?;
+            Some(Round { noise, threshold, delta, found: None })
+        };
+        let rounds = SHARES.into_iter().map(round).collect::<Option<_>>()?;
+        Some(Discovery { rounds, cells_max })
+    }
+
+    /// The round that is next; `None`: all are done.
+    pub fn next(&self) -> Option<&Round> {
+        self.rounds.iter().find(|round| round.found.is_none())
+    }
+
+    /// How many rounds are done.
+    pub fn done(&self) -> usize {
+        self.rounds.iter().take_while(|round| round.found.is_some()).count()
+    }
+
+    /// What its rounds cost.
+    pub fn mu_squared(&self) -> MuSquared {
+        MuSquared::from_units(self.rounds.iter().map(|r| r.noise.mu_squared.units()).sum())
+    }
+}
+
+impl Round {
+    /// About how many users with `cells` cells each a cell must have, to be found without noise.
+    pub fn users(&self, cells: f64) -> f64 {
+        self.noise.to_natural(self.threshold as f64) * cells.sqrt()
+    }
+
+    /// What each of a user's cells has of the round: 1/√k of k cells, fitted as all statistics are.
+    pub fn each(&self, cells: usize) -> i64 {
+        each(self.noise, cells as u64)
+    }
+}
+
+fn each(noise: Gaussian, cells: u64) -> i64 {
+    let one = 1i64 << noise.grid_bits;
+    let squares = u128::from(cells) * u128::from(one.unsigned_abs()).pow(2);
+    noise.bound.fit(squares).apply(one)
+}
+
+/// What a user's own cells reach with probability at most `delta`, however many of them there are:
+/// the largest over k of 1/√k and the noise that one of k cells goes beyond with `delta`/k.
+fn threshold(noise: Gaussian, delta: Delta, cells_max: u32) -> Option<i64> {
+    /// Of more cells each has next to nothing, and all of them count as `cells_max`.
+    const TRIED: u32 = 256;
+    if delta == Delta::ZERO {
+        return None;
+    }
+    let of = |cells: u32, as_many: u32| {
+        let most = each(noise, cells.into()).unsigned_abs();
+        score::threshold_of_one(most, noise.sigma, delta, as_many)
+    };
+    let few = (1..=cells_max.min(TRIED)).map(|cells| of(cells, cells));
+    let many = (cells_max > TRIED).then(|| of(TRIED, cells_max));
+    few.chain(many).max()
+}
+
+impl LevelPlan {
+    /// The rounds that look for its keys, if they are discovered.
+    pub fn discovery(&self) -> Option<&Discovery> {
+        match &self.selection {
+            Selection::Discovered(discovery) => Some(discovery),
+            _ => None,
+        }
+    }
+
+    /// Are its keys discovered?
+    pub fn is_discovered(&self) -> bool {
+        self.discovery().is_some()
+    }
+
+    /// The round that is next at this level.
+    pub fn round(&self) -> Option<&Round> {
+        self.discovery().and_then(Discovery::next)
+    }
+}
+
+impl Plan {
+    /// Are there rounds to be run, before bounds are asked for and users are fitted?
+    pub fn is_seeking(&self) -> bool {
+        self.levels.iter().any(|level| level.round().is_some())
+    }
+
+    /// The plan after a round of each level that has one, in their order, with the cells that were
+    /// found: from now on they are always shown.
+    ///
+    /// A function of noised values and public facts. What it costs stays as it was.
+    #[must_use]
+    pub fn discover(mut self, found: Vec<Vec<CellKey>>) -> Plan {
+        let seeking = self.levels.iter_mut().filter(|level| level.round().is_some());
+        for (level, found) in seeking.zip(found) {
+            if let Selection::Discovered(discovery) = &mut level.selection
+                && let Some(round) = discovery.rounds.iter_mut().find(|r| r.found.is_none())
+            {
+                round.found = Some(found.len() as u64);
+            }
+            level.always.extend(found);
+            level.always.sort();
+            level.always.dedup();
+        }
+        self
+    }
+}
+
+/// Of what each statistic of a level may cost: what all rounds of the level do, and what is left for
+/// each statistic.
+pub(super) fn split(report: &Report, level: &Level, share: MuSquared) -> (MuSquared, MuSquared) {
+    let PartitionSelection::Discovered { share: part, .. } = report.selection else {
+        return (MuSquared::default(), share);
+    };
+    // Below 2⁷⁰ · 10⁶.
+    let rounds = share.units() * u128::from(part.millionths()) / 1_000_000;
+    let rest = MuSquared::from_units(share.units() - rounds);
+    (MuSquared::from_units(rounds * level.bounds.len() as u128), rest)
+}
