@@ -165,7 +165,9 @@ fn totals_of(plan: &Plan, sums: Vec<BTreeMap<CellKey, Vec<Vec<i128>>>>) -> Exact
         |(mut sums, level): (BTreeMap<CellKey, Vec<Vec<i128>>>, &crate::plan::LevelPlan)| {
             let keys: Vec<CellKey> = match level.selection {
                 Selection::Public => level.cells.public_keys(&plan.job).expect("public"),
-                Selection::Threshold { .. } => sums.keys().cloned().collect(),
+                Selection::Threshold { .. } | Selection::Discovered(_) => {
+                    sums.keys().cloned().collect()
+                }
             };
             let mut columns = vec![Vec::new(); level.statistics.len()];
             for key in &keys {

@@ -3,6 +3,7 @@
 mod agreement;
 mod case;
 mod changes;
+mod discovered;
 mod elsewhere;
 mod homes;
 mod pairs;
