@@ -21,7 +21,7 @@ fn mathematics(plan: &Plan) -> Vec<(&'static str, String)> {
     let unit = job.privacy.unit.label(job.payments.zone);
     let mechanisms = plan.mechanisms().count();
     let private =
-        job.reports.iter().filter(|r| matches!(r.selection, PartitionSelection::Private { .. }));
+        job.reports.iter().filter(|r| r.selection != PartitionSelection::Public);
     let parameters = format!(
         "epsilon {}, delta {}, mu {:.4}, of {} and {} for all jobs of the ledger",
         job.privacy.epsilon,

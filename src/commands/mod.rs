@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod cut;
 mod earlier;
+mod keys;
 mod ledger;
 mod memory;
 mod plan;

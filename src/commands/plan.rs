@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::earlier::{scale_lines, use_earlier};
+use super::keys::key_lines;
 use super::run::request;
 use super::{Failure, dialect_of, note_untested, predicted, read_plan, trial};
 use crate::cli::PlanArgs;
@@ -352,27 +353,7 @@ fn level_lines(
     for table in level.tables[1..].iter().filter(|_| !level.unshown) {
         lines.push(format!("{:<wide$} shown in {} too, at no further price", "", table.file));
     }
-    if let Selection::Threshold { score, cells_max, .. } = &level.selection {
-        let open = (0..level.statistics.len()).any(|row| plan.is_open(place, row));
-        let users = match open {
-            true => "keys shown".to_owned(),
-            false => {
-                let users = score.typical_users(&level.statistics);
-                format!("keys shown from about {users:.0} customers on,")
-            }
-        };
-        lines.push(format!(
-            "{:<wide$} {users} by all values together; at most {cells_max} cells of a user count",
-            ""
-        ));
-        if !level.keys_from.is_empty() {
-            lines.push(format!(
-                "{:<wide$} and {} cells whose keys earlier releases have shown",
-                "",
-                level.always.len()
-            ));
-        }
-    }
+    lines.extend(key_lines(plan, place, level, wide));
     lines
 }
 

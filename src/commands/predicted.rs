@@ -47,9 +47,11 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         } else if plan.levels[*level].is_public() {
             lines.push(format!("{name:<wide$} {:>10} {statistic:<kinds$} {:>14}", "", "not known"));
         } else if *place == 0 {
+            let discovered = plan.levels[*level].is_discovered();
+            let keys = if discovered { "discovered" } else { "private" };
             lines.push(format!(
                 "{name:<wide$} {:>10} {:<kinds$} {:>14}",
-                "private", "", "not known"
+                keys, "", "not known"
             ));
         }
     }

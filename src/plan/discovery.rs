@@ -126,6 +126,18 @@ impl Plan {
         self.levels.iter().any(|level| level.round().is_some())
     }
 
+    /// The plan after the rounds of another one of the same job, with what these have found.
+    #[must_use]
+    pub(crate) fn with_keys_of(mut self, other: &Plan) -> Plan {
+        for (own, other) in self.levels.iter_mut().zip(&other.levels) {
+            if own.is_discovered() {
+                own.selection = other.selection.clone();
+                own.always.clone_from(&other.always);
+            }
+        }
+        self
+    }
+
     /// The plan after a round of each level that has one, in their order, with the cells that were
     /// found: from now on they are always shown.
     ///

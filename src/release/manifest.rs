@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::budget::{BudgetEntry, InLedger};
 use super::composed::ComposedEntry;
+use super::discovery::{DiscoveryEntry, selection};
 use super::merchants::{MerchantsEntry, PeersEntry, above};
 use super::pairs::PairsEntry;
 use super::surveys::{BoundFromEntry, SurveyEntry};
@@ -53,6 +54,9 @@ pub(super) struct Manifest {
     /// Histograms of norms, from which the run has chosen the bounds that the job left open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     surveys: Vec<SurveyEntry>,
+    /// Rounds that found keys.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    discoveries: Vec<DiscoveryEntry>,
     /// Earlier releases whose values estimates go by.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     estimates_from: Vec<EstimatesFromEntry>,
@@ -335,6 +339,7 @@ impl Manifest {
             budget: in_ledger.and_then(|all| BudgetEntry::new(plan, all)),
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),
+            discoveries: plan.levels.iter().filter_map(DiscoveryEntry::new).collect(),
             estimates_from: plan.levels.iter().flat_map(estimates_from).collect(),
             bounds_from: plan
                 .adopted
@@ -457,14 +462,7 @@ fn key_sets(plan: &Plan, level: &LevelPlan) -> impl Iterator<Item = KeySetEntry>
 }
 
 fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
-    let public = level.selection == Selection::Public;
-    let registry = plan.job.registry.as_ref().map(|registry| registry.file.as_str());
-    let origin = if public {
-        let registry = registry.map_or(String::new(), |file| format!(", the table {file}"));
-        format!("the job's period and [keys]{registry}")
-    } else {
-        "keys of the data whose noised values together reach a threshold".to_owned()
-    };
+    let (selection, origin) = selection(plan, level);
     let entry = |(job, digest): &(String, String)| KeysFromEntry {
         job: job.clone(),
         manifest_sha256: digest.clone(),
@@ -473,7 +471,7 @@ fn key_set(plan: &Plan, level: &LevelPlan, table: &TablePlan) -> KeySetEntry {
     KeySetEntry {
         file: format!("{}.parquet", table.file),
         keys: table.keys.iter().map(|key| key.name().to_owned()).collect(),
-        selection: if public { "public" } else { "private" },
+        selection,
         origin,
         unshown: level.unshown,
         values_of: None,

@@ -2,6 +2,7 @@
 
 mod budget;
 mod composed;
+mod discovery;
 mod earlier;
 mod folder;
 mod layout;

@@ -47,7 +47,7 @@ function viewOf(table, id) {
 }
 
 function absent(table, insight, key, value) {
-  const why = table.selection === 'private' ? ': too few customers there, or none' : '';
+  const why = table.selection !== 'public' ? ': too few customers there, or none' : '';
   return { insight, filters: {}, picks: [], list: [], title: `${insight.title} by ${levelText(table)}`,
     note: `${words(key.name)} ${value} is not in this table${why}.` };
 }

@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::estimate::{Column, Estimate, Estimates, Interval, Reason, Values, estimate};
 use crate::findings;
 use crate::job::{Insight, Job, Percent, Report, StatisticKind};
-use crate::mechanism::{NoisyTotals, RunKey, add_noise, noise_surveys};
+use crate::mechanism::{self, NoisyTotals, RunKey, add_noise};
 use crate::payments::{Scan, own_files};
 use crate::plan::{LevelPlan, Plan, Prediction, TablePlan};
 use crate::privacy::Delta;
@@ -343,9 +343,13 @@ impl Stage<'_> {
             // Bounds that are open are others each time, and so is what users are fitted into.
             let (settled, totals) = match fitted.take().filter(|_| plan.is_settled()) {
                 Some(known) => known,
-                None => engine.totals(plan, &mut |exact| {
-                    Ok(plan.clone().settle(noise_surveys(plan, exact, &key)?))
-                })?,
+                None => {
+                    let mut asked = plan.clone();
+                    engine.totals(plan, &mut |exact| {
+                        asked = mechanism::settle(&asked, exact, &key, engine.threads)?;
+                        Ok(asked.clone())
+                    })?
+                }
             };
             if plan.is_settled() && run + 1 < *runs {
                 fitted = Some((settled.clone(), totals.clone()));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{Datelike, NaiveDate};
 
+use super::discovery;
 use super::manifest::{Composed, Event, Manifest, SurveyEvent};
 use super::price::{Accounting, charge, delta_units};
 
@@ -28,18 +29,22 @@ pub(super) fn faults(manifest: &Manifest) -> Vec<String> {
     if claimed.periods != periods {
         faults.push(format!("the job's days have {periods} periods, not {}", claimed.periods));
     }
-    let price = |event: &Event| {
-        let disjoint = is_within(manifest, &event.file, unit);
-        let times = if disjoint { 1 } else { u128::from(periods) } * u128::from(periods);
-        charge(event)?.checked_mul(times)
+    let times = |file: &str| {
+        let power = if is_within(manifest, file, unit) { 1 } else { 2 };
+        u128::from(periods).pow(power)
     };
+    let price = |event: &Event| charge(event)?.checked_mul(times(&event.file));
     // All periods of a user may be in one bin.
     let survey = |event: &SurveyEvent| {
         let units: u128 = event.mu_squared_units.parse().ok()?;
         units.checked_mul(u128::from(periods) * u128::from(periods))
     };
     let surveys = manifest.surveys.iter().flat_map(|survey| &survey.mechanisms).map(survey);
-    let prices = manifest.mechanisms.iter().map(price).chain(surveys);
+    let rounds = discovery::rounds_of_tables(manifest).map(|(file, round)| {
+        let units: u128 = round.mu_squared_units.parse().ok()?;
+        units.checked_mul(times(file))
+    });
+    let prices = manifest.mechanisms.iter().map(price).chain(surveys).chain(rounds);
     let sum = { prices }.try_fold(0u128, |sum, price| sum.checked_add(price?));
     let Some(sum) = sum else { return vec!["the periods have no finite price".to_owned()] };
     if claimed.mu_squared_units != sum.to_string() {

@@ -14,6 +14,7 @@ use chrono::{Datelike, Days, NaiveDate};
 
 use super::classes;
 use super::compared::Comparisons;
+use super::discovery;
 use super::manifest::{Event, KeySet, Manifest};
 use super::merchants;
 use super::pairs::Judged;
@@ -118,6 +119,9 @@ pub(super) fn faults(
     }
     seen.shared.compare(name, manifest, &mut faults);
     compared.check(manifest, &mut faults);
+    if let Some(fault) = discovery::row_fault(manifest, name, row - 1) {
+        faults.add(0, fault);
+    }
     let public = set.selection == "public";
     if row == 1 && public {
         faults.add(0, "it has no rows, though its keys are public".to_owned());

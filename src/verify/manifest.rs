@@ -29,6 +29,9 @@ pub(super) struct Manifest {
     /// What the run asked to choose the bounds that its job left open.
     #[serde(default)]
     pub(super) surveys: Vec<Survey>,
+    /// Rounds that found keys.
+    #[serde(default)]
+    pub(super) discoveries: Vec<Discovery>,
     /// Earlier releases whose values estimates go by.
     #[serde(default)]
     pub(super) estimates_from: Vec<EarlierJob>,
@@ -186,6 +189,28 @@ pub(super) struct SurveyEvent {
     pub(super) values: Vec<i64>,
 }
 
+/// The rounds that found the keys of a table.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Discovery {
+    pub(super) file: String,
+    pub(super) cells_max: u32,
+    pub(super) rounds: Vec<Round>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Round {
+    pub(super) mechanism: String,
+    pub(super) grid_units_per_unit: u64,
+    pub(super) sensitivity: u64,
+    pub(super) sigma: u64,
+    pub(super) mu_squared_units: String,
+    pub(super) threshold: i64,
+    pub(super) threshold_delta: f64,
+    pub(super) threshold_delta_units: String,
+    pub(super) found: u64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct KeySet {
     pub(super) file: String,
@@ -329,6 +354,7 @@ impl Manifest {
             faults.push(format!("`{name}` has keys or a mechanism, but is not in `files`"));
         }
         faults.extend(super::surveys::manifest_faults(self));
+        faults.extend(super::discovery::manifest_faults(self));
         faults.extend(super::merchants::manifest_faults(self));
         faults.extend(super::peers::manifest_faults(self));
         faults.extend(super::pairs::manifest_faults(self));
@@ -348,7 +374,7 @@ impl Manifest {
                 faults.push(format!("`{key}` is no key of `{}` that tells homes", set.file));
             }
             let private = match set.selection.as_str() {
-                "public" => false,
+                "public" | "discovered" => false,
                 "private" => true,
                 other => {
                     faults.push(format!("`{}` has keys that are `{other}`", set.file));
@@ -359,7 +385,7 @@ impl Manifest {
                 event.threshold.is_some() != private || event.score_weight.is_some() != private
             };
             if self.events(&set.file).any(odd) {
-                faults.push(format!("`{}`: private keys need thresholds, public none", set.file));
+                faults.push(format!("`{}`: private keys need thresholds, others none", set.file));
             }
             let terms = |event: &Event| {
                 let units = event.threshold_delta_units.clone();

@@ -9,6 +9,7 @@ mod budget;
 mod classes;
 mod compared;
 mod composed;
+mod discovery;
 mod files;
 mod lattice;
 mod manifest;
@@ -93,7 +94,8 @@ pub fn verify(folder: &Path, ledger: Option<&Path>) -> Result<Verification> {
     }));
     checks.push(check("price", price::price_faults(&manifest), || {
         let surveys = manifest.surveys.iter().map(|survey| survey.mechanisms.len());
-        let count = manifest.mechanisms.len() + surveys.sum::<usize>();
+        let first = surveys.sum::<usize>() + discovery::rounds(&manifest).count();
+        let count = manifest.mechanisms.len() + first;
         format!("mu^2 of {} and their sum", counted(count, "mechanism"))
     }));
     let mut faults = price::guarantee_faults(&manifest);

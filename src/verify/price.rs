@@ -4,7 +4,8 @@
 //! plan divides, the conversion by a search over another variable, tails by a continued fraction.
 //! All that depends on how losses are counted is in this file.
 
-use super::manifest::{Event, Manifest, Survey};
+use super::discovery;
+use super::manifest::{Event, Manifest, Round, Survey};
 
 /// Binary digits of μ² after the point.
 const FRACTION_BITS: u32 = 60;
@@ -87,11 +88,17 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
     let surveys = || manifest.surveys.iter().flat_map(|survey| &survey.mechanisms);
     let mut faults: Vec<String> = events.iter().filter_map(|e| event_fault(e, lost)).collect();
     faults.extend(manifest.surveys.iter().flat_map(|survey| survey_faults(survey, lost)));
+    faults.extend(discovery::rounds(manifest).filter_map(|round| round_fault(round, lost)));
     let claimed = &manifest.parameters;
+    // What is asked first is charged what it costs.
+    let first = |lost: u128| {
+        let surveys = surveys().map(move |event| units(event.sensitivity, event.sigma, lost));
+        let rounds = discovery::rounds(manifest);
+        surveys.chain(rounds.map(move |(round, _)| units(round.sensitivity, round.sigma, lost)))
+    };
     let real = |lost: u128| {
         let prices = events.iter().map(|event| units(event.norm_bound, event.sigma, lost));
-        let surveys = surveys().map(|event| units(event.sensitivity, event.sigma, lost));
-        prices.chain(surveys).try_fold(0u128, |sum, price| sum.checked_add(price?))
+        prices.chain(first(lost)).try_fold(0u128, |sum, price| sum.checked_add(price?))
     };
     if let (Some(discrete), Some(whole), Some(real)) =
         (&claimed.discreteness_units, real(lost), real(0))
@@ -99,9 +106,8 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
     {
         faults.push(format!("the grid costs {} of these units, not {discrete}", whole - real));
     }
-    let charges = events.iter().map(charge);
-    let surveys = surveys().map(|event| units(event.sensitivity, event.sigma, lost));
-    let sum = charges.chain(surveys).try_fold(0u128, |sum, price| sum.checked_add(price?));
+    let sum = events.iter().map(charge).chain(first(lost));
+    let sum = { sum }.try_fold(0u128, |sum, price| sum.checked_add(price?));
     match sum {
         Some(sum) if claimed.mu_squared_units == sum.to_string() => {
             let value = sum as f64 / (1u64 << FRACTION_BITS) as f64;
@@ -119,6 +125,7 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
             let units = event.threshold_delta_units.as_deref().unwrap_or_default();
             delta_units(units, event.threshold_delta.unwrap_or(f64::NAN))
         })
+        .chain(discovery::deltas(manifest))
         .collect();
     let sum = parts.map(|parts| parts.iter().map(|&part| u128::from(part)).sum::<u128>());
     let delta = claimed.threshold_delta;
@@ -133,6 +140,7 @@ pub(super) fn price_faults(manifest: &Manifest) -> Vec<String> {
 pub(super) fn guarantee_faults(manifest: &Manifest) -> Vec<String> {
     let threshold = |level: &Event| threshold_fault(level, manifest);
     let mut faults: Vec<String> = private_levels(manifest).filter_map(threshold).collect();
+    faults.extend(discovery::threshold_faults(manifest, CONVERSION));
     let claimed = &manifest.parameters;
     let sane = |x: f64, most: f64| x.is_finite() && 0.0 < x && x <= most;
     let whole = claimed.mu_squared_units.parse::<u128>();
@@ -197,9 +205,20 @@ fn survey_faults(survey: &Survey, lost_variance: u128) -> Vec<String> {
     faults
 }
 
+fn round_fault((round, what): (&Round, String), lost_variance: u128) -> Option<String> {
+    let price = units(round.sensitivity, round.sigma, lost_variance);
+    match price.filter(|_| round.mechanism.starts_with("discrete Gaussian")) {
+        None => Some(format!("{what}: this program cannot price it")),
+        Some(price) => (price.to_string() != round.mu_squared_units).then(|| {
+            let claimed = &round.mu_squared_units;
+            format!("{what} costs mu^2 {price} units, the manifest says {claimed}")
+        }),
+    }
+}
+
 /// One event of each level with private keys; all have the same threshold.
 fn private_levels(manifest: &Manifest) -> impl Iterator<Item = &Event> {
-    let private = manifest.key_sets.iter().filter(|set| set.selection != "public");
+    let private = manifest.key_sets.iter().filter(|set| set.selection == "private");
     // Tables that show the same values choose their keys once.
     let private = private.filter(|set| set.values_of.is_none());
     private.filter_map(|set| manifest.events(&set.file).next())
@@ -296,7 +315,7 @@ fn gaussian_delta(mu: f64, epsilon: f64) -> f64 {
 }
 
 /// P[N(0,1) ≥ x].
-fn upper_tail(x: f64) -> f64 {
+pub(super) fn upper_tail(x: f64) -> f64 {
     if x < 0.0 { 1.0 - upper_tail(-x) } else { density(x) * mills(x) }
 }
 

@@ -1,0 +1,71 @@
+//! How keys are chosen, in the manifest, and the rounds that found them.
+
+use serde::Serialize;
+
+use super::manifest::MECHANISM;
+use crate::plan::{LevelPlan, Plan, Round, Selection};
+
+/// The rounds that found the keys of one table.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct DiscoveryEntry {
+    file: String,
+    /// The most cells of one user that count in a round.
+    cells_max: u32,
+    rounds: Vec<RoundEntry>,
+}
+
+/// One round: users of norm 1, and the cells that have reached its threshold.
+#[derive(Clone, Debug, Serialize)]
+struct RoundEntry {
+    mechanism: &'static str,
+    grid_units_per_unit: u64,
+    sensitivity: u64,
+    sigma: u64,
+    mu_squared_units: String,
+    threshold: i64,
+    threshold_delta: f64,
+    threshold_delta_units: String,
+    /// How many cells it has found, that no round before had.
+    found: u64,
+}
+
+impl DiscoveryEntry {
+    /// `None` if keys are not discovered.
+    pub(super) fn new(level: &LevelPlan) -> Option<DiscoveryEntry> {
+        let round = |round: &Round| RoundEntry {
+            mechanism: MECHANISM,
+            grid_units_per_unit: 1 << round.noise.grid_bits,
+            sensitivity: round.noise.bound.sensitivity().grid_units(),
+            sigma: round.noise.sigma,
+            mu_squared_units: round.noise.mu_squared.units().to_string(),
+            threshold: round.threshold,
+            threshold_delta: round.delta.value(),
+            threshold_delta_units: round.delta.units().to_string(),
+            found: round.found.unwrap_or(0),
+        };
+        level.discovery().map(|discovery| DiscoveryEntry {
+            file: format!("{}.parquet", level.file),
+            cells_max: discovery.cells_max,
+            rounds: discovery.rounds.iter().map(round).collect(),
+        })
+    }
+}
+
+/// How the keys of a level are chosen, and where they come from.
+pub(super) fn selection(plan: &Plan, level: &LevelPlan) -> (&'static str, String) {
+    match level.selection {
+        Selection::Public => {
+            let registry = plan.job.registry.as_ref().map(|registry| registry.file.as_str());
+            let registry = registry.map_or(String::new(), |file| format!(", the table {file}"));
+            ("public", format!("the job's period and [keys]{registry}"))
+        }
+        Selection::Threshold { .. } => (
+            "private",
+            "keys of the data whose noised values together reach a threshold".to_owned(),
+        ),
+        Selection::Discovered(_) => (
+            "discovered",
+            "keys of the data whose noised users reached the threshold of a round".to_owned(),
+        ),
+    }
+}
