@@ -1,13 +1,15 @@
 //! A release whose noise is known is marked in every file; the ledger and `verify` refuse it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use crate::engine::Engine;
 use crate::error::ErrorClass;
 use crate::estimate::estimate;
 use crate::fixture::{Market, Row};
-use crate::mechanism::{RunKey, add_noise};
+use crate::mechanism::{NoisyTotals, RunKey, add_noise, settle};
 use crate::plan::Plan;
 use crate::release::{Draft, publishable, write};
 use crate::report;
@@ -18,11 +20,24 @@ const WARNING: &str = "NOT PRIVATE: the noise was drawn with a known key, so the
 /// Writes a release of a market's payments.
 fn release(market: &Market, plan: &Plan, folder: &std::path::Path, key: RunKey) {
     let noisy = add_noise(plan, market.local(plan, 1), key, 1).expect("draws");
+    write_release(plan, noisy, folder);
+}
+
+fn write_release(plan: &Plan, noisy: NoisyTotals, folder: &std::path::Path) {
     let draft = Draft::beside(folder).expect("a folder");
     let tables = write(&estimate(plan, noisy, 1), None, &draft, 2).expect("writes");
     let page = report::page(tables.folder(), &tables.manifest(), 2).expect("reads");
     tables.seal(report::FILE, &page).expect("writes");
     draft.publish(None).expect("moves");
+}
+
+fn all_files(folder: &std::path::Path) -> BTreeMap<OsString, Vec<u8>> {
+    let files = std::fs::read_dir(folder).expect("lists").map(|entry| {
+        let path = entry.expect("lists").path();
+        let name = path.file_name().expect("a name").to_owned();
+        (name, std::fs::read(path).expect("reads"))
+    });
+    files.collect()
 }
 
 fn failed(folder: &std::path::Path) -> Vec<&'static str> {
@@ -54,12 +69,7 @@ fn a_lone_cell_that_is_not_shown_changes_no_byte() {
             market.set_payments(rows);
             let folder = parent.path().join(format!("{name}-{key}"));
             release(&market, &plan, &folder, RunKey::frozen([key; 32]));
-            let files = std::fs::read_dir(folder).expect("lists").map(|entry| {
-                let path = entry.expect("lists").path();
-                let name = path.file_name().expect("a name").to_owned();
-                (name, std::fs::read(path).expect("reads"))
-            });
-            files.collect::<BTreeMap<_, _>>()
+            all_files(&folder)
         };
         let without = files("without", &others);
         let with = files("with", &others.iter().cloned().chain(lone.clone()).collect::<Vec<_>>());
@@ -71,6 +81,54 @@ fn a_lone_cell_that_is_not_shown_changes_no_byte() {
         let shown =
             files("shown", &others.iter().cloned().chain([pay(7, 1, 1)]).collect::<Vec<_>>());
         assert!(shown != without);
+    }
+}
+
+/// The same where rounds discover the keys: also no round after, nor what is measured then, differs.
+#[test]
+fn a_lone_cell_that_no_round_finds_changes_no_byte() {
+    let pay = |user, merchant, n: u32| Row {
+        user,
+        merchant,
+        minute: n * 211 % 170_000,
+        amount: i64::from(n % 90 + 1) * 37,
+        wallet: n % 3,
+    };
+    let others: Vec<Row> = (0..6_000).map(|n| pay(100 + n % 500, n % 7 % 5, n)).collect();
+    let lone = (0..40).map(|n| pay(7, 9, n * n));
+    let levels = ["[[\"merchant\"], [\"merchant\", \"month\"]]", "[[\"merchant\", \"wallet\"]]"];
+    let rest = "keys = \"discovered\"\ncells_max = 8\ninsights = [\"customers\", \"sales\"]";
+    let market = Market::new(&others);
+    let plan = market.plan(&levels.map(|levels| format!("levels = {levels}\n{rest}")));
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    for seed in 0..3 {
+        let (mut found, name) = (Vec::new(), |what: &str| format!("{what}-{seed}"));
+        let mut files = |what: &str, rows: &[Row]| {
+            market.set_payments(rows);
+            let (key, mut asked) = (RunKey::frozen([seed; 32]), plan.clone());
+            let (settled, totals) = market
+                .engine(2, 3)
+                .totals(&plan, &mut |exact| {
+                    asked = settle(&asked, exact, &key, 2)?;
+                    Ok(asked.clone())
+                })
+                .expect("the payments are good");
+            found.push(settled.levels.iter().map(|l| l.always.len()).collect::<Vec<_>>());
+            let noisy = add_noise(&settled, totals, key, 1).expect("draws");
+            let folder = parent.path().join(name(what));
+            write_release(&settled, noisy, &folder);
+            all_files(&folder)
+        };
+        let without = files("without", &others);
+        let with = files("with", &others.iter().cloned().chain(lone.clone()).collect::<Vec<_>>());
+        for (name, bytes) in &without {
+            assert!(with.get(name) == Some(bytes), "{} differs", name.display());
+        }
+        let shown = files("shown", &others.iter().cloned().chain([pay(7, 1, 1)]).collect::<Vec<_>>());
+        assert!(shown != without);
+        // Five merchants, and all that is theirs.
+        assert_eq!(found[0], [5, 20, 15]);
+        assert_eq!(failed(&parent.path().join(name("with"))), ["manifest", "footer"]);
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn key_lines(plan: &Plan, place: usize, level: &LevelPlan, wide: usiz
                 "{users} by all values together; at most {cells_max} cells of a user count"
             )]
         }
-        Selection::Discovered(discovery) => discovered(discovery),
+        Selection::Discovered(discovery) => discovered(plan, place, discovery),
     };
     if !level.keys_from.is_empty() {
         let cells = level.always.len();
@@ -28,18 +28,32 @@ pub(super) fn key_lines(plan: &Plan, place: usize, level: &LevelPlan, wide: usiz
     lines.into_iter().map(|line| format!("{:<wide$} {line}", "")).collect()
 }
 
-fn discovered(discovery: &Discovery) -> Vec<String> {
+fn discovered(plan: &Plan, place: usize, discovery: &Discovery) -> Vec<String> {
     let (all, most) = (discovery.rounds.len(), discovery.cells_max);
     let Some(last) = discovery.rounds.last() else { return Vec::new() };
+    let own = discovery.mu_squared().units() as f64;
+    let share = own / (own + plan.measured(place).units() as f64);
     vec![
+        format!("keys found before in {all} rounds, for {:.0} % of the price of the level:", 100.0 * share),
         format!(
-            "keys found in {all} rounds before, the last of which finds cells from about {:.0} users \
-             on",
-            last.users(1.0)
-        ),
-        format!(
-            "who have no other cell left, {:.0} with four each; at most {most} cells of a user count",
+            "cells from about {:.0} users on who have no other one left, or {:.0} who have three \
+             more; at most {most} cells of a user count",
+            last.users(1.0),
             last.users(4.0)
         ),
     ]
+}
+
+/// The rounds of each level whose keys are discovered.
+pub(super) fn as_json(plan: &Plan) -> Vec<serde_json::Value> {
+    let of = |level: &LevelPlan| {
+        let discovery = level.discovery()?;
+        Some(serde_json::json!({
+            "file": format!("{}.parquet", level.file),
+            "rounds": discovery.rounds.len(),
+            "cells_max": discovery.cells_max,
+            "mu_squared_units": discovery.mu_squared().units().to_string(),
+        }))
+    };
+    plan.levels.iter().filter_map(of).collect()
 }

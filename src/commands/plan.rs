@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::earlier::{scale_lines, use_earlier};
 use super::keys::key_lines;
 use super::run::request;
-use super::{Failure, dialect_of, note_untested, predicted, read_plan, trial};
+use super::{Failure, dialect_of, keys, note_untested, predicted, read_plan, trial};
 use crate::cli::PlanArgs;
 use crate::console;
 use crate::engine::sql::Query;
@@ -468,6 +468,7 @@ fn as_json(
             "groups": merchants.sets,
             "hidden": merchants.small + merchants.besides,
         })),
+        "discoveries": keys::as_json(plan),
         "statistics": statistics,
     })
     .to_string()

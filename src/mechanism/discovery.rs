@@ -45,3 +45,65 @@ fn find(
     let reached = keys.into_iter().zip(noisy).filter(|(_, noisy)| *noisy >= round.threshold);
     Ok(reached.map(|(key, _)| key).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Market;
+    use crate::plan::KeyValue;
+
+    fn plan() -> Plan {
+        Market::new(&[]).plan(&["levels = [[\"merchant\"]]\nkeys = \"discovered\"\n\
+            insights = [\"customers\"]\nbounds = { customers = 2 }"
+            .to_owned()])
+    }
+
+    fn cells(count: usize) -> Vec<CellKey> {
+        let cell = |n: usize| -> CellKey { Box::new([KeyValue::Text(format!("M{n:06}").into())]) };
+        (0..count).map(cell).collect()
+    }
+
+    fn asked(keys: Vec<CellKey>, sums: Vec<i64>) -> ExactSurveys {
+        ExactSurveys { surveys: Vec::new(), round: vec![LevelTotals { keys, sums: vec![sums] }] }
+    }
+
+    /// With the noise known, totals that reach the threshold by nothing, or miss it by one.
+    #[test]
+    fn cells_are_found_from_the_threshold_on_and_each_round_has_noise_of_its_own() {
+        let (mut plan, key) = (plan(), RunKey::frozen([3; 32]));
+        let mut noises: Vec<Vec<i64>> = Vec::new();
+        for number in 1..=3 {
+            let (keys, round) = (cells(40), *plan.levels[0].round().expect("a round"));
+            let own = key.statistic(&plan.levels[0].file, &format!("customers round {number}"));
+            let drawn = noise_column((round.noise.sigma, 1), &own, &keys, &vec![0; 40], 1);
+            let drawn = drawn.expect("draws");
+            let missing = |(at, noise): (usize, &i64)| round.threshold - noise - (at as i64 % 2);
+            let sums = drawn.iter().enumerate().map(missing).collect();
+            let before = plan.levels[0].always.len();
+            plan = settle(&plan, asked(keys, sums), &key, 2).expect("noise");
+            let discovery = plan.levels[0].discovery().expect("discovered");
+            assert_eq!(discovery.rounds[number - 1].found, Some(20));
+            assert_eq!(discovery.done(), number);
+            // The same cells each time here, which an engine would have left out.
+            assert_eq!((before, plan.levels[0].always.len()), (if number > 1 { 20 } else { 0 }, 20));
+            assert!(noises.iter().all(|other| other != &drawn));
+            noises.push(drawn);
+        }
+        assert!(plan.is_settled());
+    }
+
+    #[test]
+    fn what_is_none_of_the_plan_is_refused() {
+        let (plan, key) = (plan(), RunKey::frozen([3; 32]));
+        let mut twice = cells(3);
+        twice[1] = twice[0].clone();
+        for exact in [
+            asked(cells(3), vec![0; 2]),
+            asked(twice, vec![0; 3]),
+            ExactSurveys { surveys: Vec::new(), round: Vec::new() },
+        ] {
+            let error = settle(&plan, exact, &key, 1).expect_err("other totals");
+            assert!(error.findings()[0].message().contains("none of this plan"));
+        }
+    }
+}

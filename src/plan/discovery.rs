@@ -170,3 +170,96 @@ pub(super) fn split(report: &Report, level: &Level, share: MuSquared) -> (MuSqua
     let rest = MuSquared::from_units(share.units() - rounds);
     (MuSquared::from_units(rounds * level.bounds.len() as u128), rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Market;
+
+    fn plan(more: &str) -> Plan {
+        Market::new(&[]).plan(&[format!(
+            "levels = [[\"merchant\"], [\"wallet\", \"week\"]]\nkeys = \"discovered\"\n\
+             insights = [\"customers\", \"payments\"]\n{more}"
+        )])
+    }
+
+    fn tail(x: f64) -> f64 {
+        libm::erfc(x / std::f64::consts::SQRT_2) / 2.0
+    }
+
+    /// The normal part of Lemma 4, for users with any number of cells; the most likely number uses
+    /// nearly all of δ.
+    #[test]
+    fn a_user_of_any_number_of_cells_passes_with_at_most_delta() {
+        for most in [1, 2, 7, 256, 5_000] {
+            let share = MuSquared::from_units(1 << 55);
+            let delta = Delta::parse("4e-7").expect("valid");
+            let found = Discovery::new(share, delta, most).expect("rounds");
+            let mut whole = 0;
+            for round in &found.rounds {
+                let sigma = round.noise.sigma as f64;
+                let one = (1u64 << round.noise.grid_bits) as f64;
+                let of = |cells: u32| {
+                    let each = round.each(cells as usize) as f64;
+                    assert!(each <= one / f64::from(cells).sqrt());
+                    f64::from(cells) * tail((round.threshold as f64 - each - 64.0) / sigma)
+                };
+                let largest = (1..=most).map(of).fold(0.0, f64::max);
+                let delta = round.delta.value();
+                assert!(largest <= delta * (1.0 + 1e-9), "{most}: {largest:e} for {delta:e}");
+                // Of more cells than are tried, the bound is that of as many.
+                let tight = if most > 256 { 0.5 } else { 0.99 };
+                assert!(largest > tight * delta, "{most}: {largest:e} for {delta:e}");
+                whole += round.delta.units();
+            }
+            assert!(whole <= delta.units() && whole > delta.units() - 100);
+            assert!(found.mu_squared() <= share);
+        }
+    }
+
+    /// Three rounds at each level take their share, and all together what a job of its kind may.
+    #[test]
+    fn rounds_take_their_share_of_the_price() {
+        let of = |share: &str| plan(&format!("discovery = \"{share}\""));
+        for (share, part) in [("20%", 0.2), ("75%", 0.75), ("99%", 0.99)] {
+            let plan = of(share);
+            for (place, level) in plan.levels.iter().enumerate() {
+                let rounds = level.discovery().expect("discovered");
+                let prices = rounds.rounds.iter().map(|r| r.noise.mu_squared.units() as f64);
+                let prices: Vec<f64> = prices.collect();
+                let rounds: f64 = prices.iter().sum();
+                let found = rounds / (rounds + plan.measured(place).units() as f64);
+                assert!((found - part).abs() < 1e-3, "{found}");
+                assert!((prices[0] / rounds - 0.05).abs() < 1e-3);
+                assert!((prices[2] / rounds - 0.75).abs() < 1e-3);
+            }
+            let of_levels = |plan: &Plan| plan.loss.mu_squared.units() as f64;
+            let private = plan.loss.threshold_delta;
+            let thresholds = Market::new(&[]).plan(&[
+                "levels = [[\"merchant\"], [\"wallet\", \"week\"]]\nkeys = \"private\"\n\
+                 insights = [\"customers\", \"payments\"]"
+                    .to_owned(),
+            ]);
+            assert_eq!(private, thresholds.loss.threshold_delta);
+            // Within what whole numbers of σ cost.
+            assert!((of_levels(&plan) / of_levels(&thresholds) - 1.0).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn what_rounds_find_is_always_shown() {
+        use crate::plan::KeyValue;
+        let cell = |name: &str| -> CellKey { Box::new([KeyValue::Text(name.into())]) };
+        let mut plan = plan("");
+        assert!(plan.is_seeking() && !plan.is_settled());
+        for (round, names) in [vec!["M3", "M1"], vec![], vec!["M2"]].into_iter().enumerate() {
+            assert_eq!(plan.levels[0].discovery().expect("discovered").done(), round);
+            plan = plan.discover(vec![names.into_iter().map(cell).collect(), Vec::new()]);
+        }
+        assert!(!plan.is_seeking());
+        assert_eq!(plan.levels[0].always, ["M1", "M2", "M3"].map(cell));
+        let found = |round: &Round| round.found;
+        let rounds = &plan.levels[0].discovery().expect("discovered").rounds;
+        assert_eq!(rounds.iter().map(found).collect::<Vec<_>>(), [Some(2), Some(0), Some(1)]);
+    }
+}

@@ -31,6 +31,14 @@ impl Plan {
         plan
     }
 
+    /// What the statistics of a level and their surveys are charged.
+    pub fn measured(&self, level: usize) -> MuSquared {
+        let statistics = self.levels[level].statistics.iter().map(|s| s.charge.units());
+        let surveys = self.surveys.iter().filter(|survey| survey.level == level);
+        let surveys = surveys.map(|survey| survey.mu_squared().units());
+        MuSquared::from_units(statistics.chain(surveys).sum())
+    }
+
     /// What all statistics, surveys and rounds are charged.
     pub(super) fn charged(&self) -> MuSquared {
         let charges = self.levels.iter().flat_map(|level| &level.statistics).map(|s| s.charge);

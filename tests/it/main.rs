@@ -13,6 +13,7 @@ mod compared;
 mod crash;
 mod cross;
 mod diffusion;
+mod discovered;
 mod dominance;
 mod elsewhere;
 mod engine;

@@ -1,0 +1,173 @@
+//! Keys that rounds discover, from the job to a release that is verified.
+
+use insta::assert_snapshot;
+use polars::prelude::{DataFrame, ParquetReader, SerReader, df};
+use serde_json::json;
+
+use crate::common::{JOB, Workshop, shown};
+use crate::verify::{Copy, names};
+
+const REPORT: &str = r#"[[report]]
+name     = "found"
+levels   = [["home_region", "merchant"], ["wallet", "week"]]
+keys     = "discovered"
+insights = ["customers", "sales"]
+"#;
+
+/// A job with this report, of an ε with which rounds see some hundred users.
+fn job(report: &str) -> String {
+    let (head, _) = JOB.split_once("[[report]]").unwrap();
+    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
+    head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"") + report
+}
+
+/// Of 3,000 users each pays at home, in the north or the south, and a third in M2, which is in the
+/// north, too; ten pay at "NULL" as well.
+fn payments() -> DataFrame {
+    let pay = |user: usize| {
+        let home = if user.is_multiple_of(2) { "M1" } else { "M3" };
+        let mut own = vec![(user, home), (user, home), (user, home)];
+        own.extend(user.is_multiple_of(3).then_some((user, "M2")));
+        own.extend((user < 10).then_some((user, "NULL")));
+        own
+    };
+    let rows: Vec<(usize, &str)> = (0..3000).flat_map(pay).collect();
+    let count = rows.len() as i64;
+    df!(
+        "user" => rows.iter().map(|(user, _)| format!("u{user}")).collect::<Vec<_>>(),
+        "merchant" => rows.iter().map(|(_, merchant)| *merchant).collect::<Vec<_>>(),
+        "time" => (0..count).map(|n| 1_735_704_000 + 200 * n).collect::<Vec<_>>(),
+        "amount" => vec![1000i64; rows.len()],
+        "wallet" => vec!["card"; rows.len()],
+    )
+    .unwrap()
+}
+
+fn workshop(report: &str) -> Workshop {
+    let workshop = Workshop::new();
+    workshop.parquet("payments.parquet", payments());
+    workshop.text("job.toml", &job(report));
+    workshop
+}
+
+fn run(workshop: &Workshop, args: &[&str]) -> String {
+    format!("$ discretail {}\n{}", args.join(" "), shown(workshop, &workshop.discretail(args)))
+}
+
+fn rows(workshop: &Workshop, table: &str) -> usize {
+    let file = std::fs::File::open(workshop.path(table)).unwrap();
+    ParquetReader::new(file).finish().unwrap().height()
+}
+
+const VERIFY: [&str; 4] = ["verify", "releases/test", "--ledger", "ledger.sqlite"];
+
+#[test]
+fn keys_of_many_users_are_discovered_and_what_is_there_is_measured() {
+    let workshop = workshop(REPORT);
+    let mut texts = String::new();
+    for args in [&["plan", "job.toml"][..], &["run", "job.toml"], &["run", "job.toml"], &VERIFY] {
+        texts += &run(&workshop, args);
+    }
+    // From the north to M1 and M2, from the south to M3 and M2, and not to where ten are.
+    assert_eq!(rows(&workshop, "releases/test/found.home_region-merchant.parquet"), 4);
+    // Payments come in the first ten days or so.
+    assert_eq!(rows(&workshop, "releases/test/found.wallet-week.parquet"), 4);
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d+ values", "N values");
+    settings.bind(|| assert_snapshot!(texts));
+}
+
+#[test]
+fn rounds_that_are_not_what_they_should_be_are_found() {
+    let workshop = workshop(REPORT);
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let failed = |change: &dyn Fn(&mut serde_json::Value)| {
+        let copy = Copy::of(&workshop);
+        copy.manifest(|manifest| change(manifest));
+        copy.failed(None)
+    };
+    let mut texts = String::new();
+    let mut tell = |checks: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let failed = failed(change);
+        assert!(checks.split(' ').all(|check| names(&failed).contains(check)), "{failed:?}");
+        for (check, text) in failed.iter().filter(|(check, _)| **check != "footer") {
+            texts += &format!("{check}: {text}\n");
+        }
+    };
+    let round = |manifest: &mut serde_json::Value, field: &str, value: serde_json::Value| {
+        manifest["discoveries"][0]["rounds"][2][field] = value;
+    };
+    tell("lattice", &|m| round(m, "found", json!(100)));
+    tell("guarantee", &|m| round(m, "threshold", json!(1000)));
+    tell("price", &|m| round(m, "mu_squared_units", json!("17")));
+    tell("price", &|m| round(m, "sigma", json!(1u64 << 40)));
+    tell("price", &|m| round(m, "threshold_delta_units", json!("1")));
+    tell("manifest", &|m| round(m, "sensitivity", json!(5)));
+    tell("manifest", &|m| m["discoveries"][1]["file"] = json!("other.parquet"));
+    tell("manifest", &|m| m["discoveries"][0]["rounds"] = json!([]));
+    tell("manifest", &|m| m["discoveries"][1] = m["discoveries"][0].clone());
+    tell("manifest", &|m| m["key_sets"][0]["selection"] = json!("public"));
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d{5,}", "N");
+    settings.bind(|| assert_snapshot!(texts));
+}
+
+/// Units within a month: the price over all of a user's months counts rounds, too.
+#[test]
+fn rounds_count_for_each_month_of_a_user() {
+    let report = REPORT.replace("[\"home_region\", \"merchant\"]", "[\"merchant\", \"month\"]");
+    let workshop = workshop(&report);
+    let job = job(&report).replace("unit    = \"user\"", "unit    = \"user-month\"");
+    workshop.text("job.toml", &job.replace("2025-01-31", "2025-02-28").replace(", \"week\"", ", \"day\""));
+    let ran = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
+    let verified = workshop.discretail(&VERIFY);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+    let copy = Copy::of(&workshop);
+    copy.manifest(|m| {
+        let composed = &mut m["privacy_unit"]["composed"]["mu_squared_units"];
+        let units: u128 = composed.as_str().unwrap().parse().unwrap();
+        *composed = json!((units / 2).to_string());
+    });
+    assert!(names(&copy.failed(None)).contains("guarantee"));
+}
+
+/// Keys that a release has discovered stay: the next one shows them without a look.
+#[test]
+fn discovered_keys_can_be_kept() {
+    let workshop = workshop(REPORT);
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
+    let again = job(REPORT).replace("\"test\"", "\"again\"").replace("\"8\"", "\"0.01\"");
+    workshop.text("none.toml", &again.replace("\"again\"", "\"none\""));
+    workshop.text("again.toml", &format!("{again}keys_from = [\"test\"]\n"));
+    for job in ["none.toml", "again.toml"] {
+        let ran = workshop.discretail(&["run", job]);
+        assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
+    }
+    let table = "found.home_region-merchant.parquet";
+    assert_eq!(rows(&workshop, &format!("releases/none/{table}")), 0);
+    assert_eq!(rows(&workshop, &format!("releases/again/{table}")), 4);
+    let verified = workshop.discretail(&["verify", "releases/again", "--ledger", "ledger.sqlite"]);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+}
+
+#[test]
+fn what_cannot_be_discovered_is_told() {
+    let workshop = workshop(REPORT);
+    let mut texts = String::new();
+    for report in [
+        format!("{REPORT}discovery = \"100%\"\n"),
+        format!("{REPORT}discovery = \"much\"\ncells_max = 0\n"),
+        format!("{REPORT}error = {{ customers = \"5%\" }}\n"),
+        REPORT.replace("discovered", "private") + "discovery = \"50%\"\n",
+        REPORT.replace("discovered", "found"),
+        REPORT.replace("\"home_region\", \"merchant\"", "\"category\", \"with_category\""),
+    ] {
+        workshop.text("job.toml", &job(&report));
+        texts += &run(&workshop, &["check", "job.toml"]);
+    }
+    let table = job(REPORT).replace("files     = [\"payments.parquet\"]", "table     = \"payments\"\ntypes = { user = \"text\", merchant = \"text\", time = \"integer\", amount = \"integer\", wallet = \"text\" }");
+    workshop.text("job.toml", &table);
+    texts += &run(&workshop, &["plan", "job.toml", "--sql", "duckdb"]);
+    assert_snapshot!(texts);
+}
