@@ -124,7 +124,8 @@ fn a_lone_cell_that_no_round_finds_changes_no_byte() {
         for (name, bytes) in &without {
             assert!(with.get(name) == Some(bytes), "{} differs", name.display());
         }
-        let shown = files("shown", &others.iter().cloned().chain([pay(7, 1, 1)]).collect::<Vec<_>>());
+        let shown =
+            files("shown", &others.iter().cloned().chain([pay(7, 1, 1)]).collect::<Vec<_>>());
         assert!(shown != without);
         // Five merchants, and all that is theirs.
         assert_eq!(found[0], [5, 20, 15]);

@@ -75,13 +75,7 @@ fn measure_round(
 }
 
 /// The norm of a user's numbers against its bound.
-fn norm(
-    sums: &[i64],
-    bound: NormBound,
-    what: &str,
-    user: &str,
-    faults: &mut Vec<String>,
-) -> Point {
+fn norm(sums: &[i64], bound: NormBound, what: &str, user: &str, faults: &mut Vec<String>) -> Point {
     let square = |&sum: &i64| u128::from(sum.unsigned_abs()).pow(2);
     // Totals are below 2⁶³.
     let squares = sums.iter().map(square).fold(0u128, u128::saturating_add);

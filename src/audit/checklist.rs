@@ -2,7 +2,6 @@
 //! that it cannot know.
 
 use super::row::Row;
-use crate::job::PartitionSelection;
 use crate::plan::Plan;
 
 const NIST: &str = "NIST SP 800-226";
@@ -20,8 +19,7 @@ fn mathematics(plan: &Plan) -> Vec<(&'static str, String)> {
     let job = &plan.job;
     let unit = job.privacy.unit.label(job.payments.zone);
     let mechanisms = plan.mechanisms().count();
-    let private =
-        job.reports.iter().filter(|r| r.selection != PartitionSelection::Public);
+    let private = job.reports.iter().filter(|r| !r.selection.is_public());
     let parameters = format!(
         "epsilon {}, delta {}, mu {:.4}, of {} and {} for all jobs of the ledger",
         job.privacy.epsilon,

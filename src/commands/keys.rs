@@ -34,7 +34,10 @@ fn discovered(plan: &Plan, place: usize, discovery: &Discovery) -> Vec<String> {
     let own = discovery.mu_squared().units() as f64;
     let share = own / (own + plan.measured(place).units() as f64);
     vec![
-        format!("keys found before in {all} rounds, for {:.0} % of the price of the level:", 100.0 * share),
+        format!(
+            "keys found before in {all} rounds, for {:.0} % of the price of the level:",
+            100.0 * share
+        ),
         format!(
             "cells from about {:.0} users on who have no other one left, or {:.0} who have three \
              more; at most {most} cells of a user count",

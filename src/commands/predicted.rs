@@ -49,10 +49,7 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         } else if *place == 0 {
             let discovered = plan.levels[*level].is_discovered();
             let keys = if discovered { "discovered" } else { "private" };
-            lines.push(format!(
-                "{name:<wide$} {:>10} {:<kinds$} {:>14}",
-                keys, "", "not known"
-            ));
+            lines.push(format!("{name:<wide$} {:>10} {:<kinds$} {:>14}", keys, "", "not known"));
         }
     }
     let expected = |(_, _, prediction): &(usize, usize, Option<Prediction>)| {

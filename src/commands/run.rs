@@ -91,8 +91,9 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
-    let fitted = in_ledger(plan, &ledger)
-        .and_then(|in_ledger| Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?)));
+    let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
+        Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?))
+    });
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {

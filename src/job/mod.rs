@@ -383,6 +383,13 @@ pub enum PartitionSelection {
     },
 }
 
+impl PartitionSelection {
+    /// Are keys given?
+    pub fn is_public(self) -> bool {
+        self == PartitionSelection::Public
+    }
+}
+
 /// What a level groups by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {

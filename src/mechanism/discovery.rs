@@ -85,7 +85,10 @@ mod tests {
             assert_eq!(discovery.rounds[number - 1].found, Some(20));
             assert_eq!(discovery.done(), number);
             // The same cells each time here, which an engine would have left out.
-            assert_eq!((before, plan.levels[0].always.len()), (if number > 1 { 20 } else { 0 }, 20));
+            assert_eq!(
+                (before, plan.levels[0].always.len()),
+                (if number > 1 { 20 } else { 0 }, 20)
+            );
             assert!(noises.iter().all(|other| other != &drawn));
             noises.push(drawn);
         }

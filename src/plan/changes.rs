@@ -8,7 +8,7 @@ use super::cell_times::CellTimes;
 use super::compared::{period_key, period_of_times};
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
-use crate::job::{Job, Key, Level, PartitionSelection, PrivacyUnit, Report, StatisticKind};
+use crate::job::{Job, Key, Level, PrivacyUnit, Report, StatisticKind};
 
 /// Of each time of a level the one with which it is compared.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ fn why_unfit(
             &hint,
         );
     }
-    if report.selection != PartitionSelection::Public {
+    if !report.selection.is_public() {
         let why = "users also count where they pay no longer, which no private key may tell";
         let column = |key: &Key| matches!(key, Key::Column(_));
         let columns: Vec<&str> =

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::peers;
 use crate::findings::{self, Finding};
-use crate::job::{Comparison, Insight, Job, Key, Level, PartitionSelection, Report, TimeKey};
+use crate::job::{Comparison, Insight, Job, Key, Level, Report, TimeKey};
 
 /// The key of a level whose periods follow one another, with its place; `None` if there is none or
 /// several.
@@ -90,7 +90,7 @@ fn share_fault(report: &Report, level: &Level) -> Fault {
         let why = "the report does not say over which keys shares add up to one";
         return fault(why, "add `share_of = \"wallet\"`, or another key of the level");
     };
-    if report.selection != PartitionSelection::Public {
+    if !report.selection.is_public() {
         let why = "keys that are not shown would be missing in what is divided by";
         return fault(why, "write `keys = \"public\"`, and the values of its columns in [keys]");
     }

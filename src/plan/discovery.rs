@@ -37,7 +37,8 @@ const SHARES: [u128; 3] = [5, 20, 75];
 impl Discovery {
     /// Rounds for `share` of μ² and `delta`, or `None` if no noise is enough.
     pub(super) fn new(share: MuSquared, delta: Delta, cells_max: u32) -> Option<Discovery> {
-        let part = |all: u128, hundredths: u128| all / 100 * hundredths + all % 100 * hundredths / 100;
+        let part =
+            |all: u128, hundredths: u128| all / 100 * hundredths + all % 100 * hundredths / 100;
         let round = |hundredths: u128| {
             let share = MuSquared::from_units(part(share.units(), hundredths));
             let noise = Gaussian::new(false, (1000, 1000), share)?;

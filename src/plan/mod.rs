@@ -302,23 +302,21 @@ impl Plan {
             findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
             let changes = Changes::all(&job, level, &cells);
             findings.extend(changes::unfit(&job, report, level, &changes));
-            let public = report.selection == PartitionSelection::Public;
-            let count = cells.count(&job).filter(|_| public);
+            let count = cells.count(&job).filter(|_| report.selection.is_public());
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
             let one_cell = count == Some(1) || homes::alone(&level.keys);
-            let tickets = TicketPlan::new(&job, level);
-            let recency = Recency::new(level, &cells);
+            let (tickets, recency) = (TicketPlan::new(&job, level), Recency::new(level, &cells));
             findings.extend(Recency::unfit(level, recency.as_ref()));
-            let shares = share_of(&all, level, total).map(|share| discovery::split(report, level, share));
+            let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
+            let shares =
+                share_of(&all, level, total).map(|all| discovery::split(report, level, all));
             let planned = shares.zip(total).and_then(|((rounds, share), total)| {
                 let known = |(&kind, &bound)| (kind, known_bound(kind, bound, one_cell));
                 let bounds = level.bounds.iter().map(known);
-                let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
-                let planned = planned(&job, (levels.len(), classes), bounds, (share, total))?;
-                let selection = selection(report, (&planned.0, rounds), level_delta)?;
-                Some((planned, selection))
+                let own = planned(&job, (levels.len(), classes), bounds, (share, total))?;
+                Some((selection(report, (&own.0, rounds), level_delta)?, own))
             });
-            let Some(((statistics, asked), selection)) = planned else {
+            let Some((selection, (statistics, asked))) = planned else {
                 too_small = true;
                 continue;
             };
@@ -466,9 +464,11 @@ fn selection(
 ) -> Option<Selection> {
     Some(match report.selection {
         PartitionSelection::Public => Selection::Public,
-        PartitionSelection::Private { cells_max } => {
-            Selection::Threshold { score: Score::new(statistics, delta, cells_max), cells_max, delta }
-        }
+        PartitionSelection::Private { cells_max } => Selection::Threshold {
+            score: Score::new(statistics, delta, cells_max),
+            cells_max,
+            delta,
+        },
         PartitionSelection::Discovered { cells_max, .. } => {
             Selection::Discovered(Discovery::new(rounds, delta, cells_max)?)
         }

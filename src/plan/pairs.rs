@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compared::{Fault, fault};
 use super::{CellSpace, KeyValue, LevelPlan, Plan};
 use crate::findings::{self, Finding};
-use crate::job::{Insight, Key, Level, PartitionSelection, Report};
+use crate::job::{Insight, Key, Level, Report};
 
 /// Pairs of groups of merchants that differ in one attribute: in the order of the attribute's
 /// values, so each pair once.
@@ -169,7 +169,7 @@ fn pair_fault(report: &Report, level: &Level, key: &Key, cells: &CellSpace) -> F
         let why = format!("the first of each pair is the key `{column}`, which it lacks");
         return fault(why, format!("add the key `{column}` to the level"));
     }
-    if report.selection != PartitionSelection::Public {
+    if !report.selection.is_public() {
         let why = "pairs need to know all values beforehand";
         return fault(why, "write `keys = \"public\"`");
     }

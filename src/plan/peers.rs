@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use super::compared::{Fault, fault};
 use super::{KeyValue, LevelPlan};
 use crate::findings::{self, Finding};
-use crate::job::{
-    Comparison, Insight, Job, Key, Level, PartitionSelection, Registry, Report, StatisticKind,
-};
+use crate::job::{Comparison, Insight, Job, Key, Level, Registry, Report, StatisticKind};
 
 /// The groups of merchants that are alike.
 #[derive(Clone, Debug)]
@@ -178,7 +176,7 @@ pub(super) fn peers_fault(job: &Job, report: &Report) -> Fault {
 }
 
 fn common_fault(job: &Job, report: &Report) -> Fault {
-    if report.selection != PartitionSelection::Public {
+    if !report.selection.is_public() {
         let why = "merchants that are not shown would be missing among the others";
         return fault(why, "write `keys = \"public\"`");
     }

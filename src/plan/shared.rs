@@ -6,9 +6,7 @@ use chrono::NaiveDate;
 
 use super::peers::PeersPlan;
 use super::{Plan, file_name};
-use crate::job::{
-    EarlierJob, Insight, Job, Key, Level, PartitionSelection, Percent, Report, StatisticKind,
-};
+use crate::job::{EarlierJob, Insight, Job, Key, Level, Percent, Report, StatisticKind};
 use crate::privacy::{Delta, MuSquared};
 
 /// A table that shows a level, for one report.
@@ -83,7 +81,7 @@ pub(super) struct Asked<'j> {
 
 impl<'j> Asked<'j> {
     pub(super) fn is_private(&self) -> bool {
-        self.tables[0].0.selection != PartitionSelection::Public
+        !self.tables[0].0.selection.is_public()
     }
 
     /// Is that level the same as this one: the same keys in any order, found in the same way, no

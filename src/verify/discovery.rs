@@ -57,7 +57,8 @@ pub(super) fn rounds_of_tables(manifest: &Manifest) -> impl Iterator<Item = (&st
 
 /// The thresholds' δ of all rounds, each in units; `None` for one that is no number.
 pub(super) fn deltas(manifest: &Manifest) -> impl Iterator<Item = Option<u64>> {
-    rounds(manifest).map(|(round, _)| delta_units(&round.threshold_delta_units, round.threshold_delta))
+    rounds(manifest)
+        .map(|(round, _)| delta_units(&round.threshold_delta_units, round.threshold_delta))
 }
 
 /// Rounds in which a user's own cells are found with more than δ: with k of them each has at most

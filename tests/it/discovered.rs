@@ -118,7 +118,10 @@ fn rounds_count_for_each_month_of_a_user() {
     let report = REPORT.replace("[\"home_region\", \"merchant\"]", "[\"merchant\", \"month\"]");
     let workshop = workshop(&report);
     let job = job(&report).replace("unit    = \"user\"", "unit    = \"user-month\"");
-    workshop.text("job.toml", &job.replace("2025-01-31", "2025-02-28").replace(", \"week\"", ", \"day\""));
+    workshop.text(
+        "job.toml",
+        &job.replace("2025-01-31", "2025-02-28").replace(", \"week\"", ", \"day\""),
+    );
     let ran = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
     let verified = workshop.discretail(&VERIFY);

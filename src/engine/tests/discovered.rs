@@ -13,7 +13,9 @@ use crate::plan::{CellKey, KeyValue, Plan};
 /// Reports of any kind whose keys are discovered.
 fn discovered() -> impl Strategy<Value = String> {
     let own = |report: &str| report.contains("keys = \"private\"");
-    report().prop_filter("private", move |r| own(r)).prop_map(|r| r.replace("private", "discovered"))
+    report()
+        .prop_filter("private", move |r| own(r))
+        .prop_map(|r| r.replace("private", "discovered"))
 }
 
 /// Flows, in a market with kinds.

@@ -6,7 +6,7 @@ use super::Reader;
 use super::payments::AMOUNT_MAX;
 use crate::findings;
 use crate::job::raw::Section;
-use crate::job::{Bands, Key, PartitionSelection, Report, StatisticKind};
+use crate::job::{Bands, Key, Report, StatisticKind};
 use crate::privacy::Decimal;
 
 /// The most edges of the bands of one statistic.
@@ -54,7 +54,7 @@ impl Reader<'_> {
         // Tables of private keys, homes and pairs have no bands.
         let apart = |key: &Key| key.home_of().is_some() || key.pairs_of().is_some();
         let can = |report: &&Report| {
-            report.selection == PartitionSelection::Public
+            report.selection.is_public()
                 && report.levels.iter().any(|level| !level.keys.iter().any(apart))
         };
         let shown = |kind: &StatisticKind| {

@@ -245,7 +245,7 @@ impl Reader<'_> {
         selection: Option<PartitionSelection>,
     ) -> Vec<EarlierJob> {
         let jobs = section.texts("keys_from").unwrap_or_default();
-        if selection == Some(PartitionSelection::Public)
+        if selection.is_some_and(PartitionSelection::is_public)
             && let Some(first) = jobs.first()
         {
             let why = "public keys are all shown anyway: leave `keys_from` out";
