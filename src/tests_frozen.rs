@@ -84,7 +84,7 @@ fn a_lone_cell_that_is_not_shown_changes_no_byte() {
     }
 }
 
-/// The same where rounds discover the keys: also no round after, nor what is measured then, differs.
+/// The same where rounds discover the keys: no round after, nor what is measured then, differs.
 #[test]
 fn a_lone_cell_that_no_round_finds_changes_no_byte() {
     let pay = |user, merchant, n: u32| Row {

@@ -93,6 +93,36 @@ fn one_payment(twin: &Twin, user: &Arc<str>, _: usize) -> Vec<TwinPayment> {
     vec![twin.world.pay(user, 1, 40_000, 1), twin.world.pay(user, 2, refund, -1)]
 }
 
+/// The plan, where keys are discovered with the cells that a round finds of these payments alone:
+/// else a user would count only where others do.
+fn with_own_cells(
+    subject: &dyn Subject,
+    twin: &Twin,
+    plan: &Plan,
+    payments: &[TwinPayment],
+) -> Result<Plan> {
+    let open = twin.plan();
+    if !open.is_seeking() {
+        return Ok(plan.clone());
+    }
+    let (mut own, mut cells) = (plan.clone(), Vec::new());
+    twin.write(payments.iter())?;
+    subject.totals(twin, open, &mut |exact| {
+        if !exact.round.is_empty() {
+            cells = exact.round.into_iter().map(|level| level.keys).collect();
+            return Ok(open.clone().with_keys_of(plan));
+        }
+        Ok(plan.clone())
+    })?;
+    let seeking = own.levels.iter_mut().filter(|level| level.is_discovered());
+    for (level, cells) in seeking.zip(cells) {
+        level.always.extend(cells);
+        level.always.sort();
+        level.always.dedup();
+    }
+    Ok(own)
+}
+
 type Payments<'a> = &'a dyn Fn(&Twin, &Arc<str>, usize) -> Vec<TwinPayment>;
 
 impl Canary {
@@ -125,6 +155,7 @@ impl Canary {
         plan: &Plan,
         payments: &[TwinPayment],
     ) -> Result<Canary> {
+        let plan = &with_own_cells(subject, twin, plan, payments)?;
         let run = |payments: &[TwinPayment]| -> Result<(ExactTotals, Option<ExactSurveys>)> {
             twin.write(payments.iter())?;
             let mut surveys = None;

@@ -52,7 +52,7 @@ fn mathematics(plan: &Plan) -> Vec<(&'static str, String)> {
         (
             "Are groups that appear chosen with noise?",
             format!(
-                "{} reports have private keys, shown from a noised threshold on",
+                "{} reports have keys of the payments, shown from a noised threshold on",
                 private.count()
             ),
         ),

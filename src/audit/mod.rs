@@ -21,6 +21,7 @@ mod pictures;
 mod power;
 mod race;
 mod replay;
+mod rounds;
 mod row;
 mod side;
 mod subject;
@@ -194,6 +195,7 @@ fn try_out(subject: &dyn Subject, plan: &Plan, depth: Depth) -> Result<(Vec<Row>
     let (bounding, more) = bounding::rows(subject, &twin, &stage, depth)?;
     rows.extend(replays);
     rows.extend(bounding);
+    rows.extend(rounds::rows(subject, twin.plan())?);
     points.extend(more);
     let mut pictures = Pictures { points, ..Pictures::default() };
     if depth == Depth::Full {

@@ -20,7 +20,7 @@ use super::twin::{DAY, Twin, put, texts};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::{Insight, Job, StatisticKind};
-use crate::plan::{Plan, StatisticPlan};
+use crate::plan::{LevelPlan, Plan, StatisticPlan};
 
 /// Canaries at all bounds, and with one payment.
 pub(super) const SIZE: [usize; 2] = [100_000, 20_000];
@@ -127,13 +127,14 @@ impl Design {
         PLACES * (kind * self.coins[0].len() + canary) + place
     }
 
-    /// A job file; with private keys, one whose merchants have one visitor each.
-    pub(super) fn job(&self, name: &str, private: bool, terms: Terms) -> String {
+    /// A job file; with keys of the payments, one whose merchants have one visitor each.
+    pub(super) fn job(&self, name: &str, keys: &str, terms: Terms) -> String {
+        let private = keys != "public";
         let insights: Vec<&str> =
             self.tried.iter().flat_map(|t| shown(t.0)).map(Insight::name).collect();
         let (insights, levels, keys) = match private {
-            true => (vec!["customers"], "[\"merchant\"]", "\"private\"\ncells_max = 1"),
-            false => (insights, "[\"merchant\", \"month\"]", "\"public\""),
+            true => (vec!["customers"], "[\"merchant\"]", format!("\"{keys}\"\ncells_max = 1")),
+            false => (insights, "[\"merchant\", \"month\"]", format!("\"{keys}\"")),
         };
         let bound = |(kind, bound, ..): &Tried| format!("{} = \"{bound}\"", kind.name());
         let bounds: Vec<String> = match private {
@@ -190,12 +191,12 @@ impl Design {
         &self,
         folder: &Path,
         name: &str,
-        private: bool,
+        keys: &str,
         terms: Terms,
     ) -> Result<()> {
         let write = || {
             let mut file = File::create(folder.join(format!("{name}.toml")))?;
-            std::io::Write::write_all(&mut file, self.job(name, private, terms).as_bytes())
+            std::io::Write::write_all(&mut file, self.job(name, keys, terms).as_bytes())
         };
         write().map_err(|e| Error::environment(findings::audit_not_writable(folder, &e)))
     }
@@ -284,7 +285,7 @@ pub(super) fn rows(
     let folder = twin.folder().join("canaries");
     let canaries = || -> Result<Vec<Row>> {
         design.write(&folder)?;
-        design.write_job(&folder, "canaries", false, Terms::AMPLE)?;
+        design.write_job(&folder, "canaries", "public", Terms::AMPLE)?;
         let Some(ran) = subject.outside(&folder, "canaries.toml")? else {
             let why = "there is no program to start";
             return Ok(vec![Row::open("black box", ONE_RUN, why, "docs/audit.md")]);
@@ -292,12 +293,17 @@ pub(super) fn rows(
         if let Some(fault) = ran.fault() {
             return Ok(vec![row(ONE_RUN, "one run of the program", true, fault)]);
         }
-        let own = Job::parse(&design.job("canaries", false, Terms::AMPLE), &folder)
+        let own = Job::parse(&design.job("canaries", "public", Terms::AMPLE), &folder)
             .and_then(Plan::new)?;
         let values = read(&folder.join("canaries/canaries.merchant-month.parquet"), &own)?;
         let mut rows = judge(&design, &own, &values);
-        if plan.levels.iter().any(|level| !level.is_public()) {
-            rows.extend(alone(&design, subject, &folder)?);
+        for keys in ["private", "discovered"] {
+            let own = |level: &LevelPlan| {
+                !level.is_public() && level.is_discovered() == (keys == "discovered")
+            };
+            if plan.levels.iter().any(own) {
+                rows.extend(alone(&design, subject, &folder, keys)?);
+            }
         }
         Ok(rows)
     };
@@ -383,15 +389,16 @@ fn searched(design: &Design, plan: &Plan, values: &[Vec<f32>], mu: f64) -> Row {
 }
 
 /// Merchants with one customer each must stay hidden, but for thresholds' delta.
-fn alone(design: &Design, subject: &dyn Subject, folder: &Path) -> Result<Option<Row>> {
-    let terms = Terms { ledger: "alone", ..Terms::AMPLE };
-    design.write_job(folder, "alone", true, terms)?;
-    let Some(ran) = subject.outside(folder, "alone.toml")? else { return Ok(None) };
+fn alone(design: &Design, subject: &dyn Subject, folder: &Path, keys: &str) -> Result<Option<Row>> {
+    let name = if keys == "private" { "alone" } else { "alone-discovered" };
+    let terms = Terms { ledger: name, ..Terms::AMPLE };
+    design.write_job(folder, name, keys, terms)?;
+    let Some(ran) = subject.outside(folder, &format!("{name}.toml"))? else { return Ok(None) };
     if let Some(fault) = ran.fault() {
-        return Ok(Some(row(ALONE, "a run with private keys", true, fault)));
+        return Ok(Some(row(ALONE, "a run with keys of the payments", true, fault)));
     }
-    let plan = Job::parse(&design.job("alone", true, terms), folder).and_then(Plan::new)?;
-    let shown = open(&folder.join("alone/canaries.merchant.parquet"))?;
+    let plan = Job::parse(&design.job(name, keys, terms), folder).and_then(Plan::new)?;
+    let shown = open(&folder.join(format!("{name}/canaries.merchant.parquet")))?;
     let shown = shown.metadata().file_metadata().num_rows() as u64;
     let delta = plan.loss.threshold_delta.value();
     Ok(Some(hidden(shown, design.canaries(), delta)))
@@ -403,7 +410,7 @@ pub(super) fn hidden(shown: u64, people: usize, delta: f64) -> Row {
     // Half of a two-sided chance is at most that of so many or more.
     let p = if shown == 0 { 1.0 } else { poisson_two_sided(shown, mean) / 2.0 };
     let figure = format!("{shown} of {people} keys shown, at most {mean:.1e} expected");
-    let method = "a run with private keys where each merchant has one customer; keys shown, against the Poisson \
+    let method = "a run with keys of the payments where each merchant has one customer; keys shown, against the Poisson \
                   law of what delta allows";
     Row { reference: "docs/privacy.md, Lemma 4", ..row(ALONE, method, p < ALARM, figure) }
 }

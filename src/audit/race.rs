@@ -22,7 +22,7 @@ pub(super) fn row(subject: &dyn Subject, twin: &Twin) -> Result<Row> {
         design.write(&folder)?;
         let terms = Terms { ledger: "ledger", epsilon_max: EPSILON_MAX, delta_max: "1e-6" };
         for name in NAMES {
-            design.write_job(&folder, name, false, terms)?;
+            design.write_job(&folder, name, "public", terms)?;
         }
         let start = &|name: &str| subject.outside(&folder, &format!("{name}.toml"));
         let ran = std::thread::scope(|scope| {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::estimate::KnownEstimates;
 use crate::mechanism::{
     KnownKey, KnownTotals, NoisyTotals, RunKey, add_known_noise, add_noise, noise_surveys,
-    noise_surveys_known,
+    noise_surveys_known, settle_known,
 };
 use crate::payments::ScanControl;
 use crate::plan::{CellKey, Plan, Survey};
@@ -26,6 +26,11 @@ pub(crate) trait Subject: Sync {
     /// Noise for what surveys count.
     fn surveys(&self, plan: &Plan, exact: ExactSurveys, key: &KnownKey) -> Result<Vec<Survey>> {
         noise_surveys_known(plan, exact, key)
+    }
+
+    /// What a round finds.
+    fn find(&self, plan: &Plan, exact: ExactSurveys, key: &KnownKey) -> Result<Plan> {
+        settle_known(plan, exact, key, self.threads())
     }
 
     /// Bounds from surveys.

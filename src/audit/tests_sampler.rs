@@ -173,7 +173,7 @@ fn one_run(subject: &Noise, plan: &Plan, size: [usize; 2]) -> Vec<Row> {
     let folder = twin.folder().join("canaries");
     design.write(&folder).expect("writes");
     let job =
-        crate::job::Job::parse(&design.job("canaries", false, one_run::Terms::AMPLE), &folder)
+        crate::job::Job::parse(&design.job("canaries", "public", one_run::Terms::AMPLE), &folder)
             .expect("a job");
     let own = Plan::new(job).expect("a plan");
     let engine = subject.program.engine(&twin, &own);
@@ -208,10 +208,10 @@ fn jobs_of_canaries_are_valid() {
     for (name, design) in designs.chain(small) {
         let (design, folder) = (design.expect("coins"), folder.path().join(name));
         design.write(&folder).expect("writes");
-        for private in [false, true] {
-            let text = design.job("canaries", private, one_run::Terms::AMPLE);
+        for keys in ["public", "private", "discovered"] {
+            let text = design.job("canaries", keys, one_run::Terms::AMPLE);
             let plan = crate::job::Job::parse(&text, &folder).and_then(Plan::new);
-            assert!(plan.is_ok(), "{name}, private {private}: {:?}", plan.err());
+            assert!(plan.is_ok(), "{name}, {keys}: {:?}", plan.err());
         }
     }
 }

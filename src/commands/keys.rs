@@ -40,7 +40,7 @@ fn discovered(plan: &Plan, place: usize, discovery: &Discovery) -> Vec<String> {
         ),
         format!(
             "cells from about {:.0} users on who have no other one left, or {:.0} who have three \
-             more; at most {most} cells of a user count",
+             more; at most {most} cells of a user count in a round",
             last.users(1.0),
             last.users(4.0)
         ),

@@ -105,8 +105,8 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         }
     };
     let plan = &plan;
-    // Ctrl-C is not heard any more, as the price is paid: from here on, or, where bounds were open,
-    // since before all users were fitted. The rest takes a moment.
+    // Ctrl-C is not heard any more, as the price is paid: from here on, or, where bounds were open
+    // or keys looked for, since before all users were fitted. The rest takes a moment.
     let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());

@@ -87,7 +87,7 @@ impl Engine for Reference<'_> {
     }
 }
 
-/// Definition of the rounds that look for keys: each user has 1/√k in each of k cells, rounded down.
+/// Definition of the rounds that look for keys: each user has 1/√k in each of k cells.
 fn round_totals(level: &LevelPlan, users: &Users) -> Option<LevelTotals> {
     let round = level.round()?;
     let one = 1u128 << round.noise.grid_bits;
@@ -95,9 +95,7 @@ fn round_totals(level: &LevelPlan, users: &Users) -> Option<LevelTotals> {
     for all in users.values() {
         let cells = kept(level, all.clone());
         let each = one * one / root_up(cells.len() as u128 * one * one).max(1);
-        for (key, _) in cells {
-            *totals.entry(key).or_default() += each as i128;
-        }
+        cells.into_iter().for_each(|(key, _)| *totals.entry(key).or_default() += each as i128);
     }
     let sums = vec![totals.values().map(|&sum| clamp_total(sum)).collect()];
     Some(LevelTotals { keys: totals.into_keys().collect(), sums })
@@ -282,19 +280,15 @@ fn level_totals(job: &Job, level: &LevelPlan, users: Users) -> LevelTotals {
     LevelTotals { keys, sums }
 }
 
-/// The cells of a user that count: with private keys those with most payments; where keys are
-/// discovered, of those that are not found yet, and once the rounds are done all that are found.
+/// The cells of a user that count: with private keys, and in rounds, those with most payments.
 fn kept(level: &LevelPlan, cells: UserCells) -> Vec<(CellKey, Vec<Paid>)> {
     let mut cells: Vec<(CellKey, Vec<Paid>)> = cells.into_iter().collect();
     let cells_max = match &level.selection {
         Selection::Public => None,
         Selection::Threshold { cells_max, .. } => Some(*cells_max),
-        Selection::Discovered(discovery) => {
-            let is_seeking = level.round().is_some();
-            cells.retain(|(key, _)| level.always.contains(key) != is_seeking);
-            is_seeking.then_some(discovery.cells_max)
-        }
+        Selection::Discovered(rounds) => level.round().map(|_| rounds.cells_max),
     };
+    cells.retain(|(key, _)| !level.is_discovered() || level.counts(key));
     if let Some(cells_max) = cells_max {
         // Stable, so equals stay in the order of keys.
         cells.sort_by_key(|(_, paid)| {

@@ -16,7 +16,9 @@
 //! let key: RunKey = KnownKey::new([7; 32]);
 //! ```
 
-use super::{NoisyLevel, NoisyTotals, RunKey, failed, fit, noise_all, noise_surveys, shown};
+use super::{
+    NoisyLevel, NoisyTotals, RunKey, failed, fit, noise_all, noise_surveys, settle, shown,
+};
 use crate::engine::{ExactSurveys, ExactTotals, LevelTotals};
 use crate::error::Result;
 use crate::plan::{Plan, Survey};
@@ -96,6 +98,19 @@ pub fn without_noise(plan: &Plan, totals: ExactTotals) -> Result<KnownTotals> {
     let level = |LevelTotals { keys, sums }| NoisyLevel { keys, values: sums };
     let all: Vec<NoisyLevel> = totals.levels.into_iter().map(level).collect();
     Ok(KnownTotals { shown: Vec::new(), all, calls: Vec::new() })
+}
+
+/// [`settle`] with a known key.
+///
+/// # Errors
+/// As [`settle`].
+pub fn settle_known(
+    plan: &Plan,
+    exact: ExactSurveys,
+    key: &KnownKey,
+    threads: usize,
+) -> Result<Plan> {
+    settle(plan, exact, &RunKey::known(key.0), threads)
 }
 
 /// [`noise_surveys`] with a known key.

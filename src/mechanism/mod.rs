@@ -21,7 +21,9 @@ use std::sync::Mutex;
 pub use discovery::settle;
 pub use gaussian::opendp_epsilon;
 pub use keys::RunKey;
-pub use known::{Call, KnownKey, KnownTotals, add_known_noise, noise_surveys_known, without_noise};
+pub use known::{
+    Call, KnownKey, KnownTotals, add_known_noise, noise_surveys_known, settle_known, without_noise,
+};
 pub use survey::noise_surveys;
 
 use crate::engine::{ExactTotals, LevelTotals};
@@ -156,7 +158,9 @@ fn fit(plan: &Plan, totals: &ExactTotals) -> bool {
         })
 }
 
-/// The noised values of one statistic with noise of σ, of `width` numbers a cell. They go to a column of their own, so that no exact one is
+/// The noised values of one statistic with noise of σ, of `width` numbers a cell.
+///
+/// They go to a column of their own, so that no exact one is
 /// left where a chunk fails.
 fn noise_column(
     (sigma, width): (u64, usize),

@@ -31,22 +31,25 @@ pub struct Round {
     pub found: Option<u64>,
 }
 
-/// Hundredths of μ² and δ that each round takes.
-const SHARES: [u128; 3] = [5, 20, 75];
+/// Hundredths of μ² and δ that the rounds before the last one take.
+const EARLIER_SHARES: [u128; 2] = [5, 20];
 
 impl Discovery {
     /// Rounds for `share` of μ² and `delta`, or `None` if no noise is enough.
     pub(super) fn new(share: MuSquared, delta: Delta, cells_max: u32) -> Option<Discovery> {
-        let part =
-            |all: u128, hundredths: u128| all / 100 * hundredths + all % 100 * hundredths / 100;
-        let round = |hundredths: u128| {
-            let share = MuSquared::from_units(part(share.units(), hundredths));
+        // Below 2⁷⁰ · 2⁷. The last round takes all that is left.
+        let parts = |all: u128| {
+            let [first, second] = EARLIER_SHARES.map(|hundredths| all * hundredths / 100);
+            [first, second, all - first - second]
+        };
+        let shares = parts(share.units()).map(MuSquared::from_units);
+        let deltas = parts(delta.units().into()).map(|units| Delta::from_units(units as u64));
+        let round = |(share, delta): (MuSquared, Delta)| {
             let noise = Gaussian::new(false, (1000, 1000), share)?;
-            let delta = Delta::from_units(part(delta.units().into(), hundredths) as u64);
             let threshold = threshold(noise, delta, cells_max)?;
             Some(Round { noise, threshold, delta, found: None })
         };
-        let rounds = SHARES.into_iter().map(round).collect::<Option<_>>()?;
+        let rounds = shares.into_iter().zip(deltas).map(round).collect::<Option<_>>()?;
         Some(Discovery { rounds, cells_max })
     }
 
@@ -110,6 +113,14 @@ impl LevelPlan {
         }
     }
 
+    /// Does a user's cell with this key count, where keys are discovered? In rounds those that are
+    /// not found yet, but for cells that are hidden as they tell of too few merchants, which is
+    /// public; then those that were found.
+    pub(crate) fn counts(&self, key: &CellKey) -> bool {
+        let found = self.always.binary_search(key).is_ok();
+        if self.round().is_some() { !found && !self.is_hidden(key) } else { found }
+    }
+
     /// Are its keys discovered?
     pub fn is_discovered(&self) -> bool {
         self.discovery().is_some()
@@ -160,8 +171,8 @@ impl Plan {
     }
 }
 
-/// Of what each statistic of a level may cost: what all rounds of the level do, and what is left for
-/// each statistic.
+/// Of what each statistic of a level may cost: what all rounds of the level do, and what is left
+/// for each statistic.
 pub(super) fn split(report: &Report, level: &Level, share: MuSquared) -> (MuSquared, MuSquared) {
     let PartitionSelection::Discovered { share: part, .. } = report.selection else {
         return (MuSquared::default(), share);
@@ -192,9 +203,11 @@ mod tests {
     /// nearly all of δ.
     #[test]
     fn a_user_of_any_number_of_cells_passes_with_at_most_delta() {
-        for most in [1, 2, 7, 256, 5_000] {
-            let share = MuSquared::from_units(1 << 55);
-            let delta = Delta::parse("4e-7").expect("valid");
+        for (most, delta) in
+            [(1, "4e-7"), (2, "3.1e-17"), (7, "1e-9"), (256, "4e-7"), (5_000, "1.234567e-8")]
+        {
+            let share = MuSquared::from_units((1 << 55) + 17);
+            let delta = Delta::parse(delta).expect("valid");
             let found = Discovery::new(share, delta, most).expect("rounds");
             let mut whole = 0;
             for round in &found.rounds {
@@ -213,7 +226,7 @@ mod tests {
                 assert!(largest > tight * delta, "{most}: {largest:e} for {delta:e}");
                 whole += round.delta.units();
             }
-            assert!(whole <= delta.units() && whole > delta.units() - 100);
+            assert_eq!(whole, delta.units());
             assert!(found.mu_squared() <= share);
         }
     }

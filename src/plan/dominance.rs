@@ -51,7 +51,7 @@ pub(super) fn faults(job: &Job, levels: &[LevelPlan]) -> Vec<Finding> {
     }
     for level in levels.iter().filter(|level| level.unshown && !level.is_public()) {
         let why =
-            format!("level {} names merchants, is not shown and has private keys", level.file);
+            format!("level {} names merchants, is not shown and has no public keys", level.file);
         let hint = "write `keys = \"public\"` in its report";
         faults.push(findings::dominance_unfit(&why, hint).at(level.span.clone()));
     }

@@ -25,13 +25,15 @@ struct RoundEntry {
     threshold: i64,
     threshold_delta: f64,
     threshold_delta_units: String,
-    /// How many cells it has found, that no round before had.
-    found: u64,
+    /// How many cells it has found, that no round before had; not where cells are hidden by what
+    /// noised values say of merchants, as the number would tell of hidden ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<u64>,
 }
 
 impl DiscoveryEntry {
     /// `None` if keys are not discovered.
-    pub(super) fn new(level: &LevelPlan) -> Option<DiscoveryEntry> {
+    pub(super) fn new(plan: &Plan, level: &LevelPlan) -> Option<DiscoveryEntry> {
         let round = |round: &Round| RoundEntry {
             mechanism: MECHANISM,
             grid_units_per_unit: 1 << round.noise.grid_bits,
@@ -41,7 +43,7 @@ impl DiscoveryEntry {
             threshold: round.threshold,
             threshold_delta: round.delta.value(),
             threshold_delta_units: round.delta.units().to_string(),
-            found: round.found.unwrap_or(0),
+            found: round.found.filter(|_| plan.dominance().is_none()),
         };
         level.discovery().map(|discovery| DiscoveryEntry {
             file: format!("{}.parquet", level.file),
@@ -49,6 +51,11 @@ impl DiscoveryEntry {
             rounds: discovery.rounds.iter().map(round).collect(),
         })
     }
+}
+
+/// Of each level whose keys are discovered.
+pub(super) fn discoveries(plan: &Plan) -> Vec<DiscoveryEntry> {
+    plan.levels.iter().filter_map(|level| DiscoveryEntry::new(plan, level)).collect()
 }
 
 /// How the keys of a level are chosen, and where they come from.

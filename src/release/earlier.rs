@@ -69,7 +69,10 @@ pub fn released_surveys(folder: &Path, manifest_digest: &str) -> Result<Released
             surveys: {
                 // What was counted of tickets tells no norms.
                 let tickets = |s: &&Value| s["mechanisms"][0]["counts"] == "tickets";
-                let norms = surveys.iter().filter(|s| !tickets(s) && !has_scales(&manifest, s));
+                let fit = |s: &&Value| {
+                    !tickets(s) && !has_scales(&manifest, s) && !is_discovered(&manifest, s)
+                };
+                let norms = surveys.iter().filter(fit);
                 norms.map(|s| survey(&manifest, s)).collect::<Option<_>>()?
             },
         })
@@ -83,6 +86,13 @@ fn has_scales(manifest: &Value, survey: &Value) -> bool {
     let same = |key: &str, event: &Value| event[key] == survey[key];
     let mut events = events.iter().filter(|e| same("file", e) && same("statistic", e));
     events.any(|event| !event["octaves_max"].is_null())
+}
+
+/// Was it asked of cells that rounds had found, which are others each time?
+fn is_discovered(manifest: &Value, survey: &Value) -> bool {
+    let sets = manifest["key_sets"].as_array().map_or(&[][..], Vec::as_slice);
+    let own = |set: &&Value| set["file"] == survey["file"];
+    sets.iter().find(own).is_some_and(|set| set["selection"] == "discovered")
 }
 
 fn survey(manifest: &Value, survey: &Value) -> Option<ReleasedSurvey> {

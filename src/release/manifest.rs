@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::budget::{BudgetEntry, InLedger};
 use super::composed::ComposedEntry;
-use super::discovery::{DiscoveryEntry, selection};
+use super::discovery::{DiscoveryEntry, discoveries, selection};
 use super::merchants::{MerchantsEntry, PeersEntry, above};
 use super::pairs::PairsEntry;
 use super::surveys::{BoundFromEntry, SurveyEntry};
@@ -339,7 +339,7 @@ impl Manifest {
             budget: in_ledger.and_then(|all| BudgetEntry::new(plan, all)),
             mechanisms: events(plan),
             surveys: plan.surveys.iter().map(|survey| SurveyEntry::new(plan, survey)).collect(),
-            discoveries: plan.levels.iter().filter_map(DiscoveryEntry::new).collect(),
+            discoveries: discoveries(plan),
             estimates_from: plan.levels.iter().flat_map(estimates_from).collect(),
             bounds_from: plan
                 .adopted

@@ -208,7 +208,8 @@ pub(super) struct Round {
     pub(super) threshold: i64,
     pub(super) threshold_delta: f64,
     pub(super) threshold_delta_units: String,
-    pub(super) found: u64,
+    /// How many cells it has found, where nothing but that hides cells.
+    pub(super) found: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

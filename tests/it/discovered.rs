@@ -103,6 +103,16 @@ fn rounds_that_are_not_what_they_should_be_are_found() {
     tell("price", &|m| round(m, "sigma", json!(1u64 << 40)));
     tell("price", &|m| round(m, "threshold_delta_units", json!("1")));
     tell("manifest", &|m| round(m, "sensitivity", json!(5)));
+    tell("manifest", &|m| {
+        round(m, "sensitivity", json!(0));
+        round(m, "grid_units_per_unit", json!(0));
+    });
+    tell("manifest", &|m| m["discoveries"][0]["cells_max"] = json!(0));
+    tell("manifest", &|m| m["discoveries"][0]["cells_max"] = json!(u32::MAX));
+    tell("lattice", &|m| {
+        (0..2).for_each(|n| m["discoveries"][0]["rounds"][n]["found"] = json!(1u64 << 63));
+    });
+    tell("lattice", &|m| round(m, "found", serde_json::Value::Null));
     tell("manifest", &|m| m["discoveries"][1]["file"] = json!("other.parquet"));
     tell("manifest", &|m| m["discoveries"][0]["rounds"] = json!([]));
     tell("manifest", &|m| m["discoveries"][1] = m["discoveries"][0].clone());
@@ -110,6 +120,49 @@ fn rounds_that_are_not_what_they_should_be_are_found() {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\d{5,}", "N");
     settings.bind(|| assert_snapshot!(texts));
+}
+
+/// Cells of too few merchants are in no round, and where dominance hides some, nobody is told how
+/// many were found.
+#[test]
+fn hidden_merchants_are_not_told_of() {
+    const CELLS: &str = "\n[[report]]\nname = \"found\"\nlevels = [[\"region\", \"category\"]]\n\
+        keys = \"discovered\"\ninsights = [\"payments\"]\n";
+    const JUDGE: &str = "\n[[report]]\nname = \"judge\"\nlevels = [[\"merchant\"]]\n\
+        keys = \"public\"\ninsights = [\"payments\"]\n";
+    let rule = "dominance = { top = 2, share = \"60%\", by = \"payments\" }";
+    // Two merchants of fuel in the north are too few, and another cell there would tell of them.
+    // Where two merchants may not have 60 % of a cell, more are hidden.
+    for (line, more, told) in [("", "", true), (rule, JUDGE, false)] {
+        let workshop = crate::merchants::workshop(line);
+        let job = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
+        workshop.text("job.toml", &format!("{job}{CELLS}{more}"));
+        let ran = workshop.discretail(&["run", "job.toml"]);
+        assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
+        let verified = workshop.discretail(&VERIFY);
+        assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
+        let rows = rows(&workshop, "releases/test/found.region-category.parquet");
+        assert!(if told { rows == 4 } else { rows < 4 }, "{rows}");
+        let text = std::fs::read_to_string(workshop.path("releases/test/manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let rounds = manifest["discoveries"][0]["rounds"].as_array().unwrap();
+        assert!(rounds.iter().all(|round| round["found"].is_null() != told));
+    }
+}
+
+/// A part of δ that three rounds cannot share evenly, in each of seven levels.
+#[test]
+fn rounds_take_all_of_the_thresholds_delta() {
+    let keys = ["merchant", "week", "wallet", "category", "region", "month", "day"];
+    let levels = keys.map(|key| format!("[\"{key}\"]")).join(", ");
+    let levels = format!("levels   = [{levels}]\n");
+    let report = REPORT.lines().filter(|line| !line.starts_with("levels"));
+    let report: Vec<&str> = report.collect();
+    let workshop = workshop(&format!("{}\n{levels}", report.join("\n")));
+    let ran = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
+    let verified = workshop.discretail(&VERIFY);
+    assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
 }
 
 /// Units within a month: the price over all of a user's months counts rounds, too.
@@ -164,6 +217,7 @@ fn what_cannot_be_discovered_is_told() {
         format!("{REPORT}error = {{ customers = \"5%\" }}\n"),
         REPORT.replace("discovered", "private") + "discovery = \"50%\"\n",
         REPORT.replace("discovered", "found"),
+        format!("{REPORT}previous = \"latest\"\n"),
         REPORT.replace("\"home_region\", \"merchant\"", "\"category\", \"with_category\""),
     ] {
         workshop.text("job.toml", &job(&report));

@@ -19,7 +19,7 @@ impl<'p> Discoverer<'p> {
     pub(super) fn new(plan: &'p Plan, finder: &'p CellFinder<'p>) -> Self {
         let levels = finder.levels.iter().zip(&plan.levels);
         let sums = levels.map(|(index, level)| level.round().map(|_| Sums::of_width(index, 1)));
-        Discoverer { plan, users: UserLevels::new(plan, finder, sums) }
+        Discoverer { plan, users: UserLevels::of_payments(plan, finder, sums) }
     }
 
     /// Of the levels that have a round, in the order of the plan.
@@ -45,31 +45,32 @@ impl Users for Discoverer<'_> {
     }
 }
 
-/// Which cells of a level with discovered keys count: as long as they are looked for, those that
-/// are not found yet; then those that are.
+/// Which cells of a level with discovered keys count: see [`LevelPlan::counts`].
 pub(super) struct Counting<'p> {
     level: &'p LevelPlan,
     is_seeking: bool,
-    /// By place, whether the cell is found; `None`: not looked up yet.
-    found: Vec<Option<bool>>,
+    /// By place, whether the cell counts; `None`: not looked up yet.
+    known: Vec<Option<bool>>,
 }
 
 impl<'p> Counting<'p> {
     /// `None` if keys are not discovered.
     pub(super) fn new(level: &'p LevelPlan) -> Option<Self> {
         let is_seeking = level.round().is_some();
-        level.discovery().map(|_| Counting { level, is_seeking, found: Vec::new() })
+        level.discovery().map(|_| Counting { level, is_seeking, known: Vec::new() })
     }
 
     /// Does the cell at a place count?
     pub(super) fn counts(&mut self, place: u32, index: &LevelIndex, sums: &Sums) -> bool {
-        let at = place as usize;
-        if self.found.len() <= at {
-            self.found.resize(at + 1, None);
+        if self.is_seeking && self.level.always.is_empty() && self.level.hidden.is_empty() {
+            return true;
         }
-        let always = &self.level.always;
-        let look_up = || always.binary_search(&index.key(sums.number(place))).is_ok();
-        *self.found[at].get_or_insert_with(look_up) != self.is_seeking
+        let at = place as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, None);
+        }
+        let level = self.level;
+        *self.known[at].get_or_insert_with(|| level.counts(&index.key(sums.number(place))))
     }
 
     /// The most cells of a user that count.

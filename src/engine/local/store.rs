@@ -156,14 +156,14 @@ impl<'s> Store<'s> {
         self.partitions.iter().map(|p| std::mem::take(&mut *lock(p))).collect()
     }
 
-    /// Is there still somebody who wants the records? Asked before every block.
-    ///
-    /// # Errors
     /// What asks the run to stop.
     pub(super) fn stop(&self) -> &Stop<'_> {
         &self.room.stop
     }
 
+    /// Is there still somebody who wants the records? Asked before every block.
+    ///
+    /// # Errors
     /// Ctrl-C.
     pub(super) fn check(&self) -> Result<()> {
         self.room.stop.check()

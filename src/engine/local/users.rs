@@ -61,16 +61,35 @@ impl<'p> UserLevels<'p> {
         finder: &'p CellFinder<'p>,
         sums: impl Iterator<Item = Option<Sums>>,
     ) -> Self {
+        UserLevels::with(plan, finder, sums, false)
+    }
+
+    /// Of levels of which nothing but where users have how many payments is looked at.
+    pub(super) fn of_payments(
+        plan: &'p Plan,
+        finder: &'p CellFinder<'p>,
+        sums: impl Iterator<Item = Option<Sums>>,
+    ) -> Self {
+        UserLevels::with(plan, finder, sums, true)
+    }
+
+    fn with(
+        plan: &'p Plan,
+        finder: &'p CellFinder<'p>,
+        sums: impl Iterator<Item = Option<Sums>>,
+        payments_only: bool,
+    ) -> Self {
         let level = |(place, (index, sums)): (usize, (&LevelIndex<'p>, Option<Sums>))| {
             let histogram = index.plan.position(StatisticKind::TicketHistogram);
-            let columns = histogram.and_then(|at| index.plan.columns().nth(at)).unwrap_or(0..0);
+            let columns = histogram.and_then(|at| index.plan.columns().nth(at));
+            let columns = columns.filter(|_| !payments_only).unwrap_or(0..0);
+            let extras = match payments_only {
+                true => Extras::default(),
+                false => Extras::new(plan, index.plan),
+            };
             sums.map(|sums| UserLevel {
                 sums,
-                user: UserCells::new(
-                    Extras::new(plan, index.plan),
-                    columns.len(),
-                    &index.plan.scales,
-                ),
+                user: UserCells::new(extras, columns.len(), &index.plan.scales),
                 tickets_at: columns.start,
                 // The finder's levels may be from before surveys had told what is usual, and rounds
                 // which cells there are.
@@ -80,8 +99,8 @@ impl<'p> UserLevels<'p> {
         };
         let levels = finder.levels.iter().zip(sums).enumerate().map(level).collect();
         let edges = &plan.job.payments.ticket_edges;
-        let visits = plan.counts_visits();
-        let logs = plan.levels.iter().any(|level| level.tickets.is_some());
+        let visits = plan.counts_visits() && !payments_only;
+        let logs = !payments_only && plan.levels.iter().any(|level| level.tickets.is_some());
         let (homes, scratch) = (Homes::new(plan), Scratch::default());
         UserLevels { finder, edges, visits, logs, homes, levels, scratch }
     }

@@ -17,10 +17,10 @@ use crate::job::{
 /// The most cells of one user that count at a level with private keys, unless the job says else.
 const CELLS_MAX_DEFAULT: u32 = 256;
 
-/// The relative error above which estimates are not shown, unless the job says else.
 /// What finding keys takes, where they are the finding; see `docs/benchmarks.md`, *Private keys*.
 const DISCOVERY_DEFAULT: &str = "75%";
 
+/// The relative error above which estimates are not shown, unless the job says else.
 const SUPPRESS_ABOVE: &str = "50%";
 
 /// Days before a cell that tell whether a customer is new, unless the job says else.
@@ -93,6 +93,11 @@ impl Reader<'_> {
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
         let (previous, cell_scales) = self.earlier_values(section);
+        if let (Some(PartitionSelection::Discovered { .. }), false) =
+            (selection, previous.is_empty())
+        {
+            self.idle(section, "previous", "public or private keys");
+        }
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);
