@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_user_of_any_number_of_cells_passes_with_at_most_delta() {
         for (most, delta) in
-            [(1, "4e-7"), (2, "3.1e-17"), (7, "1e-9"), (256, "4e-7"), (5_000, "1.234567e-8")]
+            [(1, "4e-7"), (2, "3.1e-15"), (7, "1e-9"), (256, "4e-7"), (5_000, "1.234567e-8")]
         {
             let share = MuSquared::from_units((1 << 55) + 17);
             let delta = Delta::parse(delta).expect("valid");
