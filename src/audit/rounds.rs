@@ -86,13 +86,12 @@ fn noise_of(subject: &dyn Subject, plan: &Plan) -> Result<Vec<Vec<f64>>> {
             }
         }
     }
-    let noise = |((place, _), ranges): (&(usize, Vec<CellKey>), &Vec<(i64, i64)>)| {
-        let round = round(*place);
-        let one =
-            |(_, least): &(i64, i64)| (round.threshold - least) as f64 / round.noise.sigma as f64;
-        ranges.iter().map(one).collect()
+    let noise = |(place, ranges): (usize, Vec<(i64, i64)>)| {
+        let round = round(place);
+        let one = |(_, least)| (round.threshold - least) as f64 / round.noise.sigma as f64;
+        ranges.into_iter().map(one).collect()
     };
-    Ok(levels.iter().zip(&ranges).map(noise).collect())
+    Ok(levels.iter().map(|(place, _)| *place).zip(ranges).map(noise).collect())
 }
 
 /// Cells that no payment has.

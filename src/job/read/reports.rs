@@ -92,12 +92,7 @@ impl Reader<'_> {
         let idle = all_known && !needed.iter().any(|kind| kind.looks_back());
         let (look_back, look_back_span) = self.look_back(section, idle);
         let keys_from = self.keys_from(section, selection);
-        let (previous, cell_scales) = self.earlier_values(section);
-        if let (Some(PartitionSelection::Discovered { .. }), false) =
-            (selection, previous.is_empty())
-        {
-            self.idle(section, "previous", "public or private keys");
-        }
+        let (previous, cell_scales) = self.earlier_values(section, selection);
         let suppress_above = self.suppress_above(section);
         let base = section.date("base").map(|base| (base.value, base.span));
         let (peers, peers_min) = self.peers(section, names, lenient);
@@ -261,8 +256,16 @@ impl Reader<'_> {
 
     /// The jobs whose releases tell values and bounds, and the power of these values with which the
     /// noise of cells grows.
-    fn earlier_values(&self, section: &Section) -> (Vec<EarlierJob>, f64) {
+    fn earlier_values(
+        &self,
+        section: &Section,
+        selection: Option<PartitionSelection>,
+    ) -> (Vec<EarlierJob>, f64) {
         let previous = self.previous(section);
+        let discovered = matches!(selection, Some(PartitionSelection::Discovered { .. }));
+        if discovered && !previous.is_empty() {
+            self.idle(section, "previous", "public or private keys");
+        }
         let Some(text) = section.decimal("cell_scales") else {
             return (previous, CELL_SCALES_DEFAULT);
         };
