@@ -53,12 +53,10 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
         let (top, bottom) = (top.estimate(row), bottom.estimate(row));
         let estimate = (bottom >= LEAST).then(|| {
             let value = top / bottom;
-            let relative = (sds.0 / top.abs().max(1.0)).hypot(sds.1 / bottom);
-            let relative = relative.hypot(each / bottom.sqrt()).hypot(doubt);
-            let half = Z95 * value.abs() * relative.min(2.0);
+            let relative = (sds.0 / top.abs().max(1.0)).hypot(each / bottom.sqrt()).hypot(doubt);
             let Interval { low, high, .. } = match &raw {
                 Some((interval, _, _)) => *interval,
-                None => Interval { value, low: value - half, high: value + half },
+                None => modelled(value, relative, sds.1 / bottom),
             };
             let low = if signed { low } else { low.max(0.0) };
             Interval { value, low: low.min(value), high: high.max(value) }
@@ -67,6 +65,22 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
         shown(estimate, unbiased, sd)
     };
     (0..top.rows.len()).map(ratio).collect()
+}
+
+/// The interval of a ratio of estimates: `bottom` is the relative deviation of what is divided by,
+/// `rest` that of all else.
+///
+/// What is divided by may be a small part of its estimate, but not below zero: its law is
+/// log-normal, with the estimate for a mean. Distances to the ends are put together as deviations
+/// are (MOVER: Zou and Donner 2008).
+fn modelled(value: f64, rest: f64, bottom: f64) -> Interval<f64> {
+    const MOST: f64 = 2.0;
+    let rest = Z95 * rest.min(MOST);
+    let variance = bottom.min(MOST).powi(2).ln_1p();
+    let end = |deviations: f64| (deviations * variance.sqrt() + variance / 2.0).exp_m1();
+    let near = value * (1.0 - rest.hypot(end(-Z95).min(0.0)));
+    let far = value * (1.0 + rest.hypot(end(Z95)));
+    Interval { value, low: near.min(far), high: near.max(far) }
 }
 
 /// Share of customers that came twice or more: of all but the first class in all classes.
@@ -229,6 +243,21 @@ mod tests {
         let (_, sd) = fieller((60.0, 3f64.sqrt()), (80.0, 2.0), 3.0).expect("shown");
         let known = (3.0 * 0.25f64.powi(2) + 0.75f64.powi(2)).sqrt() / 80.0;
         assert!((sd - known).abs() < 1e-12, "{sd} {known}");
+    }
+
+    #[test]
+    fn what_is_divided_by_may_be_far_below_its_estimate() {
+        // Of a sure denominator as of normal errors.
+        let Interval { low, high, .. } = modelled(100.0, 0.2, 0.0);
+        assert!((low - 60.8).abs() < 0.01 && (high - 139.2).abs() < 0.01, "{low} {high}");
+        // A log-normal denominator with a mean of 1 and a deviation of 0.6 is between 0.289 and
+        // 2.544 with 95 %.
+        let Interval { low, high, .. } = modelled(100.0, 0.0, 0.6);
+        assert!((low - 39.3).abs() < 0.1 && (high - 346.1).abs() < 0.5, "{low} {high}");
+        // Both, where refunds prevail.
+        let Interval { low, high, .. } = modelled(-100.0, 0.5, 0.6);
+        let wanted = (-100.0 * (1.0 + 0.98f64.hypot(2.461)), -100.0 * (1.0 - 0.98f64.hypot(0.607)));
+        assert!((low - wanted.0).abs() < 1.0 && (high - wanted.1).abs() < 1.0, "{low} {high}");
     }
 
     #[test]
