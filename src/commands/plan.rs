@@ -329,9 +329,8 @@ fn level_lines(
 ) -> Vec<String> {
     let mut lines = Vec::new();
     let cells = match &level.selection {
-        Selection::Discovered(_) => "discovered".to_owned(),
         Selection::Public => level.cells.count(&plan.job).map_or(String::new(), |n| n.to_string()),
-        Selection::Threshold { .. } => "private".to_owned(),
+        selection => selection.name().to_owned(),
     };
     for (row, statistic) in level.statistics.iter().enumerate() {
         let (name, cells) = if row == 0 { (&level.file[..], &cells[..]) } else { ("", "") };

@@ -47,8 +47,7 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         } else if plan.levels[*level].is_public() {
             lines.push(format!("{name:<wide$} {:>10} {statistic:<kinds$} {:>14}", "", "not known"));
         } else if *place == 0 {
-            let discovered = plan.levels[*level].is_discovered();
-            let keys = if discovered { "discovered" } else { "private" };
+            let keys = plan.levels[*level].selection.name();
             lines.push(format!("{name:<wide$} {:>10} {:<kinds$} {:>14}", keys, "", "not known"));
         }
     }

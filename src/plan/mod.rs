@@ -252,6 +252,17 @@ pub enum Selection {
     Discovered(Discovery),
 }
 
+impl Selection {
+    /// What job files and manifests call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Selection::Public => "public",
+            Selection::Threshold { .. } => "private",
+            Selection::Discovered(_) => "discovered",
+        }
+    }
+}
+
 /// One statistic of one level: its grid, bound and noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatisticPlan {

@@ -60,19 +60,18 @@ pub(super) fn discoveries(plan: &Plan) -> Vec<DiscoveryEntry> {
 
 /// How the keys of a level are chosen, and where they come from.
 pub(super) fn selection(plan: &Plan, level: &LevelPlan) -> (&'static str, String) {
-    match level.selection {
+    let origin = match level.selection {
         Selection::Public => {
             let registry = plan.job.registry.as_ref().map(|registry| registry.file.as_str());
             let registry = registry.map_or(String::new(), |file| format!(", the table {file}"));
-            ("public", format!("the job's period and [keys]{registry}"))
+            format!("the job's period and [keys]{registry}")
         }
-        Selection::Threshold { .. } => (
-            "private",
-            "keys of the data whose noised values together reach a threshold".to_owned(),
-        ),
-        Selection::Discovered(_) => (
-            "discovered",
-            "keys of the data whose noised users reached the threshold of a round".to_owned(),
-        ),
-    }
+        Selection::Threshold { .. } => {
+            "keys of the data whose noised values together reach a threshold".to_owned()
+        }
+        Selection::Discovered(_) => {
+            "keys of the data whose noised users reached the threshold of a round".to_owned()
+        }
+    };
+    (level.selection.name(), origin)
 }

@@ -68,6 +68,8 @@ pub struct LevelFacts {
     pub file: String,
     /// Are all its keys shown?
     pub is_public: bool,
+    /// What job files call how its keys are chosen.
+    pub selection: &'static str,
     /// Cells by class of size, those of no customers first; hidden ones are left out.
     pub cells: [u64; score::COUNT + 1],
     /// Its statistics.
@@ -228,6 +230,7 @@ impl Ready {
         let levels = own.plan.levels.iter().zip(&truth.levels).map(|(level, truth)| LevelFacts {
             file: level.file.clone(),
             is_public: level.is_public(),
+            selection: level.selection.name(),
             cells: truth.classes(level),
             statistics: level.statistics.iter().map(|s| s.kind).collect(),
             insights: level.tables[0].insights.clone(),

@@ -162,7 +162,7 @@ function views(place, insight) {
         { type: 'value', of: 'intervals', min: Math.floor(lowest * 20) / 20, max: 1, line: NOMINAL }),
       rows: rows.map(({ name, own }) => [name, ...own.covered_by_class.map(ranged), ranged(own.covered)]) },
   ];
-  if (level.selection === 'private') {
+  if (level.selection !== 'public') {
     all.push({ id: 'keys', title: 'Keys that are shown', height: 280, sub: 'of all keys that hold payments', heads: [...heads, 'all'],
       option: (colors, width) => classChart(lines(row => row.keys), level, colors, width, { type: 'value', of: 'keys', min: 0, max: 1 }),
       rows: rows.map(({ name, keys, allKeys }) => [name, ...keys.map(ranged), ranged(allKeys)]) });

@@ -36,7 +36,7 @@ fn facts(level: &LevelFacts) -> Value {
     let [empty, by_class @ ..] = level.cells;
     json!({
         "level": level.file,
-        "selection": if level.is_public { "public" } else { "private" },
+        "selection": level.selection,
         "cells_empty": empty,
         "cells_by_class": by_class,
     })

@@ -54,8 +54,7 @@ impl Sums {
 
     /// Finds places of cells, but adds nothing up.
     pub(super) fn places_only(index: &LevelIndex) -> Self {
-        let found = index.public.is_none().then(Found::default);
-        Sums { width: 0, found, values: Vec::new(), carried: QuickMap::default() }
+        Sums::of_width(index, 0)
     }
 
     /// Asks the memory for columns of cells that will be added to soon, given by number.
