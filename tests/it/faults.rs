@@ -11,11 +11,14 @@ use insta::assert_snapshot;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::common::{JOB, Workshop, command, shown};
-use crate::crash::{events, job, open_job, settle, start, without_bounds, workshop};
+use crate::crash::{
+    discovered_job, events, job, open_job, settle, start, without_bounds, workshop,
+};
 
-/// Jobs whose bounds are stated, and jobs whose bounds the run chooses.
+/// Jobs whose bounds are stated, whose bounds the run chooses, and whose keys rounds discover.
 type Write = fn(&Workshop, &str, &str) -> String;
-const BOTH: [(&str, Write); 2] = [("stated", job), ("open", open_job)];
+const KINDS: [(&str, Write); 3] =
+    [("stated", job), ("open", open_job), ("discovered", discovered_job)];
 
 const LEDGER: &str = "ledger.sqlite";
 
@@ -129,7 +132,7 @@ fn killed_while_reading() {
 #[test]
 fn killed_while_spending() {
     let workshop = prepared();
-    for (round, (bounds, write)) in (0..5).flat_map(|round| BOTH.map(|job| (round, job))) {
+    for (round, (bounds, write)) in (0..5).flat_map(|round| KINDS.map(|job| (round, job))) {
         let id = format!("spending-{bounds}-{round}");
         let left = killed_in_the_commit_after("reserved", &workshop, (&id, write));
         assert_eq!(left, ["reserved"], "the commit did not happen, so no noise was drawn");
@@ -142,7 +145,7 @@ fn killed_while_spending() {
 #[test]
 fn killed_while_adding_noise() {
     let workshop = prepared();
-    for (bounds, write) in BOTH {
+    for (bounds, write) in KINDS {
         killed_five_times_while_adding_noise(&workshop, bounds, write);
     }
 }
