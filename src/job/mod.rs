@@ -309,8 +309,9 @@ impl EarlierJob {
     /// What stands for the latest releases that fit; no job can have that id.
     pub const LATEST: &str = "latest";
 
-    /// Of so many releases estimates go by the values at most: a year of months.
-    pub const VALUES_MAX: usize = 12;
+    /// Of so many releases estimates go by the values at most: back to the period a year before,
+    /// whether periods are months or four weeks.
+    pub const VALUES_MAX: usize = 13;
 
     /// Does it stand for the latest releases that fit, whatever their jobs' names?
     pub fn is_latest(&self) -> bool {

@@ -137,7 +137,7 @@ fn months_are_named() {
         "[\"march\", \"february\", \"march\"]",
         "[\"latest\", \"march\"]",
         "[]",
-        &format!("{:?}", (0..13).map(|n| format!("m{n}")).collect::<Vec<_>>()),
+        &format!("{:?}", (0..14).map(|n| format!("m{n}")).collect::<Vec<_>>()),
     ];
     for list in lists {
         texts += &refused(&workshop, &job(3, list));
