@@ -36,6 +36,8 @@ mod tests_insights;
 mod tests_lift;
 #[cfg(test)]
 mod tests_peers;
+#[cfg(test)]
+mod tests_shared;
 mod tickets;
 mod values;
 

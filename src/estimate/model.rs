@@ -1,7 +1,7 @@
 //! Estimates of all statistics of a report: what the fit took is put back, values are drawn towards
 //! what cells like them have, and levels are made to add up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::correction::{Correction, Finer};
 use super::earlier::in_order;
@@ -109,22 +109,10 @@ impl Report<'_> {
         for kind in StatisticKind::ALL.into_iter().filter(|kind| kind.facts().adds_up) {
             Correction::lift(self, kind, &public, models);
         }
-        let mut owned = vec![false; self.plan.levels.len()];
-        // From many cells to few: levels that no finer one has made add up are leaves.
+        let mut owned = Owned::new();
+        // From many cells to few: what no finer level has made add up is a leaf's.
         for (level, coarse) in towers.into_iter().rev() {
-            let is_leaf = !owned[level];
-            let panel = || {
-                let keys = &self.totals.levels[level].keys;
-                Panel::new(&self.plan.job, &self.plan.levels[level], keys)
-            };
-            let coarse: Vec<Coarse> = match is_leaf {
-                true => {
-                    coarse.into_iter().map(|c| Coarse { owned: !owned[c.level], ..c }).collect()
-                }
-                false => Vec::new(),
-            };
-            coarse.iter().for_each(|c| owned[c.level] = true);
-            self.fill_level(level, is_leaf, &coarse, panel, models);
+            self.fill_level(level, coarse, &mut owned, models);
         }
     }
 
@@ -148,24 +136,28 @@ impl Report<'_> {
     fn fill_level(
         &self,
         level: usize,
-        is_leaf: bool,
-        coarse: &[Coarse],
-        panel: impl Fn() -> Panel,
+        mut coarse: Vec<Coarse>,
+        owned: &mut Owned,
         models: &mut [Vec<Model>],
     ) {
         let statistics = &self.plan.levels[level].statistics;
-        if !is_leaf && statistics.iter().all(|s| s.kind.facts().adds_up) {
+        if statistics.iter().all(|s| s.kind.facts().adds_up && owned.contains(&(level, s.kind))) {
             return;
         }
-        let panel = panel();
+        let keys = &self.totals.levels[level].keys;
+        let panel = Panel::new(&self.plan.job, &self.plan.levels[level], keys);
         let mut known: BTreeMap<StatisticKind, Vec<f64>> = BTreeMap::new();
         for (place, statistic) in statistics.iter().enumerate() {
             let (at, facts) = ((level, place), statistic.kind.facts());
-            let coarse = match (facts.adds_up, is_leaf) {
-                (true, false) => continue,
-                (true, true) => coarse,
-                (false, _) => &[],
-            };
+            if facts.adds_up && owned.contains(&(level, statistic.kind)) {
+                continue;
+            }
+            let coarse = if facts.adds_up { &mut coarse[..] } else { &mut [] };
+            for coarse in coarse.iter_mut() {
+                let has = self.plan.levels[coarse.level].position(statistic.kind).is_some();
+                coarse.owned = has && owned.insert((coarse.level, statistic.kind));
+            }
+            let coarse = &*coarse;
             let from = match facts.expected {
                 Expected::Season => &[][..],
                 Expected::Per(kinds) => kinds,
@@ -460,6 +452,9 @@ impl Report<'_> {
         }
     }
 }
+
+/// Levels with those of their statistics whose estimates are sums of a finer level's.
+type Owned = BTreeSet<(usize, StatisticKind)>;
 
 /// A level, the place of a statistic there, and its estimates.
 type Filled = (usize, usize, Vec<i64>);
