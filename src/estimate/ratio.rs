@@ -53,10 +53,10 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
         let (top, bottom) = (top.estimate(row), bottom.estimate(row));
         let estimate = (bottom >= LEAST).then(|| {
             let value = top / bottom;
-            let relative = (sds.0 / top.abs().max(1.0)).hypot(each / bottom.sqrt()).hypot(doubt);
+            let rest = (each / bottom.sqrt()).hypot(doubt);
             let Interval { low, high, .. } = match &raw {
                 Some((interval, _, _)) => *interval,
-                None => modelled(value, relative, sds.1 / bottom),
+                None => modelled(value, (sds.0 / bottom, rest), sds.1 / bottom),
             };
             let low = if signed { low } else { low.max(0.0) };
             Interval { value, low: low.min(value), high: high.max(value) }
@@ -67,20 +67,20 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
     (0..top.rows.len()).map(ratio).collect()
 }
 
-/// The interval of a ratio of estimates: `bottom` is the relative deviation of what is divided by,
-/// `rest` that of all else.
+/// The interval of a ratio of estimates: `own` is the deviation of what is divided, in units of the
+/// ratio, `rest` that of all else and `bottom` that of what is divided by, both relative.
 ///
 /// What is divided by may be a small part of its estimate, but not below zero: its law is
 /// log-normal, with the estimate for a mean. Distances to the ends are put together as deviations
 /// are (MOVER: Zou and Donner 2008).
-fn modelled(value: f64, rest: f64, bottom: f64) -> Interval<f64> {
+fn modelled(value: f64, (own, rest): (f64, f64), bottom: f64) -> Interval<f64> {
     const MOST: f64 = 2.0;
-    let rest = Z95 * rest.min(MOST);
+    let rest = Z95 * own.hypot(value * rest.min(MOST));
     let variance = bottom.min(MOST).powi(2).ln_1p();
     let end = |deviations: f64| (deviations * variance.sqrt() + variance / 2.0).exp_m1();
-    let near = value * (1.0 - rest.hypot(end(-Z95).min(0.0)));
-    let far = value * (1.0 + rest.hypot(end(Z95)));
-    Interval { value, low: near.min(far), high: near.max(far) }
+    let (less, more) = (rest.hypot(value * end(-Z95).min(0.0)), rest.hypot(value * end(Z95)));
+    let (below, above) = if value < 0.0 { (more, less) } else { (less, more) };
+    Interval { value, low: value - below, high: value + above }
 }
 
 /// Share of customers that came twice or more: of all but the first class in all classes.
@@ -248,16 +248,19 @@ mod tests {
     #[test]
     fn what_is_divided_by_may_be_far_below_its_estimate() {
         // Of a sure denominator as of normal errors.
-        let Interval { low, high, .. } = modelled(100.0, 0.2, 0.0);
+        let Interval { low, high, .. } = modelled(100.0, (0.0, 0.2), 0.0);
         assert!((low - 60.8).abs() < 0.01 && (high - 139.2).abs() < 0.01, "{low} {high}");
         // A log-normal denominator with a mean of 1 and a deviation of 0.6 is between 0.289 and
         // 2.544 with 95 %.
-        let Interval { low, high, .. } = modelled(100.0, 0.0, 0.6);
+        let Interval { low, high, .. } = modelled(100.0, (0.0, 0.0), 0.6);
         assert!((low - 39.3).abs() < 0.1 && (high - 346.1).abs() < 0.5, "{low} {high}");
         // Both, where refunds prevail.
-        let Interval { low, high, .. } = modelled(-100.0, 0.5, 0.6);
+        let Interval { low, high, .. } = modelled(-100.0, (30.0, 0.4), 0.6);
         let wanted = (-100.0 * (1.0 + 0.98f64.hypot(2.461)), -100.0 * (1.0 - 0.98f64.hypot(0.607)));
         assert!((low - wanted.0).abs() < 1.0 && (high - wanted.1).abs() < 1.0, "{low} {high}");
+        // What is divided is estimated to be nothing, and may be something.
+        let Interval { low, high, .. } = modelled(0.0, (0.5, 0.2), 0.6);
+        assert!((low + 0.98).abs() < 0.001 && (high - 0.98).abs() < 0.001, "{low} {high}");
     }
 
     #[test]
