@@ -9,8 +9,8 @@ use crate::job::Percent;
 /// Why an estimate is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Half its interval is more of it than the report's `suppress_above`, or there is nothing to
-    /// estimate it from.
+    /// Its interval is wider against it than the report's `suppress_above` allows, or there is
+    /// nothing to estimate it from.
     Error,
     /// The period does not hold the whole period after the cell in which customers are looked for
     /// again.
@@ -98,16 +98,20 @@ mod tests {
 
     #[test]
     fn wide_intervals_are_hidden_and_noised_values_stay() {
-        // Half the interval: exactly a half, a little more, of nothing, of a negative value.
+        // Half the interval: exactly a half, a little more, of nothing, of a negative value; and
+        // estimates at the ends that are away from zero, and at that towards it.
         let values = vec![
             estimate(100.0, 50.0, 150.0, 99.0),
             estimate(100.0, 49.0, 150.0, 99.0),
             estimate(0.0, 0.0, 0.0, -3.0),
             estimate(-100.0, -120.0, -80.0, -99.0),
+            estimate(100.0, 0.0, 100.0, -150.0),
+            estimate(-100.0, -100.0, -49.0, -40.0),
+            estimate(100.0, 100.0, 190.0, 160.0),
         ];
         let mut counts = column(Values::Counts(values));
         by_error(&mut counts, Percent::parse("50%"));
-        assert_eq!(reasons(&counts), ["", "error", "error", ""]);
+        assert_eq!(reasons(&counts), ["", "error", "error", "", "error", "error", ""]);
         let Values::Counts(values) = &counts.values else { panic!("counts") };
         assert_eq!(values[1].interval, Interval::NOTHING);
         assert_eq!(values[1].unbiased, Some(99.0));

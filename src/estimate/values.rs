@@ -20,8 +20,9 @@ impl Values {
         }
     }
 
-    /// Half the width of a cell's interval against its estimate, if that is shown; of positions
-    /// the width against all that there are.
+    /// Half the width of a cell's interval against its estimate, or how far it goes from there
+    /// towards zero if that is more, if it is shown; of positions the width against all that there
+    /// are.
     pub(super) fn relative_error(&self, row: usize) -> Option<f64> {
         match self {
             Values::Counts(values) => values[row].relative_error(),
@@ -124,7 +125,8 @@ impl Grade {
 
 impl Estimate<Option<f64>> {
     pub(super) fn relative_error(&self) -> Option<f64> {
-        Some(self.width()? / 2.0 / self.interval.value?.abs())
+        let Interval { value, low, high } = self.interval;
+        Some(relative(value?, low?, high?))
     }
 
     fn width(&self) -> Option<f64> {
@@ -135,6 +137,13 @@ impl Estimate<Option<f64>> {
 impl Estimate<Option<i128>> {
     pub(super) fn relative_error(&self) -> Option<f64> {
         let Interval { value, low, high } = self.interval;
-        Some((high? as f64 - low? as f64) / 2.0 / (value? as f64).abs())
+        Some(relative(value? as f64, low? as f64, high? as f64))
     }
+}
+
+/// An estimate at the upper end of its interval, where noise has taken much away, is as unsure as
+/// all of what lies below it.
+fn relative(value: f64, low: f64, high: f64) -> f64 {
+    let below = if value < 0.0 { high - value } else { value - low };
+    below.max((high - low) / 2.0) / value.abs()
 }

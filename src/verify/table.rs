@@ -97,11 +97,13 @@ impl Form {
         }
     }
 
-    /// Half the width of an interval against its estimate; of ranks the width against all ranks.
+    /// Half the width of an interval, or the part of it between estimate and zero if that is more,
+    /// against the estimate; of ranks the width against all ranks.
     pub(super) fn relative_error(self, [low, value, high]: [f64; 3]) -> f64 {
         match self {
             Form::Banded(Bands::Rank) => high - low,
-            _ => (high - low) / 2.0 / value.abs(),
+            _ if value < 0.0 => f64::max(high - value, (high - low) / 2.0) / -value,
+            _ => f64::max(value - low, (high - low) / 2.0) / value,
         }
     }
 
