@@ -12,7 +12,7 @@ use super::revision::revised;
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{EarlierJob, Key, Report as JobReport, StatisticKind};
-use crate::ledger::{EntryState, Report};
+use crate::ledger::{EntryState, Hold, JobEntry, Report};
 use crate::plan::{Earlier, LevelPlan, Plan, Scales};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
 
@@ -239,6 +239,7 @@ fn latest<'l>(plan: &Plan, ledger: &'l Report) -> std::result::Result<Vec<Releas
         let (Some(_), Some(folder), Some(digest)) =
             (published, &entry.folder, &entry.release_digest)
         else {
+            not_under_way(plan, entry, before)?;
             continue;
         };
         if !folder.exists() {
@@ -253,6 +254,18 @@ fn latest<'l>(plan: &Plan, ledger: &'l Report) -> std::result::Result<Vec<Releas
     }
     found.sort_by_key(|(order, _)| Reverse(*order));
     Ok(found.into_iter().map(|(_, release)| release).collect())
+}
+
+/// Whether a run ends before this one begins hangs on how long it takes, and so on payments: it
+/// must not decide what this one goes by.
+fn not_under_way(plan: &Plan, other: &JobEntry, before: i64) -> std::result::Result<(), Finding> {
+    let (own, file) = (&plan.job, &plan.job.ledger.file);
+    let is_under_way = other.id != own.id
+        && other.recipient == own.recipient
+        && other.reserved_by < before
+        && matches!(other.state, EntryState::Reserved | EntryState::Spent)
+        && Hold::is_taken(file, &other.id).unwrap_or(true);
+    if is_under_way { Err(findings::earlier_under_way(&other.id)) } else { Ok(()) }
 }
 
 /// Why a release can tell nothing of the plan's period, if so.

@@ -98,6 +98,15 @@ pub fn previous_unusable(job: &str, why: &str) -> Finding {
         .hint("leave it out of `previous`; without any, the run makes surveys of its own for a part of the budget")
 }
 
+/// What the latest releases are is being decided.
+pub fn earlier_under_way(job: &str) -> Finding {
+    let text = format!(
+        "job `{job}` of the same recipient is under way, and \"latest\" may mean its release"
+    );
+    Finding::new("earlier-under-way", text)
+        .hint("wait until it ends, or name the releases that are meant: how long a run takes must not decide what another goes by")
+}
+
 /// An insight that a level cannot carry.
 pub fn insight_unfit(insight: &str, level: &str, why: &str, hint: &str) -> Finding {
     Finding::new("insight-unfit", format!("level {level} cannot show `{insight}`: {why}"))

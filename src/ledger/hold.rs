@@ -36,8 +36,7 @@ impl Hold {
         let unwritable = |cause: std::io::Error| {
             Error::environment(findings::ledger_not_writable(&ledger, &cause))
         };
-        let name = ledger.file_name().unwrap_or_default().to_string_lossy();
-        let path = folder.join(format!(".{name}.{id}.lock"));
+        let path = lock_of(&ledger, id);
         loop {
             let mut options = OpenOptions::new();
             let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -58,6 +57,29 @@ impl Hold {
             }
         }
     }
+
+    /// Has a process of this machine the job?
+    ///
+    /// # Errors
+    /// Environment: nobody can tell.
+    pub fn is_taken(ledger: &Path, id: &str) -> Result<bool> {
+        let ledger = file::locate(ledger)?;
+        let unreadable = |cause: std::io::Error| {
+            Error::environment(findings::ledger_unreadable(&ledger, &cause))
+        };
+        let file = match File::open(lock_of(&ledger, id)) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(cause) => return Err(unreadable(cause)),
+        };
+        // Shared, so that two that ask do not see each other.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => Ok(false),
+            Err(TryLockError::Error(cause)) => Err(unreadable(cause)),
+        }
+    }
 }
 
 impl Drop for Hold {
@@ -67,6 +89,12 @@ impl Drop for Hold {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// The lock file of a job; `ledger` is where the ledger really is.
+fn lock_of(ledger: &Path, id: &str) -> PathBuf {
+    let name = ledger.file_name().unwrap_or_default().to_string_lossy();
+    file::folder_of(ledger).join(format!(".{name}.{id}.lock"))
 }
 
 /// Is `file` what stands at `path`?
@@ -88,6 +116,8 @@ mod tests {
         let hold = Hold::take(&ledger, "a").unwrap();
         let error = Hold::take(&ledger, "a").unwrap_err();
         assert_eq!(error.findings()[0].code(), "job-under-way");
+        let taken = |job| Hold::is_taken(&ledger, job).unwrap();
+        assert!(taken("a") && !taken("b"));
         let other = Hold::take(&ledger, "b").unwrap();
         drop(hold);
         drop(Hold::take(&ledger, "a").unwrap());
@@ -100,6 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = folder.path().join("ledger.sqlite");
         File::create(folder.path().join(".ledger.sqlite.a.lock")).unwrap();
+        assert!(!Hold::is_taken(&ledger, "a").unwrap());
         drop(Hold::take(&ledger, "a").unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -3,6 +3,9 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
+use discretail::ledger::{Hold, Ledger, Request};
+use discretail::privacy::{AllUnits, PrivacyLoss};
+
 use crate::common::{JOB, Workshop, payments_from, refused, shown};
 
 /// Noon of the first day of January to April 2025 in Shanghai, as seconds since 1970, and the
@@ -109,6 +112,29 @@ fn a_month_goes_by_all_months_before() {
     assert_eq!(used(&workshop, "april"), from(&["march", "february"]));
     verify("april");
     assert_snapshot!(texts);
+}
+
+/// Whether a run has ended by the time another one begins hangs on its payments.
+#[test]
+fn a_run_that_goes_on_does_not_decide_what_latest_means() {
+    let workshop = workshop();
+    run(&workshop, &job(0, LATEST));
+    let (ledger, digest) = (workshop.path("ledger.sqlite"), "d".repeat(64));
+    let reserve = |job: &str, recipient: &str| {
+        let (loss, all_units) = (PrivacyLoss::default(), AllUnits::default());
+        let (user, time, digest) = ("user", None, &*digest);
+        let request = Request { job, digest, recipient, user, time, loss, all_units };
+        Ledger::open_to_change(&ledger).unwrap().reserve(&request).unwrap();
+        Hold::take(&ledger, job).unwrap()
+    };
+    let _of_another = reserve("another", "somebody");
+    let under_way = reserve("under-way", "partner");
+    assert_snapshot!(refused(&workshop, &job(1, LATEST)));
+    // By name it does not matter; nor does a run that was killed.
+    run(&workshop, &job(1, "\"january\""));
+    drop(under_way);
+    run(&workshop, &job(2, LATEST));
+    assert_eq!(used(&workshop, "march"), from(&["february", "january"]));
 }
 
 /// By name in any order, as far as each of them can be used.
