@@ -161,7 +161,7 @@ fn released_before(
 /// What the ledger's jobs come to, this one too; where units are within periods, also for all
 /// payments of a user.
 fn in_ledger(plan: &Plan, ledger: &Ledger) -> Result<InLedger> {
-    let report = ledger.report()?;
+    let report = ledger.report_when_reserved(&plan.job.id)?;
     let limit = report.total.budget.expect("cannot fail because every ledger has a total");
     let taken = report.ever_taken().expect("cannot fail because every ledger has a total");
     let within = plan.job.privacy.unit != PrivacyUnit::User;
@@ -289,6 +289,10 @@ fn engine<'c>(args: &RunArgs, control: ScanControl<'c>) -> Local<'c> {
 /// What a run asks of the ledger.
 pub(super) fn request(plan: &Plan) -> Request<'_> {
     let job = &plan.job;
+    assert!(
+        job.privacy.allows(plan.loss),
+        "cannot fail because no step of planning takes more than ε and δ allow"
+    );
     Request {
         job: &job.id,
         digest: &job.digest,

@@ -46,7 +46,7 @@ pub use statistic::{
 pub use table::{ColumnType, TableSource};
 pub use unit::PrivacyUnit;
 
-use crate::privacy::{Delta, Epsilon};
+use crate::privacy::{Delta, Epsilon, PrivacyLoss, largest_loss};
 
 /// A valid job.
 #[derive(Clone, Debug)]
@@ -236,6 +236,14 @@ pub struct Privacy {
     pub epsilon: Epsilon,
     /// δ of the whole job.
     pub delta: Delta,
+}
+
+impl Privacy {
+    /// Does what costs `loss` keep ε and δ?
+    pub fn allows(&self, loss: PrivacyLoss) -> bool {
+        let most = largest_loss(self.epsilon, self.delta, loss.threshold_delta);
+        most.is_some_and(|most| loss.mu_squared <= most)
+    }
 }
 
 /// Where the budget is kept, and how large it is.

@@ -152,6 +152,20 @@ impl Ledger {
         Ok(Report::of(chain, &book))
     }
 
+    /// The same as it was when the job was reserved that this process has a grant for: what came
+    /// since may hang on how long runs took, and so on payments.
+    ///
+    /// # Errors
+    /// As [`Ledger::report`].
+    pub fn report_when_reserved(&self, job: &str) -> Result<Report> {
+        let mut chain = Chain::read(&self.connection, &self.path)?;
+        let own = self.granted.get(job).copied().unwrap_or(i64::MAX);
+        chain.entries.retain(|entry| entry.seq <= own);
+        chain.hashes.truncate(chain.entries.len() + 1);
+        let book = book_of(&chain, &self.path)?;
+        Ok(Report::of(chain, &book))
+    }
+
     /// The loss that counts: of every job that is reserved, spent or published.
     ///
     /// # Errors
@@ -302,11 +316,16 @@ type Step = std::result::Result<(EntryState, Option<ReleaseMark>), Finding>;
 /// Every row, checked, and what the rows add up to.
 fn read(connection: &Connection, path: &Path) -> Result<(Chain, Book)> {
     let chain = Chain::read(connection, path)?;
+    let book = book_of(&chain, path)?;
+    Ok((chain, book))
+}
+
+fn book_of(chain: &Chain, path: &Path) -> Result<Book> {
     let mut book = Book::new(chain.limits.clone());
     for entry in &chain.entries {
         book.apply(entry).map_err(|why| chain::broken_entry(path, entry.seq, why))?;
     }
-    Ok((chain, book))
+    Ok(book)
 }
 
 /// One transaction: takes the write lock, reads, decides, appends at most one entry.

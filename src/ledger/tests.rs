@@ -510,6 +510,24 @@ fn all_jobs_that_count_put_payments_into_periods_by_one_time() {
     assert_eq!(report.job("b").unwrap().time.as_deref(), Some("paid_at"));
 }
 
+/// What comes while a job runs hangs on how long it runs, and is in no manifest.
+#[test]
+fn what_a_job_states_is_as_it_was_when_it_was_reserved() {
+    let (_folder, path) = folder();
+    let open = || Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    let (mut own, mut other) = (open(), open());
+    other.reserve(&request("before", "content", loss(5, 1))).unwrap();
+    other.void("before").unwrap();
+    own.reserve(&request("own", "content", loss(20, 2))).unwrap();
+    let then = own.report().unwrap();
+    other.reserve(&request("before", "content", loss(7, 1))).unwrap();
+    other.reserve(&request("after", "content", loss(30, 3))).unwrap();
+    let report = own.report_when_reserved("own").unwrap();
+    assert_eq!(report.ever_taken(), Some(loss(25, 3)));
+    assert_eq!(report.head(), then.head());
+    assert_eq!(own.report().unwrap().ever_taken(), Some(loss(57, 6)));
+}
+
 // ----------------------------------------------------------------------------------- recipients
 
 fn with_recipients(total: u128, recipients: &[(&str, u128, u64)]) -> Terms {
