@@ -222,7 +222,11 @@ fn static_rows(subject: &dyn Subject, twin: &Twin, all: &Replay) -> Result<Vec<R
     let failed = |e: std::io::Error| Error::environment(findings::audit_not_writable(&folder, &e));
     std::fs::create_dir(&folder).map_err(failed)?;
     for (name, bytes) in &files {
-        let mut file = std::fs::File::create(folder.join(name)).map_err(failed)?;
+        let path = folder.join(name);
+        // Tables that are partitioned have folders.
+        let parent = path.parent().unwrap_or(&folder);
+        std::fs::create_dir_all(parent).map_err(failed)?;
+        let mut file = std::fs::File::create(&path).map_err(failed)?;
         std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
     }
     folder::replay_rows(&folder)

@@ -32,18 +32,30 @@ impl Ran {
     /// The files of a job's release, by name.
     pub(crate) fn files(&self, job: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let folder = self.folder.join(job);
-        let read = || -> std::io::Result<Vec<(String, Vec<u8>)>> {
-            let mut files = Vec::new();
-            for entry in std::fs::read_dir(&folder)? {
-                let entry = entry?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                files.push((name, std::fs::read(entry.path())?));
-            }
-            files.sort();
-            Ok(files)
-        };
-        read().map_err(|e| Error::environment(findings::audit_not_writable(&folder, &e)))
+        let mut files = Vec::new();
+        read_all(&folder, "", &mut files)
+            .map_err(|e| Error::environment(findings::audit_not_writable(&folder, &e)))?;
+        files.sort();
+        Ok(files)
     }
+}
+
+/// Reads all files of a folder and those within it; their names start with `before`.
+fn read_all(
+    folder: &Path,
+    before: &str,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{before}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            read_all(&entry.path(), &format!("{name}/"), files)?;
+        } else {
+            files.push((name, std::fs::read(entry.path())?));
+        }
+    }
+    Ok(())
 }
 
 /// Runs a job file in its folder.

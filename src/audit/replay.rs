@@ -440,7 +440,7 @@ fn is_shown(
     let noise = |totals: ExactTotals| add_known_noise(&all.plan, totals, &key(), 1);
     let one = |sums: &dyn Fn(usize) -> i64| {
         let levels = all.plan.levels.iter().enumerate().map(|(at, level)| {
-            let keys = if at == place { vec![cell.clone()] } else { Vec::new() };
+            let keys = if at == place { vec![cell.clone()] } else { level.always.clone() };
             let column = |(row, s): (usize, &crate::plan::StatisticPlan)| {
                 vec![if at == place { sums(row) } else { 0 }; keys.len() * s.width]
             };

@@ -46,7 +46,10 @@ pub(super) fn insights() -> Vec<String> {
     let new = "insights = [\"new_customers\", \"returning_customers\", \"visits\", \"refunds\", \
                \"retention_cohort\", \"diffusion_index\"]";
     vec![
-        format!("levels = [[], [\"region\", \"month\"]]\nkeys = \"public\"\n{all}"),
+        format!(
+            "levels = [[], [\"region\", \"month\"]]\nkeys = \"public\"\n\
+             partition_by = \"month\"\n{all}"
+        ),
         format!("levels = [[\"merchant\", \"week\"]]\nkeys = \"public\"\nlook_back = 30\n{new}"),
         format!(
             "levels = [[\"wallet\", \"month\"]]\nkeys = \"private\"\ncells_max = 5\n{all}\n{stated}"
@@ -71,6 +74,15 @@ fn flows() -> Plan {
     ])
 }
 
+/// Private keys beside such that rounds discover.
+fn keys() -> Plan {
+    let rest = "cells_max = 4\ninsights = [\"customers\", \"payments\"]";
+    Market::new(&[]).plan(&[
+        format!("levels = [[\"wallet\", \"month\"]]\nkeys = \"private\"\n{rest}"),
+        format!("levels = [[\"merchant\"], [\"wallet\"]]\nkeys = \"discovered\"\n{rest}"),
+    ])
+}
+
 /// All that is tried on twins, refuted rows only.
 pub(super) fn refuted(subject: &dyn Subject, plan: &Plan) -> Vec<Row> {
     let (rows, _) = try_out(subject, plan, Depth::Quick).expect("the twins are good");
@@ -79,7 +91,7 @@ pub(super) fn refuted(subject: &dyn Subject, plan: &Plan) -> Vec<Row> {
 
 #[test]
 fn nothing_is_refuted_of_the_program_as_it_is() {
-    for (name, plan) in plans().into_iter().chain([("flows", flows())]) {
+    for (name, plan) in plans().into_iter().chain([("flows", flows()), ("keys", keys())]) {
         let (rows, pictures) = try_out(&Program::within(2), &plan, Depth::Quick).expect("tries");
         for row in &rows {
             assert_ne!(row.verdict, Verdict::Refuted, "{name}: {row:?}");
@@ -141,7 +153,7 @@ fn lint_finds_what_a_job_should_not_ask_for() {
 /// The twin of a job as a file is the job: the same statistics, bounds, noise and price.
 #[test]
 fn the_job_file_of_a_twin_plans_the_same() {
-    for (name, plan) in plans().into_iter().chain([("flows", flows())]) {
+    for (name, plan) in plans().into_iter().chain([("flows", flows()), ("keys", keys())]) {
         let twin = Twin::new(&plan).expect("a folder");
         let folder = twin.apart("apart", [].iter()).expect("writes");
         let text = std::fs::read_to_string(folder.join("job.toml")).expect("reads");

@@ -186,6 +186,9 @@ impl Job {
             let all: Vec<String> = report.above.0.iter().map(own).collect();
             add(&mut text, "above", &format!("{{ {} }}", all.join(", ")));
         }
+        if let Some(time) = report.partition_by {
+            add(&mut text, "partition_by", &quoted(time.name()));
+        }
         if let Some((day, _)) = &report.base {
             add(&mut text, "base", &day.to_string());
         }
