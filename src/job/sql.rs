@@ -228,11 +228,14 @@ fn is_row_by_row(expr: &Expr) -> bool {
         other => other,
     });
     let looks_around = |node: &Expr| {
-        // `a = ANY(b)`: polars gathers the whole column b, but only after this check.
+        // `a = ANY(b)`: polars gathers the whole column b, but only after this check. And
+        // `REPLACE(a, 'x', b)` stops at a null b only where there are no other rows.
         let gathers = match node {
             Expr::Function {
                 input,
-                function: FunctionExpr::Boolean(BooleanFunction::IsIn { .. }),
+                function:
+                    FunctionExpr::Boolean(BooleanFunction::IsIn { .. })
+                    | FunctionExpr::StringExpr(StringFunction::Replace { .. }),
             } => input.iter().skip(1).any(looks_at_rows),
             _ => false,
         };
