@@ -119,8 +119,8 @@ fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Gives a folder and all within it one time of last change, and writes it through to the disk: how
-/// long a step of the run took depends on the payments, and whoever copies a release may keep its
+/// Lets all read what is within a folder, and gives all of it one time of last change and writes it
+/// through to the disk: how long a step of the run took depends on the payments, and whoever copies a release may keep its
 /// times.
 fn tell_no_time(folder: &Path) -> std::io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + NEW_YEAR_2000;
@@ -136,6 +136,7 @@ fn tell_no_time(folder: &Path) -> std::io::Result<()> {
             open_to_readers(&path, 0o755)?;
             tell_no_time(&path)?;
         } else {
+            open_to_readers(&path, 0o644)?;
             set(&path)?;
         }
     }

@@ -83,6 +83,27 @@ fn faults(folder: &Path) -> String {
     failed.collect::<Vec<_>>().join("\n")
 }
 
+/// Files that their owner alone may read are of no use to those who get the release.
+#[test]
+fn all_may_read_a_release_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &job("shut", REPORT));
+    let ran = std::process::Command::new("sh")
+        .args(["-c", "umask 077 && exec \"$0\" run job.toml", env!("CARGO_BIN_EXE_discretail")])
+        .current_dir(workshop.folder.path())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", shown(&workshop, &ran));
+    let release = workshop.path("releases/shut");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&release), 0o755);
+    for name in files(&release) {
+        assert_eq!(mode(&release.join(&name)), 0o644, "{name}");
+        assert_eq!(mode(release.join(&name).parent().unwrap()), 0o755, "{name}");
+    }
+}
+
 #[test]
 fn each_period_has_a_file_and_the_release_is_verified() {
     let workshop = Workshop::new();
