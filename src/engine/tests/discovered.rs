@@ -61,9 +61,11 @@ fn check_rounds(
                 }
                 change.retain(|_, value| *value != 0);
                 let squares: u128 = change.values().map(|v| v.unsigned_abs().pow(2)).sum();
-                // Units of a user may meet in a cell.
-                let bound = u128::from(units) * u128::from(round.noise.bound.norm());
-                assert!(squares <= bound.pow(2), "user {user:?} of {}", level.file);
+                // Units of a user may meet in a cell, but where it lies within a period.
+                let within = plan.job.privacy.unit.holds_cells(&level.keys);
+                let factor = if within { units } else { units * units };
+                let bound = u128::from(factor) * u128::from(round.noise.bound.norm()).pow(2);
+                assert!(squares <= bound, "user {user:?} of {}", level.file);
                 let most = units * level.discovery().expect("it seeks").cells_max;
                 assert!(change.len() <= most as usize, "user {user:?} has {} cells", change.len());
                 assert!(change.keys().all(|key| !level.always.contains(key)), "found before");

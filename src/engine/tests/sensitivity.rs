@@ -134,6 +134,11 @@ pub(super) fn check_composed(market: &Market, plan: &Plan, rows: &[Row]) {
                     "user {user}"
                 );
             }
+            if let Selection::Threshold { cells_max, .. } = level.selection {
+                let count = |totals: &ExactTotals| totals.levels[place].keys.len() as u128;
+                let more = count(&all) - count(&without);
+                assert!(more <= periods * u128::from(cells_max), "user {user} has more keys");
+            }
         }
     }
 }
