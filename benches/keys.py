@@ -52,7 +52,8 @@ def main():
     arguments = arguments.parse_args()
     data = arguments.folder / str(arguments.payments)
     if not data.exists():
-        subprocess.run([BINARY, "sample", "--payments", str(arguments.payments), "--out", data], check=True)
+        data.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([BINARY, "sample", data, "--payments", str(arguments.payments)], check=True)
     print("| level | way | keys | against customers | noise of customers |\n|---|---|---|---|---|")
     for level in LEVELS:
         base = None
