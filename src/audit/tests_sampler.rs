@@ -120,6 +120,17 @@ fn refuted(rows: Vec<Row>) -> Vec<String> {
     rows.into_iter().filter(|row| row.verdict == Verdict::Refuted).map(|row| row.what).collect()
 }
 
+/// The claims that are refuted by rows and, if there are any, by a second run of the same: by
+/// chance, each of them with the square of its level.
+fn refuted_twice(rows: Vec<Row>, again: &dyn Fn() -> Vec<Row>) -> Vec<String> {
+    let first = refuted(rows);
+    if first.is_empty() {
+        return first;
+    }
+    let second = refuted(again());
+    first.into_iter().filter(|what| second.contains(what)).collect()
+}
+
 /// Each fault with the claim of `noise` that must be refuted. False alarms: none could hide a miss.
 #[test]
 fn each_fault_of_the_noise_is_found_by_its_test() {
@@ -147,8 +158,8 @@ fn large_faults_show_in_the_black_box() {
     let twin = Twin::new(&plan).expect("a folder");
     twin.write([].iter()).expect("writes");
     let settled = replay(&Program::within(2), &twin, None).expect("runs").plan;
-    // So many releases that a fault is missed by chance once in ten thousand times at most: what is
-    // seen is four deviations or more beyond what an alarm needs.
+    // So many releases that what is seen is four deviations or more beyond what an alarm needs: a
+    // claim is missed once in 30,000 times at most, and twice in a row once in 10⁸.
     for (fault, releases, claims) in [
         (
             Fault::Sigma(50),
@@ -158,10 +169,15 @@ fn large_faults_show_in_the_black_box() {
         (Fault::Sigma(71), 40_000, &["an attacker who knows"]),
         (Fault::Reused, 20_000, &["no combination of statistics"]),
     ] {
-        let (rows, _) = canary::rows(&Noise::new(fault), &twin, &settled, releases).expect("draws");
-        let found = refuted(rows);
-        for claim in claims {
-            assert!(found.iter().any(|what| what.starts_with(claim)), "{fault:?}: {found:?}");
+        let subject = Noise::new(fault);
+        let found = || refuted(canary::rows(&subject, &twin, &settled, releases).expect("draws").0);
+        let missed = |found: &[String]| {
+            claims.iter().any(|claim| !found.iter().any(|what| what.starts_with(claim)))
+        };
+        let first = found();
+        if missed(&first) {
+            let second = found();
+            assert!(!missed(&second), "{fault:?}: {first:?}, then {second:?}");
         }
     }
 }
@@ -227,11 +243,12 @@ fn large_faults_show_in_one_run() {
         (Fault::Sigma(71), Some("in one run of the program")),
         (Fault::Reused, Some("in one run no combination")),
     ] {
-        let found = refuted(one_run(&Noise::new(fault), &plan, [20_000, 8_000]));
+        let run = || one_run(&Noise::new(fault), &plan, [20_000, 8_000]);
         match claim {
-            // A false alarm comes up once in a thousand runs.
-            None => assert_eq!(found, Vec::<String>::new()),
+            // Three tests at 0.0003, each by two runs: a false alarm once in three million times.
+            None => assert_eq!(refuted_twice(run(), &run), Vec::<String>::new()),
             Some(claim) => {
+                let found = refuted(run());
                 assert!(found.iter().any(|what| what.starts_with(claim)), "{fault:?}: {found:?}");
             }
         }
@@ -274,7 +291,8 @@ fn the_black_box_reaches_nine_tenths_of_epsilon() {
     let subject = Noise::new(Fault::None);
     let settled = replay(&subject, &twin, None).expect("runs").plan;
     let started = std::time::Instant::now();
-    let (rows, curve) = canary::rows(&subject, &twin, &settled, canary::RELEASES).expect("draws");
+    let draw = || canary::rows(&subject, &twin, &settled, canary::RELEASES).expect("draws");
+    let (rows, curve) = draw();
     let figure = &rows[0].figure;
     println!(
         "{:.0} s: {figure}\n{}\n{}",
@@ -282,13 +300,13 @@ fn the_black_box_reaches_nine_tenths_of_epsilon() {
         rows[1].figure,
         rows[2].figure
     );
-    assert_eq!(refuted(rows.clone()), Vec::<String>::new());
     let percent = figure.rsplit('(').next().and_then(|text| text.split(' ').next());
     let percent: f64 = percent.expect("a share").parse().expect("a number");
-    // About 94 % with a standard deviation of 3.5 %, so below 82 % comes up once in two thousand
-    // runs.
-    assert!(percent >= 82.0, "{figure}");
+    // About 94 % with a standard deviation of 3.5 %, so below 78 % comes up once in 200,000 runs.
+    assert!(percent >= 78.0, "{figure}");
     assert!(curve.len() > 100);
+    // Three tests at 0.0003, each by two runs: a false alarm once in three million times.
+    assert_eq!(refuted_twice(rows.clone(), &|| draw().0), Vec::<String>::new());
 }
 
 /// Alarms in 200 audits of the program as it is: at most what the stated rates allow, by chance one
