@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::common::{Workshop, command, shown};
+use crate::faults::{signal, wait_until};
 
 /// A job on sample data that takes a moment.
 pub(crate) const JOB: &str = r#"version   = 1
@@ -234,13 +235,8 @@ fn ctrl_c_gives_the_budget_back_and_leaves_nothing() {
     let mut run = start(&workshop, &file);
     let ledger = workshop.path("ledger.sqlite");
     // Reading starts after the reservation.
-    let started = Instant::now();
-    while events(&ledger, "stopped").is_empty() && started.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let pid = run.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill");
-    assert!(sent.success());
+    wait_until(|| !events(&ledger, "stopped").is_empty());
+    signal(&run, "-INT");
     assert_eq!(run.wait().expect("ends").code(), Some(130));
     assert_eq!(events(&ledger, "stopped"), ["reserved", "voided"]);
     assert!(!workshop.path("releases").join("stopped").exists());
