@@ -189,12 +189,14 @@ fn rounds_count_for_each_month_of_a_user() {
     assert!(names(&copy.failed(None)).contains("guarantee"));
 }
 
-/// Keys that a release has discovered stay: the next one shows them without a look.
+/// Keys that a release has discovered stay: the next one shows them without a look. Without them it
+/// finds some of two cells of 1,354 users, which are five deviations below the threshold, with a
+/// chance of 10⁻⁶.
 #[test]
 fn discovered_keys_can_be_kept() {
     let workshop = workshop(REPORT);
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
-    let again = job(REPORT).replace("\"test\"", "\"again\"").replace("\"8\"", "\"0.01\"");
+    let again = job(REPORT).replace("\"test\"", "\"again\"").replace("\"8\"", "\"0.005\"");
     workshop.text("none.toml", &again.replace("\"again\"", "\"none\""));
     workshop.text("again.toml", &format!("{again}keys_from = [\"test\"]\n"));
     for job in ["none.toml", "again.toml"] {

@@ -146,7 +146,10 @@ fn figures_are_told_as_json_and_in_the_page() {
                 // Where payments are noise, no noised value has an average ticket.
                 for spread in all.into_iter().filter(|spread| !spread.is_null()) {
                     let ends = ["least", "middle", "most"].map(|end| number(&spread[end]));
-                    assert!((is_found || ends[0] > 0.0) && ends.is_sorted(), "{figures}");
+                    // By chance none may be covered, but some error there always is.
+                    let is_error = !std::ptr::eq(spread, &figures["covered"]);
+                    let is_there = is_found || !is_error || ends[0] > 0.0;
+                    assert!(is_there && ends.is_sorted(), "{figures}");
                     spreads += 1;
                 }
                 let is_sum = figures["insight"] != "average_ticket";
