@@ -31,7 +31,8 @@ fn told(batch: &RecordBatch, keys: usize) -> Vec<String> {
 fn cells_of_few_merchants_are_told_in_bands_and_those_beside_them_are_not() {
     // Fuel in the north is of two merchants, with 1,300 payments. Food, of three with 1,800, is
     // hidden as the region less books would tell of fuel, so it could have what fuel has not. Of
-    // 3,100 the edge 1,000 is at most half.
+    // 3,100 the edge 1,000 is at most half. All of it is fifty deviations of the noise or more away
+    // from the edges, in the next test, too.
     let workshop = released(BANDS);
     let cells = table(&workshop, "market.region-category.parquet");
     assert_eq!(told(&cells, 2), ["north/fuel: 1000 and more"]);

@@ -74,7 +74,8 @@ fn those_who_come_again_are_released_as_far_as_the_period_can_tell() {
     assert_eq!(reasons("retention_cohort_2"), told([back, "null", ahead, ahead, ahead]));
     assert_eq!(reasons("retention_rate_2")[..2], [back, "null"]);
     assert_eq!(reasons("retention_rate_2")[2..5], [ahead; 3]);
-    // The noised values are those of the payments, but for six deviations of the noise: one in 10⁸.
+    // The noised values are those of the payments, but for six deviations of the noise: of ten
+    // values, one is beyond in 2 of 10⁸ runs.
     let number = |name: &str, row| table.column(name).unwrap().f64().unwrap().get(row).unwrap();
     for row in [1, 6] {
         for (name, truth) in [

@@ -69,7 +69,7 @@ fn users_who_spend_more_or_less_are_released_where_both_weeks_are_whole() {
     }
     // In the second whole week 100 users are new, 100 are gone, and of 200 half spend more. In the
     // third one nobody is there any more. The noised values are as true as six deviations of the
-    // noise: all but one in 10⁸.
+    // noise: of 16 values, one is not in 3 of 10⁸ runs.
     let number = |name: &str, row| table.column(name).unwrap().f64().unwrap().get(row).unwrap();
     for (row, truths) in [(2, [200.0, 100.0, 100.0, 125.0]), (3, [0.0, 0.0, 300.0, 0.0])] {
         for region in [0, 5] {

@@ -45,8 +45,8 @@ fn cells_that_two_merchants_dominate_are_hidden_and_who_they_are_is_not_shown() 
     let workshop = released();
     let manifest = manifest(&workshop, "test");
     // Fuel in the north is of two. Of food there two have 72 %, and of food and books in the south
-    // two thirds; of books in the north 57 %. The noise, of a few payments, is far smaller than
-    // that.
+    // two thirds; of books in the north 57 %. That is 25 deviations of the noise or
+    // more away from the rule, so chance hides and shows nothing.
     assert_snapshot!(serde_json::to_string_pretty(&manifest["merchant_protection"]).unwrap());
     assert!(!workshop.path("releases/test/judge.merchant.parquet").exists());
     let page = std::fs::read_to_string(workshop.path("releases/test/report.html")).unwrap();

@@ -90,6 +90,7 @@ fn flows_are_released_and_verified() {
             assert!((value - expected).abs() < within, "{column}: {value} for {expected}");
         }
     };
+    // What is allowed is eight deviations of the noise or more: one in 10¹⁴.
     near("customers", [2000.0, 2000.0, 0.0, 1000.0], 100.0);
     near("payments", [6000.0, 2000.0, 0.0, 2000.0], 300.0);
     // Of a home's payments, those in each region.

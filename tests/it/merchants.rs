@@ -115,6 +115,7 @@ const FUEL: [(&str, &str); 2] = [("region", "north"), ("category", "fuel")];
 fn a_merchant_finds_its_rival_by_subtracting_itself_where_nothing_is_promised() {
     let workshop = released("min_per_cell = 1");
     let truth = MERCHANTS[RIVAL].2 as f64;
+    // A quarter of that is 16 deviations of the noise or more, which is never.
     let cells = table(&workshop, "market.region-category.parquet");
     let found = payments(&cells, &FUEL).unwrap() - OWN;
     assert!((found - truth).abs() < 0.25 * truth, "{found}");
@@ -138,7 +139,8 @@ fn the_attack_fails_where_cells_have_three_merchants() {
         assert!(payments(table, &[FUEL[0], ("category", "books")]).is_some());
         assert!(payments(table, &[("region", "south"), ("category", "fuel")]).is_some());
     }
-    // What is left of the region holds three merchants more, which blur what is looked for.
+    // What is left of the region holds three merchants more, which blur what is looked for: 2,200
+    // payments, a hundred deviations of the noise above the limit.
     let books = payments(&cells, &[FUEL[0], ("category", "books")]).unwrap();
     let left = payments(&regions, &FUEL[..1]).unwrap() - books - OWN;
     assert!(left > 4.0 * MERCHANTS[RIVAL].2 as f64, "{left}");
@@ -193,6 +195,7 @@ fn laws_of_tickets_are_of_three_merchants_or_more() {
         // Four times the natural logarithm of 1000 and of 50000, in minor units.
         values.chunks(64).map(|law| [law[27], law[43]]).collect::<Vec<_>>()
     };
+    // All numbers are forty deviations of the noise away from these limits.
     let few = |law: &[f64; 2]| law[0] < 300.0 && law[1] > 1000.0;
     let laws = tickets("min_per_cell = 1");
     assert_eq!((laws.len(), laws.iter().filter(|law| few(law)).count()), (4, 1), "{laws:?}");

@@ -83,7 +83,8 @@ fn merchants_are_compared_and_the_release_is_verified() {
         values.keys().iter().map(text).collect::<Vec<String>>().join(", ")
     };
     let [cells, shops] = ["shops.category-month.parquet", "shops.merchant-month.parquet"];
-    // Books, food, fuel: shares of nearly equal shops; one with more than half; two.
+    // Books, food, fuel: shares of nearly equal shops; one with more than half; two. The noise, of
+    // less than one payment, is forty times smaller than what would change a band.
     assert_eq!(texts(cells, "payments_concentration_band"), "high, high, -");
     assert_eq!(texts(cells, "payments_concentration_suppressed"), "-, -, peers");
     let bands = texts(shops, "payments_rank_band");
