@@ -23,8 +23,8 @@ pub(super) const RELEASES: usize = 100_000;
 const VALUES_MAX: usize = 600_000_000;
 /// Chance that the bounds which are told are beyond the truth.
 pub(super) const TOLD: f64 = 0.05;
-/// Chance of a false alarm of each of the tests that refute; there are three here, and four in
-/// `one_run`.
+/// Chance of a false alarm of each of the tests that refute; there are three here, and up to five
+/// in `one_run`.
 pub(super) const ALARM: f64 = 0.0003;
 
 const PAPERS: &str =

@@ -274,7 +274,8 @@ fn shown(kind: StatisticKind) -> impl Iterator<Item = Insight> {
     Insight::ALL.into_iter().filter(alone)
 }
 
-/// All tests of one run, and of one more where the job has private keys.
+/// All tests of one run, and of one more for private keys and for discovered ones where the job has
+/// them.
 pub(super) fn rows(
     subject: &dyn Subject,
     twin: &Twin,
@@ -316,7 +317,14 @@ pub(super) fn rows(
 const ONE_RUN: &str =
     "in one run of the program an attacker learns no more of a user than mu allows";
 
-const ALONE: &str = "a private key that one user alone has is not shown";
+/// What is claimed of private keys, or of discovered ones, and where it is proved.
+fn alone_claim(keys: &str) -> (String, &'static str) {
+    let proof = match keys {
+        "private" => "docs/privacy.md, Lemma 4",
+        _ => "docs/privacy.md, Lemma 6",
+    };
+    (format!("a {keys} key that one user alone has is not shown"), proof)
+}
 
 /// The tests, from the noised values of a run.
 pub(super) fn judge(design: &Design, plan: &Plan, values: &[Vec<f32>]) -> Vec<Row> {
@@ -395,24 +403,26 @@ fn alone(design: &Design, subject: &dyn Subject, folder: &Path, keys: &str) -> R
     design.write_job(folder, name, keys, terms)?;
     let Some(ran) = subject.outside(folder, &format!("{name}.toml"))? else { return Ok(None) };
     if let Some(fault) = ran.fault() {
-        return Ok(Some(row(ALONE, "a run with keys of the payments", true, fault)));
+        let (claim, _) = alone_claim(keys);
+        return Ok(Some(row(&claim, "a run with keys of the payments", true, fault)));
     }
     let plan = Job::parse(&design.job(name, keys, terms), folder).and_then(Plan::new)?;
     let shown = open(&folder.join(format!("{name}/canaries.merchant.parquet")))?;
     let shown = shown.metadata().file_metadata().num_rows() as u64;
     let delta = plan.loss.threshold_delta.value();
-    Ok(Some(hidden(shown, design.canaries(), delta)))
+    Ok(Some(hidden(keys, shown, design.canaries(), delta)))
 }
 
 /// So many keys are shown of people who are alone, each with a chance of `delta` at most.
-pub(super) fn hidden(shown: u64, people: usize, delta: f64) -> Row {
+pub(super) fn hidden(keys: &str, shown: u64, people: usize, delta: f64) -> Row {
     let mean = delta * people as f64;
     // Half of a two-sided chance is at most that of so many or more.
     let p = if shown == 0 { 1.0 } else { poisson_two_sided(shown, mean) / 2.0 };
     let figure = format!("{shown} of {people} keys shown, at most {mean:.1e} expected");
     let method = "a run with keys of the payments where each merchant has one customer; keys shown, against the Poisson \
                   law of what delta allows";
-    Row { reference: "docs/privacy.md, Lemma 4", ..row(ALONE, method, p < ALARM, figure) }
+    let (claim, reference) = alone_claim(keys);
+    Row { reference, ..row(&claim, method, p < ALARM, figure) }
 }
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {

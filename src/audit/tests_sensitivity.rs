@@ -400,7 +400,7 @@ fn faults_of_the_program_show_from_the_outside() {
 /// People who are alone are shown by chance only.
 #[test]
 fn keys_of_lone_people_are_found() {
-    let verdict = |shown, people| one_run::hidden(shown, people, 4.5e-10).verdict;
+    let verdict = |shown, people| one_run::hidden("private", shown, people, 4.5e-10).verdict;
     assert_eq!(verdict(0, 100_000), Verdict::NotRefuted);
     assert_eq!(verdict(1, 100_000), Verdict::Refuted);
     // Of 10^9 people alone, 0.45 are expected.
