@@ -55,7 +55,7 @@ pub fn keys_too_many() -> Finding {
 /// opendp refused.
 pub fn mechanism_failed(cause: &str) -> Finding {
     Finding::new("mechanism-failed", format!("the noise could not be drawn: {cause}"))
-        .hint("the job's budget is spent; give the job a new id to run it again")
+        .hint("a run has paid by then: give the job a new id to run it again; plans and audits pay nothing")
 }
 
 /// The release folder exists.
