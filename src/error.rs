@@ -1,4 +1,4 @@
-//! What can go wrong, in the three classes that control flow needs.
+//! What can go wrong, in the four classes that control flow needs.
 
 use crate::findings::Finding;
 

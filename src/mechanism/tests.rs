@@ -81,8 +81,8 @@ fn noise_is_less_than_by_way_of_zcdp() {
 
 /// False alarms: at most 1e-9 in all. The noise divided by σ is normal to within 2⁻¹⁶, so over
 /// n draws the mean is within z/√n and the mean square within 1 ± z·√(2/n), z = 6.5 for a tail of
-/// 4e-11 on each of four sides (the mean square by its normal approximation at n = 25,920); the
-/// tails beyond 2 σ are binomial with p = 0.0455, the same z.
+/// 4e-11 on each side (the mean square by its normal approximation at n = 28,800); the tails beyond
+/// 2 σ are binomial with p = 0.0455, the same z: six sides of each statistic.
 #[test]
 fn noise_has_its_mean_variance_and_tails() {
     let market = Market::new(&[]);

@@ -105,7 +105,7 @@ impl Delta {
     /// The part of this δ that a job with private keys lets the thresholds use: 9/20, rounded
     /// down, near the best split (`docs/privacy.md`, *Splitting δ*).
     pub fn threshold_share(self) -> Self {
-        // u128: 9 × 10¹⁶ × 10 fits, but leave no doubt.
+        // u128: the product, at most 9 × 10¹⁶, fits in 64 bits too, but leave no doubt.
         Delta((u128::from(self.0) * 9 / 20) as u64)
     }
 
