@@ -68,7 +68,7 @@ impl<'p> Scan<'p> {
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
-        let select = expressions.iter().map(|(name, e)| selected(name, e, source)).collect();
+        let select = expressions.iter().map(|(name, e)| selected(name, e)).collect();
         let used = used_columns(source, &expressions);
         let names = expressions.into_iter().map(|(name, _)| name).collect();
         Ok(Scan { plan, files, table, select, names, used })
@@ -307,11 +307,10 @@ fn unreadable_file(path: &Path, cause: &PolarsError) -> Finding {
     findings::file_damaged(path, &kind_of(cause))
 }
 
-fn selected(name: &str, expression: &SqlExpression, source: &PaymentsSource) -> Expr {
+fn selected(name: &str, expression: &SqlExpression) -> Expr {
     let expr = expression.expr.clone().alias(name);
     match name {
         "time" | "amount" => expr,
-        _ if std::ptr::eq(expression, &source.amount) => expr,
         _ => expr.cast(DataType::String),
     }
 }

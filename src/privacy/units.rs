@@ -212,13 +212,6 @@ impl MuSquared {
         MuSquared(units + u128::from(rest > 0))
     }
 
-    /// The largest representable value that is not above `value` (finite, 0 ≤ value < 2⁶⁰).
-    pub fn floor_from(value: f64) -> Self {
-        assert!((0.0..(1u64 << 60) as f64).contains(&value), "limited by the conversion");
-        // Exact: multiplying by a power of two changes the exponent only; `as` truncates.
-        MuSquared((value * (1u64 << 60) as f64) as u128)
-    }
-
     /// The value as a float that is never below the true one.
     pub fn value_up(self) -> f64 {
         let nearest = self.0 as f64 / (1u64 << 60) as f64;
@@ -342,8 +335,8 @@ mod tests {
     fn float_views_of_mu_squared_are_never_below() {
         for units in [1u128, 3, (1 << 60) - 1, (1 << 60) + 1, 123_456_789_012_345_678_901] {
             let mu2 = MuSquared::from_units(units);
-            assert!(mu2.value_up() * (1u64 << 60) as f64 >= units as f64);
-            assert!(MuSquared::floor_from(mu2.value_up()) >= mu2);
+            // Exact: a power of two changes the exponent only, and `as` truncates.
+            assert!((mu2.value_up() * (1u64 << 60) as f64) as u128 >= units);
             // ⌊2³⁰ μ⌋ + 1 is above 2³⁰ √(units/2⁶⁰) exactly.
             let mu = (mu2.mu_up().value() * (1u64 << 30) as f64) as u128 + 1;
             assert!(mu * mu > units && (mu - 2).pow(2) <= units, "{units}");

@@ -675,7 +675,6 @@ fn what_the_ledger_does_not_confirm_is_found() {
     let workshop = released();
     let copy = Copy::of(&workshop);
     // The release is whole, but of another ledger.
-    workshop.text("away.toml", &JOB.replace("ledger.sqlite", "away.sqlite"));
     workshop.text(
         "away.toml",
         &JOB.replace("ledger.sqlite", "away.sqlite").replace("\"test\"", "\"away\""),
