@@ -1,9 +1,14 @@
 //! The same work for many items, on several threads.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Pieces of the work that each thread takes, about: so many that all are done at the same time.
 const PIECES: usize = 8;
+
+/// A lock that no holder leaves poisoned: their panic ends the run.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// `work` of all items, in their order; what comes out does not depend on threads.
 pub(crate) fn map<T: Send, R: Send>(
@@ -19,7 +24,7 @@ pub(crate) fn map<T: Send, R: Send>(
     let left = Mutex::new((items, 0));
     // The next items, and which piece of the work they are.
     let take = || {
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&left);
         let (items, pieces) = &mut *left;
         *pieces += 1;
         (*pieces, items.take(each).collect::<Vec<T>>())

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 
 use polars::prelude::{DataFrame, Engine, LazyFrame, PolarsResult};
 
-use super::sinks::lock;
 use super::source::RowGroup;
+use crate::parallel::lock;
 
 /// The stream takes about this much at 100 million payments in row groups of 25 MB, measured.
 const STREAM_BYTES: u64 = 832 << 20;

@@ -15,11 +15,12 @@ use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
 use super::parts::{PartReader, parts};
 use super::progress::{Meter, ScanControl};
 use super::quarantine::{Quarantine, Reason};
-use super::sinks::{Counts, Intake, lock};
+use super::sinks::{Counts, Intake};
 use super::source::{Files, type_name};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{PaymentsSource, SqlExpression};
+use crate::parallel::lock;
 use crate::plan::Plan;
 
 /// Payments that are ready to be read: files found, columns checked.

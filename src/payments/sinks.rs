@@ -1,7 +1,7 @@
 //! From tables to batches, on all threads.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ScopedJoinHandle;
 
 use polars::prelude::DataFrame;
@@ -11,6 +11,7 @@ use super::progress::Meter;
 use super::quarantine::Quarantine;
 use super::scan::unreadable;
 use crate::error::Result;
+use crate::parallel::lock;
 
 /// Rows of one batch, at most.
 const BATCH_ROWS: usize = 1 << 17;
@@ -88,9 +89,4 @@ impl<S: FnMut(&Batch) -> Result<()> + Send> Intake<'_, S> {
             Ok(Counts { rows: all.rows + own.rows, good: all.good + own.good })
         })
     }
-}
-
-/// A lock that no holder leaves poisoned: their panic ends the run.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

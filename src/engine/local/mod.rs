@@ -31,6 +31,7 @@ use std::time::Instant;
 use super::{Engine, ExactSurveys, ExactTotals, Settle};
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::parallel::lock;
 use crate::payments::{Batch, Progress, Scan, ScanControl};
 use crate::plan::{LevelPlan, Plan};
 use cells::CellFinder;
@@ -40,7 +41,7 @@ use partition::{Users, Worker};
 use record::{Codes, Encoder};
 use spill::SpillFile;
 use stop::Stop;
-use store::{Memory, Partition, Room, Scatter, Store, lock};
+use store::{Memory, Partition, Room, Scatter, Store};
 use survey::Surveyor;
 use totals::Sums;
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use siphasher::sip128::SipHasher24;
 
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::parallel::lock;
 use crate::payments::Batch;
 use crate::plan::Plan;
 
@@ -137,7 +138,7 @@ where
     for<'a> Arc<T>: From<&'a T>,
 {
     fn code(&self, value: &T) -> (Arc<T>, u32) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if let Some((value, &code)) = all.codes.get_key_value(value) {
             return (value.clone(), code);
         }
@@ -149,7 +150,7 @@ where
 
     /// All values, in the order of their codes.
     pub(super) fn values(&self) -> Vec<Arc<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values.clone()
+        lock(&self.0).values.clone()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Records scattered by user: in memory while they fit, on disk else.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::record::Record;
 use super::spill::{Extent, SpillFile};
 use super::stop::Stop;
 use crate::error::Result;
+use crate::parallel::lock;
 
 /// Records of one block: 64 KiB, which the disk takes gladly.
 pub(super) const BLOCK: usize = 2048;
@@ -212,11 +213,6 @@ impl<'s> Store<'s> {
         }
         Ok(true)
     }
-}
-
-/// A lock that no holder leaves poisoned: their panic ends the run.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Scatters records into a store; one for each thread.
