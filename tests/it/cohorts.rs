@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, paid, refused};
+use crate::common::{Workshop, paid, refused, sharp};
 use crate::verify::{Copy, names, with_float};
 
 const REPORTS: &str = r#"
@@ -26,10 +26,7 @@ look_back = 5
 "#;
 
 fn job() -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    let head = head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"");
-    format!("{head}{REPORTS}")
+    sharp() + REPORTS
 }
 
 /// At one merchant in each region 400 users who come in the week of 6 January, of whom a quarter

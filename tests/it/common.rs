@@ -115,6 +115,13 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
+/// [`JOB`] up to its reports, with so little noise as ε 8 asks for.
+pub(crate) fn sharp() -> String {
+    let (head, _) = JOB.split_once("[[report]]").expect("reports");
+    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
+    head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"")
+}
+
 /// What `check` says of a job that it refuses.
 pub(crate) fn refused(workshop: &Workshop, job: &str) -> String {
     workshop.text("job.toml", job);
@@ -155,6 +162,14 @@ pub(crate) fn paid(rows: Vec<(String, &str, i64, i64)>) -> DataFrame {
         "wallet" => vec!["card"; rows.len()],
     )
     .expect("a table")
+}
+
+/// Payments of 10.00, one every 200 seconds: users and merchants.
+pub(crate) fn paid_in_turn<'m>(rows: impl Iterator<Item = (usize, &'m str)>) -> DataFrame {
+    let row = |(n, (user, merchant)): (usize, (usize, &'m str))| {
+        (format!("u{user}"), merchant, 1_735_704_000 + 200 * n as i64, 1000)
+    };
+    paid(rows.enumerate().map(row).collect())
 }
 
 /// 1,200 payments of 60 users in January 2025.

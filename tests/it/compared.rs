@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use polars::prelude::Column;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, payments, refused, shown};
+use crate::common::{Workshop, payments, refused, sharp, shown};
 use crate::shared::table_of;
 use crate::verify::{Copy, names, replaced};
 
@@ -33,10 +33,7 @@ suppress_above = "never"
 "#;
 
 fn job(reports: &str) -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    let head = head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"");
-    format!("{head}{reports}")
+    sharp() + reports
 }
 
 fn released() -> Workshop {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::array::{AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, Int32Type};
 use insta::assert_snapshot;
-use polars::prelude::{DataFrame, df};
+use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{Workshop, paid_in_turn, sharp, shown};
 use crate::shared::table;
 use crate::verify::{Copy, names, replaced};
 
@@ -22,10 +22,7 @@ suppress_above = "never"
 "#;
 
 fn job(report: &str) -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    let head = head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"");
-    format!("{head}{report}").replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n")
+    sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n") + report
 }
 
 /// Of 4,000 users a quarter pay for food and fuel, a quarter for food and books, half for books
@@ -36,16 +33,7 @@ fn payments() -> DataFrame {
         1 => vec![(user, "M3"), (user, "NULL")],
         _ => vec![(user, "NULL")],
     };
-    let rows: Vec<(usize, &str)> = (0..4000).flat_map(pay).collect();
-    let count = rows.len() as i64;
-    df!(
-        "user" => rows.iter().map(|(user, _)| format!("u{user}")).collect::<Vec<_>>(),
-        "merchant" => rows.iter().map(|(_, merchant)| *merchant).collect::<Vec<_>>(),
-        "time" => (0..count).map(|n| 1_735_704_000 + 200 * n).collect::<Vec<_>>(),
-        "amount" => vec![1000i64; rows.len()],
-        "wallet" => vec!["card"; rows.len()],
-    )
-    .unwrap()
+    paid_in_turn((0..4000).flat_map(pay))
 }
 
 fn released() -> Workshop {

@@ -4,7 +4,7 @@
 use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 
-use crate::common::{JOB, Workshop, paid, refused};
+use crate::common::{Workshop, paid, refused, sharp};
 use crate::verify::{Copy, names, with_float};
 
 const REPORTS: &str = r#"
@@ -18,12 +18,8 @@ suppress_above = "never"
 "#;
 
 fn job() -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    let head = head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"");
     let files = "files = [\"merchants.parquet\"]";
-    let head = head.replace(files, &format!("{files}\nmin_per_cell = 1"));
-    format!("{head}{REPORTS}")
+    sharp().replace(files, &format!("{files}\nmin_per_cell = 1")) + REPORTS
 }
 
 /// At one merchant in each region 400 users. A quarter comes in the week of 6 January alone, a

@@ -1,10 +1,11 @@
 //! Keys that rounds discover, from the job to a release that is verified.
 
 use insta::assert_snapshot;
-use polars::prelude::{DataFrame, ParquetReader, SerReader, df};
+use polars::prelude::DataFrame;
 use serde_json::json;
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{Workshop, paid_in_turn, sharp, shown};
+use crate::shared::{table, table_of};
 use crate::verify::{Copy, names};
 
 const REPORT: &str = r#"[[report]]
@@ -16,9 +17,7 @@ insights = ["customers", "sales"]
 
 /// A job with this report, of an ε with which rounds see some hundred users.
 fn job(report: &str) -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"") + report
+    sharp() + report
 }
 
 /// Of 3,000 users each pays at home, in the north or the south, and a third in M2, which is in the
@@ -32,16 +31,7 @@ fn payments() -> DataFrame {
         own.extend((user < 2).then_some((user, "NULL")));
         own
     };
-    let rows: Vec<(usize, &str)> = (0..3000).flat_map(pay).collect();
-    let count = rows.len() as i64;
-    df!(
-        "user" => rows.iter().map(|(user, _)| format!("u{user}")).collect::<Vec<_>>(),
-        "merchant" => rows.iter().map(|(_, merchant)| *merchant).collect::<Vec<_>>(),
-        "time" => (0..count).map(|n| 1_735_704_000 + 200 * n).collect::<Vec<_>>(),
-        "amount" => vec![1000i64; rows.len()],
-        "wallet" => vec!["card"; rows.len()],
-    )
-    .unwrap()
+    paid_in_turn((0..3000).flat_map(pay))
 }
 
 fn workshop(report: &str) -> Workshop {
@@ -55,11 +45,6 @@ fn run(workshop: &Workshop, args: &[&str]) -> String {
     format!("$ discretail {}\n{}", args.join(" "), shown(workshop, &workshop.discretail(args)))
 }
 
-fn rows(workshop: &Workshop, table: &str) -> usize {
-    let file = std::fs::File::open(workshop.path(table)).unwrap();
-    ParquetReader::new(file).finish().unwrap().height()
-}
-
 const VERIFY: [&str; 4] = ["verify", "releases/test", "--ledger", "ledger.sqlite"];
 
 #[test]
@@ -70,9 +55,9 @@ fn keys_of_many_users_are_discovered_and_what_is_there_is_measured() {
         texts += &run(&workshop, args);
     }
     // From the north to M1 and M2, from the south to M3 and M2, and not to where one is.
-    assert_eq!(rows(&workshop, "releases/test/found.home_region-merchant.parquet"), 4);
+    assert_eq!(table(&workshop, "found.home_region-merchant.parquet").num_rows(), 4);
     // Payments come in four weeks of the month.
-    assert_eq!(rows(&workshop, "releases/test/found.wallet-week.parquet"), 4);
+    assert_eq!(table(&workshop, "found.wallet-week.parquet").num_rows(), 4);
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\d+ values", "N values");
     settings.bind(|| assert_snapshot!(texts));
@@ -142,7 +127,7 @@ fn hidden_merchants_are_not_told_of() {
         assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
         let verified = workshop.discretail(&VERIFY);
         assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
-        let rows = rows(&workshop, "releases/test/found.region-category.parquet");
+        let rows = table(&workshop, "found.region-category.parquet").num_rows();
         assert!(if told { rows == 4 } else { rows < 4 }, "{rows}");
         let text = std::fs::read_to_string(workshop.path("releases/test/manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -203,9 +188,9 @@ fn discovered_keys_can_be_kept() {
         let ran = workshop.discretail(&["run", job]);
         assert_eq!(ran.status.code(), Some(0), "{}", shown(&workshop, &ran));
     }
-    let table = "found.home_region-merchant.parquet";
-    assert_eq!(rows(&workshop, &format!("releases/none/{table}")), 0);
-    assert_eq!(rows(&workshop, &format!("releases/again/{table}")), 4);
+    let found = "found.home_region-merchant.parquet";
+    assert_eq!(table_of(&workshop, "none", found).num_rows(), 0);
+    assert_eq!(table_of(&workshop, "again", found).num_rows(), 4);
     let verified = workshop.discretail(&["verify", "releases/again", "--ledger", "ledger.sqlite"]);
     assert_eq!(verified.status.code(), Some(0), "{}", shown(&workshop, &verified));
 }

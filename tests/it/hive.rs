@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{Workshop, sharp, shown};
 use discretail::verify::{Outcome, verify};
 
 const REPORT: &str = r#"
@@ -29,11 +29,8 @@ bounds       = { customers = "2" }
 "#;
 
 fn job(name: &str, report: &str) -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n");
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    let head = head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"");
-    format!("{}{report}", head.replace("\"test\"", &format!("\"{name}\"")))
+    let head = sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n");
+    head.replace("\"test\"", &format!("\"{name}\"")) + report
 }
 
 fn run(workshop: &Workshop, name: &str, report: &str) {

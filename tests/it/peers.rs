@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, refused, shown};
+use crate::common::{Workshop, refused, sharp, shown};
 use crate::shared::table_of;
 use crate::verify::{Copy, names, replaced};
 
@@ -27,10 +27,7 @@ const ALL: &str = "[\"payments\", \"payments_concentration\", \"payments_rank\",
                    \"payments_peer_benchmark\"]";
 
 fn job(report: &str) -> String {
-    let (head, _) = JOB.split_once("[[report]]").unwrap();
-    let head = head.replace("epsilon = \"1\"", "epsilon = \"8\"");
-    let head = head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"");
-    format!("{head}{report}")
+    sharp() + report
 }
 
 /// Nine shops for food, of which the first has most, five for books, and two for fuel.

@@ -1,9 +1,9 @@
 //! Keys that earlier releases have shown are shown again.
 
 use insta::assert_snapshot;
-use polars::prelude::{ParquetReader, SerReader};
 
 use crate::common::{JOB, Workshop, shown};
+use crate::shared::table_of;
 
 /// A job with private keys alone, so precise that all merchants and wallets are found.
 fn first() -> String {
@@ -26,11 +26,6 @@ fn keys_from(jobs: &str) -> String {
     second().replace("cells_max = 8", &format!("cells_max = 8\nkeys_from = [{jobs}]"))
 }
 
-fn rows(workshop: &Workshop, table: &str) -> usize {
-    let file = std::fs::File::open(workshop.path(table)).unwrap();
-    ParquetReader::new(file).finish().unwrap().height()
-}
-
 fn run(workshop: &Workshop, args: &[&str]) -> String {
     format!("$ discretail {}\n{}", args.join(" "), shown(workshop, &workshop.discretail(args)))
 }
@@ -48,15 +43,15 @@ fn keys_of_an_earlier_release_are_shown_with_or_without_payments() {
     // 60 users spread over four merchants and four weeks: 4.5 deviations of the noise above the
     // threshold in the first week and 6 later, so that some cell is missed in 7 of 10⁶ runs. Without
     // them, some merchant is found in one of 10⁷.
-    assert_eq!(rows(&workshop, "releases/test/found.merchant-week.parquet"), 16);
-    assert_eq!(rows(&workshop, "releases/without/found.merchant.parquet"), 0);
+    assert_eq!(table_of(&workshop, "test", "found.merchant-week.parquet").num_rows(), 16);
+    assert_eq!(table_of(&workshop, "without", "found.merchant.parquet").num_rows(), 0);
     let mut texts = run(&workshop, &["plan", "second.toml"]);
     texts += &run(&workshop, &["run", "second.toml"]);
     texts += &run(&workshop, &["run", "second.toml"]);
     texts += &run(&workshop, &["verify", "releases/second", "--ledger", "ledger.sqlite"]);
     // M1 has no payments now.
-    assert_eq!(rows(&workshop, "releases/second/found.merchant.parquet"), 4);
-    assert_eq!(rows(&workshop, "releases/second/found.day-wallet.parquet"), 31 * 3);
+    assert_eq!(table_of(&workshop, "second", "found.merchant.parquet").num_rows(), 4);
+    assert_eq!(table_of(&workshop, "second", "found.day-wallet.parquet").num_rows(), 31 * 3);
     assert_snapshot!(texts);
 }
 
