@@ -405,4 +405,9 @@ fn keys_of_lone_people_are_found() {
     assert_eq!(verdict(1, 100_000), Verdict::Refuted);
     // Of 10^9 people alone, 0.45 are expected.
     assert_eq!(verdict(1, 1_000_000_000), Verdict::NotRefuted);
+    // Each kind of keys has its own proof.
+    for (keys, lemma) in [("private", "Lemma 4"), ("discovered", "Lemma 6")] {
+        let row = one_run::hidden(keys, 0, 100_000, 4.5e-10);
+        assert!(row.what.contains(keys) && row.reference.contains(lemma), "{row:?}");
+    }
 }
