@@ -292,8 +292,8 @@ pub struct SampleArgs {
     #[arg(long, default_value_t = 90)]
     pub days: u32,
     /// Threads [default: all cores].
-    #[arg(long)]
-    pub threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Print a JSON object in place of text.
     #[arg(long)]
     pub json: bool,

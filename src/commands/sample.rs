@@ -13,7 +13,7 @@ pub(super) fn sample(args: &SampleArgs) -> Result<(), Failure> {
         users: args.users,
         merchants: args.merchants,
         days: args.days,
-        threads: threads(args.threads),
+        threads: threads(args.threads.map(usize::from)),
     };
     let bar = Progress::bar("making payments".to_owned(), args.payments);
     let summary = write_sample(&args.dir, &options, &|done| bar.set(done), &cancelled)?;

@@ -272,6 +272,11 @@ fn a_sample_fills_an_empty_folder() {
     let mut texts = run(&workshop, &args);
     texts += &run(&workshop, &args);
     texts += &run(&workshop, &["sample", "x", "--payments", "0", "--days", "4000"]);
+    for threads in ["0", "20000"] {
+        texts += &run(&workshop, &["sample", "x", "--threads", threads]);
+    }
+    workshop.text("taken", "");
+    texts += &run(&workshop, &["sample", "taken"]);
     assert_snapshot!(texts);
 }
 
