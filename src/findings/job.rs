@@ -382,7 +382,7 @@ pub fn error_too_dear(statistic: &str, level: &str, share: f64, epsilon: Option<
 pub fn budget_too_small(epsilon: &dyn Display, delta: &dyn Display, statistics: usize) -> Finding {
     Finding::new(
         "budget-too-small",
-        format!("ε {epsilon} and δ {delta} are too small for {statistics} statistics"),
+        format!("ε {epsilon} and δ {delta} leave too little for {statistics} statistics"),
     )
-    .hint("raise `epsilon` or `delta`, or ask for fewer levels")
+    .hint("raise `epsilon` or ask for fewer levels; private keys take nine tenths of `delta` off it, so lower one that is as large")
 }

@@ -102,9 +102,9 @@ pub fn release_not_private(job: &str, folder: &Path) -> Finding {
 pub fn ledger_budget_too_small(epsilon: &dyn Display, delta: &dyn Display) -> Finding {
     Finding::new(
         "ledger-budget-too-small",
-        format!("ε {epsilon} and δ {delta} are too small for a ledger"),
+        format!("ε {epsilon} and δ {delta} leave nothing for jobs"),
     )
-    .hint("raise `epsilon_max` or `delta_max`")
+    .hint("raise `epsilon_max`, or lower `delta_max`: private keys may take nine tenths of it off epsilon")
 }
 
 /// Ctrl-C cannot be caught.

@@ -112,6 +112,9 @@ fn a_release_is_audited_from_the_outside() {
     let args = ["audit", "releases/other", "--out", "evidence"];
     texts += &shown(&workshop, &workshop.discretail(&args));
     texts += &shown(&workshop, &workshop.discretail(&["audit", "nowhere"]));
+    // A file where the folder should be.
+    let args = ["audit", "releases/test", "--out", "job.toml"];
+    texts += &shown(&workshop, &workshop.discretail(&args));
     let page = std::fs::read_to_string(workshop.path("evidence/audit.html")).unwrap();
     assert!(page.contains("class=\"verdict bad\">Refuted"), "{page}");
     settings().bind(|| assert_snapshot!(texts));

@@ -141,6 +141,42 @@ fn reports_name_known_keys() {
 }
 
 #[test]
+fn what_levels_need_is_there() {
+    let keys = "[keys]\nwallet = [\"alipay\", \"apple_pay\", \"card\"]\n";
+    let merchants = "[merchants]\nfiles = [\"merchants.parquet\"]\n";
+    let level = "[\"region\", \"week\"]";
+    let last = "last_day  = 2025-01-31";
+    let mut texts = String::new();
+    for day in ["2024-12-31", "2035-01-09"] {
+        texts += &faults(&JOB.replace(last, &format!("last_day  = {day}")));
+    }
+    texts += &faults(&JOB.replace(keys, ""));
+    texts += &faults(&JOB.replace(merchants, "").replace(level, "[\"merchant\"]"));
+    // 3,660 days of 24 hours, for 300 wallets: 26 million.
+    let wallets: Vec<String> = (0..300).map(|wallet| format!("w{wallet}")).collect();
+    let many = JOB.replace(last, "last_day  = 2035-01-08");
+    let many = many.replace(level, "[\"wallet\", \"day\", \"hour\"]");
+    texts += &faults(&many.replace(keys, &format!("[keys]\nwallet = {wallets:?}\n")));
+    assert_snapshot!(texts);
+}
+
+/// Where thresholds may fail with a chance of 0.0045, no ε of 0.001 is left.
+#[test]
+fn budgets_are_enough_for_something() {
+    let small = JOB.replace("epsilon = \"1\"", "epsilon = \"0.001\"");
+    let job = small.replace("\"1e-6\"", "\"0.01\"").replace("\"1e-5\"", "\"0.01\"");
+    let mut texts = faults(&job);
+    let ledger = small.replace("\"4\"", "\"0.001\"").replace("\"1e-5\"", "\"0.01\"");
+    texts += &refused(&Workshop::new(), &ledger);
+    let workshop = Workshop::new();
+    let init = ["ledger", "init", "ledger.sqlite", "--population", "people"];
+    let budget = ["--epsilon-max", "0.001", "--delta-max", "0.01"];
+    texts += &shown(&workshop, &workshop.discretail(&[&init[..], &budget].concat()));
+    assert!(!workshop.path("ledger.sqlite").exists());
+    assert_snapshot!(texts);
+}
+
+#[test]
 fn lists_have_something_in_them() {
     let public = "levels   = [[], [\"region\", \"week\"], [\"wallet\"]]";
     let mut texts = String::new();
@@ -513,6 +549,25 @@ fn every_bad_row_has_a_reason() {
     assert_eq!(mode(&workshop, "quarantine"), 0o700);
     assert_eq!(mode(&workshop, "quarantine/test.csv"), 0o600);
     assert_snapshot!(std::fs::read_to_string(workshop.path("quarantine/test.csv")).unwrap());
+}
+
+/// A file where the folder should be; without it, the job runs and pays once.
+#[test]
+fn a_quarantine_that_cannot_be_made_stops_the_job_before_anything_is_charged() {
+    let (workshop, job) = csv("");
+    workshop.text("job.toml", &job);
+    workshop.text("quarantine", "");
+    let output = workshop.discretail(&["run", "job.toml"]);
+    let text = shown(&workshop, &output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(!workshop.path("releases").exists());
+    std::fs::remove_file(workshop.path("quarantine")).unwrap();
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+    let events = crate::crash::events(&workshop.path("ledger.sqlite"), "test");
+    assert_eq!(events.iter().filter(|event| *event == "spent").count(), 1, "{events:?}");
+    assert_eq!(events.last().map(String::as_str), Some("published"));
+    assert_snapshot!(text);
 }
 
 #[test]
