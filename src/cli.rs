@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::engine::local::Local;
 use crate::engine::sql::Dialect;
-use crate::job::PrivacyUnit;
+use crate::job::{NAMES, PrivacyUnit, is_name};
 use crate::privacy::{Delta, Epsilon};
 
 /// Differentially private merchant and market insights from in-store payments.
@@ -237,11 +237,7 @@ pub struct LedgerVoidArgs {
 
 /// A name as job files have it.
 fn name(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let ok =
-        (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-']);
-    let rule = "must be 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit";
-    if ok { Ok(text.to_owned()) } else { Err(rule.to_owned()) }
+    if is_name(text) { Ok(text.to_owned()) } else { Err(format!("must be {NAMES}")) }
 }
 
 /// A row's hash, as `ledger show` prints it.

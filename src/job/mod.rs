@@ -48,6 +48,15 @@ pub use unit::PrivacyUnit;
 
 use crate::privacy::{Delta, Epsilon, PrivacyLoss, largest_loss};
 
+/// What names of jobs, recipients and populations must be; a job's is a file's, too.
+pub const NAMES: &str = "1 to 64 letters, digits, `-`, `_` or `.`, the first neither `-` nor `.`";
+
+/// Is this such a name?
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with(['.', '-'])
+}
+
 /// A valid job.
 #[derive(Clone, Debug)]
 pub struct Job {

@@ -23,7 +23,9 @@ use self::payments::Facts;
 pub(crate) use self::secrets::secret_lines;
 use self::server::Servers;
 use super::raw::{Faults, Placed, Section};
-use super::{EarlierJob, Job, LedgerTerms, Privacy, PrivacyUnit, ReleaseStatus, money_places};
+use super::{
+    EarlierJob, Job, LedgerTerms, NAMES, Privacy, PrivacyUnit, ReleaseStatus, is_name, money_places,
+};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::privacy::{Delta, Epsilon, UnitError};
@@ -163,14 +165,10 @@ impl Reader<'_> {
     /// A name that is safe as a file name.
     fn name(&self, section: &Section, key: &'static str, example: &str) -> Option<String> {
         let name = section.require(key, example, section.text(key))?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        let ok = (1..=64).contains(&name.value.len())
-            && name.value.chars().all(plain)
-            && !name.value.starts_with(['.', '-']);
+        let ok = is_name(&name.value);
         if !ok {
-            let rule = "1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit";
             let shown = format!("\"{}\"", name.value);
-            self.faults.add(findings::value_out_of_range(key, &shown, rule).at(name.span));
+            self.faults.add(findings::value_out_of_range(key, &shown, NAMES).at(name.span));
         }
         ok.then_some(name.value)
     }
