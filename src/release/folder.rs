@@ -120,8 +120,8 @@ fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {
 }
 
 /// Lets all read what is within a folder, and gives all of it one time of last change and writes it
-/// through to the disk: how long a step of the run took depends on the payments, and whoever copies a release may keep its
-/// times.
+/// through to the disk: how long a step of the run took depends on the payments, and whoever copies
+/// a release may keep its times.
 fn tell_no_time(folder: &Path) -> std::io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + NEW_YEAR_2000;
     let times = FileTimes::new().set_accessed(time).set_modified(time);
