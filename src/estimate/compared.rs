@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 
 use super::peers::Peers;
-use super::ratio::{LEAST, fieller};
-use super::{Estimate, Interval, Reason, Values, View};
+use super::ratio::{LEAST, SIGNAL_MIN, fieller, shown};
+use super::{Estimate, Interval, Reason, Values, View, grown};
 use crate::job::{Comparison, Key, Period, StatisticKind, TimeKey};
 use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
 
@@ -119,7 +119,7 @@ impl Compared {
                             let scale = if comparison == Comparison::Index { 100.0 } else { 1.0 };
                             Some(ratio(own, &cells[other], both, scale))
                         }
-                        Some(Other::Earlier(place)) => self.against_earlier(view, kind, row, place),
+                        Some(Other::Earlier(place)) => against_earlier(view, kind, row, place),
                         None => None,
                     };
                     let Some(growth) = growth else { return (NOTHING, Some(Reason::NoPeriod)) };
@@ -155,26 +155,23 @@ impl Compared {
         let known = self.earlier.get(&other).filter(|_| comparison != Comparison::Index);
         known.copied().map(Other::Earlier)
     }
+}
 
-    /// A release's noised values come with all that the fit took put back, by a factor of their
-    /// own; so what is doubtful of both factors counts.
-    fn against_earlier(
-        &self,
-        view: &View,
-        kind: StatisticKind,
-        row: usize,
-        (release, place): (usize, usize),
-    ) -> Option<Estimate<Option<f64>>> {
-        let known = view.level.earlier[release].cells.statistics.get(&kind);
-        let (known, position) = known.zip(view.level.position(kind))?;
-        let doubt = view.models[position].correction.doubt();
-        let (own, theirs) = (&self.cells[&kind][row], known.values[place]);
-        let own_sd = own.value.1.hypot(doubt * own.estimate);
-        let top = Part { value: (own.value.0, own_sd), ..*own };
-        let sd = known.sds[place].hypot(doubt * theirs);
-        let bottom = Part { noisy: (0.0, 1.0), value: (theirs, sd), estimate: theirs };
-        Some(ratio(&top, &bottom, (0.0, 0.0), 1.0))
-    }
+/// The estimate of a row against what an earlier release shows of a cell, as anybody can tell from
+/// both tables; `None` if it shows nothing of the statistic.
+fn against_earlier(
+    view: &View,
+    kind: StatisticKind,
+    row: usize,
+    (release, place): (usize, usize),
+) -> Option<Estimate<Option<f64>>> {
+    let known = view.level.earlier[release].cells.statistics.get(&kind)?;
+    let is_seen = known.values[place] >= SIGNAL_MIN * known.sds[place];
+    let before = known.shown[place].filter(|before| is_seen && before.value >= LEAST);
+    let growth = before.zip(grown::as_shown(view, kind, row));
+    let growth = growth.and_then(|(before, own)| grown::ratio(own, &before));
+    // Noised values are those of two fits, which have left other parts.
+    Some(shown(growth, None, None))
 }
 
 enum Other {
@@ -187,16 +184,16 @@ const NOTHING: Estimate<Option<f64>> =
 
 /// The cells of earlier releases that some cell of this one may be compared with, each with the
 /// place of the latest release that has it: of the periods before that a release holds wholly, or
-/// at levels without keys of time all of the latest release.
+/// at levels without keys of time all of the one that ends the day before this job begins.
 fn earlier(
     view: &View,
     asked: &[(Comparison, StatisticKind)],
 ) -> HashMap<Vec<KeyValue>, (usize, usize)> {
     let mut found = HashMap::new();
     let period = period_key(&view.level.keys);
-    let releases = if period.is_some() { view.level.earlier.len() } else { 1 };
+    let begins = view.plan.job.payments.period.first();
     let wanted = period.map_or_else(BTreeSet::new, |(_, time)| wanted(view, time, asked));
-    for (place, release) in view.level.earlier.iter().take(releases).enumerate() {
+    for (place, release) in view.level.earlier.iter().enumerate() {
         let (first, last) = release.cells.days;
         let holds = |time: TimeKey, start: NaiveDate| {
             Period::new(first, last).is_some_and(|days| days.holds(time, start))
@@ -204,7 +201,7 @@ fn earlier(
         let is_known = |key: &[KeyValue]| match period.map(|(part, time)| (&key[part], time)) {
             Some((KeyValue::Date(start), time)) => wanted.contains(start) && holds(time, *start),
             Some(_) => false,
-            None => true,
+            None => last.succ_opt() == Some(begins),
         };
         for (cell, key) in release.cells.keys.iter().enumerate().filter(|(_, key)| is_known(key)) {
             found.entry(key.to_vec()).or_insert((place, cell));

@@ -11,6 +11,7 @@ mod concentration;
 mod correction;
 mod dominance;
 mod earlier;
+mod grown;
 mod joint;
 mod lift;
 mod model;
@@ -47,7 +48,8 @@ use std::collections::BTreeMap;
 use crate::job::{CHANGES, Comparison, Insight, Run, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{
-    CellKey, CellSpace, Cohorts, KeyValue, LevelPlan, Plan, Recency, StatisticPlan, TablePlan, Told,
+    CellKey, CellSpace, Cohorts, EarlierValues, KeyValue, LevelPlan, Plan, Recency, StatisticPlan,
+    TablePlan, Told,
 };
 use compared::Compared;
 use lift::Lifts;
@@ -150,7 +152,7 @@ pub fn memory(plan: &Plan) -> u64 {
     };
     let at_once = plan.levels.iter().map(once).max().unwrap_or(0);
     let known = |level: &LevelPlan| {
-        let values = (level.statistics.len() * size_of::<[f64; 2]>()) as u64;
+        let values = (level.statistics.len() * EarlierValues::BYTES) as u64;
         earlier(level) * (CellSpace::key_bytes(level.keys.len()) + values)
     };
     let all = plan.levels.iter().map(|level| kept(level) + places(level) + known(level));

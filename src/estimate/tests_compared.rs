@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Estimate, Estimates, Values, estimate, memory};
+use super::{Estimate, Estimates, Reason, Values, estimate, memory};
 use crate::fixture::{Market, Row};
 use crate::job::{Insight, StatisticKind};
 use crate::mechanism::{RunKey, add_noise};
-use crate::plan::{CellKey, Earlier, EarlierCells, EarlierValues, KeyValue, Plan};
+use crate::plan::{CellKey, Earlier, EarlierCells, EarlierEstimate, EarlierValues, KeyValue, Plan};
 
 const PAGE: &str = include_str!("../../docs/insights.md");
 
@@ -164,8 +164,11 @@ fn earlier_releases_have_periods_to_compare_with() {
                 .map(|month| -> CellKey { [wallet.clone(), KeyValue::Date(date(month))].into() })
         });
         let keys: Vec<CellKey> = keys.collect();
-        let values = vec![value; keys.len()];
-        let values = EarlierValues { sds: vec![1.0; keys.len()], values };
+        // Noised values are others, which growth must not be against.
+        let estimate = EarlierEstimate { value, low: 0.9 * value, high: 1.2 * value };
+        let shown = vec![Some(estimate); keys.len()];
+        let values = vec![0.8 * value; keys.len()];
+        let values = EarlierValues { sds: vec![1.0; values.len()], values, shown };
         let statistics = [(StatisticKind::Payments, values)].into();
         let cells = EarlierCells { days: (date(first), date(last)), keys, statistics };
         Earlier { from: (first.to_owned(), String::new()), cells: Arc::new(cells) }
@@ -190,6 +193,152 @@ fn earlier_releases_have_periods_to_compare_with() {
         }
     }
     assert_eq!(cell(&year, "w0", 3).interval.value, None);
+}
+
+/// Payments of three months by merchant and wallet: of each cell a few hundred in January, and in
+/// the months after anything from half as many to twice as many.
+fn three_months() -> (Market, [BTreeMap<CellKey, f64>; 3]) {
+    let (mut rows, mut truth) = (Vec::new(), [const { BTreeMap::new() }; 3]);
+    for cell in 0..30u32 {
+        let (merchant, wallet) = (cell / 3, cell % 3);
+        let key: CellKey = [format!("M{merchant}"), format!("w{wallet}")]
+            .map(|text| KeyValue::Text(text.into()))
+            .into();
+        let mut size = 150.0 + 50.0 * f64::from(cell % 7);
+        for (month, (first, days)) in [(0, 31), (31, 28), (59, 31)].into_iter().enumerate() {
+            for n in 0..size as u32 {
+                let (user, minute) = (rows.len() as u32, (first + n % days) * 1440 + 600);
+                rows.push(Row { user, merchant, minute, amount: 1000, wallet });
+            }
+            truth[month].insert(key.clone(), size.trunc());
+            size *= 0.5 * 4f64.powf(f64::from((cell * 13 + month as u32 * 7) % 11) / 10.0);
+        }
+    }
+    (Market::new(&rows), truth)
+}
+
+const DAYS: [(&str, &str); 3] =
+    [("2025-01-01", "2025-01-31"), ("2025-02-01", "2025-02-28"), ("2025-03-01", "2025-03-31")];
+
+/// A month's plan that goes by what these releases have shown, with noise of 25.
+fn month_plan(market: &Market, (first, last): (&str, &str), earlier: &[Earlier]) -> Plan {
+    let names = ["payments", "customers", "payments_growth", "customers_growth"];
+    let text = report(&names, r#"[["merchant", "wallet"]]"#)
+        .replace("share_of = \"wallet\"\nbase = 2025-01-15", "previous = \"latest\"")
+        .replace("\"never\"", "\"50%\"");
+    let mut plan = market.plan_days(first, last, &[text]).expect("a plan");
+    plan.levels[0].earlier = earlier.to_vec();
+    for statistic in &mut plan.levels[0].statistics {
+        let noise = statistic.noise;
+        statistic.noise.sigma = (noise.sigma as f64 * 25.0 / noise.sd()) as u64;
+    }
+    plan
+}
+
+/// What later releases read of these estimates, whose fit took nothing.
+fn as_released(plan: &Plan, estimates: &Estimates) -> Earlier {
+    let keys: Vec<CellKey> = column(estimates, "payments").into_keys().collect();
+    let of = |kind: StatisticKind| {
+        let cells: Vec<_> = column(estimates, kind.name()).into_values().collect();
+        let estimate = |e: &Estimate<Option<f64>>| {
+            let (value, low, high) = (e.interval.value?, e.interval.low?, e.interval.high?);
+            Some(EarlierEstimate { value, low, high })
+        };
+        let values = EarlierValues {
+            values: cells.iter().map(|e| e.unbiased.expect("public")).collect(),
+            sds: cells.iter().map(|e| e.sd.expect("public")).collect(),
+            shown: cells.iter().map(estimate).collect(),
+        };
+        (kind, values)
+    };
+    let statistics = [StatisticKind::Payments, StatisticKind::Customers].map(of).into();
+    let period = plan.job.payments.period;
+    let cells = EarlierCells { days: (period.first(), period.last()), keys, statistics };
+    Earlier { from: (period.first().to_string(), String::new()), cells: Arc::new(cells) }
+}
+
+/// Three releases, each of which goes by those before it: growth in March is what anybody makes of
+/// the tables of February and March, and its intervals hold the truth, whatever both estimates have
+/// in common.
+#[test]
+fn growth_is_that_of_what_both_releases_show() {
+    let (market, truth) = three_months();
+    let (mut held, mut hidden, mut off, mut flat, mut all) = (0u32, 0u32, 0.0, 0.0, 0u32);
+    for key in 0..20u8 {
+        let mut earlier: Vec<Earlier> = Vec::new();
+        for (month, days) in DAYS.into_iter().enumerate() {
+            let plan = month_plan(&market, days, &earlier);
+            let noise = RunKey::frozen([3 * key + month as u8; 32]);
+            let noisy = add_noise(&plan, market.reference(&plan), noise, 1);
+            let estimates = estimate(&plan, noisy.expect("draws"), 1);
+            for kind in [StatisticKind::Payments, StatisticKind::Customers] {
+                let own = column(&estimates, kind.name());
+                let growth = column(&estimates, &format!("{}_growth", kind.name()));
+                let Some(before) = earlier.first().map(|e| &e.cells.statistics[&kind]) else {
+                    assert!(growth.values().all(|e| e.interval.value.is_none()));
+                    continue;
+                };
+                for (place, (key, found)) in growth.iter().enumerate() {
+                    assert_eq!((found.unbiased, found.sd), (None, None));
+                    let shown = before.shown[place].map(|before| before.value);
+                    let (Some(value), Some(low), Some(high)) =
+                        (found.interval.value, found.interval.low, found.interval.high)
+                    else {
+                        hidden += 1;
+                        continue;
+                    };
+                    let shown = own[key].interval.value.expect("shown") / shown.expect("shown");
+                    assert!((value - shown).abs() < 1e-12, "{value} {shown}");
+                    let truth = truth[month][key] / truth[month - 1][key];
+                    held += u32::from(low <= truth && truth <= high);
+                    (off, flat) = (off + (value - truth).abs(), flat + (truth - 1.0).abs());
+                    all += 1;
+                }
+            }
+            earlier.insert(0, as_released(&plan, &estimates));
+        }
+    }
+    let coverage = f64::from(held) / f64::from(all);
+    assert!(all > 1500 && hidden > 20, "{all} {hidden}");
+    assert!((0.94..=0.995).contains(&coverage), "{coverage} of {all}, {hidden} hidden");
+    assert!(off < 0.8 * flat, "{off} {flat}");
+}
+
+/// Levels without a key of time are compared with the period right before the job's own, and no
+/// other; nor with cells whose estimates were not shown, or were noise.
+#[test]
+fn cells_grow_from_the_period_right_before() {
+    let (market, _) = three_months();
+    let estimates_of = |days: (&str, &str), earlier: &[Earlier]| {
+        let plan = sharp(month_plan(&market, days, earlier));
+        let noisy = add_noise(&plan, market.reference(&plan), RunKey::frozen([5; 32]), 1);
+        let estimates = estimate(&plan, noisy.expect("draws"), 1);
+        let shown = estimates.table(0, 0);
+        let table = shown.slices(shown.rows()).get(0);
+        let growth = table.columns.into_iter().find(|c| c.name == "payments_growth");
+        (as_released(&plan, &estimates), growth.expect("asked for"))
+    };
+    let (january, first) = estimates_of(DAYS[0], &[]);
+    let (february, second) = estimates_of(DAYS[1], &[january.clone()]);
+    let (_, third) = estimates_of(DAYS[2], &[february.clone(), january.clone()]);
+    for (column, reason) in [(&first, Some(Reason::NoPeriod)), (&second, None), (&third, None)] {
+        assert_eq!(column.suppressed, [reason; 30]);
+    }
+    // As if the folder of February were gone, or January had ended a day earlier.
+    let mut short = (*january.cells).clone();
+    short.days.1 = short.days.1.pred_opt().expect("a day");
+    let short = Earlier { cells: Arc::new(short), ..january.clone() };
+    for (days, earlier) in [(DAYS[2], &[january][..]), (DAYS[1], &[short])] {
+        let (_, growth) = estimates_of(days, earlier);
+        assert_eq!(growth.suppressed, [Some(Reason::NoPeriod); 30]);
+    }
+    let mut cells = (*february.cells).clone();
+    let known = cells.statistics.get_mut(&StatisticKind::Payments).expect("shown");
+    known.shown[0] = None;
+    known.sds[1] = known.values[1];
+    let (_, growth) = estimates_of(DAYS[2], &[Earlier { cells: Arc::new(cells), ..february }]);
+    assert_eq!(growth.suppressed[..2], [Some(Reason::Error); 2]);
+    assert_eq!(growth.suppressed[2..], [None; 28]);
 }
 
 #[test]

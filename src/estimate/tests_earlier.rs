@@ -21,7 +21,8 @@ pub(super) fn earlier_release(
     let cells = 0..values.len();
     let place = |cell: usize| before as usize * 1_000_000 + cell;
     let values = cells.clone().map(|cell| values[cell] + sd(cell) * noise(place(cell))).collect();
-    let values = EarlierValues { values, sds: cells.map(sd).collect() };
+    let shown = vec![None; cells.len()];
+    let values = EarlierValues { values, sds: cells.map(sd).collect(), shown };
     let period = plan.job.payments.period;
     let first = period.first() - Days::new(before * u64::from(period.days()));
     let days = (first, first + Days::new(u64::from(period.days()) - 1));

@@ -190,7 +190,8 @@ fn pairs_of_earlier_releases_help() {
             count(&users, &pair(key)) + sd * noise(1000 * month + place)
         };
         let values: Vec<f64> = keys.iter().enumerate().map(seen).collect();
-        let values = EarlierValues { sds: vec![sd; values.len()], values };
+        let (sds, shown) = (vec![sd; values.len()], vec![None; values.len()]);
+        let values = EarlierValues { values, sds, shown };
         let days = (
             first - chrono::Days::new(120 * month as u64),
             first - chrono::Days::new(120 * month as u64 - 119),

@@ -17,7 +17,7 @@ pub struct Earlier {
     pub cells: Arc<EarlierCells>,
 }
 
-/// Noised values of the cells of an earlier release, at a level with the same keys.
+/// What an earlier release says of the cells of a level with the same keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlierCells {
     /// First and last day of the release.
@@ -28,13 +28,31 @@ pub struct EarlierCells {
     pub statistics: BTreeMap<StatisticKind, EarlierValues>,
 }
 
-/// Values of one statistic, corrected for what the fit has taken.
+/// Values of one statistic, cell after cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlierValues {
-    /// Cell after cell.
+    /// Noised values, corrected for what the fit has taken.
     pub values: Vec<f64>,
     /// Standard deviation of the noise of each.
     pub sds: Vec<f64>,
+    /// Estimates as they were shown; `None` where they were not.
+    pub shown: Vec<Option<EarlierEstimate>>,
+}
+
+/// An estimate that an earlier release has shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EarlierEstimate {
+    /// The estimate.
+    pub value: f64,
+    /// The lower end of its interval.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+impl EarlierValues {
+    /// What is kept of one cell, in bytes.
+    pub const BYTES: usize = size_of::<[f64; 2]>() + size_of::<Option<EarlierEstimate>>();
 }
 
 impl LevelPlan {

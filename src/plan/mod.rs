@@ -55,7 +55,7 @@ pub use composed::Composed;
 use composed::customers_of_several_periods;
 pub use discovery::{Discovery, Round};
 pub use dominance::Turnover;
-pub use earlier::{Earlier, EarlierCells, EarlierValues};
+pub use earlier::{Earlier, EarlierCells, EarlierEstimate, EarlierValues};
 pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;

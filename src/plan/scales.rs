@@ -273,7 +273,8 @@ mod tests {
         let keys = plan.levels[0].cells.public_keys(&plan.job).expect("public");
         let group = |key: &CellKey| plan.levels[0].cells.merchant_group(key).expect("a merchant");
         let values: Vec<f64> = keys.iter().map(|key| payments(group(key))).collect();
-        let values = EarlierValues { sds: vec![sd; values.len()], values };
+        let (sds, shown) = (vec![sd; values.len()], vec![None; values.len()]);
+        let values = EarlierValues { values, sds, shown };
         let days = (plan.job.payments.period.first(), plan.job.payments.period.last());
         let statistics = [(StatisticKind::Payments, values)].into();
         let cells = Arc::new(EarlierCells { days, keys, statistics });

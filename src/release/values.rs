@@ -1,4 +1,5 @@
-//! What the tables of an earlier release say of cells: noised values that later estimates go by.
+//! What the tables of an earlier release say of cells: noised values that later estimates go by,
+//! and estimates that later ones are compared with.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -12,11 +13,11 @@ use serde_json::Value;
 use super::earlier::manifest;
 use super::read_table;
 use crate::job::StatisticKind;
-use crate::plan::{CellKey, EarlierCells, EarlierValues, KeyValue, LevelPlan};
+use crate::plan::{CellKey, EarlierCells, EarlierEstimate, EarlierValues, KeyValue, LevelPlan};
 
-/// The noised values of the tables that have a level's keys, with public keys, for the level's own
-/// statistics of one number a cell; `None` if the release has no such table. Money must be in the
-/// same `currencies`, by code, and with as many places.
+/// The noised values and the estimates of the tables that have a level's keys, with public keys,
+/// for the level's own statistics of one number a cell; `None` if the release has no such table.
+/// Money must be in the same `currencies`, by code, and with as many places.
 ///
 /// # Errors
 /// The release is not the one whose manifest has this digest, or cannot be read; says why.
@@ -72,8 +73,7 @@ fn read(
 ) -> Result<EarlierCells, String> {
     let mut keys: Vec<CellKey> = Vec::new();
     let mut texts: HashSet<Arc<str>> = HashSet::new();
-    // Estimates, noised values and deviations of the noise.
-    let mut columns: BTreeMap<StatisticKind, [Vec<f64>; 3]> = BTreeMap::new();
+    let mut columns: BTreeMap<StatisticKind, [Vec<f64>; 5]> = BTreeMap::new();
     read_table(folder, manifest, table, |batch| {
         let mut of_row = |row: usize| -> Result<CellKey, String> {
             let value = |name: &&str| key_value(batch, name, row, &mut texts);
@@ -88,9 +88,11 @@ fn read(
         }
         for &kind in kinds {
             let of = |suffix: &str| numbers(batch, &format!("{}{suffix}", kind.name()), currencies);
-            if let (Some(x), Some(noised), Some(sd)) = (of(""), of("_unbiased"), of("_sd")) {
+            let [x, noised, sd, low, high] = SUFFIXES.map(of);
+            let all = || Some([x?, noised?, sd?, low?, high?]);
+            if let Some(all) = all() {
                 let known = columns.entry(kind).or_default();
-                known.iter_mut().zip([x, noised, sd]).for_each(|(all, more)| all.extend(more));
+                known.iter_mut().zip(all).for_each(|(known, more)| known.extend(more));
             }
         }
         Ok(true)
@@ -101,12 +103,12 @@ fn read(
     order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
     columns.retain(|_, [x, ..]| x.len() == count);
     // Cells of too few merchants have no noised values.
-    order.retain(|&row| columns.values().all(|[_, noised, _]| !noised[row].is_nan()));
+    order.retain(|&row| columns.values().all(|[_, noised, ..]| !noised[row].is_nan()));
     if order.is_empty() {
         return Ok(EarlierCells { days, keys: Vec::new(), statistics: BTreeMap::new() });
     }
     let whole = columns.into_iter();
-    let statistics = whole.map(|(kind, [x, noised, sd])| {
+    let statistics = whole.map(|(kind, [x, noised, sd, low, high])| {
         // Estimates have put back what the fit took; those that are not shown tell nothing. Where
         // cells had scales, it took more of some than of others.
         let mut sums: BTreeMap<u64, Shown> = BTreeMap::new();
@@ -121,12 +123,21 @@ fn read(
             same.or(all.factor(0.0)).unwrap_or(1.0)
         };
         let of = |column: &[f64]| order.iter().map(|&row| column[row] * factor(row)).collect();
-        (kind, EarlierValues { values: of(&noised), sds: of(&sd) })
+        let estimate = |&row: &usize| {
+            let (value, low, high) = (x[row], low[row], high[row]);
+            (!value.is_nan()).then_some(EarlierEstimate { value, low, high })
+        };
+        let shown = order.iter().map(estimate).collect();
+        (kind, EarlierValues { values: of(&noised), sds: of(&sd), shown })
     });
     let statistics = statistics.collect();
     let keys = order.iter().map(|&row| keys[row].clone()).collect();
     Ok(EarlierCells { days, keys, statistics })
 }
+
+/// The columns of a statistic that are read: estimates, noised values, deviations of the noise, and
+/// the ends of intervals.
+const SUFFIXES: [&str; 5] = ["", "_unbiased", "_sd", "_low", "_high"];
 
 /// Sums over cells that are shown.
 #[derive(Clone, Copy, Debug, Default)]
