@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Outcome;
 use super::manifest::Manifest;
+use super::{Outcome, grown};
 use crate::error::{ErrorClass, Result};
 use crate::ledger::{EntryState, JobEntry, Report, Terms};
 
@@ -39,7 +39,8 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
     }
     let keys_from = manifest.key_sets.iter().flat_map(|set| &set.keys_from);
     let bounds_from = manifest.bounds_from.iter().map(|bound| &bound.from);
-    let named = keys_from.chain(bounds_from).chain(&manifest.estimates_from);
+    let estimates_from = manifest.estimates_from.iter().map(|estimates| &estimates.from);
+    let named = keys_from.chain(bounds_from).chain(estimates_from);
     for from in named.chain(&manifest.job.revises) {
         let before = |by: i64| by < job.reserved_by;
         let earlier = report.job(&from.job).filter(|j| j.published_by.is_some_and(before));
@@ -54,6 +55,8 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
     {
         faults.push("the manifest is not the one that was released: other digest".to_owned());
     }
+    let (growths, wrong) = grown::check(folder, manifest, &report);
+    faults.extend(wrong);
     if !faults.is_empty() {
         return Ok(Outcome::Failed(faults));
     }
@@ -62,7 +65,13 @@ pub(super) fn check(folder: &Path, manifest: &Manifest, ledger: Option<&Path>) -
         Some(folder) if here.as_ref() == Some(folder) => "",
         _ => ", then in another folder",
     };
-    Ok(Outcome::Held(format!("published at this price with this manifest{place}; chain whole")))
+    let growths = match growths {
+        0 => String::new(),
+        count => format!("; growth of {count} cells is that of two releases"),
+    };
+    Ok(Outcome::Held(format!(
+        "published at this price with this manifest{place}; chain whole{growths}"
+    )))
 }
 
 /// What the manifest and the ledger say otherwise of the job.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type};
 use chrono::{Datelike, Days, Months, NaiveDate};
 
@@ -68,15 +68,10 @@ impl<'m> Comparisons<'m> {
             if done.contains(&name) {
                 continue;
             }
-            let values: Vec<Option<f64>> = match column.data_type() {
-                DataType::Float64 => column.as_primitive::<Float64Type>().iter().collect(),
-                _ => {
-                    self.money.push(name.clone());
-                    let money = column.as_primitive::<Decimal128Type>();
-                    money.iter().map(|minor| minor.map(|minor| minor as f64)).collect()
-                }
-            };
-            self.columns.entry(name.clone()).or_default().extend(values);
+            if *column.data_type() != DataType::Float64 {
+                self.money.push(name.clone());
+            }
+            self.columns.entry(name.clone()).or_default().extend(decimals(column));
             done.push(name);
         }
     }
@@ -182,34 +177,63 @@ impl<'m> Comparisons<'m> {
 
     /// The key of the cell that one is compared with, if both periods are whole.
     fn other(&self, name: &str, key: &[KeyCell], manifest: &Manifest) -> Option<Vec<KeyCell>> {
-        let known = |name: &String| ["day", "week", "month", "quarter"].contains(&name.as_str());
-        let place = self.set.keys.iter().position(known)?;
-        let KeyCell::Number(start) = &key[place] else { return None };
-        let start = NaiveDate::from_epoch_days(i32::try_from(*start).ok()?)?;
-        let unit = self.set.keys[place].as_str();
-        let wanted = if name.ends_with("_index") {
-            begin(unit, self.set.base.as_ref()?.0)?
-        } else if name.ends_with("_growth_year") {
-            match unit {
-                "day" | "week" => start - Days::new(364),
-                _ => start - Months::new(12),
-            }
-        } else {
-            begin(unit, start - Days::new(1))?
-        };
-        let whole = |start: NaiveDate| {
-            let end = match unit {
-                "day" => start + Days::new(1),
-                "week" => start + Days::new(7),
-                "month" => start + Months::new(1),
-                _ => start + Months::new(3),
-            };
-            manifest.job.first_day.0 <= start && end - Days::new(1) <= manifest.job.last_day.0
-        };
+        let (place, unit, start, wanted) = wanted(self.set, name, key)?;
+        let days = (manifest.job.first_day.0, manifest.job.last_day.0);
         let mut other = key.to_vec();
         other[place] = KeyCell::Number(wanted.to_epoch_days().into());
-        (whole(start) && whole(wanted)).then_some(other)
+        (is_whole(unit, start, days) && is_whole(unit, wanted, days)).then_some(other)
     }
+}
+
+/// A column of plain numbers, or of money in minor units.
+pub(super) fn decimals(column: &ArrayRef) -> Vec<Option<f64>> {
+    match column.data_type() {
+        DataType::Float64 => column.as_primitive::<Float64Type>().iter().collect(),
+        _ => {
+            let money = column.as_primitive::<Decimal128Type>();
+            money.iter().map(|minor| minor.map(|minor| minor as f64)).collect()
+        }
+    }
+}
+
+/// Of a key with a period its place, the period's name and start, and the start of the one that it
+/// is compared with.
+pub(super) fn wanted<'s>(
+    set: &'s KeySet,
+    name: &str,
+    key: &[KeyCell],
+) -> Option<(usize, &'s str, NaiveDate, NaiveDate)> {
+    let known = |name: &String| ["day", "week", "month", "quarter"].contains(&name.as_str());
+    let place = set.keys.iter().position(known)?;
+    let KeyCell::Number(start) = &key[place] else { return None };
+    let start = NaiveDate::from_epoch_days(i32::try_from(*start).ok()?)?;
+    let unit = set.keys[place].as_str();
+    let wanted = if name.ends_with("_index") {
+        begin(unit, set.base.as_ref()?.0)?
+    } else if name.ends_with("_growth_year") {
+        match unit {
+            "day" | "week" => start - Days::new(364),
+            _ => start - Months::new(12),
+        }
+    } else {
+        begin(unit, start - Days::new(1))?
+    };
+    Some((place, unit, start, wanted))
+}
+
+/// Does the period that begins then lie within these days?
+pub(super) fn is_whole(
+    unit: &str,
+    start: NaiveDate,
+    (first, last): (NaiveDate, NaiveDate),
+) -> bool {
+    let end = match unit {
+        "day" => start + Days::new(1),
+        "week" => start + Days::new(7),
+        "month" => start + Months::new(1),
+        _ => start + Months::new(3),
+    };
+    first <= start && end - Days::new(1) <= last
 }
 
 /// The first day of the period that holds a day.

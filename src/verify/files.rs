@@ -61,7 +61,7 @@ fn list(
     Ok(())
 }
 
-fn digest_of(path: &Path) -> std::io::Result<String> {
+pub(super) fn digest_of(path: &Path) -> std::io::Result<String> {
     let (mut file, mut hasher) = (std::fs::File::open(path)?, Sha256::new());
     let mut block = vec![0; 1 << 16];
     loop {

@@ -34,7 +34,7 @@ pub(super) struct Manifest {
     pub(super) discoveries: Vec<Discovery>,
     /// Earlier releases whose values estimates go by.
     #[serde(default)]
-    pub(super) estimates_from: Vec<EarlierJob>,
+    pub(super) estimates_from: Vec<EstimatesFrom>,
     /// Bounds that earlier releases have told.
     #[serde(default)]
     pub(super) bounds_from: Vec<BoundFrom>,
@@ -283,6 +283,14 @@ pub(super) struct Suppression {
 pub(super) struct EarlierJob {
     pub(super) job: String,
     pub(super) manifest_sha256: String,
+}
+
+/// An earlier release that the estimates of a table go by.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct EstimatesFrom {
+    pub(super) file: String,
+    #[serde(flatten)]
+    pub(super) from: EarlierJob,
 }
 
 /// A bound that a survey of an earlier release has told.

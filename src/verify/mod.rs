@@ -11,6 +11,7 @@ mod compared;
 mod composed;
 mod discovery;
 mod files;
+mod grown;
 mod lattice;
 mod manifest;
 mod merchants;

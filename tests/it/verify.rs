@@ -44,8 +44,12 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn of(workshop: &Workshop) -> Copy {
+        Copy::of_job(workshop, "test")
+    }
+
+    pub(crate) fn of_job(workshop: &Workshop, job: &str) -> Copy {
         let copy = Copy { folder: TempDir::new().unwrap() };
-        for entry in std::fs::read_dir(workshop.path("releases/test")).unwrap() {
+        for entry in std::fs::read_dir(workshop.path(&format!("releases/{job}"))).unwrap() {
             let entry = entry.unwrap();
             std::fs::copy(entry.path(), copy.path(&entry.file_name().to_string_lossy())).unwrap();
         }
