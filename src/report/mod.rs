@@ -37,6 +37,7 @@ const SCRIPT: &str = concat!(
     include_str!("tables.js"),
     include_str!("charts.js"),
     include_str!("sections.js"),
+    include_str!("views.js"),
     include_str!("page.js"),
 );
 /// What pages share that are no release.
