@@ -95,7 +95,7 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
 /// An earlier release that can tell neither bounds nor values.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))
-        .hint("leave it out of `previous`; without any, the run makes surveys of its own for a part of the budget")
+        .hint("name others in `previous`, in place of it or of `latest`, or none: then the run makes surveys of its own for a part of the budget")
 }
 
 /// What the latest releases are is being decided.
