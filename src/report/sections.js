@@ -50,11 +50,14 @@ function uselessNote(entries) {
 }
 
 function readingSection() {
+  const hides = tables.some(table => table.columns.some(({ reasons }) => reasons?.includes('error')));
   const item = (mark, text) => el('li', {}, mark, el('span', {}, text));
   return el('section', { id: 'reading', class: 'card reading' },
     el('h2', {}, 'How to read it'),
     el('p', {}, 'Each number is an estimate from noised numbers. The line through a bar, the band around a line, or '
-      + 'the ± in a field is its 95 % interval: the true number lies in 95 of 100 of them.'),
+      + `the ± in a field is its 95 % interval, made to hold the true number in 95 of 100 cells${hides ? ', shown and hidden together. '
+      + 'Where it is too wide against the estimate the cell is hidden, which hides estimates that are too low sooner than those '
+      + 'that are too high: of the shown cells near that limit, fewer intervals hold the true number' : ''}.`),
     el('ul', { class: 'legend' },
       Object.entries(GRADES).map(([grade, text]) => item(badge(grade), text)),
       item(el('span', { class: 'mark hatch' }), 'hatched or dashed: grade D, read it as “small”'),

@@ -179,6 +179,7 @@ def test_what_is_not_shown_is_said(browser, gallery):
     table = pl.read_parquet(gallery / "market.region-category.parquet")
     hidden = table["sales"].null_count()
     assert hidden > 0, "the release has nothing that is not shown"
+    assert "in 95 of 100 cells, shown and hidden together" in page.tab.inner_text("#reading")
     said = [row for row in page.numbers("market.region-category.parquet") if row[4] == "not shown: too uncertain"]
     assert len(said) == hidden
     page.scroll()
