@@ -82,7 +82,7 @@ fn table(
     let report = name.strip_suffix(&format!(".{level}.parquet")).unwrap_or(name);
     let mut head = json!({
         "report": report, "level": level, "file": name, "rows": rows, "selection": set["selection"],
-        "look_back": set["look_back"], "above": set["above"],
+        "look_back": set["look_back"], "above": set["above"], "share_of": set["share_of"],
     })
     .to_string();
     head.pop();

@@ -52,6 +52,7 @@ function scopeText(table, view) {
   const looksBack = view.insight.id.endsWith('_customers') || view.insight.id.startsWith('retention_');
   let { what } = view.insight;
   if (table.look_back && looksBack) what = what.replace('before', `in the ${table.look_back} days before`);
+  if (table.share_of && view.insight.id.endsWith('_share')) what += wholeText(table, view.insight);
   return [what, unit, ...held, apart].filter(Boolean).join(' · ');
 }
 

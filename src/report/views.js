@@ -6,6 +6,7 @@ const LINES = 12;
 const MATRIX_MAX = 32;
 
 const plain = key => key.name.replaceAll('_', ' ');
+const plainList = keys => keys.map(plain).join(' and ');
 const levelText = table => (table.keys.length ? table.keys.map(plain).join(', ') : 'total');
 
 /** What to draw of a table: its title, the estimates as a list, and a chart or a number. */
@@ -18,9 +19,9 @@ function viewOf(table, id) {
     if (!key.values.includes(value)) return absent(table, insight, key, value);
     filters[key.name] = value;
   }
-  const view = { insight, filters, picks: [], note: '' };
   const [calendar, clock] = [table.keys.filter(isCalendar), table.keys.filter(isClock)];
   const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
+  const view = { insight, filters, picks: [], note: '' };
   const free = texts.filter(key => filters[key.name] === undefined);
   if (insight.id.startsWith('retention_')) return cohortView(table, view, calendar[0], free);
   if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
@@ -138,7 +139,8 @@ function trendView(table, view, axis, others) {
   const split = others.length ? `, by ${others.map(plain).join(' and ')}` : '';
   const hollow = times.some((time, at) => time.part && lines.some(({ cells }) => cells[at]?.x != null));
   const notes = [
-    groups.length > LINES && `The ${LINES} ${view.insight.kind === 'place' ? 'first' : 'largest'} of ${format(groups.length)}; filters show others.`,
+    groups.length > LINES && `The ${LINES} ${view.insight.kind === 'place' ? 'first' : 'largest'} of ${
+      format(groups.length)}; filters show others.`,
     hollow && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
   ];
   return { ...view, title: `${view.insight.title} by ${plain(axis)}${split}`, list,
@@ -149,15 +151,33 @@ function trendView(table, view, axis, others) {
 function clockView(table, view, clock, free) {
   const rows = pick(table, view, free);
   const of = name => clock.find(key => key.name === name);
-  return { ...grid(view, rows, of('hour'), of('weekday'), true),
+  return { ...grid(table, view, rows, of('hour'), of('weekday'), true),
     title: `${view.insight.title} by hour and weekday` };
 }
 
 function matrixView(table, view, keys) {
   // The longer key goes down, as pages are long.
   const [rows, columns] = [...keys].sort((a, b) => b.values.length - a.values.length);
-  return { ...grid(view, rowsWhere(table, view.filters), columns, rows, false),
+  return { ...grid(table, view, rowsWhere(table, view.filters), columns, rows, false),
     title: `${view.insight.title} by ${keys.map(plain).join(' and ')}` };
+}
+
+/** Of what a share is a part: of all that has the same values of other keys than those over which shares add up. */
+function wholeText(table, insight) {
+  const [over, same] = [true, false].map(added => table.keys.filter(key => table.share_of.includes(key.name) === added));
+  // Who has one value only is in one share only.
+  const several = insight.id === 'customers_share' && !over.every(key => key.name.startsWith('home_'));
+  return `${same.length ? ` of the same ${plainList(same)}` : ''}, whatever the ${plainList(over)}${
+    several ? '; who has several counts in each' : ''}`;
+}
+
+/** Which fields of a matrix add up, if they are shares. */
+function sumsText(table, insight, across, down) {
+  if (!table.share_of || !insight.id.endsWith('_share')) return '';
+  const axes = [across, down].filter(key => table.share_of.includes(key.name));
+  if (axes.length === 0 || axes.length < table.share_of.length) return '';
+  const [of] = [across, down].filter(key => !axes.includes(key));
+  return `The fields ${of ? `of each ${plain(of)} ` : ''}add up to 100 %, with those that are not shown.`;
 }
 
 /** Both values of pairs: keys such as `category` and `with_category`. */
@@ -173,7 +193,7 @@ function pairView(table, view, [one, other], others) {
   const rows = pick(table, view, others);
   const lift = view.insight.id === 'lift';
   const title = `${view.insight.title} of pairs of ${plain(one)}`;
-  return { ...grid(view, rows, one, other, false), title, note: lift
+  return { ...grid(table, view, rows, one, other, false), title, note: lift
     ? 'Above 1: who pays at one is likelier than others to pay at the other. Below 1: less likely.'
     : 'Customers who paid at both.' };
 }
@@ -189,14 +209,14 @@ function flowKeys(keys) {
 
 function flowView(table, view, [home, to], others) {
   const rows = pick(table, view, others);
-  const flows = grid(view, rows, to, home, false, true);
-  return { ...flows, title: `${view.insight.title}: from ${plain(home)} to ${plain(to)}`,
-    note: `Each row is of customers with that ${plain(home)}, each column of where they paid. Colours go by the root, so that `
-      + 'small flows can be told apart.' };
+  const flows = grid(table, view, rows, to, home, false, true);
+  return { ...flows, title: `${view.insight.title}, from ${plain(home)} to ${plain(to)}`,
+    note: `Each row is of customers with that ${plain(home)}, each column of where they paid. ${flows.note} Colours go by the `
+      + 'root, so that small flows can be told apart.' };
 }
 
 /** Two keys against each other; on narrow screens a wide one may lie down. */
-function grid(view, rows, across, down, turns, rooted = false) {
+function grid(table, view, rows, across, down, turns, rooted = false) {
   const [column] = view.insight.columns;
   const cells = new Map(rows.map(row => [`${across.codes[row]} ${down.codes[row]}`, cellAt(column, row)]));
   const side = key => sortedValues(key)
@@ -207,7 +227,7 @@ function grid(view, rows, across, down, turns, rooted = false) {
   }));
   const turned = width => turns && width < 640;
   return {
-    ...view, list, wide: turns || wide.length > 7, 
+    ...view, list, wide: turns || wide.length > 7, note: sumsText(table, view.insight, across, down),
     height: width => MATRIX.head + MATRIX.down * (turned(width) ? wide : tall).length,
     width: width => matrixWidth((turned(width) ? tall : wide).length, width),
     option: (colors, width) => (turned(width)

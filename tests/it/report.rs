@@ -115,6 +115,18 @@ fn the_page_knows_what_the_manifest_says_of_the_release() {
 }
 
 #[test]
+fn the_page_knows_of_what_shares_are() {
+    let (head, _) = JOB.split_once("[[report]]").unwrap();
+    let report = "[[report]]\nname = \"parts\"\nlevels = [[\"region\", \"week\"]]\nkeys = \"public\"\n\
+                  insights = [\"payments_share\"]\nshare_of = \"region\"\n\n[[report]]\nname = \"all\"\n\
+                  levels = [[\"week\"]]\nkeys = \"public\"\ninsights = [\"payments\"]\n";
+    let data = data(&page(&released(&format!("{head}{report}"), crate::common::payments())));
+    assert_eq!(data["tables"][0]["report"], "parts");
+    assert_eq!(data["tables"][0]["share_of"], serde_json::json!(["region"]));
+    assert_eq!(data["tables"][1]["share_of"], Value::Null);
+}
+
+#[test]
 fn the_page_shows_what_the_tables_hold() {
     // Whether or not small cells are shown.
     let never = JOB.replace("[[report]]", "[[report]]\nsuppress_above = \"never\"");

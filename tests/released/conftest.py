@@ -92,6 +92,30 @@ levels = [["month"], ["category", "month"], ["category", "with_category", "month
 insights = ["customers", "lift"]
 """
 
+SHARES = """
+[[report]]
+name = "parts"
+keys = "public"
+suppress_above = "never"
+share_of = "home_region"
+levels = [["home_region"], ["home_region", "region"], ["home_region", "region", "month"]]
+insights = ["customers_share", "payments_share"]
+[[report]]
+name = "both"
+keys = "public"
+suppress_above = "never"
+share_of = ["weekday", "hour"]
+levels = [["weekday", "hour"]]
+insights = ["payments_share"]
+[[report]]
+name = "groups"
+keys = "public"
+suppress_above = "never"
+share_of = "category"
+levels = [["category", "region"]]
+insights = ["customers_share"]
+"""
+
 PROVISIONAL = """
 [[report]]
 name = "trend"
@@ -204,6 +228,14 @@ def flows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("flows")
     discretail("sample", folder / "data", "--payments", 150_000)
     return release(folder, "flows", FLOWS, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def shares(tmp_path_factory):
+    """A release of shares over one key of two, and over both."""
+    folder = tmp_path_factory.mktemp("shares")
+    discretail("sample", folder / "data", "--payments", 150_000)
+    return release(folder, "shares", SHARES, "data/payments/*.parquet", "data/merchants.parquet")
 
 
 @pytest.fixture(scope="session")

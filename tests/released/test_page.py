@@ -149,6 +149,40 @@ def test_flows_are_a_matrix_from_home_to_merchant(browser, flows):
     page.close()
 
 
+def texts(figure):
+    """What is written in a chart."""
+    return figure.eval_on_selector_all(".chart svg text", "texts => texts.map(text => text.textContent)")
+
+
+def test_shares_say_of_what_they_are_part(browser, shares):
+    page = Page(browser, shares)
+    page.show("parts", "payments_share")
+    name = "parts.home_region-region.parquet"
+    figure = page.figure(name).inner_text()
+    # Of where people go home from, in each place: columns add up, and rows do not.
+    table = pl.read_parquet(shares / name).drop_nulls("payments_share")
+    columns, rows = (table.group_by(key).agg(pl.col("payments_share").sum())["payments_share"]
+                     for key in ["region", "home_region"])
+    assert columns.len() > 5 and all(abs(total - 1) < 1e-6 for total in columns)
+    assert any(abs(total - 1) > 0.1 for total in rows)
+    assert "Payments: share, from home region to region" in figure
+    assert "part of all payments of the same region, whatever the home region" in figure
+    assert "The fields of each region add up to 100 %" in figure
+    assert "part of all payments, whatever the home region" in page.figure("parts.home_region.parquet").inner_text()
+    months = page.figure("parts.home_region-region-month.parquet").inner_text()
+    assert "part of all payments of the same region and month, whatever the home region" in months
+    hours = page.figure("both.weekday-hour.parquet").inner_text()
+    assert "part of all payments, whatever the weekday and hour" in hours and "The fields add up to 100 %" in hours
+    groups = page.figure("groups.category-region.parquet").inner_text()
+    assert "part of all customers of the same region, whatever the category; who has several counts in each" in groups
+    page.show("parts", "customers_share")
+    # A user is at home in one region.
+    assert "counts in each" not in page.figure(name).inner_text()
+    page.scroll()
+    page.screenshot("shares")
+    page.close()
+
+
 def test_lifts_are_a_matrix_of_pairs(browser, flows):
     page = Page(browser, flows)
     name = "basket.category-with_category-month.parquet"
