@@ -156,13 +156,14 @@ const panelsAcross = (count, width) => Math.max(1, Math.min(count, Math.floor(wi
 const panelsHeight = (count, width) => (count === 1 ? 300
   : Math.ceil(count / panelsAcross(count, width)) * (PANEL.height + PANEL.gap) + 8);
 
-/** Lines with bands, each in a panel of its own with the same scale, so that no band hides another: `lines` are
- *  `{ name, cells }`, a cell or `null` for each of `times`. */
+/** Lines with bands, each in a panel of its own, so that no band hides another, with the same scale but for lines of other
+ *  currencies: `lines` are `{ name, cells, currency }`, a cell or `null` for each of `times`. */
 function trendChart(lines, times, insight, colors, width) {
   const alone = lines.length === 1;
   const across = panelsAcross(lines.length, width);
   const share = 100 / across;
   const ends = lines.flatMap(({ cells }) => endsOf(cells));
+  const endsBeside = ({ currency }) => lines.flatMap(line => (line.currency === currency ? endsOf(line.cells) : []));
   const left = Math.max(...ends.map(end => shown(end, insight, true).length), 2) * 7 + 14;
   const place = at => ({ left: `${(at % across) * share}%`, top: PANEL.top + Math.floor(at / across) * (PANEL.height + PANEL.gap) });
   const grids = lines.map((line, at) => ({
@@ -170,7 +171,7 @@ function trendChart(lines, times, insight, colors, width) {
       : `${share - ((left + 18) / width) * 100}%`, right: alone ? 16 : 'auto', containLabel: alone,
     top: alone ? 16 : place(at).top + 26, height: alone ? 'auto' : PANEL.height - 26, bottom: alone ? 8 : 'auto',
   }));
-  const scale = insight.kind === 'balance' ? balanced(ends) : alone ? {} : sharedScale(ends);
+  const scale = line => (insight.kind === 'balance' ? balanced(ends) : alone ? {} : sharedScale(endsBeside(line)));
   const formatter = ({ seriesIndex, dataIndex, value }) => {
     const { name, cells } = lines[Math.floor(seriesIndex / PANEL_SERIES)];
     const at = seriesIndex % PANEL_SERIES === PANEL_SERIES - 1 ? value[0] : dataIndex;
@@ -190,7 +191,7 @@ function trendChart(lines, times, insight, colors, width) {
       axis: { gridIndex }, axisLabel: { color: colors.soft, hideOverlap: true, fontSize: alone ? 12 : 11 },
     })),
     yAxis: grids.map((grid, gridIndex) => valueAxis(insight, colors, {
-      gridIndex, ...scale, splitNumber: alone ? 4 : 3,
+      gridIndex, ...scale(lines[gridIndex]), splitNumber: alone ? 4 : 3,
       axisLabel: { color: colors.soft, fontSize: alone ? 12 : 11, formatter: value => shown(value, insight, true) },
     })),
     series: lines.flatMap((line, at) => panel(line, at, times, insight, colors)),

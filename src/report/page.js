@@ -44,7 +44,8 @@ function updateCard(card) {
 
 /** Which values filters hold fixed here, and which filters do not bear on this table. */
 function scopeText(table, view) {
-  const held = Object.entries(view.filters).map(([key, value]) => `${words(key)}: ${value}`);
+  const picked = view.picks.map(({ key }) => key.name);
+  const held = Object.entries(view.filters).filter(([key]) => !picked.includes(key)).map(([key, value]) => `${words(key)}: ${value}`);
   const names = table.keys.map(key => key.name);
   const others = Object.keys(state.filters).filter(key => !names.includes(key));
   const unit = view.insight.kind === 'money' && view.insight.currency ? `in ${view.insight.currency}` : '';
@@ -77,7 +78,7 @@ function moreButton(card) {
 function fillDetails({ details, view }) {
   if (!details.open || !view || details.querySelector('table')) return;
   const row = ({ name, cell }) => el('tr', {}, el('th', { scope: 'row' }, name),
-    [shown(cell.x, view.insight), ...shownEnds(cell, view.insight)]
+    [shown(cell.x, inCurrency(view.insight, cell)), ...shownEnds(cell, inCurrency(view.insight, cell))]
       .map(text => el('td', { class: cell.x === null && 'none' }, text)),
     el('td', {}, cell.x === null ? sentence(cell, view.insight) : [badge(cell.grade), ` ${bandText(cell, view.insight)}`]));
   const heads = ['', 'estimate', 'low', 'high', 'grade'];
@@ -94,7 +95,7 @@ function draw(card) {
     card.chart?.dispose();
     card.chart = null;
     body.style.height = 'auto';
-    body.replaceChildren(...(view?.number && view.list.length ? [tile(view.list[0], view.insight)] : []));
+    body.replaceChildren(...(view?.number ? view.list.map(each => tile(each, view.insight)) : []));
     return;
   }
   const room = body.clientWidth;
@@ -121,7 +122,8 @@ const seen = new IntersectionObserver(entries => {
   }
 }, { rootMargin: '600px' });
 
-function tile({ name, cell }, insight) {
+function tile({ name, cell }, ofAll) {
+  const insight = inCurrency(ofAll, cell);
   const [x, low, high] = shownLarge(cell, insight);
   return el('div', { class: 'tile' },
     el('span', { class: 'label' }, name, ' ', badge(cell.grade)),

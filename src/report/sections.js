@@ -115,9 +115,10 @@ function errorsBySize(tables) {
   for (const table of tables) {
     for (const [id, { kind, title, columns: [column] }] of table.insights) {
       if (!['count', 'money'].includes(kind)) continue;
-      if (!lines.has(id)) lines.set(id, { name: title, classes: new Map() });
-      const { classes } = lines.get(id);
       for (let row = 0; row < table.rows; row++) {
+        const currency = column.apart ? `, ${valueAt(column.apart, row)}` : '';
+        if (!lines.has(id + currency)) lines.set(id + currency, { name: title + currency, classes: new Map() });
+        const { classes } = lines.get(id + currency);
         const [x, half] = [column.x[row], (column.high[row] - column.low[row]) / 2];
         if (x === null || x < 1 || !(half > 0)) continue;
         const size = Math.floor(2 * Math.log10(x));

@@ -36,8 +36,10 @@ function readTables(data) {
     table.insights = new Map();
     for (const column of table.columns) {
       const about = aboveOf(insightOf(column, data.insights), table);
-      if (!table.insights.has(about.id)) table.insights.set(about.id, { ...about, columns: [] });
-      table.insights.get(about.id).columns.push({ ...column, part: about.part, kind: about.kind });
+      // Of amounts in several currencies, the key that tells them apart.
+      const apart = column.currency?.includes(',') ? table.keys.find(({ name }) => name === 'currency') : undefined;
+      if (!table.insights.has(about.id)) table.insights.set(about.id, { ...about, apart, columns: [] });
+      table.insights.get(about.id).columns.push({ ...column, part: about.part, kind: about.kind, apart });
     }
   }
   return data.tables;
@@ -50,6 +52,7 @@ function cellAt(column, row) {
     row, x: column.x[row], low: column.low[row], high: column.high[row], grade: column.grades[row],
     reason: code >= 0 ? reasonText(column.reasons[code]) : null,
     told: column.told && column.told[row] >= 0 ? column.bands[column.told[row]] : null,
+    currency: column.apart && valueAt(column.apart, row),
   };
 }
 

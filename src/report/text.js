@@ -40,6 +40,9 @@ function shown(value, insight, short = false, roundingMode = 'halfExpand') {
   return kind === 'money' && currency ? `${currency} ${number}` : number;
 }
 
+/** An insight in the currency of a cell, where cells are in several. */
+const inCurrency = (insight, { currency }) => (currency ? { ...insight, currency } : insight);
+
 const shortly = (value, digits) => ({
   maximumSignificantDigits: digits, ...(Math.abs(value) >= 10000 ? { notation: 'compact' } : {}),
 });
@@ -105,9 +108,10 @@ function toldShort(cell) {
 
 /** `1,838 (1,659 to 2,071), grade B`, or why there is nothing. */
 function sentence(cell, insight) {
-  if (cell.told) return `${toldText(cell, insight)}, told in a band for its merchants`;
+  if (cell.told) return `${toldText(cell, inCurrency(insight, cell))}, told in a band for its merchants`;
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
-  const [x, [low, high]] = [shown(cell.x, insight), shownEnds(cell, insight)];
+  const own = inCurrency(insight, cell);
+  const [x, [low, high]] = [shown(cell.x, own), shownEnds(cell, own)];
   const band = bandText(cell, insight);
   return `${x} (${low} to ${high})${band && `: ${band}`}, grade ${cell.grade}`;
 }

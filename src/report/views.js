@@ -21,8 +21,14 @@ function viewOf(table, id) {
   }
   const [calendar, clock] = [table.keys.filter(isCalendar), table.keys.filter(isClock)];
   const texts = table.keys.filter(key => !isCalendar(key) && !isClock(key));
+  const unheld = texts.filter(key => filters[key.name] === undefined);
   const view = { insight, filters, picks: [], note: '' };
-  const free = texts.filter(key => filters[key.name] === undefined);
+  if (insight.apart) {
+    const alone = unheld.every(key => key === insight.apart) && clock.length === 0 && insight.kind !== 'parts';
+    if (alone && calendar.length === 0) return currenciesView(table, view);
+    if (!alone || unheld.length === 0) oneCurrency(table, view);
+  }
+  const free = unheld.filter(key => filters[key.name] === undefined);
   if (insight.id.startsWith('retention_')) return cohortView(table, view, calendar[0], free);
   if (insight.kind === 'parts') return partsView(table, view, [...free, ...clock, ...calendar]);
   const pair = pairKeys(free);
@@ -38,6 +44,25 @@ function viewOf(table, id) {
   return rankingView(table, view, free, filters);
 }
 
+/** Amounts in one currency: numbers of several can neither stand on one axis nor be ranked. */
+function oneCurrency(table, view) {
+  const key = view.insight.apart;
+  if (view.filters.currency === undefined) {
+    view.filters.currency = state.picks.get(table)?.currency ?? sortedValues(key)[0];
+    view.picks = [{ key, value: view.filters.currency }];
+  }
+  view.insight = { ...view.insight, currency: view.filters.currency };
+}
+
+/** A number for each currency. */
+function currenciesView(table, view) {
+  const [column] = view.insight.columns;
+  const key = view.insight.apart;
+  const rows = rowsWhere(table, view.filters).sort((a, b) => order(key, valueAt(key, a), valueAt(key, b)));
+  return { ...view, title: view.insight.title, number: true,
+    list: rows.map(row => ({ name: valueAt(key, row), cell: cellAt(column, row) })) };
+}
+
 function absent(table, insight, key, value) {
   const why = table.selection !== 'public' ? ': too few customers there, or none' : '';
   return { insight, filters: {}, picks: [], list: [], title: `${insight.title} by ${levelText(table)}`,
@@ -48,8 +73,9 @@ function absent(table, insight, key, value) {
 function pick(table, view, keys) {
   const rows = rowsWhere(table, view.filters);
   const chosen = { ...largest(table, rows, keys, view.insight.columns, release), ...state.picks.get(table) };
-  view.picks = keys.map(key => ({ key, value: chosen[key.name] }));
-  const picked = Object.fromEntries(view.picks.map(({ key, value }) => [key.name, value]));
+  const own = keys.map(key => ({ key, value: chosen[key.name] }));
+  view.picks = [...view.picks, ...own];
+  const picked = Object.fromEntries(own.map(({ key, value }) => [key.name, value]));
   return rowsWhere(table, { ...view.filters, ...picked });
 }
 
@@ -128,19 +154,22 @@ function trendView(table, view, axis, others) {
     name: keyText(axis.name, value), part: day(value) < first || periodEnd(axis.name, value) > last,
   }));
   const groups = grouped(rowsWhere(table, view.filters), others, [column]);
+  const apart = others.includes(view.insight.apart);
+  if (apart) groups.sort((a, b) => (a.name < b.name ? -1 : 1));
   const place = new Map(values.map((value, at) => [axis.values.indexOf(value), at]));
   const lines = groups.slice(0, LINES).map(({ name, rows }) => {
     const cells = times.map(() => null);
     for (const row of rows) cells[place.get(axis.codes[row])] = cellAt(column, row);
-    return { name: name || view.insight.title, cells };
+    return { name: name || view.insight.title, cells, currency: apart ? cells.find(Boolean).currency : null };
   });
   const list = lines.flatMap(({ name, cells }) => cells.map((cell, at) => cell
     && { name: `${times[at].name}${others.length ? ` · ${name}` : ''}`, cell }).filter(Boolean));
   const split = others.length ? `, by ${others.map(plain).join(' and ')}` : '';
   const hollow = times.some((time, at) => time.part && lines.some(({ cells }) => cells[at]?.x != null));
   const notes = [
-    groups.length > LINES && `The ${LINES} ${view.insight.kind === 'place' ? 'first' : 'largest'} of ${
+    groups.length > LINES && `The ${LINES} ${apart || view.insight.kind === 'place' ? 'first' : 'largest'} of ${
       format(groups.length)}; filters show others.`,
+    apart && lines.length > 1 && 'Each currency has an axis of its own.',
     hollow && `Hollow points: ${plain(axis)}s of which only a part is in the period.`,
   ];
   return { ...view, title: `${view.insight.title} by ${plain(axis)}${split}`, list,

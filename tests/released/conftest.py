@@ -26,7 +26,7 @@ files = ["{payments}"]
 timezone = "Asia/Shanghai"
 first_day = 2025-01-01
 last_day = 2025-03-31
-currency = "CNY"
+currency = {currency}
 columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount",
   currency = "currency", wallet = "wallet" }}
 [merchants]
@@ -116,6 +116,15 @@ levels = [["category", "region"]]
 insights = ["customers_share"]
 """
 
+CURRENCIES = """
+[[report]]
+name = "money"
+keys = "public"
+suppress_above = "never"
+levels = [["currency"], ["currency", "week"], ["currency", "region"], ["currency", "region", "month"]]
+insights = ["sales", "payments", "average_ticket"]
+"""
+
 PROVISIONAL = """
 [[report]]
 name = "trend"
@@ -180,9 +189,9 @@ def discretail(*args, folder=ROOT):
     return done.stdout.strip()
 
 
-def release(folder, name, reports, payments, merchants, keys="", head="", least=1, options=()):
+def release(folder, name, reports, payments, merchants, keys="", head="", least=1, options=(), currency='"CNY"'):
     text = JOB.format(name=name, payments=payments, merchants=merchants, keys=keys, reports=reports, head=head,
-                      least=least)
+                      least=least, currency=currency)
     (folder / f"{name}.toml").write_text(text)
     return pathlib.Path(discretail("run", f"{name}.toml", *options, folder=folder))
 
@@ -236,6 +245,26 @@ def shares(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shares")
     discretail("sample", folder / "data", "--payments", 150_000)
     return release(folder, "shares", SHARES, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def currencies(tmp_path_factory):
+    """A release of payments in yen, yuan and dinars, of which the noise of all drowns the dinars."""
+    folder = tmp_path_factory.mktemp("currencies")
+    pl.DataFrame({"merchant_id": [f"M{at}" for at in range(12)], "region": [f"R{at % 4}" for at in range(12)]}
+                 ).write_parquet(folder / "merchants.parquet")
+    rows = range(60_000)
+    kinds = ["CNY", "JPY", "KWD"]
+    pl.DataFrame({
+        "user_token": [f"u{at % 6_007}" for at in rows], "merchant_id": [f"M{at * 7 % 12}" for at in rows],
+        # One every 129 seconds, from the first to the last day.
+        "paid_at": [1_735_704_000 + 129 * at for at in rows],
+        # Yuan and dinars have minor units, of which 100 and 1,000 are one.
+        "amount": [(10_000 + at % 900, 4_000 + at % 900, 2_000 + at % 900)[at // 7 % 3] for at in rows],
+        "currency": [kinds[at // 7 % 3] for at in rows], "wallet": ["card" for _ in rows],
+    }).write_parquet(folder / "payments.parquet")
+    return release(folder, "currencies", CURRENCIES, "payments.parquet", "merchants.parquet",
+                   currency=str(kinds).replace("'", '"'), options=["--accept-useless"])
 
 
 @pytest.fixture(scope="session")

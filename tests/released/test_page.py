@@ -183,6 +183,58 @@ def test_shares_say_of_what_they_are_part(browser, shares):
     page.close()
 
 
+def test_currencies_have_axes_and_rankings_of_their_own(browser, currencies):
+    page = Page(browser, currencies)
+    page.show("money", "sales")
+    page.scroll()
+    page.screenshot("currencies")
+    weeks, name = page.figure("money.currency-week.parquet"), "money.currency-region.parquet"
+    titles = [text for text in texts(weeks) if text in ["CNY", "JPY", "KWD"]]
+    assert titles == ["CNY", "JPY", "KWD"] and "Each currency has an axis of its own" in weeks.inner_text()
+    # Yen are forty times as many as yuan, so yuan on an axis of yen would be a flat line.
+    table = pl.read_parquet(currencies / "money.currency-week.parquet")
+    # One noise for all, and yen with the places of dinars.
+    assert table["sales_sd"].n_unique() == 1 and table["sales"].dtype.scale == 3
+    most = table.filter(pl.col("currency") == "JPY")["sales_high"].cast(float).max()
+    assert axis_end(weeks, 0) < most / 3 and axis_end(weeks, 1) >= most
+    # A number for each, and no bars.
+    total = page.figure("money.currency.parquet")
+    assert total.query_selector(".chart svg") is None
+    assert [tile.inner_text()[:3] for tile in total.query_selector_all(".tile .label")] == titles
+    # One currency at a time, of which the reader chooses.
+    assert "in CNY" in page.figure(name).inner_text() and "Sales by region" in page.figure(name).inner_text()
+    for currency in titles:
+        page.figure(name).query_selector("select").select_option(currency)
+        rows = page.numbers(name)
+        assert len(rows) == 4 and all(row[1].startswith(f"{currency} ") for row in rows), rows
+    months = page.figure("money.currency-region-month.parquet")
+    assert "Sales by month, by region" in months.inner_text() and "in CNY" in months.inner_text()
+    page.tab.select_option("[data-filter=currency]", "JPY")
+    assert "in JPY" in months.inner_text() and months.query_selector("select") is None
+    rows = page.numbers("money.currency-week.parquet")
+    assert rows and all(row[1].startswith("JPY ") for row in rows), rows
+    assert len(page.figure("money.currency.parquet").query_selector_all(".tile")) == 1
+    page.tab.click("#bar button:text('Clear')")
+    # What is no money can be compared.
+    page.show("money", "payments")
+    assert len(page.numbers(name)) == 12 and "Payments by currency and region" in page.figure(name).inner_text()
+    assert "an axis of its own" not in weeks.inner_text()
+    page.close()
+
+
+def axis_end(figure, panel):
+    """The largest number on the axis of a panel, of those that stand side by side."""
+    ends = figure.evaluate("""(figure, panel) => {
+        const texts = [...figure.querySelectorAll('.chart svg text')];
+        const lefts = texts.filter(text => /^[A-Z]{3}$/.test(text.textContent)).map(text => text.getBoundingClientRect().left);
+        const within = text => lefts.filter(left => left <= text.getBoundingClientRect().right).length - 1 === panel;
+        return texts.filter(within).map(text => text.textContent);
+    }""", panel)
+    units = {"": 1, "K": 1e3, "M": 1e6}
+    found = [re.fullmatch(r"([\d.,]+)([KM]?)", end) for end in ends]
+    return max(float(end[1].replace(",", "")) * units[end[2]] for end in found if end)
+
+
 def test_lifts_are_a_matrix_of_pairs(browser, flows):
     page = Page(browser, flows)
     name = "basket.category-with_category-month.parquet"
