@@ -7,6 +7,9 @@ const palette = () => ({
   series: [1, 2, 3, 4, 5].map(number => css(`--series-${number}`)),
 });
 
+// Of grade D: bars are hatched, lines and frames dashed, points and fields faint.
+const DASHES = [4, 3];
+const FAINT = 0.45;
 const HATCH = { symbol: 'rect', dashArrayX: [1, 0], dashArrayY: [1.5, 4], rotation: -Math.PI / 4 };
 
 function base(colors) {
@@ -66,7 +69,7 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
   const value = ({ cell }, at) => (dots ? [standing ? at : cell.x ?? '-', standing ? cell.x ?? '-' : at] : cell.x);
   const data = bars.map(({ cell, faded }, at) => ({
     value: value({ cell }, at),
-    itemStyle: { color, opacity: faded ? 0.3 : 0.85, decal: cell.grade === 'D' ? HATCH : { symbol: 'none' } },
+    itemStyle: { color, opacity: faded ? 0.3 : dots && cell.grade === 'D' ? FAINT : 0.85, decal: cell.grade === 'D' ? HATCH : { symbol: 'none' } },
   }));
   const lines = {
     type: 'custom', z: 5, silent: true,
@@ -101,7 +104,7 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
 function bandLines({ bands, kind }, colors, axis) {
   const ends = kind === 'balance' ? [[BALANCE]] : (bands ?? []).filter(([to]) => to !== null);
   return {
-    silent: true, symbol: 'none', animation: false, lineStyle: { color: colors.soft, type: 'dashed', width: 1 },
+    silent: true, symbol: 'none', animation: false, lineStyle: { color: colors.soft, type: 'dotted', width: 1 },
     label: { show: false }, data: ends.map(([to]) => ({ [axis]: to })),
   };
 }
@@ -172,9 +175,9 @@ function trendChart(lines, times, insight, colors, width) {
     top: alone ? 16 : place(at).top + 26, height: alone ? 'auto' : PANEL.height - 26, bottom: alone ? 8 : 'auto',
   }));
   const scale = line => (insight.kind === 'balance' ? balanced(ends) : alone ? {} : sharedScale(endsBeside(line)));
-  const formatter = ({ seriesIndex, dataIndex, value }) => {
+  const formatter = ({ seriesIndex, value }) => {
     const { name, cells } = lines[Math.floor(seriesIndex / PANEL_SERIES)];
-    const at = seriesIndex % PANEL_SERIES === PANEL_SERIES - 1 ? value[0] : dataIndex;
+    const at = value[0];
     const head = `${alone ? '' : `${name}, `}${times[at].name}${times[at].part ? ' (part of it)' : ''}`;
     return cells[at] ? tip(head, cells[at], insight) : escaped(`${head}: no row`);
   };
@@ -194,7 +197,7 @@ function trendChart(lines, times, insight, colors, width) {
       gridIndex, ...scale(lines[gridIndex]), splitNumber: alone ? 4 : 3,
       axisLabel: { color: colors.soft, fontSize: alone ? 12 : 11, formatter: value => shown(value, insight, true) },
     })),
-    series: lines.flatMap((line, at) => panel(line, at, times, insight, colors)),
+    series: lines.flatMap((line, at) => panel(line, at, times, insight, colors, (width / across - left) / times.length)),
   };
 }
 
@@ -205,27 +208,35 @@ function sharedScale(values) {
   return { min: Math.floor(least / step) * step, max: Math.ceil(most / step) * step, interval: step };
 }
 
-const PANEL_SERIES = 4;
+const PANEL_SERIES = 6;
 
-/** The series of one panel: foot and height of its band, its line, and marks for what is not shown. */
-function panel({ name, cells }, at, times, insight, colors) {
+/** The series of one panel: foot and height of its band, its line where it is weak and where it is not, its points, and marks
+ *  for what is not shown. A time has `room` to the next one. */
+function panel({ name, cells }, at, times, insight, colors, room) {
   const [color] = colors.series;
   const axes = { xAxisIndex: at, yAxisIndex: at };
   const band = (data, areaStyle) => ({
     type: 'line', data, ...axes, stack: `band ${at}`, stackStrategy: 'all', silent: true, symbol: 'none',
     lineStyle: { opacity: 0 }, areaStyle, z: 1,
   });
-  const point = (cell, time) => ({
-    value: cell?.x ?? null,
-    itemStyle: times[time].part ? { color: colors.card, borderColor: color, borderWidth: 1.5 } : { color },
+  const line = (data, lineStyle, more = {}) => ({
+    type: 'line', name, data, color, ...axes, silent: true, symbol: 'none', z: 3, lineStyle: { width: 2, ...lineStyle }, ...more,
   });
+  const weak = cell => cell?.grade === 'D';
+  const besideWeak = time => [-1, 0, 1].some(step => weak(cells[time + step]));
+  const size = Math.min(6, Math.max(3, 0.6 * room));
+  const points = cells.flatMap((cell, time) => (cell == null || cell.x === null ? [] : [{
+    value: [time, cell.x], symbolSize: times[time].part ? 7 : weak(cell) ? Math.min(4, size) : size,
+    itemStyle: times[time].part ? { color: colors.card, borderColor: color, borderWidth: 1.5, opacity: 1 }
+      : { color, opacity: weak(cell) ? FAINT : 1 },
+  }]));
   return [
     band(cells.map(cell => cell?.low ?? null), { opacity: 0 }),
     band(cells.map(cell => (cell && cell.x !== null ? cell.high - cell.low : null)), { color, opacity: 0.22 }),
-    {
-      type: 'line', name, data: cells.map(point), color, ...axes, symbol: 'circle', z: 3, showSymbol: true,
-      symbolSize: times.length > 60 ? 3 : 6, lineStyle: { width: 2 }, markLine: bandLines(insight, colors, 'yAxis'),
-    },
+    line(cells.map((cell, time) => (besideWeak(time) ? cell?.x ?? null : null)), { type: DASHES }),
+    line(cells.map(cell => (weak(cell) ? null : cell?.x ?? null)), {}, { markLine: bandLines(insight, colors, 'yAxis') }),
+    // Every one of them, however narrow the page: a period that is cut must be seen to be.
+    { type: 'scatter', name, data: points, ...axes, symbol: 'circle', z: 4 },
     { type: 'custom', ...axes, data: hidden(cells), z: 4, encode: { x: 0, y: [1, 2] },
       renderItem: instead(cells, colors) },
   ];
@@ -278,7 +289,7 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
     });
     const children = [{
       type: 'rect', shape: { x: x - w / 2, y: y - h / 2, width: w, height: h, r: 2 },
-      style: { fill, opacity: weak ? 0.45 : 1, stroke: weak || cell.told ? colors.soft : 'none', lineDash: cell.told ? [] : [3, 2],
+      style: { fill, opacity: weak ? FAINT : 1, stroke: weak || cell.told ? colors.soft : 'none', lineDash: cell.told ? [] : DASHES,
         lineWidth: 1 },
     }];
     if (cell.told) {

@@ -60,7 +60,7 @@ function readingSection() {
       + 'that are too high: of the shown cells near that limit, fewer intervals hold the true number' : ''}.`),
     el('ul', { class: 'legend' },
       Object.entries(GRADES).map(([grade, text]) => item(badge(grade), text)),
-      item(el('span', { class: 'mark hatch' }), 'hatched or dashed: grade D, read it as “small”'),
+      item(el('span', { class: 'mark hatch' }), 'hatched, dashed or faint: grade D, read it as “small”'),
       item(el('span', { class: 'mark' }, '×'), 'not shown, and why'),
       release.in_bands && item(el('span', { class: 'mark band' }, '1–5'), 'hidden for its merchants, and told in a band')));
 }

@@ -235,6 +235,55 @@ def axis_end(figure, panel):
     return max(float(end[1].replace(",", "")) * units[end[2]] for end in found if end)
 
 
+def test_what_is_weak_is_dashed(browser, currencies):
+    dashed = "paths => paths.filter(path => path.getAttribute('stroke-dasharray') && path.getAttribute('d')).length"
+    page = Page(browser, currencies)
+    page.show("money", "sales")
+    table = pl.read_parquet(currencies / "money.currency-week.parquet")
+    weak = {currency: grades.cast(pl.String).to_list() for (currency,), grades in
+            ((key, rows["sales_grade"]) for key, rows in table.group_by("currency"))}
+    assert set(weak["KWD"]) == {"D"} and "D" not in weak["JPY"][1:-1], weak
+    assert "dashed or faint: grade D" in page.tab.inner_text("#reading")
+    # Intervals hold what they are made to hold where none is hidden.
+    assert "in 95 of 100 cells." in page.tab.inner_text("#reading")
+    figure = page.figure("money.currency-week.parquet")
+    page.scroll()
+    # The two lines of a panel: of all that is weak, and of all that is not.
+    shares = {}
+    for currency in ["KWD", "JPY"]:
+        page.tab.select_option("[data-filter=currency]", currency)
+        page.scroll()
+        shares[currency] = figure.eval_on_selector_all(".chart svg path", dashed)
+        faint = figure.eval_on_selector_all(".chart svg path", "paths => paths.filter(path => path.getAttribute('fill-opacity') === '0.45').length")
+        whole = len([grade for grade in weak[currency][1:-1] if grade == "D"])
+        assert faint == whole, (currency, faint, whole)
+    assert shares == {"KWD": 1, "JPY": 0}, shares
+    page.close()
+
+
+def test_a_period_that_is_cut_is_marked_on_every_screen(browser, gallery):
+    hollow = """marks => marks.filter(mark => mark.getAttribute('fill') === '#ffffff' && mark.getAttribute('stroke')
+        && mark.getBoundingClientRect().width >= 7).length"""
+    cut = {}
+    for name in ["market.week.parquet", "market.region-week.parquet"]:
+        table = pl.read_parquet(gallery / name)
+        # The period is from a Wednesday to a Monday.
+        weeks = [table["week"].min(), table["week"].max()]
+        assert [str(week) for week in weeks] == ["2024-12-30", "2025-03-31"]
+        # Of the last week's day little may be shown.
+        cut[name] = table.filter(pl.col("payments").is_not_null() & pl.col("week").is_in(weeks)).height
+    assert cut["market.week.parquet"] > 0 and cut["market.region-week.parquet"] > 3, cut
+    for viewport in [DESKTOP, PHONE]:
+        page = Page(browser, gallery, viewport=viewport)
+        page.show("market", "payments")
+        page.scroll()
+        for name, count in cut.items():
+            figure = page.figure(name)
+            assert "Hollow points: weeks of which only a part" in figure.inner_text()
+            assert figure.eval_on_selector_all(".chart svg path", hollow) == count, (name, viewport)
+        page.close()
+
+
 def test_lifts_are_a_matrix_of_pairs(browser, flows):
     page = Page(browser, flows)
     name = "basket.category-with_category-month.parquet"
