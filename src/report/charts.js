@@ -83,9 +83,10 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
     ? nameAxis(names, colors, { axisLabel: { rotate: names.length > 12 ? 45 : 0, hideOverlap: true } })
     : nameAxis(names, colors, { axis: { inverse: true }, axisLabel: { width: 120, overflow: 'truncate' } });
   const rounded = standing ? [3, 3, 0, 0] : [0, 3, 3, 0];
+  const labels = bars.filter(({ cell }) => cell.x !== null).map(({ cell }) => textWidth(barLabel(cell, insight)));
   return {
     ...base(colors),
-    grid: { left: standing ? 8 : 16, right: standing ? 12 : 78, top: 12, bottom: 8, containLabel: true },
+    grid: { left: standing ? 8 : 16, right: standing ? 12 : Math.max(12, ...labels) + 14, top: 12, bottom: 8, containLabel: true },
     tooltip: {
       ...base(colors).tooltip, trigger: 'axis', axisPointer: { type: 'shadow' },
       formatter: ([{ dataIndex }]) => tip(bars[dataIndex].name, bars[dataIndex].cell, insight),
@@ -98,6 +99,17 @@ function barChart(bars, insight, colors, { standing = false } = {}) {
       lines,
     ],
   };
+}
+
+/** What stands beside a lying bar. */
+const barLabel = (cell, insight) => `${shown(cell.x, insight, true)} ${margin(cell, insight)}`;
+const LABEL = 11.5;
+const pen = document.createElement('canvas').getContext('2d');
+
+/** How wide a label is. */
+function textWidth(text) {
+  pen.font = `${LABEL}px ${css('--font')}`;
+  return Math.ceil(pen.measureText(text).width);
 }
 
 /** Where one band of an insight ends and the next begins; the middle of a balance. */
@@ -130,12 +142,13 @@ function bandMark(cell, x, yOf, { y, height }, colors) {
 function interval({ cell }, insight, colors, { api, coordSys }, standing) {
   const at = api.value(0);
   const point = value => api.coord(standing ? [at, value] : [value, at]);
-  const words = { fill: colors.soft, fontSize: 11.5, fontFamily: css('--font'), textVerticalAlign: 'middle' };
+  const words = { fill: colors.soft, fontSize: LABEL, fontFamily: css('--font'), textVerticalAlign: 'middle' };
   if (cell.told && standing) return bandMark(cell, point(0)[0], value => point(value)[1], coordSys, colors);
   if (cell.x === null) {
     const [x, y] = point(insight.kind === 'place' && !standing ? 1 : 0);
     const text = cell.told ? `in the band ${toldText(cell, insight)}` : cell.reason ? `not shown: ${cell.reason}` : 'no estimate';
-    const style = { ...words, text: standing ? '×' : text, x: standing ? x - 3 : x + 6, y: standing ? y - 8 : y };
+    const style = { ...words, text: standing ? '×' : text, x: standing ? x - 3 : x + 6, y: standing ? y - 8 : y,
+      width: api.getWidth() - x - 8, overflow: 'truncate' };
     return { type: 'text', style };
   }
   const [[x1, y1], [x2, y2]] = [point(cell.low), point(cell.high)];
@@ -146,8 +159,7 @@ function interval({ cell }, insight, colors, { api, coordSys }, standing) {
     ? [line(x1, y1, x2, y2), line(x1 - cap, y1, x1 + cap, y1), line(x2 - cap, y2, x2 + cap, y2)]
     : [line(x1, y1, x2, y2), line(x1, y1 - cap, x1, y1 + cap), line(x2, y2 - cap, x2, y2 + cap)];
   if (!standing) {
-    const text = `${shown(cell.x, insight, true)} ${margin(cell, insight)}`;
-    children.push({ type: 'text', style: { ...words, text, x: Math.max(x1, x2) + 7, y: y1 } });
+    children.push({ type: 'text', style: { ...words, text: barLabel(cell, insight), x: Math.max(x1, x2) + 7, y: y1 } });
   }
   return { type: 'group', children };
 }
@@ -299,7 +311,8 @@ function matrixChart(columns, rows, cellOf, insight, colors, width, rooted = fal
     } else if (cell.x === null) children.push(text('×', 0, 12, 0.8));
     else {
       children.push(text(shown(cell.x, insight, true), -6, room < 48 ? 10 : 11.5, 1));
-      children.push(text(margin(cell, insight), 8, room < 48 ? 8.5 : 9.5, 0.85));
+      const half = margin(cell, insight);
+      children.push(text(room < 52 ? half.replace(' pts', '') : half, 8, room < 48 ? 8.5 : 9.5, 0.85));
     }
     return { type: 'group', children };
   };

@@ -32,13 +32,15 @@ function shown(value, insight, short = false, roundingMode = 'halfExpand') {
   if (value === null || value === undefined) return '–';
   const { kind, currency } = insight;
   const write = options => format(value, { signDisplay: 'negative', roundingMode, ...options });
-  // Never to whole percents: of 94.6 to 94.8 % it would say 95.
-  if (kind === 'share') return write({ style: 'percent', maximumFractionDigits: 1 });
-  if (kind === 'place') return `top ${write({ style: 'percent', maximumFractionDigits: 1 })}`;
+  if (kind === 'share') return write({ style: 'percent', maximumFractionDigits: pointDigits(value, insight) });
+  if (kind === 'place') return `top ${write({ style: 'percent', maximumFractionDigits: pointDigits(value, insight) })}`;
   if (short) return write(kind === 'count' && Math.abs(value) < 100 ? { maximumFractionDigits: 0 } : shortly(value, 3));
   const number = write(kind === 'count' ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 6 });
   return kind === 'money' && currency ? `${currency} ${number}` : number;
 }
+
+/** Digits of a percentage after the point. Never to whole percents: of 94.6 to 94.8 % it would say 95. */
+const pointDigits = (value, { kind }) => (kind === 'share' && Math.abs(value) < 0.01 ? 2 : 1);
 
 /** An insight in the currency of a cell, where cells are in several. */
 const inCurrency = (insight, { currency }) => (currency ? { ...insight, currency } : insight);
@@ -58,12 +60,14 @@ function shownLarge({ x, low, high }, insight) {
   return [write(x, 'halfExpand'), write(low, 'floor'), write(high, 'ceil')];
 }
 
-/** Half the width of an interval against its estimate, in percent; of shares and the like in points. */
+/** Half the width of an interval against its estimate, in percent; of shares and the like in points, to the digits of
+ *  the estimate, rounded up. */
 function margin(cell, insight) {
   if (cell.x === null) return '';
   const half = (cell.high - cell.low) / 2;
   if (['share', 'place'].includes(insight.kind)) {
-    return `±${format(100 * half, { maximumSignificantDigits: 2 })} pts`;
+    const digits = pointDigits(cell.x, insight);
+    return `±${format(100 * half, { maximumFractionDigits: digits, roundingMode: 'ceil' })} pts`;
   }
   const share = half / Math.abs(cell.x);
   if (!Number.isFinite(share) || share >= 10) return '±>999%';

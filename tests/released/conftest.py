@@ -64,7 +64,7 @@ PEERS = """
 [[report]]
 name = "shops"
 keys = "public"
-levels = [["category", "month"], ["merchant", "month"]]
+levels = [["category", "month"], ["merchant", "month"], ["merchant"]]
 insights = ["payments", "payments_concentration", "payments_rank", "payments_peer_benchmark", "payments_above"]
 peers = "category"
 above = { payments = 100 }

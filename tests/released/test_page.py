@@ -180,6 +180,10 @@ def test_shares_say_of_what_they_are_part(browser, shares):
     assert "counts in each" not in page.figure(name).inner_text()
     page.scroll()
     page.screenshot("shares")
+    # Small shares are no zeros, and no error has more digits than its share.
+    fields = texts(page.figure("both.weekday-hour.parquet"))
+    known = [field for field in fields if re.fullmatch(r"[\d.]+%", field)]
+    assert len(known) == 7 * 24 and not any(re.search(r"\.\d{3}", field) for field in fields), fields
     page.close()
 
 
@@ -282,6 +286,28 @@ def test_a_period_that_is_cut_is_marked_on_every_screen(browser, gallery):
             assert "Hollow points: weeks of which only a part" in figure.inner_text()
             assert figure.eval_on_selector_all(".chart svg path", hollow) == count, (name, viewport)
         page.close()
+
+
+def test_no_label_is_cut(browser, peers, gallery):
+    beyond = """texts => texts.filter(text => {
+        const [own, chart] = [text.getBoundingClientRect(), text.closest('svg').getBoundingClientRect()];
+        return own.right > chart.right + 1 || own.left < chart.left - 1;
+    }).map(text => text.textContent)"""
+    for viewport in [DESKTOP, PHONE]:
+        for folder, report, insights in [(peers, "shops", ["payments_rank", "payments"]), (gallery, "market", ["sales"])]:
+            page = Page(browser, folder, viewport=viewport)
+            for insight in insights:
+                page.show(report, insight)
+                page.scroll()
+                cut = page.tab.eval_on_selector_all(".figure:not([hidden]) .chart svg text", beyond)
+                assert cut == [], (insight, viewport, cut)
+            page.close()
+    page = Page(browser, peers)
+    page.show("shops", "payments_rank")
+    page.scroll()
+    labels = [text for text in texts(page.figure("shops.merchant.parquet")) if text.endswith("pts")]
+    assert len(labels) > 5 and all(re.fullmatch(r"top \d+(\.\d)?% ±\d+(\.\d)? pts", label) for label in labels), labels
+    page.close()
 
 
 def test_lifts_are_a_matrix_of_pairs(browser, flows):
