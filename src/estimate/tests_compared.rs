@@ -319,7 +319,7 @@ fn cells_grow_from_the_period_right_before() {
         (as_released(&plan, &estimates), growth.expect("asked for"))
     };
     let (january, first) = estimates_of(DAYS[0], &[]);
-    let (february, second) = estimates_of(DAYS[1], &[january.clone()]);
+    let (february, second) = estimates_of(DAYS[1], std::slice::from_ref(&january));
     let (_, third) = estimates_of(DAYS[2], &[february.clone(), january.clone()]);
     for (column, reason) in [(&first, Some(Reason::NoPeriod)), (&second, None), (&third, None)] {
         assert_eq!(column.suppressed, [reason; 30]);
