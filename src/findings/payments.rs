@@ -11,6 +11,16 @@ pub fn files_missing(pattern: &Path) -> Finding {
         .hint("relative paths start at the job file's folder; check the spelling and the mount")
 }
 
+/// A name or pattern that leads to things, but to no file; `found` is the first of them.
+pub fn files_odd(pattern: &Path, found: &Path, what: &str) -> Finding {
+    let missing = format!("no file matches {}", pattern.display());
+    let message = match pattern == found {
+        true => format!("{missing}: it is {what}"),
+        false => format!("{missing}: {} is {what}", found.display()),
+    };
+    Finding::new("files-missing", message).hint("name files, or a folder that has some")
+}
+
 /// A pattern that is none.
 pub fn pattern_wrong(pattern: &Path, cause: &dyn Display) -> Finding {
     Finding::new("pattern-wrong", format!("{} is not a file pattern: {cause}", pattern.display()))

@@ -7,6 +7,7 @@
 mod amount;
 mod batch;
 mod convert;
+mod find;
 mod own;
 mod parts;
 mod progress;

@@ -2,10 +2,9 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::source::expand;
+use super::find::{each_once, expand, identity};
 use crate::job::PaymentsSource;
 
 /// Of the files of `tried`, those that are files of `own`: the same file behind another path, link
@@ -23,14 +22,13 @@ pub fn own_files(own: &PaymentsSource, tried: &PaymentsSource) -> Vec<PathBuf> {
 fn found(source: &PaymentsSource) -> Vec<PathBuf> {
     let of_pattern = |pattern: &PathBuf| expand(pattern, source.format).unwrap_or_default();
     let mut paths: Vec<PathBuf> = source.patterns.iter().flat_map(of_pattern).collect();
-    paths.sort();
-    paths.dedup();
+    each_once(&mut paths);
     paths
 }
 
 fn same(one: &Path, other: &Path) -> std::io::Result<bool> {
     let (a, b) = (std::fs::metadata(one)?, std::fs::metadata(other)?);
-    if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
+    if identity(&a) == identity(&b) {
         return Ok(true);
     }
     // Empty files hold nobody.

@@ -9,6 +9,7 @@ use polars::prelude::{
     PlSmallStr, PolarsResult, ScanArgsParquet, ScanSources, Schema, SchemaRef, UnifiedScanArgs,
 };
 
+use super::find::{each_once, expand};
 use crate::findings::{self, Finding};
 use crate::job::{CsvDialect, Format, PaymentsSource};
 
@@ -63,8 +64,7 @@ impl Files {
                 Err(finding) => findings.push(finding),
             }
         }
-        paths.sort();
-        paths.dedup();
+        each_once(&mut paths);
         let mut states = Vec::new();
         for path in &paths {
             match std::fs::File::open(path).and_then(|file| file.metadata()) {
@@ -131,44 +131,6 @@ impl Files {
     }
 }
 
-pub(super) fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Finding> {
-    let text = pattern.to_string_lossy();
-    if text.contains("://") {
-        return Err(findings::path_not_local(pattern));
-    }
-    // A folder is read with all its folders: Hive's layout.
-    let pattern_text = if pattern.is_dir() {
-        std::fs::read_dir(pattern).map_err(|e| findings::file_unreadable(pattern, &e))?;
-        format!("{}/**/*", glob::Pattern::escape(&text))
-    } else if pattern.is_file() {
-        return Ok(vec![pattern.to_owned()]);
-    } else {
-        let locked = std::fs::metadata(pattern).err();
-        let locked = locked.filter(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
-        if let Some(e) = locked {
-            return Err(findings::file_unreadable(pattern, &e));
-        }
-        text.into_owned()
-    };
-    let walk = glob::glob(&pattern_text).map_err(|e| findings::pattern_wrong(pattern, &e))?;
-    let mut found = Vec::new();
-    for entry in walk {
-        let path = entry.map_err(|e| findings::file_unreadable(e.path(), &e.error()))?;
-        let hidden = path.file_name().is_some_and(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with(['.', '_'])
-        });
-        let right = !pattern.is_dir() || format.is_some() || Format::of(&path).is_some();
-        if path.is_file() && !hidden && right {
-            found.push(path);
-        }
-    }
-    if found.is_empty() {
-        return Err(findings::files_missing(pattern));
-    }
-    Ok(found)
-}
-
 fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
     // Folders such as `month=2025-01` give columns. They stay text: a type guessed from all
     // folders would let one user's folder rename everybody's keys.
@@ -207,7 +169,7 @@ fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<Laz
 }
 
 /// The names of `name=value` in a file's folders.
-fn hive_names(path: &Path) -> Vec<String> {
+pub(super) fn hive_names(path: &Path) -> Vec<String> {
     let folders = path.parent().into_iter().flat_map(Path::components);
     let name = |folder: std::path::Component| {
         let (name, _) = folder.as_os_str().to_str()?.split_once('=')?;

@@ -350,6 +350,13 @@ fn files_are_there_and_readable() {
     workshop.text("blank.csv", "\n");
     workshop.text("other.csv", "user\n");
     std::fs::create_dir(workshop.path("folder")).unwrap();
+    workshop.parquet("hidden/_temporary/part.parquet", payments());
+    std::fs::create_dir(workshop.path("links")).unwrap();
+    for name in ["gone.parquet", "links/gone.parquet"] {
+        std::os::unix::fs::symlink("nowhere", workshop.path(name)).unwrap();
+    }
+    let pipe = std::process::Command::new("mkfifo").arg(workshop.path("pipe.parquet")).status();
+    assert!(pipe.unwrap().success());
     let whole = std::fs::read(workshop.path("payments.parquet")).unwrap();
     let half = std::fs::File::create(workshop.path("half.parquet")).unwrap();
     std::io::Write::write_all(&mut &half, &whole[..whole.len() / 2]).unwrap();
@@ -359,6 +366,12 @@ fn files_are_there_and_readable() {
         "\"nothing-*.parquet\"",
         "\"nothing.parquet\"",
         "\"folder\"",
+        "\"fold*\"",
+        "\"hidden\"",
+        "\"pipe.parquet\"",
+        "\"p*e.parquet\"",
+        "\"gone.parquet\"",
+        "\"links\"",
         "\"***\"",
         "\"s3://bucket/payments.parquet\"",
         "\"payments.xlsx\"",

@@ -287,14 +287,24 @@ fn several_files_are_one_table() {
         let table = rows().slice(part * 400, 400);
         workshop.parquet(&format!("parts/a/part-{part}.parquet"), table);
     }
+    workshop.parquet("parts/_temporary/part-3.parquet", rows());
+    std::fs::create_dir(workshop.path("links")).unwrap();
+    for (to, name) in [("../parts/a", "a"), ("../parts/a", "b"), (".", "here")] {
+        std::os::unix::fs::symlink(to, workshop.path(&format!("links/{name}"))).unwrap();
+    }
     let base = base();
     for files in [
         "\"parts/a/part-*.parquet\"",
         "\"parts/**/*.parquet\"",
         "\"parts/a/part-?.parquet\"",
         "\"parts\"",
-        // One file that two patterns find is read once.
+        // One file that is found twice is read once, by whatever path.
         "\"parts\", \"parts/a/part-1.parquet\"",
+        "\"parts\", \"./parts/a/../a/part-1.parquet\"",
+        "\"parts\", \"links\"",
+        "\"links\"",
+        "\"links/*/*.parquet\", \"parts/**\"",
+        "\"*s/**/*\"",
     ] {
         let job = JOB.replace("\"payments.parquet\"", files);
         assert!(totals(&workshop, &job) == base, "{files}");
