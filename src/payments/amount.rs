@@ -34,9 +34,13 @@ pub(super) fn of_f64(value: f64, places: u32) -> Result<i64, Reason> {
     of_plain(&value.to_string(), places)
 }
 
-/// A 32-bit float whose shortest decimal form is a whole number of minor units.
+/// A 32-bit float whose shortest decimal form is a whole number of minor units, if its neighbours
+/// are not further away than one: 200000.01 is stored as 200000.02, so nobody knows what it was.
 pub(super) fn of_f32(value: f32, places: u32) -> Result<i64, Reason> {
-    of_plain(&value.to_string(), places)
+    let minor = of_plain(&value.to_string(), places)?;
+    let apart = f64::from(value.abs().next_up() - value.abs());
+    let is_exact = apart * 10f64.powi(places as i32) <= 1.0;
+    if is_exact { Ok(minor) } else { Err(Reason::AmountUnreadable) }
 }
 
 /// Minor units as they are.
@@ -99,6 +103,12 @@ mod tests {
         }
         assert_eq!(of_f32(12.34, 2), Ok(1234));
         assert_eq!(of_f32(12.345, 2), Err(Reason::AmountUnreadable));
+        assert_eq!(of_f32(131_071.99, 2), Ok(13_107_199));
+        assert_eq!(of_f32(-16_777_215.0, 0), Ok(-16_777_215));
+        for (value, places) in [(200_000.01, 2), (131_072.0, 2), (-16_777_216.0, 0), (16_384.0, 3)]
+        {
+            assert_eq!(of_f32(value, places), Err(Reason::AmountUnreadable), "{value}");
+        }
     }
 
     #[test]
@@ -120,6 +130,17 @@ mod tests {
             let float = minor as f64 / 10f64.powi(places as i32);
             prop_assert_eq!(of_f64(float, places), Ok(minor));
             prop_assert_eq!(of_decimal(minor.into(), places as usize, places), Ok(minor));
+        }
+
+        #[test]
+        fn a_short_float_gives_what_was_written_or_is_refused(
+            minor in -20_000_000i64..=20_000_000, places in 0u32..4,
+        ) {
+            let float = minor as f64 / 10f64.powi(places as i32);
+            let read = of_f32(float as f32, places);
+            prop_assert!(read == Ok(minor) || read == Err(Reason::AmountUnreadable));
+            // 2^23 are too many for no number of places.
+            prop_assert!(read.is_ok() || minor.abs() >= 1 << 23);
         }
     }
 }
