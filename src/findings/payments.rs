@@ -66,6 +66,12 @@ pub fn format_unclear(path: &Path) -> Finding {
         .hint("add `format = \"parquet\"`, \"csv\" or \"ipc\" to [payments]")
 }
 
+/// A compressed text file, or one whose ending tells no format.
+pub fn file_compressed(path: &Path) -> Finding {
+    Finding::new("file-compressed", format!("{} is compressed", path.display()))
+        .hint("unpack it, or write it as Parquet, which is small in itself")
+}
+
 /// Files of different formats.
 pub fn formats_mixed(path: &Path) -> Finding {
     Finding::new("formats-mixed", format!("{} has another format than the first", path.display()))
@@ -84,31 +90,84 @@ pub fn payments_unreadable(kind: &str) -> Finding {
         .hint("run with -v for the reader's own words, which may quote records")
 }
 
-/// Two files that differ in their columns.
-pub fn schema_differs(path: &Path, column: &str, found: &str, wanted: &str) -> Finding {
+/// A text file with two columns of one name, which the job uses.
+pub fn column_twice(column: &str, path: &Path) -> Finding {
+    Finding::new("column-twice", format!("two columns of {} are called `{column}`", path.display()))
+        .hint("give one of them another name where the file is written")
+}
+
+/// Two files that differ in a column; `is_one_field`: a text file's first line has no separator.
+pub fn schema_differs(
+    path: &Path,
+    column: &str,
+    found: &str,
+    wanted: &str,
+    is_one_field: bool,
+) -> Finding {
+    let path = path.display();
+    let hint = match is_one_field {
+        false => "run a job for each kind of file, or convert them",
+        true => {
+            "its first line has no `separator`: is it another there? Then convert the file, or run a job for it"
+        }
+    };
     Finding::new(
         "schema-differs",
-        format!(
-            "column `{column}` is {found} in {}, but {wanted} in the first file",
-            path.display()
-        ),
+        format!("column `{column}` is {found} in {path}, but {wanted} in the first file"),
     )
-    .hint("run a job for each kind of file, or convert them")
+    .hint(hint)
+}
+
+/// A column of a type that the reader does not know, whether or not the job uses it.
+pub fn column_unreadable(column: &str, what: &str, path: &Path) -> Finding {
+    Finding::new(
+        "column-unreadable",
+        format!("column `{column}` of {} is {what}, which cannot be read", path.display()),
+    )
+    .hint("write the files without it, even if the job does not use it, or with it as text")
 }
 
 /// A column that an expression names and the files lack.
-pub fn column_missing(key: &str, column: &str, known: &[&str]) -> Finding {
+pub fn column_missing(key: &str, column: &str, columns: &Columns) -> Finding {
+    let hint = match columns {
+        Columns::Named(names) => super::job::did_you_mean(column, names),
+        Columns::OneOfText(separator) => format!(
+            "the first line of the first file is one field: is `separator` of `csv` right, which is {separator:?}?"
+        ),
+        Columns::PerhapsRecord => {
+            "the first line does not look like names of columns, so it is not shown; if it is none, \
+             add `csv = { header = false }` to [payments] and use `column_1`, `column_2`, ..."
+                .to_owned()
+        }
+    };
     Finding::new(
         "column-missing",
         format!("`{key}` names the column `{column}`, which the payments lack"),
     )
-    .hint(super::job::did_you_mean(column, known))
+    .hint(hint)
+}
+
+/// What a message may say of the columns that there are.
+pub enum Columns<'a> {
+    /// Their names.
+    Named(Vec<&'a str>),
+    /// A text file with this separator has but one.
+    OneOfText(char),
+    /// The first line may be a record.
+    PerhapsRecord,
 }
 
 /// An expression of a type that its key cannot have.
-pub fn column_type_wrong(key: &str, found: &dyn Display, wanted: &str) -> Finding {
+pub fn column_type_wrong(key: &str, found: &dyn Display, wanted: &str, is_bytes: bool) -> Finding {
+    let hint = match is_bytes {
+        false => "convert it in SQL, for example CAST(... AS BIGINT) or STRPTIME(..., '%Y-%m-%d')",
+        true => {
+            "if they are text (UTF-8) by another name, write CAST(... AS VARCHAR); others, such as those of \
+             UUIDs, must be written as text where the files are made"
+        }
+    };
     Finding::new("column-type-wrong", format!("`{key}` is {found}, but must be {wanted}"))
-        .hint("convert it in SQL, for example CAST(... AS BIGINT) or STRPTIME(..., '%Y-%m-%d')")
+        .hint(hint)
 }
 
 /// An expression that polars cannot apply to these columns.
@@ -126,11 +185,14 @@ pub fn time_format_missing() -> Finding {
     .hint("add `time_format = \"%Y-%m-%d %H:%M:%S\"` to [payments]")
 }
 
-/// The files have a column of currencies that the job does not map.
-pub fn currency_not_mapped(column: &str) -> Finding {
+/// A column of currencies that the job does not map; `path`: the file that has it, if it is not the
+/// first.
+pub fn currency_not_mapped(column: &str, path: Option<&Path>) -> Finding {
+    let which =
+        path.map_or("the payments have".to_owned(), |path| format!("{} has", path.display()));
     Finding::new(
         "currency-not-mapped",
-        format!("the payments have a column `{column}`, so they may be in several currencies"),
+        format!("{which} a column `{column}`, so payments may be in several currencies"),
     )
     .hint("add `currency = \"...\"` to `columns`: the job's `currency` picks, a level splits")
 }

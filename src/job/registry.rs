@@ -9,7 +9,7 @@ use polars::prelude::{
     ScanArgsParquet, UnifiedScanArgs, col,
 };
 
-use super::{Bands, Format, Percent, StatisticKind};
+use super::{Bands, CsvDialect, Format, Percent, StatisticKind};
 use crate::findings::{self, Finding};
 
 /// Public facts about merchants: their ids, and for each attribute one value a merchant.
@@ -66,6 +66,14 @@ impl Registry {
         let schema = scan(path, format)
             .and_then(|mut table| table.collect_schema())
             .map_err(|e| invalid(&format!("cannot be read: {e}")))?;
+        let line = std::fs::File::open(path).ok().filter(|_| format == Format::Csv);
+        let mut line =
+            line.and_then(|file| CsvDialect::DEFAULT.first_line(file)).unwrap_or_default();
+        line.sort();
+        // polars would give the second another name and read the first.
+        if let Some(twice) = line.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(invalid(&format!("has two columns `{}`", twice[0])));
+        }
         let mut names: Vec<String> = schema.iter_names().map(ToString::to_string).collect();
         let Some(at) = names.iter().position(|name| name == id) else {
             return Err(invalid(&format!("has no column `{id}`, only: {}", names.join(", "))));

@@ -6,6 +6,7 @@
 
 mod amount;
 mod batch;
+mod columns;
 mod convert;
 mod find;
 mod own;

@@ -11,6 +11,7 @@ use polars::prelude::{
 use polars_plan::utils::expr_to_leaf_column_names;
 
 use super::batch::{Batch, Rows};
+use super::columns;
 use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
 use super::parts::{PartReader, parts};
 use super::progress::{Meter, ScanControl};
@@ -18,7 +19,7 @@ use super::quarantine::{Quarantine, Reason};
 use super::sinks::{Counts, Intake};
 use super::source::{Files, type_name};
 use crate::error::{Error, Result};
-use crate::findings::{self, Finding};
+use crate::findings::{self, Columns, Finding};
 use crate::job::{PaymentsSource, SqlExpression};
 use crate::parallel::lock;
 use crate::plan::Plan;
@@ -48,6 +49,11 @@ impl<'p> Scan<'p> {
             return Err(Error::invalid(finding));
         }
         let files = Files::find(source).map_err(Error::invalid_all)?;
+        let odd = columns::unreadable(&files);
+        if !odd.is_empty() {
+            let odd = odd.into_iter().map(|finding| finding.at(source.span.clone()));
+            return Err(Error::invalid_all(odd.collect()));
+        }
         let table = files.scan(&source.csv);
         let schema = table.and_then(|mut table| Ok((table.collect_schema()?, table)));
         let (schema, table) = match schema {
@@ -56,21 +62,27 @@ impl<'p> Scan<'p> {
         };
         let mut findings = Vec::new();
         let expressions = expressions(plan);
+        let known = columns::nameable(&files, &schema, source);
         for (key, expression) in &expressions {
-            findings.extend(check(key, expression, &schema, source, files.is_csv()));
+            findings.extend(check(key, expression, &schema, source, &known));
         }
         if let Some(filter) = &source.filter {
-            findings.extend(check("where", filter, &schema, source, files.is_csv()));
+            findings.extend(check("where", filter, &schema, source, &known));
         }
-        findings.extend(unmapped_currency(source, &schema));
+        if matches!(known, Columns::OneOfText(_)) {
+            // All the others are missing for the same reason.
+            findings.truncate(1);
+        }
+        findings.extend(columns::unmapped_currency(source, &schema, None));
+        let used = used_columns(source, &expressions);
         if findings.is_empty() {
-            findings.extend(differing_file(&files, &table, source, &expressions));
+            findings = columns::differing(&files, &schema, &used, source);
+            findings.extend(columns::twice(&files, &used, source));
         }
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
         let select = expressions.iter().map(|(name, e)| selected(name, e)).collect();
-        let used = used_columns(source, &expressions);
         let names = expressions.into_iter().map(|(name, _)| name).collect();
         Ok(Scan { plan, files, table, select, names, used })
     }
@@ -204,15 +216,12 @@ fn check(
     expression: &SqlExpression,
     schema: &Schema,
     source: &PaymentsSource,
-    is_csv: bool,
+    known: &Columns,
 ) -> Vec<Finding> {
-    // Of a text file without a header the names would be a record.
-    let names = schema.iter_names().filter(|_| !is_csv);
-    let known: Vec<&str> = names.map(|name| name.as_str()).collect();
     let missing: Vec<Finding> = expr_to_leaf_column_names(&expression.expr)
         .into_iter()
         .filter(|name| !schema.contains(name))
-        .map(|name| findings::column_missing(key, &name, &known).at(expression.span.clone()))
+        .map(|name| findings::column_missing(key, &name, known).at(expression.span.clone()))
         .collect();
     if !missing.is_empty() {
         return missing;
@@ -236,23 +245,14 @@ fn check(
         _ => (is_text_like(&dtype) || dtype == DataType::Boolean, "text or a whole number"),
     };
     if !fits {
-        let finding = findings::column_type_wrong(key, &type_name(&dtype), wanted);
+        let finding =
+            findings::column_type_wrong(key, &type_name(&dtype), wanted, dtype == DataType::Binary);
         return vec![finding.at(expression.span.clone())];
     }
     if key == "time" && dtype == DataType::String && source.time_format.is_none() {
         return vec![findings::time_format_missing().at(expression.span.clone())];
     }
     Vec::new()
-}
-
-fn unmapped_currency(source: &PaymentsSource, schema: &Schema) -> Option<Finding> {
-    if source.currency.is_some() {
-        return None;
-    }
-    let column = schema.iter_names().find(|name| {
-        ["currency", "currency_code", "ccy"].contains(&name.to_ascii_lowercase().as_str())
-    })?;
-    Some(findings::currency_not_mapped(column).at(source.amount.span.clone()))
 }
 
 /// The columns of the files that a job needs.
@@ -264,37 +264,10 @@ fn used_columns(
     all.flat_map(|e| expr_to_leaf_column_names(&e.expr)).collect()
 }
 
-/// The first file whose used columns differ from the first file's.
-fn differing_file(
-    files: &Files,
-    table: &LazyFrame,
-    source: &PaymentsSource,
-    expressions: &[(String, &SqlExpression)],
-) -> Option<Finding> {
-    let wanted = table.clone().collect_schema().ok()?;
-    let used = used_columns(source, expressions);
-    files.paths.iter().skip(1).find_map(|path| {
-        let schema = files.scan_one(path, &source.csv).and_then(|mut t| t.collect_schema());
-        let schema = match schema {
-            Ok(schema) => schema,
-            Err(cause) => return Some(unreadable_file(path, &cause)),
-        };
-        used.iter().find_map(|name| {
-            let (found, wanted) = (schema.get(name), wanted.get(name)?);
-            if found == Some(wanted) {
-                return None;
-            }
-            let found = found.map_or("missing".to_owned(), type_name);
-            let finding = findings::schema_differs(path, name, &found, &type_name(wanted));
-            Some(finding.at(source.span.clone()))
-        })
-    })
-}
-
 /// Names the first file that cannot be read by itself.
 fn unreadable_one(files: &Files, cause: &PolarsError, source: &PaymentsSource) -> Error {
     let read = |path: &PathBuf| {
-        let schema = files.scan_one(path, &source.csv).and_then(|mut t| t.collect_schema());
+        let schema = files.schema(path, source);
         schema.err().map(|cause| unreadable_file(path, &cause))
     };
     match files.paths.iter().find_map(read) {
@@ -303,7 +276,7 @@ fn unreadable_one(files: &Files, cause: &PolarsError, source: &PaymentsSource) -
     }
 }
 
-fn unreadable_file(path: &Path, cause: &PolarsError) -> Finding {
+pub(super) fn unreadable_file(path: &Path, cause: &PolarsError) -> Finding {
     tracing::debug!("{cause}");
     findings::file_damaged(path, &kind_of(cause))
 }
@@ -340,7 +313,9 @@ fn kind_of(cause: &PolarsError) -> String {
         PolarsError::ComputeError(text) if text.contains("found more fields than") => {
             "a line of a CSV file has more fields than its first line".to_owned()
         }
-        PolarsError::ComputeError(text) if text.to_lowercase().contains("utf-8") => {
+        PolarsError::ComputeError(text)
+            if text.to_lowercase().replace("utf-8", "utf8").contains("utf8") =>
+        {
             "a text is not UTF-8".to_owned()
         }
         PolarsError::NoData(_) => "a file has no columns".to_owned(),

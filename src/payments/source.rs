@@ -1,12 +1,16 @@
 //! Which files there are, and polars' view of them.
 
+use std::io::Read;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use polars::prelude::{
-    DataType, HiveOptions, IpcScanOptions, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
-    PlSmallStr, PolarsResult, ScanArgsParquet, ScanSources, Schema, SchemaRef, UnifiedScanArgs,
+    ArrowSchema, CsvReadOptions, DataType, DslBuilder, ExtraColumnsPolicy, HiveOptions, IpcReader,
+    IpcScanOptions, LazyFrame, MissingColumnsPolicy, ParquetOptions, ParquetReader, PlRefPath,
+    PlSmallStr, PolarsResult, ScanSources, Schema, SchemaRef, SerReader, UnifiedScanArgs,
 };
 
 use super::find::{each_once, expand};
@@ -75,12 +79,16 @@ impl Files {
         }
         let mut format = source.format;
         for path in &paths {
-            match (format, source.format.or_else(|| Format::of(path))) {
+            let this = source.format.or_else(|| Format::of(path));
+            match (format, this) {
+                (_, None | Some(Format::Csv)) if is_compressed(path) => {
+                    findings.push(findings::file_compressed(path));
+                }
                 (_, None) => findings.push(findings::format_unclear(path)),
                 (Some(first), Some(this)) if first != this => {
                     findings.push(findings::formats_mixed(path));
                 }
-                (_, this) => format = this,
+                _ => format = this,
             }
         }
         match format {
@@ -115,6 +123,26 @@ impl Files {
         self.paths.iter().map(file).collect()
     }
 
+    /// The columns of one file, and those that its folders give.
+    pub(super) fn schema(&self, path: &Path, source: &PaymentsSource) -> PolarsResult<SchemaRef> {
+        self.scan_one(path, &source.csv)?.collect_schema()
+    }
+
+    /// The columns that a file says it has, before polars takes them for its own; none of text.
+    pub(super) fn arrow_schema(&self, path: &Path) -> PolarsResult<Arc<ArrowSchema>> {
+        let file = std::fs::File::open(path)?;
+        match self.format {
+            Format::Parquet => ParquetReader::new(file).schema(),
+            Format::Ipc => IpcReader::new(file).schema(),
+            Format::Csv => Ok(Arc::default()),
+        }
+    }
+
+    /// The fields of a text file's first line, which may be a record.
+    pub(super) fn first_line(&self, path: &Path, csv: &CsvDialect) -> Option<Vec<String>> {
+        csv.first_line(std::fs::File::open(path).ok()?)
+    }
+
     /// Are they text?
     pub(super) fn is_csv(&self) -> bool {
         self.format == Format::Csv
@@ -131,6 +159,14 @@ impl Files {
     }
 }
 
+/// Does a file start as those of gzip, zlib and zstd do? What cannot be read is told elsewhere.
+fn is_compressed(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let known = [[0x1f, 0x8b], [0x78, 0x01], [0x78, 0x5e], [0x78, 0x9c], [0x78, 0xda]];
+    read.is_ok() && (known.contains(&[start[0], start[1]]) || start == [0x28, 0xb5, 0x2f, 0xfd])
+}
+
 fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
     // Folders such as `month=2025-01` give columns. They stay text: a type guessed from all
     // folders would let one user's folder rename everybody's keys.
@@ -139,33 +175,40 @@ fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<Laz
     let schema = (!schema.is_empty()).then(|| SchemaRef::new(schema));
     let hive = HiveOptions { schema, try_parse_dates: false, ..HiveOptions::new_enabled() };
     let paths = paths.iter().map(|path| PlRefPath::try_from_path(path));
-    let paths = paths.collect::<PolarsResult<Vec<_>>>()?.into();
+    let sources = ScanSources::Paths(paths.collect::<PolarsResult<Vec<_>>>()?.into());
+    // Columns that the job does not use may come and go: `columns` looks at those that it uses.
+    let args = UnifiedScanArgs {
+        hive_options: hive,
+        glob: false,
+        missing_columns_policy: MissingColumnsPolicy::Insert,
+        extra_columns_policy: ExtraColumnsPolicy::Ignore,
+        ..Default::default()
+    };
     // Which rows are read follows from the rows, not from what a file says of them elsewhere
     // (Lemma 0). The rest of that is in `job::sql`.
-    match format {
+    let table = match format {
         Format::Parquet => {
-            let args = ScanArgsParquet {
-                hive_options: hive,
-                glob: false,
-                use_statistics: false,
-                ..Default::default()
-            };
-            LazyFrame::scan_parquet_sources(ScanSources::Paths(paths), args)
+            let options = ParquetOptions { use_statistics: false, ..Default::default() };
+            DslBuilder::scan_parquet(sources, options, args)
         }
         Format::Ipc => {
-            let args = UnifiedScanArgs { hive_options: hive, glob: false, ..Default::default() };
             let options = IpcScanOptions { record_batch_statistics: false, ..Default::default() };
-            LazyFrame::scan_ipc_sources(ScanSources::Paths(paths), options, args)
+            DslBuilder::scan_ipc(sources, options, args)
         }
         // All columns are text, so that no amount passes through a float on its way.
-        Format::Csv => LazyCsvReader::new_paths(paths)
-            .with_infer_schema_length(Some(0))
-            .with_separator(csv.separator)
-            .with_quote_char(csv.quote)
-            .with_has_header(csv.header)
-            .with_glob(false)
-            .finish(),
-    }
+        Format::Csv => {
+            let options = CsvReadOptions::default()
+                .with_infer_schema_length(Some(0))
+                .with_infer_schema_files(NonZeroUsize::MIN)
+                .with_has_header(csv.header)
+                .map_parse_options(|options| {
+                    options.with_separator(csv.separator).with_quote_char(csv.quote)
+                });
+            let args = UnifiedScanArgs { hive_options: HiveOptions::new_disabled(), ..args };
+            DslBuilder::scan_csv(sources, options, args)
+        }
+    };
+    Ok(table?.build().into())
 }
 
 /// The names of `name=value` in a file's folders.

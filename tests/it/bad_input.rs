@@ -14,7 +14,7 @@ use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 use crate::common::{JOB, Workshop, command, payments, registry, shown};
 
 /// Runs the job and checks that it is invalid and leaves no trace.
-fn refused(workshop: &Workshop, job: &str) -> String {
+pub(crate) fn refused(workshop: &Workshop, job: &str) -> String {
     workshop.text("job.toml", job);
     let output = workshop.discretail(&["run", "job.toml"]);
     let text = shown(workshop, &output);

@@ -8,6 +8,7 @@ mod bands;
 mod budget;
 mod cli;
 mod cohorts;
+mod columns;
 mod common;
 mod compared;
 mod crash;

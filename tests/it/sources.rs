@@ -43,7 +43,7 @@ pub(crate) fn totals(workshop: &Workshop, job: &str) -> ExactTotals {
 }
 
 /// The common payments, some of them of -0.01 and 0.00, so that the sign of small amounts counts.
-fn rows() -> DataFrame {
+pub(crate) fn rows() -> DataFrame {
     let mut table = payments();
     let amounts = whole(&table, "amount");
     let special = |(i, amount): (usize, i64)| match i % 50 {
@@ -56,7 +56,7 @@ fn rows() -> DataFrame {
     table
 }
 
-fn with(table: &mut DataFrame, column: Series) {
+pub(crate) fn with(table: &mut DataFrame, column: Series) {
     table.with_column(column.into_column()).expect("a column");
 }
 
@@ -64,7 +64,7 @@ fn whole(table: &DataFrame, name: &str) -> Vec<i64> {
     table.column(name).unwrap().i64().unwrap().into_no_null_iter().collect()
 }
 
-fn text(table: &DataFrame, name: &str) -> Vec<String> {
+pub(crate) fn text(table: &DataFrame, name: &str) -> Vec<String> {
     let texts = table.column(name).unwrap().str().unwrap();
     texts.iter().map(|text| text.unwrap().to_owned()).collect()
 }
@@ -75,18 +75,18 @@ fn major(minor: i64, sign: char) -> String {
     format!("{}{}{sign}{:02}", if minor < 0 { "-" } else { "" }, size / 100, size % 100)
 }
 
-fn majors(table: &DataFrame, sign: char) -> Vec<String> {
+pub(crate) fn majors(table: &DataFrame, sign: char) -> Vec<String> {
     whole(table, "amount").into_iter().map(|minor| major(minor, sign)).collect()
 }
 
 /// Shanghai is eight hours ahead, without daylight saving.
-const SHANGHAI: i64 = 8 * 3600;
+pub(crate) const SHANGHAI: i64 = 8 * 3600;
 
 fn written(seconds: i64, format: &str) -> String {
     chrono::DateTime::from_timestamp(seconds, 0).unwrap().format(format).to_string()
 }
 
-fn times(table: &DataFrame, ahead: i64, format: &str) -> Vec<String> {
+pub(crate) fn times(table: &DataFrame, ahead: i64, format: &str) -> Vec<String> {
     whole(table, "time").into_iter().map(|seconds| written(seconds + ahead, format)).collect()
 }
 
@@ -99,14 +99,14 @@ fn changed(column: Series) -> Workshop {
     workshop
 }
 
-fn base() -> ExactTotals {
+pub(crate) fn base() -> ExactTotals {
     let workshop = Workshop::new();
     workshop.parquet("payments.parquet", rows());
     totals(&workshop, JOB)
 }
 
 /// [`JOB`] with more lines in `[payments]`.
-fn job_with(lines: &str) -> String {
+pub(crate) fn job_with(lines: &str) -> String {
     JOB.replace("[payments]", &format!("[payments]\n{lines}"))
 }
 
@@ -266,7 +266,7 @@ fn csv_files_may_be_written_in_many_ways() {
     }
 }
 
-fn ipc(path: &Path, mut table: DataFrame) {
+pub(crate) fn ipc(path: &Path, mut table: DataFrame) {
     IpcWriter::new(std::fs::File::create(path).unwrap()).finish(&mut table).unwrap();
 }
 

@@ -358,6 +358,22 @@ impl CsvDialect {
     /// RFC 4180 with a header.
     pub const DEFAULT: CsvDialect =
         CsvDialect { separator: b',', quote: Some(b'"'), header: true, decimal: '.' };
+
+    /// The fields of the first line that is not blank, as they are written there.
+    pub(crate) fn first_line(&self, text: impl std::io::Read) -> Option<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.separator)
+            .quote(self.quote.unwrap_or_default())
+            .quoting(self.quote.is_some())
+            .from_reader(text);
+        let mut line = csv::ByteRecord::new();
+        reader.read_byte_record(&mut line).ok()?;
+        let field =
+            |field| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').to_owned();
+        Some(line.iter().map(field).collect())
+    }
 }
 
 impl Format {

@@ -1,0 +1,152 @@
+//! The columns of all files: which cannot be read, and where files differ.
+
+use std::path::Path;
+
+use polars::prelude::{ArrowDataType, DataType, PlSmallStr, Schema, TimeUnit, TimeZone};
+
+use super::source::{Files, type_name};
+use crate::findings::{self, Columns, Finding};
+use crate::job::PaymentsSource;
+
+/// The columns of which polars has no type, of the first file with such; it looks at all columns,
+/// used or not, and would panic.
+pub(super) fn unreadable(files: &Files) -> Vec<Finding> {
+    let of_file = |path: &Path| -> Vec<Finding> {
+        // What cannot be read at all is told by whoever reads it.
+        let schema = files.arrow_schema(path).unwrap_or_default();
+        let fields = schema.iter_values();
+        let odd = fields.filter_map(|field| Some((&field.name, odd_type(&field.dtype)?)));
+        odd.map(|(name, odd)| findings::column_unreadable(name, &odd, path)).collect()
+    };
+    files.paths.iter().map(|path| of_file(path)).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+/// The words for a type that polars does not have, anywhere in this one.
+fn odd_type(dtype: &ArrowDataType) -> Option<String> {
+    match dtype {
+        ArrowDataType::Extension(extension) => Some(format!("the extension {}", extension.name)),
+        ArrowDataType::Interval(_) => Some("an interval".to_owned()),
+        ArrowDataType::Union(_) => Some("a union".to_owned()),
+        ArrowDataType::Float16 => Some("a 16-bit float".to_owned()),
+        ArrowDataType::UInt128 => Some("an unsigned 128-bit whole number".to_owned()),
+        ArrowDataType::Unknown => Some("a type without a name".to_owned()),
+        ArrowDataType::Timestamp(_, Some(zone)) => {
+            let known = TimeZone::opt_try_new(Some(zone.clone())).is_ok();
+            (!known).then(|| format!("a timestamp with the zone {zone}"))
+        }
+        ArrowDataType::List(field)
+        | ArrowDataType::LargeList(field)
+        | ArrowDataType::FixedSizeList(field, _)
+        | ArrowDataType::Map(field, _) => odd_type(&field.dtype),
+        ArrowDataType::Struct(fields) => fields.iter().find_map(|field| odd_type(&field.dtype)),
+        ArrowDataType::Dictionary(_, values, _) => odd_type(values),
+        _ => None,
+    }
+}
+
+/// What is wrong with the columns of files other than the first, whose columns are `wanted`: the
+/// first file whose `used` columns are others, and the first with currencies that nobody maps.
+pub(super) fn differing(
+    files: &Files,
+    wanted: &Schema,
+    used: &[PlSmallStr],
+    source: &PaymentsSource,
+) -> Vec<Finding> {
+    for path in files.paths.iter().skip(1) {
+        let schema = match files.schema(path, source) {
+            Ok(schema) => schema,
+            Err(cause) => return vec![super::scan::unreadable_file(path, &cause)],
+        };
+        let mut found: Vec<Finding> =
+            unmapped_currency(source, &schema, Some(path)).into_iter().collect();
+        let differs = |name: &&PlSmallStr| schema.get(name) != wanted.get(name);
+        if let Some(name) = used.iter().find(differs) {
+            let is_one_field = files.is_csv() && schema.len() == 1 && wanted.len() > 1;
+            let (here, there) = differing_types(schema.get(name), wanted.get(name));
+            let finding = findings::schema_differs(path, name, &here, &there, is_one_field);
+            found.push(finding.at(source.span.clone()));
+        }
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// The first `used` column that stands twice in a text file: polars would give the second another
+/// name and read the first.
+pub(super) fn twice(
+    files: &Files,
+    used: &[PlSmallStr],
+    source: &PaymentsSource,
+) -> Option<Finding> {
+    if !files.is_csv() || !source.csv.header {
+        return None;
+    }
+    files.paths.iter().find_map(|path| {
+        let line = files.first_line(path, &source.csv).unwrap_or_default();
+        let times = |name: &PlSmallStr| line.iter().filter(|field| *field == name.as_str()).count();
+        let name = used.iter().find(|name| times(name) > 1)?;
+        Some(findings::column_twice(name, path).at(source.span.clone()))
+    })
+}
+
+/// The columns that a message may name.
+///
+/// Of a text file that has no header though the job says so, the first line is a record. A record
+/// has a time, with three digits at least.
+pub(super) fn nameable<'a>(
+    files: &Files,
+    schema: &'a Schema,
+    source: &PaymentsSource,
+) -> Columns<'a> {
+    let names: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
+    if !files.is_csv() {
+        return Columns::Named(names);
+    }
+    let is_name = |name: &&str| {
+        let starts_well = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        starts_well && name.chars().filter(|c| c.is_numeric()).count() < 3
+    };
+    match names.len() {
+        1 => Columns::OneOfText(source.csv.separator.into()),
+        _ if source.csv.header && !names.iter().all(is_name) => Columns::PerhapsRecord,
+        _ => Columns::Named(names),
+    }
+}
+
+/// Words for two types that tell them apart.
+fn differing_types(here: Option<&DataType>, there: Option<&DataType>) -> (String, String) {
+    let plain = |dtype: Option<&DataType>| dtype.map_or("missing".to_owned(), type_name);
+    if plain(here) != plain(there) {
+        return (plain(here), plain(there));
+    }
+    let exact = |dtype: Option<&DataType>| match dtype {
+        Some(DataType::Datetime(unit, _)) => {
+            let unit = match unit {
+                TimeUnit::Nanoseconds => "nanoseconds",
+                TimeUnit::Microseconds => "microseconds",
+                TimeUnit::Milliseconds => "milliseconds",
+            };
+            format!("{} in {unit}", plain(dtype))
+        }
+        Some(other) => format!("{} ({other})", plain(dtype)),
+        None => plain(dtype),
+    };
+    (exact(here), exact(there))
+}
+
+/// A column of currencies that the job does not map, of the file at `path` or of the first.
+pub(super) fn unmapped_currency(
+    source: &PaymentsSource,
+    schema: &Schema,
+    path: Option<&Path>,
+) -> Option<Finding> {
+    if source.currency.is_some() {
+        return None;
+    }
+    let column = schema.iter_names().find(|name| {
+        ["currency", "currency_code", "ccy"].contains(&name.to_ascii_lowercase().as_str())
+    })?;
+    Some(findings::currency_not_mapped(column, path).at(source.amount.span.clone()))
+}
