@@ -30,7 +30,7 @@ pub fn pattern_wrong(pattern: &Path, cause: &dyn Display) -> Finding {
 /// A file or folder that cannot be opened.
 pub fn file_unreadable(path: &Path, cause: &dyn Display) -> Finding {
     Finding::new("file-unreadable", format!("cannot read {}: {cause}", path.display()))
-        .hint("check its permissions")
+        .hint("check its permissions, and whether all is mounted")
 }
 
 /// A file that can be opened but not understood.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs::{Metadata, metadata, read_dir};
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -34,9 +34,10 @@ pub(super) fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathB
     for path in matched {
         let before = found.len();
         match metadata(&path) {
-            Ok(state) if state.is_file() => found.push(path.clone()),
             Ok(state) if state.is_dir() => found.extend(in_folder(&path, format)?),
-            _ => {}
+            Ok(state) if !state.is_file() => {}
+            // A link to nothing too, so that nothing is left out without a word.
+            _ => found.push(path.clone()),
         }
         if found.len() == before {
             odd.get_or_insert(path);
@@ -79,14 +80,12 @@ pub(super) fn identity(state: &Metadata) -> (u64, u64) {
 
 /// Why there is nothing to read behind a path.
 fn oddity(path: &Path) -> &'static str {
-    match metadata(path) {
-        Ok(state) if state.is_dir() => {
+    match path.is_dir() {
+        true => {
             "a folder without files that have a known ending and are not hidden (`.` or `_` before \
              their names or those of their folders)"
         }
-        Ok(_) => "neither a file nor a folder",
-        Err(_) if path.is_symlink() => "a link to something that is not there",
-        Err(_) => "not there any more",
+        false => "neither a file nor a folder",
     }
 }
 
@@ -136,14 +135,7 @@ fn in_folder(folder: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Find
     let mut files = Vec::new();
     walk(folder, &mut Vec::new(), &mut files)?;
     files.retain(|path| format.is_some() || Format::of(path).is_some());
-    for path in &files {
-        if !path.exists() {
-            let cause =
-                Error::new(ErrorKind::NotFound, "it is a link to something that is not there");
-            return Err(findings::file_unreadable(path, &cause));
-        }
-    }
-    files.retain(|path| path.is_file());
+    files.retain(|path| path.is_file() || !path.exists());
     Ok(files)
 }
 
@@ -280,13 +272,17 @@ mod tests {
             "f/_temporary/0/d.parquet",
             "f/.stage/e.parquet",
             "f/g=1/_h/i.parquet",
-            "f/README",
+            "g/j.parquet",
+            "g/README",
         ]);
         let found = |patterns: &[&str]| found(folder.path(), patterns);
-        for pattern in ["f", "f/**/*.parquet", "f/*", "**", "**/a*", "*/*.parquet", "f/a.parquet"] {
+        for pattern in ["f", "f/**/*.parquet", "f/*", "f/**", "**/a*", "*/a.parquet", "f/a.parquet"]
+        {
             assert_eq!(found(&[pattern]), ["f/a.parquet"], "{pattern}");
         }
         for (pattern, file) in [
+            // The README is of no known format.
+            ("g", "g/j.parquet"),
             ("f/_b.parquet", "f/_b.parquet"),
             ("f/_[ab].*", "f/_b.parquet"),
             ("f/.*.parquet", "f/.c.parquet"),

@@ -74,6 +74,10 @@ impl Files {
             match std::fs::File::open(path).and_then(|file| file.metadata()) {
                 Ok(meta) if meta.len() == 0 => findings.push(findings::file_empty(path)),
                 Ok(meta) => states.push((meta.len(), meta.modified().ok())),
+                Err(_) if path.is_symlink() && !path.exists() => {
+                    let cause = "it is a link to something that is not there";
+                    findings.push(findings::file_unreadable(path, &cause));
+                }
                 Err(e) => findings.push(findings::file_unreadable(path, &e)),
             }
         }
