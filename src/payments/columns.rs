@@ -105,6 +105,7 @@ pub(super) fn nameable<'a>(
         return Columns::Named(names);
     }
     let is_name = |name: &&str| {
+        let name = name.trim();
         let starts_well = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
         starts_well && name.chars().filter(|c| c.is_numeric()).count() < 3
     };

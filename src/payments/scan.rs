@@ -69,9 +69,11 @@ impl<'p> Scan<'p> {
         if let Some(filter) = &source.filter {
             findings.extend(check("where", filter, &schema, source, &known));
         }
-        if matches!(known, Columns::OneOfText(_)) {
-            // All the others are missing for the same reason.
-            findings.truncate(1);
+        if !matches!(known, Columns::Named(_)) {
+            // All that are missing are so for the same reason.
+            let mut first = true;
+            let mut is_first = || std::mem::take(&mut first);
+            findings.retain(|finding: &Finding| finding.code() != "column-missing" || is_first());
         }
         findings.extend(columns::unmapped_currency(source, &schema, None));
         let used = used_columns(source, &expressions);

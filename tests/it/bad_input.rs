@@ -335,7 +335,10 @@ fn the_table_of_merchants_is_checked() {
         let job = JOB.replace("merchants.parquet", &format!("{file}.parquet"));
         texts += &format!("=== {file}\n{}", refused(&workshop, &job));
     }
-    texts += &refused(&workshop, &JOB.replace("merchants.parquet", "merchants.xlsx"));
+    workshop.text("two.csv", "merchant_id,region,category,region\nM1,north,food,south\n");
+    for file in ["merchants.xlsx", "two.csv"] {
+        texts += &refused(&workshop, &JOB.replace("merchants.parquet", file));
+    }
     assert_snapshot!(texts);
 }
 

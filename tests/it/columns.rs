@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series, TimeUnit};
 
 use crate::bad_input::refused;
-use crate::common::{JOB, Workshop, payments};
+use crate::common::{JOB, Workshop, payments, shown};
 use crate::sources::{
     SHANGHAI, base, ipc, job_with, majors, rows, text, times, totals, with as with_column,
 };
@@ -220,6 +220,25 @@ fn columns_that_cannot_be_read_are_named_even_if_no_one_uses_them() {
         arrow_file(&workshop, field, column);
         texts += &refused(&workshop, JOB);
     }
+    assert_snapshot!(texts);
+}
+
+/// Bytes that are no text, such as those of UUIDs, are no damage.
+#[test]
+fn bytes_are_text_if_the_job_says_so() {
+    let users = text(&rows(), "user");
+    let bytes: Vec<&[u8]> = users.iter().map(String::as_bytes).collect();
+    let workshop = Workshop::new();
+    workshop.parquet("payments.parquet", with(&rows(), Series::new("user".into(), bytes)));
+    let cast = JOB.replace("user = \"user\"", "user = \"CAST(user AS VARCHAR)\"");
+    assert!(totals(&workshop, &cast) == base());
+    let mut texts = refused(&workshop, JOB);
+    let odd: Vec<&[u8]> = vec![b"\xff\xfe"; users.len()];
+    workshop.parquet("payments.parquet", with(&rows(), Series::new("user".into(), odd)));
+    workshop.text("job.toml", &cast);
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(!workshop.path("releases").exists());
+    texts += &shown(&workshop, &output);
     assert_snapshot!(texts);
 }
 
