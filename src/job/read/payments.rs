@@ -367,7 +367,8 @@ impl CsvDialect {
             .delimiter(self.separator)
             .quote(self.quote.unwrap_or_default())
             .quoting(self.quote.is_some())
-            .from_reader(text);
+            // A quote that is left open would make all of the file one line.
+            .from_reader(text.take(1 << 20));
         let mut line = csv::ByteRecord::new();
         reader.read_byte_record(&mut line).ok()?;
         let field =
