@@ -15,8 +15,8 @@ use crate::job::Format;
 
 /// The files that a name, pattern or folder of the job means.
 ///
-/// A folder means all files in it and in its folders that are not hidden and have a known ending, or
-/// all if the job states the format. A folder that a pattern matches is one, too.
+/// A folder means all files in it and in its folders that are not hidden and have a known ending,
+/// or all if the job states the format. A folder that a pattern matches is one, too.
 pub(super) fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, Finding> {
     let text = pattern.to_string_lossy();
     if text.contains("://") {
@@ -50,8 +50,8 @@ pub(super) fn expand(pattern: &Path, format: Option<Format>) -> Result<Vec<PathB
     }
 }
 
-/// The same file by several paths is one, which counts once. The path that gives most columns stays,
-/// of these the one with fewest folders, of these the first.
+/// The same file by several paths is one, which counts once. The path that gives most columns
+/// stays, of these the one with fewest folders, of these the first.
 pub(super) fn each_once(paths: &mut Vec<PathBuf>) {
     paths.sort();
     paths.dedup();

@@ -55,9 +55,8 @@ impl<'p> Scan<'p> {
             return Err(Error::invalid_all(odd.collect()));
         }
         let table = files.scan(&source.csv);
-        let schema = table.and_then(|mut table| Ok((table.collect_schema()?, table)));
-        let (schema, table) = match schema {
-            Ok(found) => found,
+        let schema = match table.and_then(|mut table| table.collect_schema()) {
+            Ok(schema) => schema,
             Err(cause) => return Err(unreadable_one(&files, &cause, source)),
         };
         let mut findings = Vec::new();
@@ -84,6 +83,7 @@ impl<'p> Scan<'p> {
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
+        let table = files.scan_used(&used, source).map_err(|cause| unreadable(&cause, source))?;
         let select = expressions.iter().map(|(name, e)| selected(name, e)).collect();
         let names = expressions.into_iter().map(|(name, _)| name).collect();
         Ok(Scan { plan, files, table, select, names, used })

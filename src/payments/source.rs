@@ -152,9 +152,31 @@ impl Files {
         self.format == Format::Csv
     }
 
-    /// All files as one table.
+    /// All files as one table, with the columns of the first.
     pub(super) fn scan(&self, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
         scan(&self.paths, self.format, csv)
+    }
+
+    /// The same, where other files may have columns that the job does not use.
+    ///
+    /// Of text and IPC files polars takes these only if it leaves out some of the first file it
+    /// sees: that is one that has some, if there is any.
+    pub(super) fn scan_used(
+        &self,
+        used: &[PlSmallStr],
+        source: &PaymentsSource,
+    ) -> PolarsResult<LazyFrame> {
+        let has_others = |path: &PathBuf| {
+            let schema = self.schema(path, source);
+            schema.is_ok_and(|schema| schema.iter_names().any(|name| !used.contains(name)))
+        };
+        let mut paths = self.paths.clone();
+        if self.format != Format::Parquet
+            && let Some(at) = paths.iter().position(has_others)
+        {
+            paths.swap(0, at);
+        }
+        scan(&paths, self.format, &source.csv)
     }
 
     /// One file, to find the one that differs.

@@ -230,7 +230,7 @@ fn bytes_are_text_if_the_job_says_so() {
     let bytes: Vec<&[u8]> = users.iter().map(String::as_bytes).collect();
     let workshop = Workshop::new();
     workshop.parquet("payments.parquet", with(&rows(), Series::new("user".into(), bytes)));
-    let cast = JOB.replace("user = \"user\"", "user = \"CAST(user AS VARCHAR)\"");
+    let cast = JOB.replace("user = \"user\"", "user = 'CAST(\"user\" AS VARCHAR)'");
     assert!(totals(&workshop, &cast) == base());
     let mut texts = refused(&workshop, JOB);
     let odd: Vec<&[u8]> = vec![b"\xff\xfe"; users.len()];
