@@ -315,14 +315,16 @@ fn kind_of(cause: &PolarsError) -> String {
         PolarsError::ComputeError(text) if text.contains("found more fields than") => {
             "a line of a CSV file has more fields than its first line".to_owned()
         }
-        PolarsError::ComputeError(text)
-            if text.to_lowercase().replace("utf-8", "utf8").contains("utf8") =>
-        {
-            "a text is not UTF-8".to_owned()
-        }
         PolarsError::NoData(_) => "a file has no columns".to_owned(),
+        other if says_utf8(other) => "a text is not UTF-8".to_owned(),
         _ => "a file is damaged or of another format".to_owned(),
     }
+}
+
+/// Errors of texts are of several kinds, perhaps with a context, and write it in two ways.
+fn says_utf8(cause: &PolarsError) -> bool {
+    let text = cause.to_string().to_lowercase();
+    text.contains("utf-8") || text.contains("utf8")
 }
 
 fn first_line(cause: &PolarsError) -> String {
