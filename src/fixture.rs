@@ -188,22 +188,27 @@ pub(crate) fn settled(
         .totals(plan, &mut |exact| {
             let none = || ExactSurveys { surveys: Vec::new(), round: Vec::new() };
             let known = counts.get_or_insert_with(none);
-            if asked.is_seeking() {
-                let found = exact.round.iter().map(|level| any_third(&level.keys));
-                asked = asked.clone().discover(found.collect());
-                known.round.extend(exact.round);
-                return Ok(asked.clone());
-            }
-            let noiseless = exact.surveys.iter().map(|survey| Survey {
-                histogram: survey.histogram.clone(),
-                spread: survey.spread,
-            });
-            let settled = asked.clone().settle(noiseless.collect());
-            known.surveys = exact.surveys;
-            Ok(settled)
+            asked = noiseless(&asked, &exact);
+            known.round.extend(exact.round);
+            known.surveys.extend(exact.surveys);
+            Ok(asked.clone())
         })
         .expect("the payments are good");
     (counts, plan, totals)
+}
+
+/// The plan with what follows from what it has asked first, without noise: bounds, or, of a round,
+/// a third of its cells, whichever.
+pub(crate) fn noiseless(asked: &Plan, exact: &ExactSurveys) -> Plan {
+    if asked.is_seeking() {
+        let found = exact.round.iter().map(|level| any_third(&level.keys));
+        return asked.clone().discover(found.collect());
+    }
+    let surveys = exact
+        .surveys
+        .iter()
+        .map(|survey| Survey { histogram: survey.histogram.clone(), spread: survey.spread });
+    asked.clone().settle(surveys.collect())
 }
 
 /// About a third of some cells, by their keys alone.

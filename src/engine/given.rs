@@ -18,7 +18,7 @@ use cells::Cells;
 
 use super::sql::{Dialect, Query, ROWS, dialect_of};
 use super::surveyed::Surveyed;
-use super::{Engine, ExactSurveys, ExactTotals, Settle};
+use super::{Engine, ExactSurveys, ExactTotals, LevelTotals, Settle};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding, TotalsOf};
 use crate::plan::Plan;
@@ -51,28 +51,37 @@ impl Answer<'_> {
 
     /// Checks all that can be checked, and gives the totals.
     fn totals(&self, plan: &Plan, tables: &[Table]) -> Result<(Plan, ExactTotals)> {
+        let levels = self.levels(plan, tables)?.into_iter().zip(&plan.levels);
+        let levels = levels.map(|(totals, level)| totals.with_always(level)).collect();
+        let plan = Plan { totals_from: Some(self.query.dialect.name()), ..plan.clone() };
+        Ok((plan, ExactTotals { levels }))
+    }
+
+    /// Checks all that can be checked, and gives what the plan asks first.
+    fn asked(&self, plan: &Plan, tables: &[Table]) -> Result<ExactSurveys> {
+        if plan.is_seeking() {
+            let round = self.levels(&plan.of_round(), tables)?;
+            return Ok(ExactSurveys { surveys: Vec::new(), round });
+        }
+        let mut surveys = Surveyed::new(plan);
+        let counts = self.each_row(plan, tables, |row| surveys.add(row))?;
+        surveys.finish(&counts).map_err(|why| self.unfit(why))
+    }
+
+    /// The totals of cells that have rows, or, with public keys, of all.
+    fn levels(&self, plan: &Plan, tables: &[Table]) -> Result<Vec<LevelTotals>> {
         let mut levels: Vec<Cells> = plan.levels.iter().map(|_| Cells::default()).collect();
         let counts = self.each_row(plan, tables, |row| {
             let place = plan.levels.iter().position(|level| level.file == row.level);
             let place = place.ok_or("it has a level that the job has not")?;
             levels[place].add(plan, &plan.levels[place], row)
         })?;
-        let mut totals = Vec::new();
-        for (cells, level) in levels.into_iter().zip(&plan.levels) {
-            cells.check(&counts).map_err(|why| self.unfit(why))?;
-            cells.paying.check(level).map_err(|why| self.unfit(why))?;
-            let cells = cells.into_totals(&plan.job, level).map_err(|why| self.unfit(why))?;
-            totals.push(cells.with_always(level));
-        }
-        let plan = Plan { totals_from: Some(self.query.dialect.name()), ..plan.clone() };
-        Ok((plan, ExactTotals { levels: totals }))
-    }
-
-    /// Checks all that can be checked, and gives what surveys have counted.
-    fn surveys(&self, plan: &Plan, tables: &[Table]) -> Result<ExactSurveys> {
-        let mut surveys = Surveyed::new(plan);
-        let counts = self.each_row(plan, tables, |row| surveys.add(row))?;
-        surveys.finish(&counts).map_err(|why| self.unfit(why))
+        let totals = levels.into_iter().zip(&plan.levels).map(|(cells, level)| {
+            cells.check(&counts)?;
+            cells.paying.check(level)?;
+            cells.into_totals(&plan.job, level)
+        });
+        totals.collect::<std::result::Result<_, _>>().map_err(|why| self.unfit(why))
     }
 
     /// Gives every row to `add` but that of all rows; checks that one, and gives it.
@@ -138,13 +147,13 @@ impl Answer<'_> {
 }
 
 impl Given<'_> {
-    /// What the surveys of a plan have counted, from the result of their query: on the command line
-    /// no file takes that way, as two queries would have to be run while the ledger waits.
+    /// What a plan asks first, from the result of that query: on the command line no file takes
+    /// that way, as several queries would have to be run while the ledger waits.
     #[cfg(test)]
-    pub(super) fn surveys(&self, plan: &Plan) -> Result<ExactSurveys> {
+    pub(super) fn asked(&self, plan: &Plan) -> Result<ExactSurveys> {
         let tables = self.tables()?;
-        let query = self.query(&tables, |dialect| Query::surveys(plan, dialect))?;
-        self.answer(&query).surveys(plan, &tables)
+        let query = self.query(&tables, |dialect| Query::next(plan, dialect))?;
+        self.answer(&query).asked(plan, &tables)
     }
 
     fn answer<'a>(&'a self, query: &'a Query) -> Answer<'a> {

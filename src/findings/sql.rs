@@ -56,13 +56,15 @@ pub fn column_untyped(key: &str, column: &str, kind: &str) -> Finding {
         .hint(format!("add `{shown} = \"{kind}\"`, or what it holds, to `types`"))
 }
 
-/// Keys of a level are discovered, which a query cannot do.
+/// Keys of a level are discovered, which takes several looks at the payments.
 pub fn keys_not_sought(level: &str) -> Finding {
-    Finding::new(
-        "keys-not-sought",
-        format!("keys of {level} are discovered, which needs several looks at payments in files"),
+    let text = format!(
+        "keys of `{level}` are discovered, which needs several looks at the payments, and a query by hand takes one"
+    );
+    Finding::new("keys-not-sought", text).hint(
+        "name an `engine`, whose server is asked as often as needed; or write `keys = \"private\"`, whose keys \
+         are found by all noised values together",
     )
-    .hint("write `keys = \"private\"`, whose keys are found by all noised values together")
 }
 
 /// More merchants than a query can list.

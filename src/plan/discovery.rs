@@ -5,8 +5,8 @@
 //! well-known cells have more weight left for others. Source: *Discovered keys* in
 //! `docs/privacy.md`.
 
-use super::{CellKey, Gaussian, LevelPlan, Plan, Selection, score};
-use crate::job::{Level, PartitionSelection, Report};
+use super::{CellKey, Gaussian, LevelPlan, Plan, Selection, StatisticPlan, score};
+use crate::job::{Level, PartitionSelection, Report, StatisticKind};
 use crate::privacy::{Delta, MuSquared};
 
 /// The rounds of one level.
@@ -130,12 +130,29 @@ impl LevelPlan {
     pub fn round(&self) -> Option<&Round> {
         self.discovery().and_then(Discovery::next)
     }
+
+    /// The level with its next round as the only statistic: users of norm 1.
+    fn of_round(&self) -> Option<LevelPlan> {
+        let noise = self.round()?.noise;
+        let kind = StatisticKind::Customers;
+        let users = StatisticPlan { kind, width: 1, noise, charge: noise.mu_squared };
+        let (look_back, cohorts, recency, tickets) = (None, None, None, None);
+        let statistics = vec![users];
+        Some(LevelPlan { statistics, look_back, cohorts, recency, tickets, ..self.clone() })
+    }
 }
 
 impl Plan {
     /// Are there rounds to be run, before bounds are asked for and users are fitted?
     pub fn is_seeking(&self) -> bool {
         self.levels.iter().any(|level| level.round().is_some())
+    }
+
+    /// The levels that have a round, with the next one as their only statistic: what it asks are
+    /// their totals.
+    pub(crate) fn of_round(&self) -> Plan {
+        let levels = self.levels.iter().filter_map(LevelPlan::of_round).collect();
+        Plan { levels, surveys: Vec::new(), ..self.clone() }
     }
 
     /// The plan after the rounds of another one of the same job, with what these have found.

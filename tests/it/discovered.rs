@@ -214,5 +214,9 @@ fn what_cannot_be_discovered_is_told() {
     let table = job(REPORT).replace("files     = [\"payments.parquet\"]", "table     = \"payments\"\ntypes = { user = \"text\", merchant = \"text\", time = \"integer\", amount = \"integer\", wallet = \"text\" }");
     workshop.text("job.toml", &table);
     texts += &run(&workshop, &["plan", "job.toml", "--sql", "duckdb"]);
+    // A server can be asked several times.
+    let asked = table.replace("table     =", "engine = \"adbc\"\ntable     =");
+    workshop.text("job.toml", &(asked + "[adbc]\ndriver = \"duckdb\"\n"));
+    texts += &run(&workshop, &["check", "job.toml"]);
     assert_snapshot!(texts);
 }

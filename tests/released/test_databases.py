@@ -215,3 +215,103 @@ def test_a_query_that_is_stopped_costs_nothing(tmp_path, way):
             server.stop()
         except subprocess.CalledProcessError:
             pass
+
+
+# In each of five regions 500 users pay at the shop of their home, whose name needs care; one user has a shop alone.
+SOUGHT = """
+[[report]]
+name      = "flows"
+levels    = [["home_region", "shop"], ["shop", "month"], []]
+keys      = "discovered"
+cells_max = 8
+insights  = ["customers", "payments"]
+bounds    = { payments = 4 }
+"""
+
+
+def sought(folder):
+    """Payments and merchants; of each shop that is to be found its region, customers and payments."""
+    shops = ["it's", "Mé\\7", "m0", "M0", "x; --"]
+    pl.DataFrame({"merchant_id": [f"R{at}" for at in range(5)], "region": [f"r{at}" for at in range(5)]}
+                 ).write_parquet(folder / "merchants.parquet")
+    users = [at for at in range(2_500) for _ in range(4)]
+    pl.DataFrame({
+        "user_token": [f"u{at}" for at in users], "merchant_id": [f"R{at % 5}" for at in users],
+        "paid_at": pl.Series([1_735_704_000 + 700 * row for row in range(len(users))]),
+        "amount": [1_000] * len(users),
+        "shop": ["alone" if at == 7 else shops[at % 5] for at in users],
+    }).write_parquet(folder / "payments.parquet")
+    return {shop: (f"r{at}", 499 if at == 7 % 5 else 500) for at, shop in enumerate(shops)}
+
+
+def sought_job(name, server):
+    return f"""
+version = 1
+job = "{name}"
+recipient = "tests"
+releases = "."
+[payments]
+engine = "adbc"
+table = "payments"
+types = {{ user_token = "text", merchant_id = "text", paid_at = "integer", amount = "integer", shop = "text" }}
+timezone = "UTC"
+first_day = 2025-01-01
+last_day = 2025-03-31
+currency = "EUR"
+columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", amount = "amount", shop = "shop" }}
+{server}
+[merchants]
+files = ["merchants.parquet"]
+min_per_cell = 1
+[privacy]
+unit = "user"
+epsilon = "8"
+delta = "1e-6"
+[ledger]
+file = "ledger.sqlite"
+population = "people"
+epsilon_max = "16"
+delta_max = "1e-5"
+""" + SOUGHT
+
+
+@pytest.mark.parametrize("database", ["duckdb", "postgresql"])
+def test_keys_of_a_table_are_discovered(tmp_path, server, database):
+    shops = sought(tmp_path)
+    environment = {}
+    if database == "duckdb":
+        text = sought_job("found", in_duckdb("payments.duckdb"))
+        con = duckdb.connect(tmp_path / "payments.duckdb", config=OLD)
+        con.execute(f"CREATE TABLE payments AS FROM read_parquet('{tmp_path}/payments.parquet')")
+        con.close()
+    else:
+        text = sought_job("found", IN_POSTGRESQL).replace('table = "payments"', 'table = "sought"')
+        with server.connect() as connection:
+            connection.execute('CREATE TABLE sought (user_token text, merchant_id text, paid_at bigint, amount bigint, shop text)')
+            with connection.cursor().copy("COPY sought FROM STDIN") as copy:
+                for row in pl.read_parquet(tmp_path / "payments.parquet").iter_rows():
+                    copy.write_row(row)
+        environment["PAYMENTS_URI"] = server.address()
+    run = start(tmp_path, "found", text, **environment)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, err
+    release = pathlib.Path(json.loads(out)["folder"])
+    discretail("verify", release, "--ledger", tmp_path / "ledger.sqlite")
+    manifest = json.loads((release / "manifest.json").read_text())
+    assert manifest["totals_from"]["sql"] == database and manifest["surveys"]
+    rounds = [entry["rounds"] for entry in manifest["discoveries"]]
+    # A cell of so many users is missed with a chance far below 1e-9, and a lone user's found with at most 1e-6 a release.
+    found = pl.read_parquet(release / "flows.home_region-shop.parquet")
+    assert {row["shop"]: row["home_region"] for row in found.to_dicts()} == {shop: of for shop, (of, _) in shops.items()}
+    assert sum(one["found"] for one in rounds[0]) == len(found) == len(shops)
+    assert set(pl.read_parquet(release / "flows.shop-month.parquet")["shop"]) == set(shops)
+    assert len(pl.read_parquet(release / "flows.all.parquet")) == 1
+    for row in found.to_dicts():
+        users = shops[row["shop"]][1]
+        for value, exact in [("customers", users), ("payments", 4 * users)]:
+            # Nobody is beyond the bounds; seven standard deviations: a false alarm in 10^10 runs.
+            assert abs(row[f"{value}_unbiased"] - exact) < 7 * row[f"{value}_sd"] < exact / 2, (value, row)
+    # By hand it cannot be.
+    done = subprocess.run([os.environ["DISCRETAIL"], "plan", "--sql", database, "found.toml"], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "keys-not-sought" in done.stderr

@@ -19,13 +19,13 @@ impl Answer<'_> {
         self.totals(plan, &self.tables(batches)?)
     }
 
-    /// The same of what surveys have counted.
-    pub(in crate::engine) fn surveys_of(
+    /// The same of what the plan asks first.
+    pub(in crate::engine) fn asked_of(
         &self,
         plan: &Plan,
         batches: &[RecordBatch],
     ) -> Result<ExactSurveys> {
-        self.surveys(plan, &self.tables(batches)?)
+        self.asked(plan, &self.tables(batches)?)
     }
 
     /// Rows of this very query.

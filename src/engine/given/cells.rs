@@ -7,7 +7,7 @@ use super::{Counts, Row};
 use crate::engine::sql::key_value;
 use crate::engine::{LevelTotals, TOTAL_MAX};
 use crate::job::{Job, Key};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan};
+use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan};
 
 /// The cells of one level, as they come in.
 #[derive(Default)]
@@ -41,10 +41,7 @@ impl Cells {
         if second.is_some() && row.first != 0 {
             return Err("a pair counts users that single values count");
         }
-        let paying = row.users.min(row.rows);
-        let all_pay = paying == row.users && row.rows > 0;
-        let counted = 0 <= row.first && row.first <= paying;
-        if !counted || !(all_pay || Paying::may_be_fewer(level)) {
+        if !counts_agree(level, &key, row) {
             return Err("the counts of a cell do not agree");
         }
         self.paying.add(level, &key, row);
@@ -53,10 +50,7 @@ impl Cells {
         let own = own.filter(|_| others.iter().all(Option::is_none));
         let own = own.ok_or("a cell has too few numbers, or too many")?;
         for (statistic, columns) in level.statistics.iter().zip(level.columns()) {
-            let users = if statistic.kind.compares() { row.users } else { paying };
-            let most = i128::from(users) * i128::from(statistic.noise.bound.cell_cap());
-            let most = most.min(TOTAL_MAX.into());
-            let least = if statistic.kind.facts().signed { -most } else { 0 };
+            let (least, most) = limits(level, statistic, row);
             if own[columns].iter().any(|&total| !(least..=most).contains(&i128::from(total))) {
                 return Err("a total is beyond what its users can come to");
             }
@@ -126,6 +120,36 @@ impl Cells {
         let sums = sums.collect();
         Ok(LevelTotals { keys: cells.into_iter().map(|(key, _)| key).collect(), sums })
     }
+}
+
+/// Can a cell have these payments, users and first users?
+fn counts_agree(level: &LevelPlan, key: &CellKey, row: &Row) -> bool {
+    let paying = row.users.min(row.rows);
+    let all_pay = paying == row.users && row.rows > 0;
+    if !level.is_discovered() {
+        let counted = 0 <= row.first && row.first <= paying;
+        return counted && (all_pay || Paying::may_be_fewer(level));
+    }
+    // Who has no cell that counts is counted where none of them does. In a round all may have
+    // others with more payments.
+    let (is_cut, counts) = (level.round().is_some(), level.counts(key));
+    let users = if counts { is_cut || row.users > 0 } else { row.users == 0 };
+    let most = if counts { row.users } else { row.rows };
+    users && all_pay && 0 <= row.first && row.first <= most
+}
+
+/// What a number of a cell is at least and at most, in grid units.
+fn limits(level: &LevelPlan, statistic: &StatisticPlan, row: &Row) -> (i128, i128) {
+    let users = if statistic.kind.compares() { row.users } else { row.users.min(row.rows) };
+    let of_all = |each: i128| (i128::from(users) * each).min(TOTAL_MAX.into());
+    let most = of_all(statistic.noise.bound.cell_cap().into());
+    let least = match level.discovery().zip(level.round()) {
+        // Each has as much in each of at most so many cells.
+        Some((discovery, round)) => of_all(round.each(discovery.cells_max as usize).into()),
+        None if statistic.kind.facts().signed => -most,
+        None => 0,
+    };
+    (least, most)
 }
 
 /// In place of the second of a pair, where the row is of a single value.

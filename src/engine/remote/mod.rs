@@ -74,11 +74,7 @@ impl<'a> Remote<'a> {
     /// # Errors
     /// All of the plan that has no SQL; no connection, no table, another column.
     pub fn is_there(&self, plan: &Plan) -> Result<()> {
-        let dialect = self.server.dialect();
-        let query = match plan.is_settled() {
-            true => Query::new(plan, dialect)?,
-            false => Query::surveys(plan, dialect)?,
-        };
+        let query = Query::next(plan, self.server.dialect())?;
         let unreadable = |error: Error| match error.findings() {
             [finding] if finding.code() == "query-failed" => {
                 let why = finding.message().split_once(": ").map_or("", |(_, why)| why);
@@ -99,24 +95,34 @@ impl<'a> Remote<'a> {
         rows.map_err(|error| placed(error, self.server))
     }
 
-    /// The totals where the price is paid already: Ctrl-C is not heard, and if the connection is
-    /// lost, all of it is done again after a while, as giving up would lose the price. Not so if
+    /// What a query brings. Where the price `is_paid`, Ctrl-C is not heard, and if the connection
+    /// is lost, the query is sent again after a while, as giving up would lose the price. Not so if
     /// what comes back is not whole: single payments could decide that, and which try counts must
     /// not depend on them.
-    fn totals_at_last(&self, plan: &Plan, answer: &Answer) -> Result<(Plan, ExactTotals)> {
-        let totals = || {
-            let rows = self.client.rows(answer.query.text(), &NEVER);
-            answer.totals_of(plan, &rows.map_err(|error| placed(error, self.server))?)
+    fn ask<T>(
+        &self,
+        query: &Query,
+        is_paid: bool,
+        take: impl Fn(&Answer, &[RecordBatch]) -> Result<T>,
+    ) -> Result<T> {
+        let table = self.table.shown();
+        let answer = Answer { query, of: TotalsOf::Table(&table) };
+        if !is_paid {
+            return take(&answer, &self.rows(query.text())?);
+        }
+        let ask = || {
+            let rows = self.client.rows(query.text(), &NEVER);
+            take(&answer, &rows.map_err(|error| placed(error, self.server))?)
         };
-        let mut tried = totals();
+        let mut tried = ask();
         for pause in self.pauses {
             let Some(code) = tried.as_ref().err().and_then(passing) else { break };
             (self.asker.note)(&format!(
-                "no totals came ({code}), and the price is paid: the query is sent again in {} seconds",
+                "no rows came ({code}), and the price is paid: the query is sent again in {} seconds",
                 pause.as_secs()
             ));
             std::thread::sleep(pause);
-            tried = totals();
+            tried = ask();
         }
         tried
     }
@@ -137,21 +143,18 @@ const PAUSES: [Duration; 3] =
 
 impl Engine for Remote<'_> {
     fn totals(&self, plan: &Plan, settle: Settle) -> Result<(Plan, ExactTotals)> {
-        let (dialect, table) = (self.server.dialect(), self.table.shown());
-        let of = TotalsOf::Table(&table);
-        if plan.is_settled() {
-            let query = Query::new(plan, dialect)?;
-            let batches = self.rows(query.text())?;
-            return Answer { query: &query, of }.totals_of(plan, &batches);
+        let dialect = self.server.dialect();
+        let (mut plan, mut is_paid) = (plan.clone(), false);
+        while !plan.is_settled() {
+            let query = Query::next(&plan, dialect)?;
+            let asked = self.ask(&query, is_paid, |answer, rows| answer.asked_of(&plan, rows))?;
+            let what = if plan.is_seeking() { "looked for keys" } else { "surveyed" };
+            tracing::info!("users {what}");
+            plan = settle(asked)?;
+            is_paid = true;
         }
-        let query = Query::surveys(plan, dialect)?;
-        let batches = self.rows(query.text())?;
-        let surveys = Answer { query: &query, of }.surveys_of(plan, &batches)?;
-        tracing::info!("users surveyed");
-        let plan = settle(surveys)?;
-        // The price is paid.
-        let query = Query::new(&plan, dialect)?;
-        self.totals_at_last(&plan, &Answer { query: &query, of })
+        let query = Query::next(&plan, dialect)?;
+        self.ask(&query, is_paid, |answer, rows| answer.totals_of(&plan, rows))
     }
 }
 

@@ -10,8 +10,8 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use super::*;
 use crate::engine::ExactSurveys;
 use crate::error::ErrorClass;
-use crate::fixture::Market;
-use crate::job::SparkServer;
+use crate::fixture::{Market, noiseless};
+use crate::job::{Dialect, SparkServer};
 
 /// Gives what it was told to give, and remembers what it was asked.
 #[derive(Default)]
@@ -32,18 +32,18 @@ impl Client for Rc<Scripted> {
 
 /// A job on a table, at a Spark server whose address is at bytes 3 to 5.
 fn plan() -> Plan {
-    plan_with("bounds = { customers = 2, payments = 9 }")
+    plan_with("private", "bounds = { customers = 2, payments = 9 }")
 }
 
-fn plan_with(bounds: &str) -> Plan {
+fn plan_with(keys: &str, bounds: &str) -> Plan {
     let table = (
         "files = [\"payments.parquet\"]",
         "table = \"lake.payments\"\ntypes = { user = \"text\", merchant = \"text\", time = \"integer\", \
          amount = \"integer\", wallet = \"text\" }",
     );
-    let report =
-        "levels = [[\"wallet\"]]\nkeys = \"private\"\ncells_max = 3\ninsights = [\"payments\"]\n";
-    let report = format!("{report}{bounds}");
+    let report = format!(
+        "levels = [[\"wallet\"]]\nkeys = \"{keys}\"\ncells_max = 3\ninsights = [\"payments\"]\n{bounds}"
+    );
     let changes = [table, ("ticket_groups = \"region\"\n", "")];
     let plan = Market::new(&[]).try_plan_changed(&changes, &[report]);
     let mut plan = plan.expect("a good job");
@@ -128,7 +128,7 @@ fn code<T>(outcome: &Result<T>) -> Option<(ErrorClass, &'static str)> {
 #[test]
 fn rows_are_totals_if_they_are_whole_and_of_this_query() {
     let plan = plan();
-    let query = Query::new(&plan, crate::job::Dialect::Spark).expect("it has SQL");
+    let query = Query::new(&plan, Dialect::Spark).expect("it has SQL");
     let totals = |batches: Vec<RecordBatch>| {
         let (outcome, asked) =
             ask(&plan, vec![Ok(batches)], false, |remote| remote.totals(&plan, &mut no_surveys));
@@ -239,87 +239,113 @@ fn surveyed(plan: &Plan, query: &Query) -> RecordBatch {
         .expect("a batch")
 }
 
-/// A job whose bounds are open, with what is asked first, what that says, the plan that follows
-/// from it without noise, and what is asked then.
-struct Open {
-    plan: Plan,
-    first: Query,
-    known: ExactSurveys,
-    settled: Plan,
-    second: Query,
+/// A job that asks several times: what, one after the other, what that says, and the plans by which
+/// it is asked, each of which follows from the one before without noise.
+struct Looks {
+    plans: Vec<Plan>,
+    queries: Vec<Query>,
+    answers: Vec<RecordBatch>,
+    /// Of all answers but the last one.
+    known: Vec<ExactSurveys>,
 }
 
-impl Open {
-    fn new() -> Open {
-        let plan = plan_with("");
-        let dialect = crate::job::Dialect::Spark;
-        let first = Query::surveys(&plan, dialect).expect("it has SQL");
-        let known = Answer { query: &first, of: TotalsOf::Table("t") };
-        let known = known.surveys_of(&plan, &[surveyed(&plan, &first)]).expect("good rows");
-        let survey = |s: crate::engine::SurveyTotals| crate::plan::Survey {
-            histogram: s.histogram,
-            spread: s.spread,
+impl Looks {
+    /// By what a plan asks, and an answer, the next plan.
+    fn new(
+        plan: Plan,
+        answer: impl Fn(&Plan, &Query) -> RecordBatch,
+        next: impl Fn(&Plan, &ExactSurveys) -> Plan,
+    ) -> Looks {
+        let query = |plan: &Plan| Query::next(plan, Dialect::Spark).expect("it has SQL");
+        let queries = vec![query(&plan)];
+        let mut looks =
+            Looks { plans: vec![plan], queries, answers: Vec::new(), known: Vec::new() };
+        while let (Some(plan), Some(asked)) = (looks.plans.last(), looks.queries.last()) {
+            looks.answers.push(answer(plan, asked));
+            if plan.is_settled() {
+                break;
+            }
+            let known = Answer { query: asked, of: TotalsOf::Table("t") };
+            let known = known.asked_of(plan, &looks.answers[looks.known.len()..]);
+            let known = known.expect("good rows");
+            let plan = next(plan, &known);
+            looks.queries.push(query(&plan));
+            looks.plans.push(plan);
+            looks.known.push(known);
+        }
+        looks
+    }
+
+    /// Of a job whose bounds are open: surveys, then totals.
+    fn open() -> Looks {
+        let answer = |plan: &Plan, query: &Query| match plan.is_settled() {
+            true => batch(query, &GOOD),
+            false => surveyed(plan, query),
         };
-        let settled = plan.clone().settle(known.clone().surveys.into_iter().map(survey).collect());
-        let second = Query::new(&settled, dialect).expect("it has SQL");
-        Open { plan, first, known, settled, second }
+        Looks::new(plan_with("private", ""), answer, noiseless)
     }
 
-    fn surveys(&self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![surveyed(&self.plan, &self.first)])
+    /// Of a job whose keys are discovered and whose bounds are open: three rounds, of which the
+    /// first one finds the only cell, then the same.
+    fn sought() -> Looks {
+        let answer = |plan: &Plan, query: &Query| {
+            let Some(round) = plan.levels[0].round() else {
+                return match plan.is_settled() {
+                    true => batch(query, &GOOD),
+                    false => surveyed(plan, query),
+                };
+            };
+            let (users, total) = match plan.levels[0].always.is_empty() {
+                true => (2, 2 * round.each(1)),
+                false => (0, 0),
+            };
+            let cell = ("r0.wallet", Some("w0"), [4, users, 2], [Some(total), None, None]);
+            batch(query, &[GOOD[0], cell])
+        };
+        Looks::new(plan_with("discovered", ""), answer, |plan, known| match plan.is_seeking() {
+            true => plan.clone().discover(vec![known.round[0].keys.clone()]),
+            false => noiseless(plan, known),
+        })
     }
 
-    fn totals(&self) -> Result<Vec<RecordBatch>> {
-        Ok(vec![batch(&self.second, &GOOD)])
+    fn answer(&self, at: usize) -> Result<Vec<RecordBatch>> {
+        Ok(vec![self.answers[at].clone()])
     }
-}
 
-/// From the first noise on, a query whose connection is lost is sent again, and the user knows;
-/// before it is not, and one whose rows are not whole never is.
-#[test]
-fn bounds_that_are_open_are_asked_for_first() {
-    let open = Open::new();
-    let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
-    let down = || Err(Error::environment(findings::server_unreachable("Spark")));
-    let silent = || Err(Error::environment(findings::server_silent("Spark", 30)));
-    let torn = || Err(Error::environment(findings::result_unfit("a row is missing")));
-    let refused = || Err(Error::environment(findings::query_failed("it is refused")));
-    let cut = || Ok(vec![batch(&open.second, &GOOD[..1])]);
-    let server_lost = Some((ErrorClass::Environment, "server-lost"));
-    let query_failed = Some((ErrorClass::Environment, "query-failed"));
-    let result_unfit = Some((ErrorClass::Environment, "result-unfit"));
-    let unfit = Some((ErrorClass::Invalid, "totals-unfit"));
-    let answers = [
-        (vec![open.surveys(), open.totals()], None),
-        (vec![open.surveys(), lost(), open.totals()], None),
-        (vec![open.surveys(), lost(), down(), silent(), open.totals()], None),
-        (vec![open.surveys(), down(), silent(), lost(), lost()], server_lost),
-        // What another try would not change, or single payments could have brought about.
-        (vec![open.surveys(), cut()], unfit),
-        (vec![open.surveys(), Ok(vec![])], unfit),
-        (vec![open.surveys(), lost(), cut()], unfit),
-        (vec![open.surveys(), torn()], result_unfit),
-        (vec![open.surveys(), refused()], query_failed),
-        (vec![open.surveys(), lost(), refused()], query_failed),
-        // Nothing is paid.
-        (vec![lost()], server_lost),
-        (vec![refused()], query_failed),
-        (vec![Ok(vec![])], unfit),
-    ];
-    for (answers, wanted) in answers {
-        let count = answers.len();
-        let (outcome, client, notes) = ask_in_full(&open.plan, answers, false, |remote| {
-            remote.totals(&open.plan, &mut |exact| {
-                assert!(exact == open.known);
-                Ok(open.settled.clone())
+    /// The plan after what was asked first at a place.
+    fn settle(&self, at: usize, exact: &ExactSurveys) -> Plan {
+        assert!(*exact == self.known[at]);
+        self.plans[at + 1].clone()
+    }
+
+    /// What becomes of a run in which all queries before one place are answered, and that one in
+    /// these ways, as long as one is not good; then the rest.
+    fn check(
+        &self,
+        at: usize,
+        ways: Vec<Result<Vec<RecordBatch>>>,
+        wanted: Option<(ErrorClass, &'static str)>,
+    ) {
+        let (tries, last) = (ways.len(), self.queries.len() - 1);
+        let mut answers: Vec<_> = (0..at).map(|at| self.answer(at)).chain(ways).collect();
+        if wanted.is_none() {
+            answers.extend((at + 1..=last).map(|at| self.answer(at)));
+        }
+        let mut settled = 0;
+        let (outcome, client, notes) = ask_in_full(&self.plans[0], answers, false, |remote| {
+            remote.totals(&self.plans[0], &mut |exact| {
+                settled += 1;
+                Ok(self.settle(settled - 1, &exact))
             })
         });
         assert_eq!(code(&outcome), wanted);
-        let asked = client.asked.take();
-        assert_eq!(asked.len(), count);
-        assert_eq!(asked[0], open.first.text());
-        assert!(asked[1..].iter().all(|sql| sql == open.second.text()));
-        assert_eq!(notes.len(), count.saturating_sub(2), "{notes:?}");
+        assert!(client.answers.take().is_empty(), "all of them are taken");
+        let again = std::iter::repeat_n(at, tries - 1);
+        let end = if wanted.is_none() { last } else { at };
+        let asked = (0..=at).chain(again).chain(at + 1..=end);
+        let asked: Vec<&str> = asked.map(|at| self.queries[at].text()).collect();
+        assert_eq!(client.asked.take(), asked);
+        assert_eq!(notes.len(), tries - 1, "{notes:?}");
         let told = |note: &String| {
             note.contains("price is paid")
                 && ["lost", "unreachable", "silent"]
@@ -334,23 +360,68 @@ fn bounds_that_are_open_are_asked_for_first() {
     }
 }
 
+/// From the first noise on, a query whose connection is lost is sent again, and the user knows;
+/// before it is not, and one whose rows are not whole never is.
+#[test]
+fn what_is_open_is_asked_for_first() {
+    let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
+    let down = || Err(Error::environment(findings::server_unreachable("Spark")));
+    let silent = || Err(Error::environment(findings::server_silent("Spark", 30)));
+    let torn = || Err(Error::environment(findings::result_unfit("a row is missing")));
+    let refused = || Err(Error::environment(findings::query_failed("it is refused")));
+    let server_lost = Some((ErrorClass::Environment, "server-lost"));
+    let query_failed = Some((ErrorClass::Environment, "query-failed"));
+    let result_unfit = Some((ErrorClass::Environment, "result-unfit"));
+    let unfit = Some((ErrorClass::Invalid, "totals-unfit"));
+    for (looks, count) in [(Looks::open(), 2), (Looks::sought(), 5)] {
+        assert_eq!(looks.queries.len(), count);
+        for at in 1..count {
+            let good = || looks.answer(at);
+            let cut = || Ok(vec![looks.answers[at].slice(0, 1)]);
+            let other = || Ok(vec![looks.answers[at - 1].clone()]);
+            looks.check(at, vec![good()], None);
+            looks.check(at, vec![lost(), good()], None);
+            looks.check(at, vec![lost(), down(), silent(), good()], None);
+            looks.check(at, vec![down(), silent(), lost(), lost()], server_lost);
+            // What another try would not change, or single payments could have brought about.
+            looks.check(at, vec![cut()], unfit);
+            looks.check(at, vec![other()], unfit);
+            looks.check(at, vec![Ok(vec![])], unfit);
+            looks.check(at, vec![lost(), cut()], unfit);
+            looks.check(at, vec![torn()], result_unfit);
+            looks.check(at, vec![refused()], query_failed);
+            looks.check(at, vec![lost(), refused()], query_failed);
+        }
+        // Nothing is paid.
+        looks.check(0, vec![lost()], server_lost);
+        looks.check(0, vec![refused()], query_failed);
+        looks.check(0, vec![Ok(vec![])], unfit);
+        looks.check(0, vec![Ok(vec![looks.answers[0].slice(0, 1)])], unfit);
+    }
+}
+
 #[test]
 fn ctrl_c_is_not_heard_after_the_price() {
-    let open = Open::new();
-    let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
-    let answers = vec![open.surveys(), lost(), open.totals()];
-    let (outcome, client, _) = ask_in_full(&open.plan, answers, false, |remote| {
-        remote.totals(&open.plan, &mut |_| {
-            remote.asker.cancelled.store(true, Ordering::Relaxed);
-            Ok(open.settled.clone())
-        })
-    });
-    assert_eq!(outcome.expect("totals").1.levels[0].sums, [[2], [4]]);
-    assert_eq!(client.heard.take(), [false, false, false]);
-    // Before the first noise it is.
-    let (outcome, asked) = ask(&open.plan, vec![open.surveys()], true, |remote| {
-        remote.totals(&open.plan, &mut |_| panic!("nothing is paid"))
-    });
-    assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
-    assert_eq!(asked.len(), 1);
+    for looks in [Looks::open(), Looks::sought()] {
+        let last = looks.queries.len() - 1;
+        let lost = || Err(Error::environment(findings::server_lost("Spark", "it is gone")));
+        let answers = (0..last).map(|at| looks.answer(at)).chain([lost(), looks.answer(last)]);
+        let mut settled = 0;
+        let (outcome, client, _) =
+            ask_in_full(&looks.plans[0], answers.collect(), false, |remote| {
+                remote.totals(&looks.plans[0], &mut |exact| {
+                    remote.asker.cancelled.store(true, Ordering::Relaxed);
+                    settled += 1;
+                    Ok(looks.settle(settled - 1, &exact))
+                })
+            });
+        assert_eq!(outcome.expect("totals").1.levels[0].sums, [[2], [4]]);
+        assert_eq!(client.heard.take(), vec![false; last + 2]);
+        // Before the first noise it is.
+        let (outcome, asked) = ask(&looks.plans[0], vec![looks.answer(0)], true, |remote| {
+            remote.totals(&looks.plans[0], &mut |_| panic!("nothing is paid"))
+        });
+        assert_eq!(code(&outcome), Some((ErrorClass::Cancelled, "cancelled")));
+        assert_eq!(asked.len(), 1);
+    }
 }

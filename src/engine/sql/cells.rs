@@ -92,22 +92,31 @@ impl<'p> Cells<'p> {
             self.pairs().map(|sql| step("pairs", "(user, cell) as before, and (user, pair)", sql)),
         );
         ctes.extend(self.counted());
+        ctes.extend(self.known());
         ctes.push(step("cut", what, self.cut(cut)));
         ctes
     }
 
     /// The columns of `NAME_cut` before the numbers.
     pub(super) fn before(&self) -> String {
-        format!("{}, n_rows, n_place", self.user_and_keys())
+        let counts = if self.level.is_discovered() { ", n_counts" } else { "" };
+        format!("{}, n_rows, n_place{counts}", self.user_and_keys())
     }
 
     /// The most cells of a user that count, if that is limited.
-    pub(super) fn cells_max(&self) -> Option<u32> {
+    fn cells_max(&self) -> Option<u32> {
         match &self.level.selection {
-            // Queries are refused where keys are discovered.
-            Selection::Public | Selection::Discovered(_) => None,
+            Selection::Public => None,
             Selection::Threshold { cells_max, .. } => Some(*cells_max),
+            Selection::Discovered(rounds) => self.level.round().map(|_| rounds.cells_max),
         }
+    }
+
+    /// When a row of `NAME_cut` counts; `None`: always.
+    pub(super) fn kept(&self) -> Option<String> {
+        let counts = self.level.is_discovered().then(|| "n_counts = 1".to_owned());
+        let most = self.cells_max().map(|most| format!("n_place <= {most}"));
+        counts.into_iter().chain(most).reduce(|counts, most| format!("{counts} AND {most}"))
     }
 
     /// The key of the second of a pair as a column, if cells are pairs. It is null in rows that are
@@ -209,8 +218,9 @@ impl<'p> Cells<'p> {
     }
 
     /// The place of a cell among the user's: those with most payments first, of equals the first by
-    /// key. Of public keys only which one is first is looked at; the user has paid there, as
-    /// the period before one in which they only count comes first.
+    /// key; where keys are discovered, those that count before all others. Where their number is
+    /// not limited, only which one is first is looked at; the user has paid there, as the period
+    /// before one in which they only count comes first.
     fn place(&self) -> String {
         if self.keys.is_empty() {
             return "1".to_owned();
@@ -219,9 +229,11 @@ impl<'p> Cells<'p> {
             Key::Time(_) => format!("c.{column}"),
             _ => self.dialect.in_order(&format!("c.{column}")),
         });
+        let counts = self.level.is_discovered().then(|| "c.n_counts DESC".to_owned());
         let most = self.cells_max().map(|_| "c.n_payments DESC".to_owned());
         let single = self.second().map(|_| "c.n_pair".to_owned());
-        let order: Vec<String> = most.into_iter().chain(single).chain(order).collect();
+        let before = counts.into_iter().chain(most).chain(single);
+        let order: Vec<String> = before.chain(order).collect();
         let user = self.user.replace("dr_u", "c.dr_u");
         format!("ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY {})", order.join(", "))
     }
@@ -233,6 +245,7 @@ impl<'p> Cells<'p> {
         let all = format!("{}{all}", self.user.replace("dr_u", "c.dr_u"));
         let (step, join) = match (self.second(), &self.compared[..]) {
             (Some(_), _) => ("pairs", "JOIN"),
+            (None, []) if self.level.is_discovered() => ("known", "JOIN"),
             (None, []) => ("cells", "JOIN"),
             // Of cells with payments alone there is more.
             (None, _) => ("counted", "LEFT JOIN"),
@@ -250,19 +263,15 @@ impl<'p> Cells<'p> {
                 self.name
             );
         }
+        let counts = if self.level.is_discovered() { " c.n_counts," } else { "" };
         let cut = format!(
-            "SELECT {all}, c.n_rows,\n    {} AS n_place,\n    {named}\n  FROM {from}",
+            "SELECT {all}, c.n_rows,{counts}\n    {} AS n_place,\n    {named}\n  FROM {from}",
             self.place()
         );
-        let Some(most) = self.cells_max() else { return cut };
+        let Some(kept) = self.kept() else { return cut };
         // The rows of cells that do not count are kept for the check of all rows.
-        let kept =
-            |at: usize| format!("CASE WHEN n_place <= {most} THEN z{at} ELSE 0 END AS z{at}");
-        let kept: Vec<String> = (1..=columns.len()).map(kept).collect();
-        format!(
-            "SELECT {}, n_rows, n_place,\n    {}\n  FROM ({cut}) dr_all",
-            self.user_and_keys(),
-            kept.join(",\n    ")
-        )
+        let own = |at: usize| format!("CASE WHEN {kept} THEN z{at} ELSE 0 END AS z{at}");
+        let own: Vec<String> = (1..=columns.len()).map(own).collect();
+        format!("SELECT {},\n    {}\n  FROM ({cut}) dr_all", self.before(), own.join(",\n    "))
     }
 }

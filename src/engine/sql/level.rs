@@ -71,8 +71,8 @@ impl<'p> LevelSql<'p> {
     }
 
     fn totals(&self, fit: &Fit) -> String {
-        let users = match (self.cells.cells_max(), self.cells.second()) {
-            (Some(most), _) => format!("SUM(CASE WHEN n_place <= {most} THEN 1 ELSE 0 END)"),
+        let users = match (self.cells.kept(), self.cells.second()) {
+            (Some(kept), _) => format!("SUM(CASE WHEN {kept} THEN 1 ELSE 0 END)"),
             (None, Some(second)) => format!("SUM(CASE WHEN {second} IS NULL THEN 0 ELSE 1 END)"),
             (None, None) => "COUNT(*)".to_owned(),
         };

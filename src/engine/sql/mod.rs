@@ -9,6 +9,7 @@ mod changes;
 mod dialect;
 mod expression;
 mod fit;
+mod found;
 mod level;
 mod numbers;
 mod roots;
@@ -34,7 +35,7 @@ use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 pub use crate::job::Dialect;
 use crate::job::{Key, StatisticKind, TimeKey};
-use crate::plan::{KeyValue, LevelPlan, Plan, Scales, SurveyPlan};
+use crate::plan::{Discovery, KeyValue, LevelPlan, Plan, Scales};
 
 /// The heavy stage of a plan in some dialect.
 #[derive(Clone, Debug)]
@@ -53,6 +54,9 @@ pub struct Query {
     text: String,
 }
 
+/// What the query of the totals says that it is; others are asked before.
+const HEAVY_STAGE: &str = "heavy stage";
+
 /// What stands for the origin until it is known: no name, and no text as it is written, holds it.
 const ORIGIN: &str = "\u{1}";
 
@@ -69,23 +73,33 @@ impl Query {
     /// Writes the query of the totals.
     ///
     /// # Errors
-    /// All that keeps the plan from being one: the payments are in files, a bound is open, an
-    /// expression that dialects do not agree on.
+    /// All that keeps the plan from being one: the payments are in files, keys are looked for, a
+    /// bound is open, an expression that dialects do not agree on.
     pub fn new(plan: &Plan, dialect: Dialect) -> Result<Query> {
-        Ok(Parts::new(plan, dialect, false)?.totals())
+        Ok(Parts::new(plan, dialect, true)?.totals(HEAVY_STAGE))
     }
 
-    /// Writes the query of the surveys of a plan that leaves bounds open; where each user is
-    /// counted, and that of the totals needs the plan that follows from them.
+    /// Writes the query of what the plan asks next: of each level that has a round its users by
+    /// cell, or, once all keys are found, users by bins of the surveys, or, once bounds are known,
+    /// the totals.
     ///
     /// # Errors
-    /// As of the totals, all of which are looked at, but that bounds are open.
-    pub fn surveys(plan: &Plan, dialect: Dialect) -> Result<Query> {
-        Ok(Parts::new(plan, dialect, true)?.surveys())
+    /// As of the totals, but that keys are looked for and bounds are open.
+    pub fn next(plan: &Plan, dialect: Dialect) -> Result<Query> {
+        let rounds = plan.levels.iter().filter(|level| level.round().is_some());
+        let done = rounds.filter_map(LevelPlan::discovery).map(Discovery::done).next();
+        Ok(match done {
+            Some(done) => {
+                let what = format!("search for keys, round {},", done + 1);
+                Parts::new(&plan.of_round(), dialect, false)?.totals(&what)
+            }
+            None if plan.is_settled() => Query::new(plan, dialect)?,
+            None => Parts::new(plan, dialect, false)?.surveys(),
+        })
     }
 
-    /// Is there SQL for the plan, if its payments are in a table? Bounds may be open where a server
-    /// is asked, as it can be asked twice.
+    /// Is there SQL for the plan, if its payments are in a table? Keys may be looked for and bounds
+    /// be open where a server is asked, as it can be asked several times.
     ///
     /// # Errors
     /// As of [`Query::new`]: what it finds is the same in every dialect.
@@ -94,7 +108,7 @@ impl Query {
             Some(table) => {
                 let asked = table.server.as_ref();
                 let dialect = asked.map_or(Dialect::DuckDb, |server| server.dialect());
-                Parts::new(plan, dialect, asked.is_some()).map(|_| ())
+                Parts::new(plan, dialect, asked.is_none()).map(|_| ())
             }
             None => Ok(()),
         }
@@ -126,15 +140,13 @@ struct Parts<'p> {
 }
 
 impl<'p> Parts<'p> {
-    /// Finds all that keeps the plan from being a query.
-    fn new(plan: &'p Plan, dialect: Dialect, open: bool) -> Result<Self> {
+    /// Finds all that keeps the plan from being queries, or, `at_once`, a single one.
+    fn new(plan: &'p Plan, dialect: Dialect, at_once: bool) -> Result<Self> {
         let source = &plan.job.payments;
         let Some(table) = &source.table else {
             return Err(Error::invalid(findings::table_missing().at(source.span.clone())));
         };
-        let mut findings = if open { Vec::new() } else { open_bounds(plan) };
-        let seeking = plan.levels.iter().filter(|level| level.is_discovered());
-        findings.extend(seeking.map(|l| findings::keys_not_sought(&l.file).at(l.span.clone())));
+        let mut findings = if at_once { asked_before(plan) } else { Vec::new() };
         if table.is_files() && dialect != Dialect::Spark {
             let why = "only Spark reads files by their path";
             findings.push(findings::sql_unsupported("table", why).at(table.span.clone()));
@@ -146,7 +158,7 @@ impl<'p> Parts<'p> {
             findings.push(finding.at(registry.span.clone()));
         }
         let keys = keys_of(plan);
-        let numbers = merchant_numbers(plan, open);
+        let numbers = merchant_numbers(plan, at_once);
         let rows = Rows::new(plan, table, dialect, keys.clone(), numbers);
         let rows = rows.map_err(|found| findings.extend(found)).ok();
         let places = 0..plan.levels.len();
@@ -165,7 +177,7 @@ impl<'p> Parts<'p> {
         }
     }
 
-    fn totals(self) -> Query {
+    fn totals(self, what: &str) -> Query {
         let keys = self.levels.iter().map(|level| level.keys().len()).max().unwrap_or(0);
         let totals = self.plan.levels.iter().map(|level| level.width()).max().unwrap_or(0);
         let width = (keys, totals.max(COUNTS));
@@ -173,7 +185,7 @@ impl<'p> Parts<'p> {
         let cells = self.levels.iter().zip(&self.plan.levels);
         let cells = cells.map(|(level, planned)| cells_rows(self.dialect, width, level, planned));
         let cells = cells.collect();
-        self.query(false, width, ctes, cells)
+        self.query(what, width, ctes, cells)
     }
 
     fn surveys(self) -> Query {
@@ -191,17 +203,11 @@ impl<'p> Parts<'p> {
             bin_rows(self.dialect, width, level, statistic, &tickets.result())
         });
         let rows = users.chain(tickets).collect();
-        self.query(true, width, ctes, rows)
+        self.query("first look", width, ctes, rows)
     }
 
     /// A query of these steps, after those of all rows, and of these parts, after that of all rows.
-    fn query(
-        self,
-        is_first: bool,
-        width: (usize, usize),
-        own: Vec<Cte>,
-        parts: Vec<String>,
-    ) -> Query {
+    fn query(self, what: &str, width: (usize, usize), own: Vec<Cte>, parts: Vec<String>) -> Query {
         let Parts { plan, dialect, rows, .. } = self;
         let mut ctes = rows.ctes();
         ctes.extend(counts(plan, dialect));
@@ -209,7 +215,7 @@ impl<'p> Parts<'p> {
         let steps: Vec<String> = ctes.iter().map(Cte::text).collect();
         let parts: Vec<String> = std::iter::once(rows_row(dialect, width)).chain(parts).collect();
         let body = format!("WITH{}\n{}\n", steps.join(",\n"), parts.join("\nUNION ALL\n"));
-        let mut text = header(plan, dialect, is_first) + &body;
+        let mut text = header(plan, dialect, what) + &body;
         let digest = Sha256::digest(text.as_bytes());
         let mut origin = format!("{}:", dialect.name());
         for byte in digest {
@@ -221,10 +227,10 @@ impl<'p> Parts<'p> {
     }
 }
 
-/// What no query of totals can be written without: bounds, and no survey.
-fn open_bounds(plan: &Plan) -> Vec<Finding> {
+/// What a single query cannot do, as it has to be asked before: look for keys, and for bounds.
+fn asked_before(plan: &Plan) -> Vec<Finding> {
     let open = plan.surveys.iter().filter(|survey| survey.result.is_none());
-    let finding = |survey: &SurveyPlan| {
+    let open = open.map(|survey| {
         let level = &plan.levels[survey.level];
         let kind = level.statistics[survey.statistic].kind;
         let finding = match survey.ticket_groups {
@@ -233,8 +239,10 @@ fn open_bounds(plan: &Plan) -> Vec<Finding> {
             None => findings::survey_asked(&level.file),
         };
         finding.at(level.span.clone())
-    };
-    let mut findings: Vec<Finding> = open.map(finding).collect();
+    });
+    let seeking = plan.levels.iter().filter(|level| level.round().is_some());
+    let seeking = seeking.map(|l| findings::keys_not_sought(&l.file).at(l.span.clone()));
+    let mut findings: Vec<Finding> = open.chain(seeking).collect();
     // `survey = true` asks one of each statistic.
     findings.dedup();
     findings
@@ -242,15 +250,15 @@ fn open_bounds(plan: &Plan) -> Vec<Finding> {
 
 /// What levels need to know of merchants, as numbers: by which tickets are alike, before usual ones
 /// are known, then the usual ones; and by what numbers are multiplied where cells have scales.
-fn merchant_numbers(plan: &Plan, open: bool) -> Vec<(String, Vec<i64>)> {
+fn merchant_numbers(plan: &Plan, at_once: bool) -> Vec<(String, Vec<i64>)> {
     let of_level = |(place, level): (usize, &LevelPlan)| {
         let tickets = level.tickets.as_ref()?;
         let groups = tickets.merchant_groups()?.iter();
-        Some(match open {
-            true => (rows::group(place), groups.map(|&group| group.into()).collect()),
-            false => {
+        Some(match at_once {
+            true => {
                 (rows::usual(place), groups.map(|&group| tickets.usual(group as usize)).collect())
             }
+            false => (rows::group(place), groups.map(|&group| group.into()).collect()),
         })
     };
     let scales = |(place, level): (usize, &'_ LevelPlan)| -> Vec<(String, Vec<i64>)> {
@@ -311,23 +319,22 @@ fn keys_of(plan: &Plan) -> Vec<Key> {
     keys
 }
 
-fn header(plan: &Plan, dialect: Dialect, is_first: bool) -> String {
+fn header(plan: &Plan, dialect: Dialect, what: &str) -> String {
     let job = &plan.job;
     let tested = if dialect.is_tested() { "" } else { "; NOT TESTED against the service" };
     let mut text = format!(
-        "-- The {} of job {} ({}{tested}), job digest {}.\n\
+        "-- The {what} of job {} ({}{tested}), job digest {}.\n\
          -- Its result is as sensitive as the payments: it has no noise yet.",
-        if is_first { "first look" } else { "heavy stage" },
         job.id,
         dialect.name(),
         job.digest
     );
-    text += match is_first {
-        true => "\n",
-        false => {
+    text += match what {
+        HEAVY_STAGE => {
             " Write it as Parquet that nobody\n\
              -- else can read, hand it to `discretail run --totals FILE JOB`, then delete it.\n"
         }
+        _ => "\n",
     };
     for statement in dialect.settings() {
         text += &format!("-- Needs, in the same session: {statement};\n");

@@ -8,7 +8,7 @@ use sqlparser::parser::Parser;
 
 use super::{Dialect, Query};
 use crate::fixture::Market;
-use crate::plan::Plan;
+use crate::plan::{CellKey, KeyValue, Plan};
 
 const TABLE: (&str, &str) = (
     "files = [\"payments.parquet\"]",
@@ -133,7 +133,7 @@ fn the_first_look_is_said_in_every_dialect() {
                   cell_caps = { sales = 500 }";
     let plan = Market::new(&[]).try_plan_changed(&[TABLE], &[report.to_owned()]).expect("a job");
     for dialect in Dialect::ALL {
-        let query = Query::surveys(&plan, dialect).expect("all of it has SQL");
+        let query = Query::next(&plan, dialect).expect("all of it has SQL");
         parses(&query);
         if dialect == Dialect::DuckDb {
             insta::assert_snapshot!("first_look", shown(&query));
@@ -142,6 +142,40 @@ fn the_first_look_is_said_in_every_dialect() {
     let settled = Plan { surveys: Vec::new(), ..plan };
     for dialect in Dialect::ALL {
         parses(&Query::new(&settled, dialect).expect("all of it has SQL"));
+    }
+}
+
+/// What a job asks that looks for keys: rounds, and then the totals of what they have found.
+#[test]
+fn rounds_and_what_they_find_are_said_in_every_dialect() {
+    let report = "levels = [[\"home_region\", \"region\", \"kind\", \"month\"], []]\nkeys = \"discovered\"\n\
+                  cells_max = 3\ninsights = [\"customers\"]\nbounds = { customers = 2 }";
+    let plan = Market::with_kinds().try_plan_changed(&[TABLE, GROUPS], &[report.to_owned()]);
+    let plan = plan.expect("a good job");
+    let time = |month: u32| {
+        let first = chrono::NaiveDate::from_ymd_opt(2025, month, 1);
+        KeyValue::Date(first.expect("a day"))
+    };
+    let text = |text: &str| KeyValue::Text(text.into());
+    let cell = |home: &str, month: u32| -> CellKey {
+        Box::new([text(home), text("R0"), text("a"), time(month)])
+    };
+    // One at all times, one at some of them; and of all payments.
+    let found = (1..=4).map(|month| cell("R0", month)).chain([cell("R1", 2), cell("it's", 3)]);
+    let next = plan.clone().discover(vec![found.collect(), Vec::new()]);
+    let sought = next.clone().discover(vec![Vec::new(), vec![Box::new([])]]);
+    let sought = sought.discover(vec![Vec::new(), Vec::new()]);
+    let none = plan.clone().discover(vec![Vec::new(), Vec::new()]);
+    let none = none.discover(vec![Vec::new(), Vec::new()]).discover(vec![Vec::new(), Vec::new()]);
+    assert!(sought.is_settled() && none.is_settled());
+    for dialect in Dialect::ALL {
+        for (name, plan) in [("round", &next), ("sought", &sought), ("", &plan), ("", &none)] {
+            let query = Query::next(plan, dialect).expect("all of it has SQL");
+            parses(&query);
+            if dialect == Dialect::DuckDb && !name.is_empty() {
+                insta::assert_snapshot!(name, shown(&query));
+            }
+        }
     }
 }
 
@@ -162,7 +196,7 @@ fn changes_are_said_in_words() {
     let open = CHANGES.split_once("bounds").expect("it has bounds").0;
     let plan = self::plan(&[LONGER], &[open]);
     for dialect in Dialect::ALL {
-        parses(&Query::surveys(&plan, dialect).expect("all of it has SQL"));
+        parses(&Query::next(&plan, dialect).expect("all of it has SQL"));
     }
 }
 
@@ -212,10 +246,17 @@ fn what_has_no_sql_is_told_all_at_once() {
     let [finding] = error.findings() else { panic!("{error}") };
     assert_eq!(finding.code(), "bound-open");
     assert!(finding.message().starts_with("`survey = true` at `"), "{error}");
-    assert!(Query::surveys(&plan, Dialect::DuckDb).is_ok());
+    assert!(Query::next(&plan, Dialect::DuckDb).is_ok());
     let plan = asked.replace("\nsurvey = true", "");
     let plan = Market::new(&[]).try_plan_changed(&[TABLE, GROUPS], &[plan]).expect("a job");
     assert!(Query::new(&plan, Dialect::DuckDb).is_ok());
+    // Keys that are looked for are not known at once.
+    let sought = asked.replace("\nsurvey = true", "").replace("public", "discovered");
+    let plan = Market::new(&[]).try_plan_changed(&[TABLE, GROUPS], &[sought]).expect("a job");
+    let error = Query::new(&plan, Dialect::DuckDb).expect_err("it needs several looks");
+    let [finding] = error.findings() else { panic!("{error}") };
+    assert_eq!(finding.code(), "keys-not-sought");
+    assert!(Query::next(&plan, Dialect::DuckDb).is_ok());
     let files = Market::new(&[]).plan(&[REPORTS[0].to_owned()]);
     let error = Query::new(&files, Dialect::Spark).expect_err("it has no table");
     assert_eq!(error.findings()[0].code(), "table-missing");

@@ -190,11 +190,20 @@ pub(super) enum Kind {
     Pairs,
     /// Units within periods.
     Periods,
+    /// Cells that rounds look for.
+    Discovered,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 6] =
-        [Kind::Plain, Kind::New, Kind::Recent, Kind::Changes, Kind::Pairs, Kind::Periods];
+    pub(super) const ALL: [Kind; 7] = [
+        Kind::Plain,
+        Kind::New,
+        Kind::Recent,
+        Kind::Changes,
+        Kind::Pairs,
+        Kind::Periods,
+        Kind::Discovered,
+    ];
 
     fn reports(self, currencies: bool, registry: bool, unit: &str) -> BoxedStrategy<Vec<String>> {
         let one = |report: BoxedStrategy<String>| report.prop_map(|report| vec![report]).boxed();
@@ -209,13 +218,15 @@ impl Kind {
                 let fits = move |report: &String| private || report.contains("public");
                 one(reports::monthly(currencies, registry).prop_filter("private", fits).boxed())
             }
+            Kind::Discovered => one(reports::discovered(currencies, registry, unit)),
         }
     }
 }
 
-/// A job of any kind.
+/// A job of any kind that needs one look.
 pub(super) fn case() -> impl Strategy<Value = Case> {
-    prop::sample::select(Kind::ALL.to_vec()).prop_flat_map(case_of)
+    let kinds = Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Discovered));
+    prop::sample::select(kinds.collect::<Vec<_>>()).prop_flat_map(case_of)
 }
 
 /// A job of some kind.
@@ -226,6 +237,7 @@ pub(super) fn case_of(kind: Kind) -> impl Strategy<Value = Case> {
         Kind::Periods => {
             vec!["user-day", "user-week", "user-month", "user-month", "user-quarter", "user-year"]
         }
+        Kind::Discovered => vec!["user", "user", "user-month"],
         _ => vec!["user"],
     };
     // Pairs are of values of a table of merchants.
@@ -297,12 +309,14 @@ impl Case {
         };
         let currency = if self.currencies { "[\"EUR\", \"JPY\"]" } else { "\"EUR\"" };
         let quantiles = self.reports.iter().any(|report| report.contains("ticket_quantiles"));
-        let merchants = match (self.registry, quantiles) {
-            (true, true) => {
-                "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = 1\nticket_groups = \"region\""
-            }
-            (true, false) => "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = 1",
-            (false, _) => "",
+        let groups = if quantiles { "\nticket_groups = \"region\"" } else { "" };
+        // Of some regions and kinds there is one merchant.
+        let least = if self.reports[0].contains(reports::HIDDEN) { 2 } else { 1 };
+        let merchants = match self.registry {
+            true => format!(
+                "[merchants]\nfiles = [\"merchants.parquet\"]\nmin_per_cell = {least}{groups}"
+            ),
+            false => String::new(),
         };
         let mut text = format!(
             "version = 1\njob = \"test\"\nrecipient = \"tests\"\n[payments]\n{source}\n\

@@ -8,6 +8,7 @@ mod elsewhere;
 mod homes;
 mod pairs;
 mod sensitivity;
+mod sought;
 mod surveyed;
 
 use proptest::prelude::*;

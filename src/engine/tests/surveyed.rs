@@ -95,11 +95,11 @@ fn table(query: &Query, rows: &[Row]) -> DataFrame {
 fn surveys(plan: &Plan, rows: &[Row]) -> Result<ExactSurveys, String> {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("surveys.parquet");
-    let query = Query::surveys(plan, Dialect::DuckDb).expect("all of it has SQL");
+    let query = Query::next(plan, Dialect::DuckDb).expect("all of it has SQL");
     let file = std::fs::File::create(&path).expect("creates");
     ParquetWriter::new(file).finish(&mut table(&query, rows)).expect("writes");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("sets");
-    Given { path: &path }.surveys(plan).map_err(|error| {
+    Given { path: &path }.asked(plan).map_err(|error| {
         let finding = &error.findings()[0];
         let text = format!("{}: {}", finding.code(), finding.message());
         text.replace(&path.display().to_string(), "FILE")
@@ -193,8 +193,8 @@ fn results_of_surveys_that_cannot_be_are_refused() {
 fn totals_are_no_surveys() {
     let plan = plan();
     let settled = Plan { surveys: Vec::new(), ..plan.clone() };
-    let query = |plan: &Plan| Query::surveys(plan, Dialect::DuckDb).expect("has SQL").plan;
-    assert_ne!(query(&plan), query(&settled));
+    let query = |plan: &Plan| Query::next(plan, Dialect::DuckDb).expect("has SQL").plan;
     let totals = Query::new(&settled, Dialect::DuckDb).expect("has SQL").plan;
-    assert_ne!(query(&settled), totals);
+    assert_eq!(query(&settled), totals);
+    assert_ne!(query(&plan), totals);
 }

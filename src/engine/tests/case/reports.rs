@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{selection, some_keys};
+use super::{report, selection, some_keys};
 
 /// A report that tells who is new, and who of them comes again.
 pub(super) fn newness(currencies: bool, registry: bool) -> impl Strategy<Value = String> {
@@ -79,4 +79,34 @@ pub(super) fn monthly(currencies: bool, registry: bool) -> impl Strategy<Value =
             ),
         }
     })
+}
+
+/// Keys of levels of which some cells are hidden, and in no round.
+pub(super) const HIDDEN: &str = "\"region\", \"kind\"";
+
+/// A report of any of these kinds whose keys rounds look for.
+pub(super) fn discovered(currencies: bool, registry: bool, unit: &str) -> BoxedStrategy<String> {
+    let hidden = (prop::sample::select(vec!["", "month", "home_region"]), 1u32..6);
+    let hidden = hidden.prop_map(move |(key, cells_max)| {
+        let more = [key, if currencies { "currency" } else { "" }];
+        let more = more.iter().filter(|key| !key.is_empty());
+        let more: String = more.map(|key| format!(", \"{key}\"")).collect();
+        format!(
+            "levels = [[{HIDDEN}{more}]]\n{}\ninsights = [\"customers\", \"payments\"]\n\
+             bounds = {{ customers = 2, payments = 5 }}",
+            selection(true, cells_max)
+        )
+    });
+    let any = match unit {
+        "user" => prop_oneof![
+            2 => report(currencies, registry),
+            1 => newness(currencies, registry),
+            1 => recency(currencies, registry),
+            u32::from(registry) => hidden,
+        ]
+        .boxed(),
+        _ => monthly(currencies, registry).boxed(),
+    };
+    let private = any.prop_filter("private", |report| report.contains("private"));
+    private.prop_map(|report| report.replace("private", "discovered")).boxed()
 }

@@ -62,12 +62,12 @@ fn sail_and_reference_agree_but_for_collations_and_ansi_rules() {
             plan
         };
         let mut plan = there(plan.clone());
-        if !plan.is_settled() {
-            let query = Query::surveys(&plan, Dialect::Spark).expect("all of it has SQL");
+        while !plan.is_settled() {
+            let query = Query::next(&plan, Dialect::Spark).expect("all of it has SQL");
             let rows = rows(&query, &[COLLATION, RULES]).expect("rows");
-            let surveys = Answer { query: &query, of }.surveys_of(&plan, &rows);
-            match surveys.and_then(&mut *settle) {
-                Ok(settled) => plan = there(settled),
+            let asked = Answer { query: &query, of }.asked_of(&plan, &rows);
+            match asked.and_then(&mut *settle) {
+                Ok(next) => plan = there(next),
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -102,5 +102,5 @@ fn large_jobs_agree() {
     let (_, wanted) = engine.totals(&plan(local), &mut no_surveys).expect("totals");
     let given = ask(&plan(spark), &mut no_surveys).expect("totals");
     assert!(wanted.levels.iter().all(|level| level.sums.iter().flatten().any(|&sum| sum > 0)));
-    assert!(given == wanted, "{}", differences(Some(&given), Some(&wanted)));
+    assert!(given == wanted, "{}", differing_totals(Some(&given), Some(&wanted)));
 }
