@@ -78,6 +78,22 @@ pub enum Command {
     Ledger(LedgerCommand),
 }
 
+impl Command {
+    /// Is JSON asked for?
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Sample(args) => args.json,
+            Command::Check(args) => args.json,
+            Command::Plan(args) => args.json,
+            Command::Run(args) => args.json,
+            Command::Verify(args) => args.json,
+            Command::Audit(args) => args.json,
+            Command::Report(args) => args.json,
+            Command::Ledger(command) => command.json(),
+        }
+    }
+}
+
 /// What can be done with a ledger.
 #[derive(Clone, Debug, Subcommand)]
 pub enum LedgerCommand {

@@ -1,16 +1,18 @@
 //! The only module that prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::error::Error;
-use crate::findings::Finding;
+use crate::error::{Error, Result};
+use crate::findings::{self, Finding};
 use crate::job::secret_lines;
 use crate::payments::Progress as Step;
 
@@ -24,19 +26,76 @@ pub fn start_log(verbose: bool) {
         .with_ansi(std::io::stderr().is_terminal());
     if verbose {
         log.init();
-        return;
     }
     // The message of a panic in a library may quote a record, so only its place is shown.
-    std::panic::set_hook(Box::new(|panic| {
+    let whole = verbose.then(std::panic::take_hook);
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        note(&format!("error: a bug at {place}; -v shows its message, which may quote records"));
+        let bug = Error::environment(findings::bug_found(&place));
+        if let Ok(mut last) = BUG.lock() {
+            *last = place;
+        }
+        match &whole {
+            Some(show) => show(panic),
+            None => error(&bug, None, ""),
+        }
     }));
 }
 
+/// Where the last panic was.
+static BUG: Mutex<String> = Mutex::new(String::new());
+
+/// Ends what a bug has stopped, of which standard error tells already: as JSON too, if asked.
+pub fn bug(json: bool) -> ExitCode {
+    let place = BUG.lock().map(|place| place.clone()).unwrap_or_default();
+    let bug = Error::environment(findings::bug_found(&place));
+    if json {
+        error_json(&bug, "");
+    }
+    ExitCode::from(bug.class().exit_code())
+}
+
+/// The help or the version, or what is wrong with the arguments.
+pub fn usage(shown: &clap::Error) -> ExitCode {
+    let code = ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2));
+    match written(shown.print(), None) {
+        Err(lost) if !shown.use_stderr() => {
+            error(&lost, None, "");
+            ExitCode::from(lost.class().exit_code())
+        }
+        _ => code,
+    }
+}
+
 /// A result, on standard output.
-pub fn result(text: &str) {
-    // A closed pipe is the reader's wish.
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+///
+/// # Errors
+/// Environment: it cannot be written. A closed pipe is the reader's wish.
+pub fn result(text: &str) -> Result<()> {
+    written(print(text), None)
+}
+
+/// The same of a command that has `done` something, which stands if this cannot be written.
+///
+/// # Errors
+/// As [`result`].
+pub fn result_of(done: &str, text: &str) -> Result<()> {
+    written(print(text), Some(done))
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+fn written(outcome: std::io::Result<()>, done: Option<&str>) -> Result<()> {
+    match outcome {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::environment(findings::output_not_writable(&e, done)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A remark, on standard error; what a spinner shows there gives way.
@@ -149,7 +208,8 @@ pub fn error_json(error: &Error, source: &str) {
         })
         .collect();
     let class = format!("{:?}", error.class()).to_lowercase();
-    result(&serde_json::json!({ "status": class, "findings": findings }).to_string());
+    // Standard error says the same, and the exit code tells of it.
+    let _ = result(&serde_json::json!({ "status": class, "findings": findings }).to_string());
 }
 
 /// A progress bar or spinner on a terminal; nothing else where.

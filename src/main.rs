@@ -10,8 +10,12 @@ use discretail::{commands, console};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => return console::usage(&shown),
+    };
     console::start_log(cli.verbose);
+    let json = cli.command.json();
     // A panic is a bug: exit 3.
-    std::panic::catch_unwind(|| commands::dispatch(cli)).unwrap_or(ExitCode::from(3))
+    std::panic::catch_unwind(|| commands::dispatch(cli)).unwrap_or_else(|_| console::bug(json))
 }

@@ -24,11 +24,12 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
     let folder = args.out.clone().unwrap_or(folder);
     write(&evidence, &folder)?;
     let folder = folder.canonicalize().unwrap_or(folder);
-    console::result(&match args.json {
+    let text = match args.json {
         true => as_json(&evidence, &folder).to_string(),
         false => as_text(&evidence),
-    });
+    };
     console::note(&format!("evidence in {}", folder.display()));
+    console::result_of("the evidence is written", &text)?;
     if evidence.held() {
         return Ok(());
     }

@@ -21,14 +21,14 @@ pub(super) fn check(args: &JobArgs) -> Result<(), Failure> {
             "levels": plan.levels.len(),
             "statistics": statistics,
         });
-        console::result(&summary.to_string());
+        console::result(&summary.to_string())?;
     } else {
         let (job, levels) = (&plan.job.id, counted(plan.levels.len(), "level"));
         console::result(&format!(
             "{}: job `{job}` is valid: {levels}, {}",
             args.job.display(),
             counted(statistics, "statistic"),
-        ));
+        ))?;
     }
     Ok(())
 }

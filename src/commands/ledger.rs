@@ -67,13 +67,13 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
     };
     Ledger::create(&args.file, &terms)?;
     let report = Report::read(&args.file)?;
-    if args.json {
-        console::result(&as_json("made", &args.file, &report).to_string());
+    let text = if args.json {
+        as_json("made", &args.file, &report).to_string()
     } else {
         console::note("made a ledger; a job that states the same `[ledger]` is charged to it");
-        console::result(&args.file.display().to_string());
-    }
-    Ok(())
+        args.file.display().to_string()
+    };
+    console::result_of("the ledger is made", &text)
 }
 
 fn budget(args: &LedgerInitArgs, epsilon_max: Epsilon, delta_max: Delta) -> Result<PrivacyBudget> {
@@ -89,12 +89,10 @@ fn budget(args: &LedgerInitArgs, epsilon_max: Epsilon, delta_max: Delta) -> Resu
 
 fn show(args: &LedgerFileArgs) -> Result<()> {
     let report = Report::read(&args.file)?;
-    if args.json {
-        console::result(&as_json("shown", &args.file, &report).to_string());
-    } else {
-        console::result(&as_text(&args.file, &report));
-    }
-    Ok(())
+    console::result(&match args.json {
+        true => as_json("shown", &args.file, &report).to_string(),
+        false => as_text(&args.file, &report),
+    })
 }
 
 fn as_text(file: &Path, report: &Report) -> String {
@@ -323,8 +321,7 @@ fn verify(args: &LedgerVerifyArgs) -> Result<()> {
     if args.json {
         let mut value = as_json("valid", &args.file, &report);
         value["noted_entry"] = json!(noted);
-        console::result(&value.to_string());
-        return Ok(());
+        return console::result(&value.to_string());
     }
     let entries = match report.entries() {
         1 => "1 entry".to_owned(),
@@ -342,8 +339,7 @@ fn verify(args: &LedgerVerifyArgs) -> Result<()> {
          budgets  ok: no sum was ever beyond its limit\n\
          file     ok: tables, triggers and pages are as made\n\
          head     {head}"
-    ));
-    Ok(())
+    ))
 }
 
 // ----------------------------------------------------------------------------------------- void
@@ -357,21 +353,21 @@ fn void(args: &LedgerVoidArgs) -> Result<()> {
     // A run that is going on has this, however far it is.
     let _hold = Hold::take(&args.file, &args.job)?;
     Ledger::open_to_change(&args.file)?.void(&args.job)?;
-    if args.json {
+    let text = if args.json {
         let mut value = job_json(job);
         value["status"] = json!("voided");
         value["state"] = json!("voided");
-        console::result(&value.to_string());
+        value.to_string()
     } else {
         console::note(
             "a run of it on another machine, if there is one, will stop before it draws noise",
         );
-        console::result(&format!(
+        format!(
             "voided job `{}`: mu^2 {} and delta {} are given back",
             job.id,
             of_mu_squared(job.loss.mu_squared, Round::Down),
             of_delta(job.loss.threshold_delta),
-        ));
-    }
-    Ok(())
+        )
+    };
+    console::result_of("the reservation is given back", &text)
 }

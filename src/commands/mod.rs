@@ -69,18 +69,18 @@ impl From<Error> for Failure {
 
 /// Does what the command line asks, shows what went wrong, and gives the exit code.
 pub fn dispatch(cli: Cli) -> ExitCode {
-    let (json, outcome) = match &cli.command {
-        Command::Sample(args) => (args.json, sample::sample(args)),
-        Command::Check(args) => (args.json, check::check(args)),
-        Command::Plan(args) => (args.json, plan::plan(args)),
-        Command::Run(args) => (args.json, run::run(args)),
-        Command::Verify(args) => (args.json, verify::verify(args)),
-        Command::Audit(args) => (args.json, audit::audit(args)),
-        Command::Report(args) => (args.json, report::report(args)),
-        Command::Ledger(command) => (command.json(), ledger::ledger(command)),
+    let outcome = match &cli.command {
+        Command::Sample(args) => sample::sample(args),
+        Command::Check(args) => check::check(args),
+        Command::Plan(args) => plan::plan(args),
+        Command::Run(args) => run::run(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Audit(args) => audit::audit(args),
+        Command::Report(args) => report::report(args),
+        Command::Ledger(command) => ledger::ledger(command),
     };
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
-    if json && !failure.told {
+    if cli.command.json() && !failure.told {
         console::error_json(&failure.error, &failure.source);
     }
     console::error(&failure.error, failure.path.as_deref(), &failure.source);

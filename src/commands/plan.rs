@@ -32,8 +32,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     if let Some(dialect) = args.sql {
         let query = Query::new(&plan, dialect).map_err(fail)?;
         note_untested(Some(dialect));
-        console::result(query.text().trim_end());
-        return Ok(());
+        return Ok(console::result(query.text().trim_end())?);
     }
     Query::check(&plan).map_err(fail)?;
     note_untested(dialect_of(&plan));
@@ -49,8 +48,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     let fits = fits || known.is_paid();
     let price = Parameters::new(&plan)?;
     if args.json {
-        console::result(&as_json(&plan, &price, left, (fits, &known)));
-        return Ok(());
+        return Ok(console::result(&as_json(&plan, &price, left, (fits, &known)))?);
     }
     let mut text = as_text(&plan, &price, left, terms.budget);
     if let Some((budget, own)) = own {
@@ -62,8 +60,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     if !fits && known == Known::New {
         text += "\nthe job does not fit: `run` would refuse it";
     }
-    console::result(&text);
-    Ok(())
+    Ok(console::result(&text)?)
 }
 
 /// What the ledger knows of a job's id.

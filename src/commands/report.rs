@@ -22,11 +22,11 @@ pub(super) fn report(args: &ReportArgs) -> std::result::Result<(), Failure> {
     let page = page(&args.release, &manifest, threads(None))?;
     release::write_page(&args.output, &page)?;
     let name = args.output.display().to_string();
-    console::result(&match args.json {
+    let text = match args.json {
         true => json!({"status": "written", "file": name, "bytes": page.len()}).to_string(),
         false => name,
-    });
-    Ok(())
+    };
+    Ok(console::result_of("the page is written", &text)?)
 }
 
 /// The manifest is the one that the ledger has of its job.

@@ -41,8 +41,7 @@ pub(super) fn run(args: &RunArgs) -> std::result::Result<(), Failure> {
     let (mut plan, source) = read_plan(&args.job)?;
     let outcome = run_plan(args, &mut plan);
     let fail = |error| Failure::in_job(error, &args.job, source);
-    show(args, &plan, outcome.map_err(fail)?);
-    Ok(())
+    Ok(show(args, &plan, outcome.map_err(fail)?)?)
 }
 
 /// Reserve before reading, spend before noise, publish after the files are on disk.
@@ -309,19 +308,21 @@ fn publish(ledger: &mut Ledger, job: &Job, loss: PrivacyLoss, folder: &Path) -> 
     ledger.publish(&job.id, folder, &digest)
 }
 
-fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
-    let (folder, status) = match outcome {
-        Outcome::Released(folder) => (folder, "released"),
-        Outcome::ReleasedBefore(folder) => (folder, "released-before"),
+fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) -> Result<()> {
+    let (folder, status, done) = match outcome {
+        Outcome::Released(folder) => (folder, "released", "the release is made and charged"),
+        Outcome::ReleasedBefore(folder) => {
+            (folder, "released-before", "the release was made before, and nothing is charged")
+        }
     };
+    let done = format!("{done}: {}", folder.display());
     if args.json {
         let summary = serde_json::json!({
             "status": status,
             "job": plan.job.id,
             "folder": folder.display().to_string(),
         });
-        console::result(&summary.to_string());
-        return;
+        return console::result_of(&done, &summary.to_string());
     }
     let privacy = plan.job.privacy;
     console::note(&match status {
@@ -339,7 +340,7 @@ fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) {
         ),
         _ => format!("job `{}` was released before; nothing is charged", plan.job.id),
     });
-    console::result(&folder.display().to_string());
+    console::result_of(&done, &folder.display().to_string())
 }
 
 /// Does a release stand in another folder than was asked for?

@@ -5,6 +5,8 @@ use crate::cli::SampleArgs;
 use crate::console::{self, Progress};
 use crate::sample::{SampleOptions, write_sample};
 
+const DONE: &str = "the sample is written";
+
 pub(super) fn sample(args: &SampleArgs) -> Result<(), Failure> {
     let cancelled = cancel_flag()?;
     let options = SampleOptions {
@@ -28,15 +30,14 @@ pub(super) fn sample(args: &SampleArgs) -> Result<(), Failure> {
             "merchants": summary.merchants,
             "files": files,
         });
-        console::result(&summary.to_string());
-        return Ok(());
+        return Ok(console::result_of(DONE, &summary.to_string())?);
     }
     console::note(&format!(
         "{} payments of {} users at {} merchants, all made up",
         summary.payments, summary.users, summary.merchants
     ));
     for file in &summary.files {
-        console::result(&file.display().to_string());
+        console::result_of(DONE, &file.display().to_string())?;
     }
     Ok(())
 }

@@ -20,15 +20,14 @@ pub(super) fn try_out(args: &PlanArgs) -> std::result::Result<(), Failure> {
     let tried = job.and_then(|job| on_files(args, &job));
     let (trial, file) = tried.map_err(|error| Failure::in_job(error, &args.job, source))?;
     let name = file.display().to_string();
-    if args.json {
+    let text = if args.json {
         let mut value = trial::as_json(&trial);
         value["page"] = name.into();
-        console::result(&value.to_string());
-        return Ok(());
-    }
-    console::result(&as_text(&trial));
-    console::result(&format!("page: {name}"));
-    Ok(())
+        value.to_string()
+    } else {
+        format!("{}\npage: {name}", as_text(&trial))
+    };
+    Ok(console::result_of("the page is written", &text)?)
 }
 
 fn on_files(args: &PlanArgs, job: &Job) -> Result<(Trial, PathBuf)> {

@@ -17,7 +17,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
         true => as_json(&verification).to_string(),
         false => as_text(&verification),
     };
-    console::result(&text);
+    console::result(&text)?;
     if held {
         return Ok(());
     }

@@ -11,6 +11,22 @@ pub fn cancelled() -> Finding {
         .hint("run the same command to start again")
 }
 
+/// A result that standard output does not take; `done` is what the command did before.
+pub fn output_not_writable(cause: &dyn Display, done: Option<&str>) -> Finding {
+    let text = format!("standard output cannot be written: {cause}");
+    let rest = "free some space where it goes, and run the command again";
+    Finding::new("output-not-writable", text).hint(match done {
+        Some(done) => format!("{done}; only the message about it is lost or cut off"),
+        None => format!("what is there may be cut off: {rest}"),
+    })
+}
+
+/// A panic, which is a mistake of ours. Its message may quote a record, so only its place is shown.
+pub fn bug_found(place: &str) -> Finding {
+    Finding::new("bug-found", format!("a bug at {place}"))
+        .hint("tell us of it; -v shows its message, which may quote records")
+}
+
 /// No random numbers from the operating system.
 pub fn randomness_missing(cause: &dyn Display) -> Finding {
     Finding::new(

@@ -24,6 +24,7 @@ mod hive;
 mod insights;
 mod ledger;
 mod merchants;
+mod output;
 mod peers;
 mod predict;
 mod remote;
