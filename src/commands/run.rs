@@ -70,6 +70,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         Some(spent) => {
             let _hold = Hold::take(&job.ledger.file, &job.id)?;
             let known = earlier(plan, &terms)?.unwrap_or(spent);
+            release::sweep(&folder);
             return released_before(plan, &terms, known, &folder);
         }
         None => {}
@@ -104,26 +105,38 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         }
     };
     let plan = &plan;
+    write(plan, (totals, in_ledger), (draft, key), (args.force, engine.threads))
+        .map_err(|error| error.map(|finding| finding.when_charged(&job.id)))?;
+    let folder = folder.canonicalize().unwrap_or(folder);
+    publish(&mut ledger, &job, plan.loss, &folder)?;
+    Ok(Outcome::Released(folder))
+}
+
+/// Adds the noise and writes the release.
+fn write(
+    plan: &Plan,
+    (totals, in_ledger): (ExactTotals, InLedger),
+    (mut draft, key): (Draft, RunKey),
+    (force, threads): (bool, usize),
+) -> Result<()> {
     // Ctrl-C is not heard any more, as the price is paid: from here on, or, where bounds were open
     // or keys looked for, since before all users were fitted. The rest takes a moment.
     let started = Instant::now();
     let noisy = {
         let _spinner = Progress::spinner("adding noise".to_owned());
-        add_noise(plan, totals, key, engine.threads)?
+        add_noise(plan, totals, key, threads)?
     };
     tracing::info!("noise added in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let estimates = estimate(plan, noisy, engine.threads);
+    let estimates = estimate(plan, noisy, threads);
     tracing::info!("estimated in {:.1} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
-    let tables = release::write(&estimates, Some(in_ledger), &draft, engine.threads)?;
-    let page = report::page(tables.folder(), &tables.manifest(), engine.threads)?;
+    draft.use_room();
+    let tables = release::write(&estimates, Some(in_ledger), &draft, threads)?;
+    let page = report::page(tables.folder(), &tables.manifest(), threads)?;
     tables.seal(report::FILE, &page)?;
     tracing::info!("release written in {:.1} s", started.elapsed().as_secs_f64());
-    draft.publish(args.force.then_some(&*job.id))?;
-    let folder = folder.canonicalize().unwrap_or(folder);
-    publish(&mut ledger, &job, plan.loss, &folder)?;
-    Ok(Outcome::Released(folder))
+    draft.publish(force.then_some(&*plan.job.id))
 }
 
 fn earlier(plan: &Plan, terms: &Terms) -> Result<Option<Reservation>> {
@@ -227,8 +240,11 @@ fn fit(
             let finding = findings::rows_missing(source.filter.is_some());
             return Err(Error::invalid(finding.at(source.span.clone())));
         }
-        // A folder that cannot be written must show before the price is paid.
-        let ready = (Draft::beside(folder)?, RunKey::from_system()?);
+        // A folder that cannot be written, or has no room, must show before the price is paid.
+        let mut draft = Draft::beside(folder)?;
+        let tables = release::bytes(plan);
+        draft.keep_room(tables.saturating_add(report::bytes(tables)))?;
+        let ready = (draft, RunKey::from_system()?);
         ledger.spend(&plan.job.id)?;
         Ok(ready)
     };
@@ -265,7 +281,11 @@ fn fit(
         };
         console::note(&format!("the price was paid before, for the {asked}"));
     }
-    let (plan, totals) = fitted?;
+    let charged = |error: Error| match paid {
+        Some(_) => error.map(|finding| finding.when_charged(&plan.job.id)),
+        None => error,
+    };
+    let (plan, totals) = fitted.map_err(charged)?;
     if matches!(work, Work::Given(_)) {
         note_untested(plan.totals_from.and_then(Dialect::named));
     }

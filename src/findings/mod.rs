@@ -75,6 +75,17 @@ impl Finding {
         Finding { span: None, hint: hint.map(str::to_owned).or(self.hint), ..self }
     }
 
+    /// What went wrong when the job's price was paid already.
+    #[must_use]
+    pub fn when_charged(self, job: &str) -> Self {
+        let before = self.hint.map_or(String::new(), |hint| format!("{hint}; "));
+        let hint = format!(
+            "{before}job `{job}` is charged and makes no other release under this id: a run with a \
+             new `job` id is charged again"
+        );
+        Finding { hint: Some(hint), ..self }
+    }
+
     /// The stable code, such as `budget-exceeded`.
     pub fn code(&self) -> &'static str {
         self.code

@@ -96,6 +96,16 @@ pub fn release_not_writable(path: &Path, cause: &dyn Display) -> Finding {
         .hint("check the folder's permissions and the free space")
 }
 
+/// The disk would be full before the release is written.
+pub fn room_missing(folder: &Path, bytes: u64, cause: &dyn Display) -> Finding {
+    let mib = bytes.div_ceil(1 << 20);
+    Finding::new(
+        "room-missing",
+        format!("{} has no room for a release of about {mib} MiB: {cause}", folder.display()),
+    )
+    .hint("free some space, or name another folder with --out; nothing is charged yet")
+}
+
 /// The ledger knows a release that is gone.
 pub fn release_missing(job: &str, folder: &Path) -> Finding {
     Finding::new(

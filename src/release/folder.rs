@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
+use tempfile::{TempDir, TempPath};
 
 use crate::error::{Error, Result};
 use crate::findings;
@@ -22,10 +22,12 @@ const NEW_YEAR_2000: Duration = Duration::from_secs(946_684_800);
 pub struct Draft {
     place: TempDir,
     target: PathBuf,
+    /// A file as large as the release may become, until that is written.
+    room: Option<TempPath>,
 }
 
 impl Draft {
-    /// Makes the draft's folder in the parent of `target`.
+    /// Makes the draft's folder in the parent of `target`, in place of those that [`sweep`] removes.
     ///
     /// # Errors
     /// The parent cannot be made or written.
@@ -33,8 +35,33 @@ impl Draft {
         let parent = parent_of(target);
         let failed = |e: &std::io::Error| not_writable(&parent, e);
         std::fs::create_dir_all(&parent).map_err(|e| failed(&e))?;
-        let place = tempfile::Builder::new().prefix(".discretail-").tempdir_in(&parent);
-        Ok(Draft { place: place.map_err(|e| failed(&e))?, target: target.to_owned() })
+        sweep(target);
+        let place = tempfile::Builder::new().prefix(&drafts_of(target)).tempdir_in(&parent);
+        let place = place.map_err(|e| failed(&e))?;
+        Ok(Draft { place, target: target.to_owned(), room: None })
+    }
+
+    /// Keeps so many bytes until [`Draft::use_room`], so that a full disk shows before a price is
+    /// paid. A promise of the disk and no proof: who compresses or copies on write may break it.
+    ///
+    /// # Errors
+    /// Environment: there is no such room.
+    pub fn keep_room(&mut self, bytes: u64) -> Result<()> {
+        let fill = || {
+            let mut file = tempfile::NamedTempFile::new_in(self.place.path())?;
+            std::io::copy(&mut std::io::repeat(1).take(bytes), file.as_file_mut())?;
+            Ok(file.into_temp_path())
+        };
+        let missing = |e: std::io::Error| {
+            Error::environment(findings::room_missing(&parent_of(&self.target), bytes, &e))
+        };
+        self.room = Some(fill().map_err(missing)?);
+        Ok(())
+    }
+
+    /// Gives back what was kept, for the release to take.
+    pub fn use_room(&mut self) {
+        self.room = None;
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -68,7 +95,8 @@ impl Draft {
     /// # Errors
     /// Something else stands there, or the disk refuses.
     pub fn publish(self, replace: Option<&str>) -> Result<()> {
-        let Draft { place, target } = self;
+        let Draft { place, target, room } = self;
+        drop(room);
         let failed = |e: std::io::Error| not_writable(&target, &e);
         // Readers of a release need not be the user who made it.
         open_to_readers(place.path(), 0o755).map_err(failed)?;
@@ -101,6 +129,23 @@ impl Draft {
         drop(old);
         Ok(())
     }
+}
+
+/// Removes drafts for `target` that killed runs have left. Ask for it with the job held: whoever else
+/// is about to write to the same place could not move a release there any more.
+pub fn sweep(target: &Path) {
+    let prefix = drafts_of(target);
+    let entries = std::fs::read_dir(parent_of(target)).into_iter().flatten().flatten();
+    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(&prefix)) {
+        // What cannot be removed is in nobody's way.
+        let _ = std::fs::remove_dir_all(entry.path());
+    }
+}
+
+/// What names of drafts begin with; a name may be too long to be part of another one.
+fn drafts_of(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default();
+    format!(".discretail-{}-", &digest_of(name.as_encoded_bytes())[..16])
 }
 
 /// Is there a release of this job, or an empty folder?

@@ -17,7 +17,7 @@ mod values;
 
 pub use budget::InLedger;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
-pub use folder::{Draft, is_complete, is_of_job, page_fits, publishable, read, write_page};
+pub use folder::{Draft, is_complete, is_of_job, page_fits, publishable, read, sweep, write_page};
 use folder::{digest_of, digest_of_file};
 pub use layout::{TableFiles, files_of, read_table};
 use manifest::Manifest;
@@ -34,6 +34,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::estimate::{Estimates, KnownEstimates};
 use crate::findings;
+use crate::plan::{LevelPlan, Plan, TablePlan};
 
 /// Writes the tables into a draft, on some threads; nothing is visible at the release's folder
 /// until [`Unsealed::seal`] and [`Draft::publish`]. Estimates that are not private are marked so in
@@ -54,6 +55,36 @@ pub fn write<'d>(
         digest_of_file(&draft.path(name))
     })?;
     Ok(Unsealed { manifest, draft })
+}
+
+/// Of a value with its interval, and of a key, on the disk: they are compressed, but noise is not
+/// compressed by much.
+const VALUE_BYTES: u64 = 32;
+const KEY_BYTES: u64 = 8;
+
+/// The footer of a file.
+const FILE_BYTES: u64 = 1 << 14;
+
+/// Keys of payments are not known beforehand.
+const PRIVATE_BYTES: u64 = 1 << 20;
+
+/// About how many bytes all tables will take, by the plan alone: at most of public keys, at least of
+/// others.
+pub fn bytes(plan: &Plan) -> u64 {
+    let of_table = |level: &LevelPlan, table: &TablePlan| {
+        let values = table.insights.len().max(level.width()) as u64;
+        let row = values * VALUE_BYTES + table.keys.len() as u64 * KEY_BYTES;
+        let cells = match level.is_public() {
+            true => level.public_cells(&plan.job).saturating_mul(row),
+            false => PRIVATE_BYTES.saturating_add(level.always.len() as u64 * row),
+        };
+        let files = layout::files(level, table).len() as u64;
+        cells.saturating_add(files * FILE_BYTES)
+    };
+    let shown = plan.levels.iter().filter(|level| !level.unshown);
+    let tables =
+        shown.flat_map(|level| level.tables.iter().map(move |table| of_table(level, table)));
+    tables.fold(0, u64::saturating_add)
 }
 
 /// What writes one file.

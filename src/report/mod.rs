@@ -25,6 +25,12 @@ pub const FILE: &str = "report.html";
 /// What the JSON of all tables may take, so that the page stays below 15 MB.
 const DATA_MAX: usize = 13_000_000;
 
+/// About how many bytes the page takes of tables that take so many.
+pub fn bytes(tables: u64) -> u64 {
+    let fixed = [PAGE, STYLE, LIBRARY, SCRIPT].map(str::len).iter().sum::<usize>();
+    fixed as u64 + tables.min(DATA_MAX as u64)
+}
+
 /// Parts of the page, in the order of their marks.
 pub(crate) const MARKS: [&str; 4] = ["/*style*/", "/*library*/", "/*data*/", "/*script*/"];
 

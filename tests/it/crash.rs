@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
+use sha2::{Digest, Sha256};
 
 use crate::common::{Workshop, command, shown};
 use crate::faults::{signal, wait_until};
@@ -109,6 +110,12 @@ pub(crate) fn settle(workshop: &Workshop, id: &str, file: &str, ledger: &str) ->
         assert!(before.contains(&"spent".to_owned()), "{id}: released, not charged");
     }
     let again = workshop.discretail(&["run", file]);
+    let left = std::fs::read_dir(workshop.path("releases")).into_iter().flatten();
+    let left = left.map(|entry| entry.expect("reads").file_name());
+    let digest = Sha256::digest(id);
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains(&digest)).collect();
+    assert!(left.is_empty(), "{id}: drafts of dead runs: {left:?}");
     let after = events(&path, id);
     assert!(after.starts_with(&before), "{id}: an entry was lost");
     assert_eq!(after.iter().filter(|event| *event == "spent").count(), 1, "{id}: {after:?}");
