@@ -77,6 +77,9 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     used?;
     let plan = &*plan;
+    if !job.ledger.file.exists() {
+        terms.allow(&request(plan), &job.ledger.file)?;
+    }
     let engine = engine(args, ScanControl { cancelled: &cancelled, progress: &|_| {} });
     let (work, text) = ready(args, plan, &engine)?;
     let _hold = Hold::take(&job.ledger.file, &job.id)?;

@@ -33,6 +33,16 @@ pub struct Overrun {
     pub limit: String,
 }
 
+impl Display for Overrun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Overrun { part, asked_percent, left_percent, asked, left, limit } = self;
+        write!(
+            f,
+            "it asks for {asked_percent} % of {part} ({asked} of {limit}), {left_percent} % is left ({left})"
+        )
+    }
+}
+
 /// There is no folder to make the ledger in.
 pub fn ledger_folder_missing(path: &Path, folder: &Path) -> Finding {
     Finding::new(
@@ -107,7 +117,10 @@ pub fn ledger_terms_differ(path: &Path, differences: &[Difference<'_>]) -> Findi
         "ledger-terms-differ",
         format!("the ledger `{}` has other terms: {}", path.display(), list.join("; ")),
     )
-    .hint("state the ledger's terms in the job; for other people name another ledger file")
+    .hint(
+        "state the ledger's terms in the job; for other people name another ledger file; a ledger \
+         without entries (`ledger show`) has charged nothing, so it may be removed and made anew",
+    )
 }
 
 /// The job tells users apart by another expression than the ledger's jobs.
@@ -154,20 +167,20 @@ pub fn job_content_differs(job: &str, path: &Path) -> Finding {
 
 /// The job costs more than what is left.
 pub fn budget_exceeded(job: &str, path: &Path, overruns: &[Overrun]) -> Finding {
-    let list: Vec<String> = overruns
-        .iter()
-        .map(|o| {
-            format!(
-                "it asks for {} % of {} ({} of {}), {} % is left ({})",
-                o.asked_percent, o.part, o.asked, o.limit, o.left_percent, o.left
-            )
-        })
-        .collect();
+    let list: Vec<String> = overruns.iter().map(Overrun::to_string).collect();
     Finding::new(
         "budget-exceeded",
         format!("job `{job}` does not fit the ledger `{}`: {}", path.display(), list.join("; ")),
     )
     .hint("lower `epsilon` or `delta` of the job; a ledger's budget never grows")
+}
+
+/// The job costs more than a ledger of its own terms would ever have, so that none is made.
+pub fn budget_never_enough(job: &str, path: &Path, overruns: &[Overrun]) -> Finding {
+    budget_exceeded(job, path, overruns).hint(
+        "lower `epsilon` or `delta` of the job, or raise `epsilon_max` or `delta_max` of `[ledger]`: \
+         no ledger was made yet, so its terms are still open",
+    )
 }
 
 /// The job has no reservation that this run may spend.

@@ -30,6 +30,7 @@ pub use chain::EntryState;
 use chain::{Chain, Entry, ReleaseMark};
 pub use hold::Hold;
 pub use number::{Round, of_delta, of_mu_squared};
+pub use overrun::overruns;
 pub use report::{Account, JobEntry, Report};
 pub use terms::{RecipientTerms, Terms};
 

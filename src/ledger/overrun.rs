@@ -1,16 +1,37 @@
 //! By how much a job does not fit, in words whose rounding never suggests that it would.
 
+use std::path::Path;
+
 use super::number::{Round, decimal, of_delta, scaled};
-use crate::findings::Overrun;
+use super::{Request, Terms};
+use crate::error::{Error, Result};
+use crate::findings::{self, Overrun};
 use crate::privacy::{Delta, MuSquared, PrivacyBudget, PrivacyLoss};
 
 /// Enough for every budget (ε ≤ 20); a larger number is shown as this one.
 const SHOWN_MAX: u128 = 1 << 80;
 
+impl Terms {
+    /// Refuses what a ledger with these terms could never hold, so that none is made for it at
+    /// `path`, whose terms would be fixed.
+    ///
+    /// # Errors
+    /// Refused: the request is beyond the whole budget.
+    pub fn allow(&self, request: &Request<'_>, path: &Path) -> Result<()> {
+        match &overruns("", request.loss, self.budget, self.budget)[..] {
+            [] => Ok(()),
+            beyond => {
+                let finding = findings::budget_never_enough(request.job, path, beyond);
+                Err(Error::refused(finding))
+            }
+        }
+    }
+}
+
 /// Each part of the budget that `asked` exceeds.
 ///
 /// `whose` is empty for the population's budget, else such as ` of recipient `bank``.
-pub(super) fn overruns(
+pub fn overruns(
     whose: &str,
     asked: PrivacyLoss,
     left: PrivacyBudget,
@@ -54,11 +75,12 @@ fn of_mu_squared(whose: &str, asked: MuSquared, left: MuSquared, limit: MuSquare
 }
 
 /// `asked / unit` rounded up and `left / unit` rounded down, with one decimal more than tells them
-/// apart even when rounded towards each other, and at most `most`. As asked > left, the texts
-/// always stand in that order too.
+/// apart even when rounded towards each other and shows what is left as more than nothing, and at
+/// most `most`. As asked > left, the texts always stand in that order too.
 fn apart(asked: u128, left: u128, unit: u128, most: u32) -> (String, String) {
     let differ = |places: &u32| {
-        scaled(asked, unit, *places, Round::Down) > scaled(left, unit, *places, Round::Up)
+        let shown = left == 0 || scaled(left, unit, *places, Round::Down) > 0;
+        shown && scaled(asked, unit, *places, Round::Down) > scaled(left, unit, *places, Round::Up)
     };
     let places = (0..most).find(differ).map_or(most, |places| places + 1);
     (decimal(asked, unit, places, Round::Up), decimal(left, unit, places, Round::Down))
@@ -80,6 +102,7 @@ mod tests {
             ((1 << 60) + 1, 1 << 60, 1 << 60, "1.000001 > 1"),
             (2 << 60, (2 << 60) - 1, 1 << 60, "2 > 1.999999"),
             (5, 0, 0, "5 > 0"),
+            (312_600, 451, 1_000_000, "0.3126 > 0.00045"),
         ] {
             let (asked, left) = apart(asked, left, unit, 6);
             assert_eq!(format!("{asked} > {left}"), shown);
