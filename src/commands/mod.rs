@@ -5,6 +5,7 @@ mod check;
 mod cut;
 mod earlier;
 mod keys;
+mod known;
 mod ledger;
 mod memory;
 mod plan;

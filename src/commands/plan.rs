@@ -2,19 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::earlier::{scale_lines, use_earlier};
 use super::keys::key_lines;
-use super::run::request;
+use super::known::Known;
 use super::{Failure, dialect_of, keys, note_untested, predicted, read_plan, trial};
 use crate::cli::PlanArgs;
 use crate::console;
 use crate::engine::sql::Query;
 use crate::error::Error;
-use crate::findings;
+use crate::findings::{self, Overrun};
 use crate::job::{EarlierJob, Insight, LOG_PARTS, Report as JobReport, Unit};
-use crate::ledger::{EntryState, Ledger, Reservation, Terms};
+use crate::ledger::{Ledger, Terms, overruns};
 use crate::plan::{
     Adopted, Composed, Earlier, LevelPlan, MerchantProtection, Plan, Selection, StatisticPlan,
     SurveyPlan, budget_of,
@@ -40,15 +40,20 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
     let ledger = Ledger::open(&plan.job.ledger.file, &terms).map_err(fail)?;
     let own = match &ledger {
         Some(ledger) => ledger.recipient_left(&plan.job.recipient)?,
-        None => None,
+        None => {
+            has_folder(&plan.job.ledger.file)?;
+            None
+        }
     };
     let known = Known::of(&plan, ledger.as_ref())?;
     let left = ledger.map_or(Ok(terms.budget), |ledger| ledger.left())?;
-    let fits = left.allows(plan.loss) && own.is_none_or(|(_, own)| own.allows(plan.loss));
-    let fits = fits || known.is_paid();
+    let overruns = match known.is_paid() {
+        true => Vec::new(),
+        false => overruns_of(&plan, (terms.budget, left), own),
+    };
     let price = Parameters::new(&plan)?;
     if args.json {
-        return Ok(console::result(&as_json(&plan, &price, left, (fits, &known)))?);
+        return Ok(console::result(&as_json(&plan, &price, left, (&overruns, &known)))?);
     }
     let mut text = as_text(&plan, &price, left, terms.budget);
     if let Some((budget, own)) = own {
@@ -57,73 +62,35 @@ pub(super) fn plan(args: &PlanArgs) -> Result<(), Failure> {
             &format!("\nrecipient {}: {percent} % of its own budget is left", plan.job.recipient);
     }
     text += &known.line();
-    if !fits && known == Known::New {
-        text += "\nthe job does not fit: `run` would refuse it";
+    if !overruns.is_empty() && known == Known::New {
+        let list: Vec<String> = overruns.iter().map(Overrun::to_string).collect();
+        text += &format!("\nthe job does not fit, and `run` would refuse it: {}", list.join("; "));
     }
     Ok(console::result(&text)?)
 }
 
-/// What the ledger knows of a job's id.
-#[derive(Debug, PartialEq)]
-enum Known {
-    New,
-    Reserved,
-    Spent,
-    Published(PathBuf),
-    Differs,
+/// Could the ledger be made?
+fn has_folder(ledger: &Path) -> crate::error::Result<()> {
+    let folder = ledger.parent().filter(|folder| *folder != Path::new(""));
+    match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => Err(Error::environment(findings::ledger_folder_missing(ledger, folder))),
+        None => Ok(()),
+    }
 }
 
-impl Known {
-    fn of(plan: &Plan, ledger: Option<&Ledger>) -> Result<Known, Error> {
-        let Some(ledger) = ledger else { return Ok(Known::New) };
-        match ledger.earlier(&request(plan)) {
-            Err(error) if error.findings()[0].code() == "job-content-differs" => Ok(Known::Differs),
-            Err(error) => Err(error),
-            Ok(Some(Reservation::Published { folder, .. })) => Ok(Known::Published(folder)),
-            Ok(Some(_)) => Ok(Known::Spent),
-            Ok(None) => {
-                let report = ledger.report()?;
-                let own = report.job(&plan.job.id);
-                Ok(match own.filter(|job| job.state == EntryState::Reserved) {
-                    None => Known::New,
-                    Some(job) if job.digest == plan.job.digest => Known::Reserved,
-                    Some(_) => Known::Differs,
-                })
-            }
-        }
+/// The parts of budgets that the job exceeds: of the population's and of the recipient's, each with
+/// what is left.
+fn overruns_of(
+    plan: &Plan,
+    (budget, left): (PrivacyBudget, PrivacyBudget),
+    own: Option<(PrivacyBudget, PrivacyBudget)>,
+) -> Vec<Overrun> {
+    let mut found = overruns("", plan.loss, left, budget);
+    if let Some((budget, left)) = own {
+        let whose = format!(" of recipient `{}`", plan.job.recipient);
+        found.extend(overruns(&whose, plan.loss, left, budget));
     }
-
-    /// Would a run be charged nothing more?
-    fn is_paid(&self) -> bool {
-        matches!(self, Known::Reserved | Known::Published(_))
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Known::New => "new",
-            Known::Reserved => "reserved",
-            Known::Spent => "spent",
-            Known::Published(_) => "published",
-            Known::Differs => "content-differs",
-        }
-    }
-
-    fn line(&self) -> String {
-        match self {
-            Known::New => String::new(),
-            Known::Reserved => "\nthe job is reserved: `run` takes that over".to_owned(),
-            Known::Spent => "\nthe job is spent and not published: `run` would draw no noise again, and publish what is \
-                             whole or refuse it (job-spent)"
-                .to_owned(),
-            Known::Published(folder) => format!(
-                "\nthe job is published: `run` would answer with {} and charge nothing",
-                folder.display()
-            ),
-            Known::Differs => "\nthe ledger has this job with other content or price: `run` would refuse it \
-                               (job-content-differs); give the changed job a new id"
-                .to_owned(),
-        }
-    }
+    found
 }
 
 fn percent(part: MuSquared, whole: MuSquared) -> String {
@@ -407,7 +374,7 @@ fn as_json(
     plan: &Plan,
     price: &Parameters,
     left: PrivacyBudget,
-    (fits, known): (bool, &Known),
+    (overruns, known): (&[Overrun], &Known),
 ) -> String {
     let mut statistics = Vec::new();
     for (place, level) in plan.levels.iter().enumerate() {
@@ -457,7 +424,8 @@ fn as_json(
         "composed_delta": composed.map(|c| c.delta.value()),
         "left_mu_squared_units": left.mu_squared.units().to_string(),
         "left_threshold_delta": left.threshold_delta.value(),
-        "fits": fits,
+        "fits": overruns.is_empty(),
+        "exceeds": overruns.iter().map(|overrun| &overrun.part).collect::<Vec<_>>(),
         "state": known.name(),
         "merchants": plan.merchants.map(|merchants| serde_json::json!({
             "min_per_cell": merchants.least,

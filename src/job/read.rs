@@ -217,6 +217,7 @@ impl Reader<'_> {
 
     fn ledger(&self, section: &Section) -> Option<LedgerTerms> {
         let file = section.require("file", "file = \"ledger.sqlite\"", section.text("file"));
+        let file = file.and_then(|file| self.file(file));
         let population = self.name(section, "population", "population = \"cny-2025\"");
         let example = "epsilon_max = \"4\"";
         let epsilon_max = self.parameter(section, "epsilon_max", example, Epsilon::parse);
@@ -227,7 +228,7 @@ impl Reader<'_> {
         let same_time_as = section.text("same_time_as").map(|text| text.value);
         section.finish();
         Some(LedgerTerms {
-            file: self.folder.join(file?.value),
+            file: self.folder.join(file?),
             population: population?,
             epsilon_max: epsilon_max?,
             delta_max: delta_max?,
@@ -251,6 +252,17 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A path that ends in a name.
+    fn file(&self, text: Placed<String>) -> Option<String> {
+        let named = !text.value.trim().is_empty() && Path::new(&text.value).file_name().is_some();
+        if !named {
+            let shown = format!("{:?}", text.value);
+            let finding = findings::value_out_of_range("file", &shown, "the name of a file");
+            self.faults.add(finding.at(text.span));
+        }
+        named.then_some(text.value)
     }
 
     fn path(&self, text: &str) -> PathBuf {

@@ -529,6 +529,7 @@ fn a_ledger_in_a_missing_folder_is_not_made() {
     let workshop = Workshop::new();
     workshop.text("job.toml", &JOB.replace("\"ledger.sqlite\"", "\"no/ledger.sqlite\""));
     let mut texts = shown(&workshop, &workshop.discretail(&["run", "job.toml"]));
+    texts += &shown(&workshop, &workshop.discretail(&["plan", "job.toml"]));
     let init = ["ledger", "init", "no/ledger.sqlite", "--population", "people"];
     let budget = ["--epsilon-max", "4", "--delta-max", "1e-5"];
     texts += &shown(&workshop, &workshop.discretail(&[&init[..], &budget].concat()));

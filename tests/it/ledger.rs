@@ -156,6 +156,10 @@ fn a_recipient_gets_no_more_than_its_budget() {
     let made = workshop.discretail(&[&INIT[..], &["--recipient", "partner=0.5,1e-6"]].concat());
     assert!(made.status.success(), "{}", shown(&workshop, &made));
     let mut texts = run(&workshop, &["plan", "job.toml"]);
+    let plan = workshop.discretail(&["plan", "job.toml", "--json"]);
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(plan["exceeds"], json!(["the budget for noise of recipient `partner`"]));
+    assert_eq!(plan["fits"], false);
     texts += &run(&workshop, &["run", "job.toml"]);
     assert!(!workshop.path("releases").exists());
     // Another recipient is held by the total alone.

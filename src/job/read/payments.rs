@@ -149,6 +149,12 @@ impl Reader<'_> {
         let files = section.require("files", "files = [\"payments/*.parquet\"]", files);
         let rule = "a list of at least one file, pattern or folder";
         self.refuse_empty(section, "files", files.as_ref().map(Vec::len), rule);
+        for blank in files.iter().flatten().filter(|file| file.value.trim().is_empty()) {
+            let rule = "names of files, patterns or folders";
+            let finding =
+                findings::value_out_of_range("files", &format!("{:?}", blank.value), rule);
+            self.faults.add(finding.at(blank.span.clone()));
+        }
         files.filter(|files| !files.is_empty())
     }
 
