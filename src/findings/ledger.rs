@@ -162,7 +162,11 @@ pub fn job_content_differs(job: &str, path: &Path) -> Finding {
         "job-content-differs",
         format!("job `{job}` is in the ledger `{}` with other content or price", path.display()),
     )
-    .hint("give the changed job a new `job` id; an id stands for one content")
+    .hint(
+        "give the changed job a new `job` id; an id stands for one content. All of the job file \
+         counts but comments, the order of keys, the folders `releases` and `quarantine`, the \
+         ledger's `file`, and how ε, δ and bounds are spelled",
+    )
 }
 
 /// The job costs more than what is left.

@@ -109,19 +109,22 @@ impl<'a> Section<'a> {
     /// A decimal, as text or as a TOML number, exactly as written.
     pub(super) fn decimal(&self, key: &'static str) -> Option<Placed<String>> {
         let value = self.get(key)?;
-        decimal_text(value).or_else(|| self.wrong_type(key, "a decimal such as \"1.5\"", value))
+        let text = decimal_text(value.get_ref()).map(|text| placed(text.to_owned(), value));
+        text.or_else(|| self.wrong_type(key, "a decimal such as \"1.5\"", value))
     }
 
     /// One decimal, or a list of them.
     pub(super) fn decimals(&self, key: &'static str) -> Option<Vec<Placed<String>>> {
         let wanted = "a decimal, or a list with one for each level";
         let value = self.get(key)?;
-        let Some(array) = value.get_ref().as_array() else {
-            let one = decimal_text(value).or_else(|| self.wrong_type(key, wanted, value))?;
-            return Some(vec![one]);
+        let read = |v: &Spanned<DeValue>| {
+            let text = decimal_text(v.get_ref()).map(|text| placed(text.to_owned(), v));
+            text.or_else(|| self.wrong_type(key, wanted, v))
         };
-        let read = |v| decimal_text(v).or_else(|| self.wrong_type(key, wanted, v));
-        array.iter().map(read).collect()
+        match value.get_ref().as_array() {
+            Some(array) => array.iter().map(read).collect(),
+            None => Some(vec![read(value)?]),
+        }
     }
 
     pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
@@ -229,12 +232,12 @@ fn placed<T>(value: T, at: &Spanned<DeValue>) -> Placed<T> {
     Placed { value, span: at.span() }
 }
 
-fn decimal_text(value: &Spanned<DeValue>) -> Option<Placed<String>> {
-    let text = match value.get_ref() {
-        DeValue::String(text) => text.to_string(),
-        DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-        DeValue::Float(number) => number.as_str().to_owned(),
-        _ => return None,
-    };
-    Some(placed(text, value))
+/// A decimal as it is written, whether as a text or as a number.
+pub(super) fn decimal_text<'t>(value: &'t DeValue) -> Option<&'t str> {
+    match value {
+        DeValue::String(text) => Some(text),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+        DeValue::Float(number) => Some(number.as_str()),
+        _ => None,
+    }
 }

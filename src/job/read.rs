@@ -1,6 +1,7 @@
 //! The one door from a job file to a [`Job`].
 
 mod bounds;
+mod digest;
 mod dominance;
 mod errors;
 mod expect;
@@ -16,9 +17,9 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
+use self::digest::digest;
 use self::payments::Facts;
 pub(crate) use self::secrets::secret_lines;
 use self::server::Servers;
@@ -272,42 +273,4 @@ impl Reader<'_> {
 
 fn earlier_job(text: Placed<String>) -> EarlierJob {
     EarlierJob { job: text.value, span: text.span }
-}
-
-/// SHA-256 of the content in a canonical form: comments, spaces, and order of keys do not count.
-fn digest(table: &DeTable) -> String {
-    let mut canonical = String::new();
-    write_table(table, &mut canonical);
-    Sha256::digest(canonical.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn write_table(table: &DeTable, out: &mut String) {
-    let sorted: BTreeMap<_, _> =
-        table.iter().map(|(key, value)| (key.get_ref().as_ref(), value)).collect();
-    out.push('{');
-    for (key, value) in sorted {
-        out.push_str(&format!("{key:?}:"));
-        write_value(value.get_ref(), out);
-        out.push(',');
-    }
-    out.push('}');
-}
-
-fn write_value(value: &DeValue, out: &mut String) {
-    match value {
-        DeValue::Table(table) => write_table(table, out),
-        DeValue::Array(array) => {
-            out.push('[');
-            for value in array.iter() {
-                write_value(value.get_ref(), out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        DeValue::String(text) => out.push_str(&format!("{text:?}")),
-        DeValue::Integer(number) => out.push_str(&number.to_string()),
-        DeValue::Float(number) => out.push_str(number.as_str()),
-        DeValue::Boolean(value) => out.push_str(&value.to_string()),
-        DeValue::Datetime(value) => out.push_str(&value.to_string()),
-    }
 }

@@ -175,8 +175,17 @@ fn an_id_stands_for_one_content() {
     let last = |text: String| text.lines().rev().nth(1).unwrap().to_owned() + "\n";
     texts += &last(run(&workshop, &["plan", "job.toml"]));
     texts += &run(&workshop, &["run", "job.toml", "--force", "--json"]);
-    // A comment is no content.
+    // Comments, places and spellings are no content.
     workshop.text("job.toml", &format!("# The same.\n{JOB}"));
+    texts += &run(&workshop, &["run", "job.toml"]);
+    let own = workshop.path("ledger.sqlite").display().to_string();
+    let same = JOB
+        .replace("epsilon = \"1\"", "epsilon = 1.0")
+        .replace("\"payments.parquet\"", "\"./payments.parquet\"")
+        .replace("timezone ", "quarantine = \"bad\"\ntimezone ")
+        .replace("\"ledger.sqlite\"", &format!("{own:?}"))
+        .replace("[payments]", "releases = \"elsewhere\"\n[payments]");
+    workshop.text("job.toml", &same);
     texts += &run(&workshop, &["run", "job.toml"]);
     assert!(ledger == std::fs::read(workshop.path("ledger.sqlite")).unwrap());
     assert_snapshot!(texts);
