@@ -68,18 +68,19 @@ figcaption{font-size:.9rem;max-width:44rem}svg{max-width:100%;height:auto}@media
 color:#e4e8ef}.good{background:#173822}.bad{background:#4a1d1a}th,td{border-color:#333b48}.refuted{color:#ff8a80}\
 .not-refuted{color:#7fd39a}small,figcaption,.not-applicable{color:#a5afbf}}";
 
+/// What all such pages begin with, and nobody else's by chance.
+pub(super) fn start() -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<style>{STYLE}</style>\n"
+    )
+}
+
 /// The whole page.
 pub(super) fn page(evidence: &Evidence) -> String {
-    let mut html =
-        String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
+    let mut html = start();
     let title = escaped(&format!("Audit of {}", evidence.subject));
-    add(
-        &mut html,
-        format_args!(
-            "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
-        ),
-    );
+    add(&mut html, format_args!("<title>{title}</title></head><body>\n<h1>{title}</h1>\n"));
     add(&mut html, format_args!("{}", verdict(evidence)));
     for (check, title, question) in CHECKS {
         let rows: Vec<&Row> = evidence.rows.iter().filter(|row| row.check == check).collect();

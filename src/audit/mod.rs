@@ -35,7 +35,7 @@ mod twin;
 
 use std::path::{Path, PathBuf};
 
-pub use pack::write;
+pub use pack::{place, write};
 pub use row::{Row, Verdict};
 
 use crate::error::{Error, Result};

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::html::page;
+use super::html::{page, start};
 use super::{Evidence, Row};
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::release::{begins_with, outside_releases};
 
 /// Writes the evidence into `folder`, in place of what an audit left there before.
 ///
@@ -23,7 +25,7 @@ pub fn write(evidence: &Evidence, folder: &Path) -> Result<()> {
         |e: &dyn std::fmt::Display| Error::environment(findings::audit_not_writable(folder, &e));
     std::fs::create_dir_all(folder).map_err(|e| failed(&e))?;
     let batch = batch(&evidence.rows).map_err(|e| failed(&e))?;
-    put(folder, "audit.parquet", |file| {
+    put(folder, TABLE, |file| {
         let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
         writer.write(&batch)?;
         writer.close()?;
@@ -31,7 +33,33 @@ pub fn write(evidence: &Evidence, folder: &Path) -> Result<()> {
     })
     .map_err(|e| failed(&e))?;
     let page = page(evidence);
-    put(folder, "audit.html", |file| file.write_all(page.as_bytes())).map_err(|e| failed(&e))
+    put(folder, PAGE, |file| file.write_all(page.as_bytes())).map_err(|e| failed(&e))
+}
+
+/// The files of an audit.
+const TABLE: &str = "audit.parquet";
+const PAGE: &str = "audit.html";
+
+/// May evidence be written into `folder`? Asked before long work.
+///
+/// # Errors
+/// Invalid: it is a release, or lies within one, or has files of these names that no audit made.
+pub fn place(folder: &Path) -> Result<()> {
+    outside_releases(folder)?;
+    let foreign = |path: &Path| Error::invalid(findings::output_foreign(path, "part of an audit"));
+    let page = folder.join(PAGE);
+    if page.is_file() && !begins_with(&page, &[&start()]) {
+        return Err(foreign(&page));
+    }
+    let table = folder.join(TABLE);
+    let columns = |file: File| ParquetRecordBatchReaderBuilder::try_new(file).ok();
+    let same = |file: ParquetRecordBatchReaderBuilder<File>| {
+        batch(&[]).is_ok_and(|own| own.schema().fields() == file.schema().fields())
+    };
+    if table.is_file() && !File::open(&table).ok().and_then(columns).is_some_and(same) {
+        return Err(foreign(&table));
+    }
+    Ok(())
 }
 
 /// Writes a file beside its place and moves it there, so that it is whole or not there.

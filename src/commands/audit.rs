@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::{Failure, read_plan, reader, threads};
-use crate::audit::{Depth, Evidence, Facts, Row, Verdict, audit_job, audit_release, write};
+use crate::audit::{Depth, Evidence, Facts, Row, Verdict, audit_job, audit_release, place, write};
 use crate::cli::AuditArgs;
 use crate::console::{self, Progress};
 use crate::error::Error;
@@ -21,7 +21,6 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
         (_, true) => release(args)?,
         _ => return Err(Error::invalid(findings::audit_target_unknown(&args.target)).into()),
     };
-    let folder = args.out.clone().unwrap_or(folder);
     write(&evidence, &folder)?;
     let folder = folder.canonicalize().unwrap_or(folder);
     let text = match args.json {
@@ -42,6 +41,9 @@ fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
     reader::limit(args.threads, false)?;
     let (mut plan, source) = read_plan(&args.target)?;
     let fail = |error| Failure::in_job(error, &args.target, source.clone());
+    let own = || plan.job.releases.join(format!("{}.audit", plan.job.id));
+    let folder = args.out.clone().unwrap_or_else(own);
+    place(&folder)?;
     use_earlier(&mut plan).map_err(fail)?;
     let terms = terms_of(&plan).map_err(fail)?;
     let ledger = &plan.job.ledger.file;
@@ -57,16 +59,17 @@ fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
     let spinner = Progress::spinner("auditing on synthetic twins".to_owned());
     let evidence = audit_job(&plan, &facts, depth).map_err(fail)?;
     drop(spinner);
-    Ok((evidence, plan.job.releases.join(format!("{}.audit", plan.job.id))))
+    Ok((evidence, folder))
 }
 
 fn release(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
-    let evidence = audit_release(&args.target, args.ledger.as_deref())?;
     let folder = args.target.canonicalize().unwrap_or_else(|_| args.target.clone());
     let mut name = folder.into_os_string();
     // Not that of the job's evidence, which stands beside it.
     name.push(".release-audit");
-    Ok((evidence, PathBuf::from(name)))
+    let folder = args.out.clone().unwrap_or(PathBuf::from(name));
+    place(&folder)?;
+    Ok((audit_release(&args.target, args.ledger.as_deref())?, folder))
 }
 
 fn as_text(evidence: &Evidence) -> String {

@@ -18,7 +18,7 @@ use crate::ledger::{
 };
 use crate::plan::{Composed, budget_of};
 use crate::privacy::{Delta, Epsilon, PrivacyBudget, PrivacyLoss};
-use crate::release::{Standing, standing};
+use crate::release::{Standing, outside_releases, standing};
 
 pub(super) fn ledger(command: &LedgerCommand) -> std::result::Result<(), Failure> {
     let done = match command {
@@ -65,6 +65,7 @@ fn init(args: &LedgerInitArgs) -> Result<()> {
         budget: budget(args, args.epsilon_max, args.delta_max)?,
         recipients,
     };
+    outside_releases(&args.file)?;
     Ledger::create(&args.file, &terms)?;
     let report = Report::read(&args.file)?;
     let text = if args.json {

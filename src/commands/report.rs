@@ -11,11 +11,12 @@ use crate::error::{Error, Result};
 use crate::findings;
 use crate::ledger::{EntryState, Report as Ledger};
 use crate::release::{self, standing};
-use crate::report::page;
+use crate::report::{FILE, page};
 
 /// The page's name is the result.
 pub(super) fn report(args: &ReportArgs) -> std::result::Result<(), Failure> {
     let manifest = release::read(&args.release)?;
+    release::place_of_page(&args.output, Some((&args.release, FILE)))?;
     if let Some(ledger) = &args.ledger {
         is_published(&args.release, &manifest, ledger)?;
     }

@@ -53,6 +53,9 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     if folder.to_str().is_none() {
         return Err(Error::invalid(findings::release_folder_not_text(&folder)));
     }
+    if let Some(parent) = folder.parent() {
+        release::outside_releases(parent)?;
+    }
     let terms = terms_of(plan)?;
     let used = use_earlier(plan).and_then(|()| admit(plan, args.accept_useless));
 

@@ -3,11 +3,13 @@
 use super::{Failure, cancel_flag, threads};
 use crate::cli::SampleArgs;
 use crate::console::{self, Progress};
+use crate::release::outside_releases;
 use crate::sample::{SampleOptions, write_sample};
 
 const DONE: &str = "the sample is written";
 
 pub(super) fn sample(args: &SampleArgs) -> Result<(), Failure> {
+    outside_releases(&args.dir)?;
     let cancelled = cancel_flag()?;
     let options = SampleOptions {
         payments: args.payments,

@@ -54,7 +54,8 @@ fn on_files(args: &PlanArgs, job: &Job) -> Result<(Trial, PathBuf)> {
 
 /// All that can be known to be wrong beforehand, at once.
 fn checked(job: &Job, files: &[PathBuf], page: &Path) -> Result<Ready> {
-    match (Ready::new(job, files), release::page_fits(page)) {
+    let place = release::place_of_page(page, None).and_then(|()| release::page_fits(page));
+    match (Ready::new(job, files), place) {
         (Ok(ready), Ok(())) => Ok(ready),
         (Ok(_), Err(error)) | (Err(error), Ok(())) => Err(error),
         (Err(error), Err(place)) => {

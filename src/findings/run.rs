@@ -112,7 +112,10 @@ pub fn release_missing(job: &str, folder: &Path) -> Finding {
         "release-missing",
         format!("job `{job}` was released to {}, which is gone or changed", folder.display()),
     )
-    .hint("restore the folder, or give the job a new id and pay again")
+    .hint(
+        "the ledger holds this very path: if the folder was moved, move it back or put a link to it \
+         there; else restore it, or give the job a new id and pay again",
+    )
 }
 
 /// A release of the tests.
@@ -136,6 +139,28 @@ pub fn ledger_budget_too_small(epsilon: &dyn Display, delta: &dyn Display) -> Fi
 /// Ctrl-C cannot be caught.
 pub fn signals_refused(cause: &dyn Display) -> Finding {
     Finding::new("signals-refused", format!("the system lets nobody catch Ctrl-C: {cause}"))
+}
+
+/// What is asked to be written would change a release.
+pub fn output_in_release(path: &Path, release: &Path) -> Finding {
+    Finding::new(
+        "output-in-release",
+        format!(
+            "{} is in the release {}, which must stay as it is",
+            path.display(),
+            release.display()
+        ),
+    )
+    .hint("name another place: with a file more or less, `verify` fails")
+}
+
+/// What is asked to be written would replace something else.
+pub fn output_foreign(path: &Path, what: &str) -> Finding {
+    Finding::new(
+        "output-foreign",
+        format!("{} is there, and is no {what}, so it is not replaced", path.display()),
+    )
+    .hint("name another place, or move what is there away yourself")
 }
 
 /// There is no release to check.

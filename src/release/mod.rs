@@ -9,6 +9,7 @@ mod layout;
 mod manifest;
 mod merchants;
 mod pairs;
+mod place;
 mod status;
 mod surveys;
 mod tables;
@@ -22,6 +23,7 @@ use folder::{digest_of, digest_of_file};
 pub use layout::{TableFiles, files_of, read_table};
 use manifest::Manifest;
 pub use manifest::Parameters;
+pub use place::{begins_with, outside_releases, place_of_page};
 
 pub use status::{Standing, standing};
 pub use values::released_values;
@@ -68,8 +70,8 @@ const FILE_BYTES: u64 = 1 << 14;
 /// Keys of payments are not known beforehand.
 const PRIVATE_BYTES: u64 = 1 << 20;
 
-/// About how many bytes all tables will take, by the plan alone: at most of public keys, at least of
-/// others.
+/// About how many bytes all tables will take, by the plan alone: at most of public keys, at least
+/// of others.
 pub fn bytes(plan: &Plan) -> u64 {
     let of_table = |level: &LevelPlan, table: &TablePlan| {
         let values = table.insights.len().max(level.width()) as u64;

@@ -26,6 +26,7 @@ mod ledger;
 mod merchants;
 mod output;
 mod peers;
+mod places;
 mod predict;
 mod remote;
 mod report;
