@@ -27,6 +27,8 @@ pub fn start_log(verbose: bool) {
     if verbose {
         log.init();
     }
+    // What polars says of its own future is no matter of a job, and may quote it.
+    polars::error::set_warning_function(|text, kind| tracing::debug!("{kind:?}: {text}"));
     // The message of a panic in a library may quote a record, so only its place is shown.
     let whole = verbose.then(std::panic::take_hook);
     std::panic::set_hook(Box::new(move |panic| {

@@ -61,7 +61,7 @@ pub fn value_out_of_range(key: &str, value: &str, rule: &str) -> Finding {
 /// A privacy parameter that is none.
 pub fn privacy_parameter_invalid(key: &str, value: &str, cause: &dyn Display) -> Finding {
     Finding::new("privacy-parameter-invalid", format!("`{key}` = {value} {cause}"))
-        .hint("write a plain decimal in quotes, such as epsilon = \"1\" and delta = \"1e-9\"")
+        .hint("write a plain decimal, such as epsilon = \"1\" and delta = \"1e-9\"")
 }
 
 /// A job format that this program does not know.
@@ -221,9 +221,17 @@ pub fn period_invalid(first: &dyn Display, last: &dyn Display, days_max: i64) ->
 }
 
 /// SQL that cannot be parsed.
-pub fn sql_wrong(key: &str, cause: &dyn Display) -> Finding {
-    Finding::new("sql-wrong", format!("`{key}` is not an SQL expression: {cause}"))
-        .hint("name a column, in double quotes if it has odd letters, or write an expression")
+pub fn sql_wrong(key: &str, text: &str, cause: &dyn Display) -> Finding {
+    let name = |c: char| c.is_alphanumeric() || " ()[]_-.".contains(c);
+    let hint = match text.starts_with(char::is_alphabetic) && text.chars().all(name) {
+        true => format!(
+            "if that is the name of a column, it needs double quotes inside: {key} = '\"{text}\"'; \
+             else write an expression"
+        ),
+        false => "name a column, in double quotes if it has odd letters, or write an expression"
+            .to_owned(),
+    };
+    Finding::new("sql-wrong", format!("`{key}` is not an SQL expression: {cause}")).hint(hint)
 }
 
 /// A conversion to another time zone, which polars' SQL does not know.

@@ -169,6 +169,15 @@ pub fn release_not_there(folder: &Path) -> Finding {
         .hint("give the folder that `run` printed")
 }
 
+/// There is a folder, and no release in it.
+pub fn release_without_manifest(folder: &Path) -> Finding {
+    Finding::new(
+        "release-not-there",
+        format!("`{}` is no release: it has no manifest.json", folder.display()),
+    )
+    .hint("give the folder that `run` printed")
+}
+
 /// A table or the manifest of a release that cannot be read.
 pub fn release_not_readable(folder: &Path, why: &str) -> Finding {
     Finding::new(
@@ -207,8 +216,10 @@ pub fn audit_refuted(subject: &str, claims: usize) -> Finding {
         1 => format!("the audit of {subject} refutes a claim"),
         n => format!("the audit of {subject} refutes {n} claims"),
     };
-    Finding::new("audit-refuted", text)
-        .hint("the rows that say `refuted` tell which; do not release before they are mended")
+    Finding::new("audit-refuted", text).hint(
+        "the rows that say `refuted` tell which; do not release before they are mended: terms of a \
+             ledger never change, so what is refuted of them needs another ledger",
+    )
 }
 
 /// Payments to try a job on that are the job's own.

@@ -186,8 +186,16 @@ impl<'a> Section<'a> {
 
     /// All entries of this table, each a text or a list of texts: for names chosen by the user.
     pub(super) fn every_entry(&self) -> Vec<(Placed<String>, Vec<Placed<String>>)> {
+        self.every_entry_but(&[])
+    }
+
+    /// The same without some, which are looked at by their names.
+    pub(super) fn every_entry_but(
+        &self,
+        own: &[&str],
+    ) -> Vec<(Placed<String>, Vec<Placed<String>>)> {
         let mut entries = Vec::new();
-        for (key, value) in self.table {
+        for (key, value) in self.table.iter().filter(|(key, _)| !own.contains(&&**key.get_ref())) {
             let name = Placed { value: key.get_ref().to_string(), span: key.span() };
             if let Some(texts) = self.text_list(&name.value, value) {
                 entries.push((name, texts));

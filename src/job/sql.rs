@@ -131,7 +131,7 @@ fn wrong(key: &str, text: &str, cause: &str) -> Finding {
         return findings::sql_time_zone(key);
     }
     let is_tree = cause.contains(" { ") || cause.contains("([");
-    findings::sql_wrong(key, &if is_tree { "a part of it is not supported" } else { cause })
+    findings::sql_wrong(key, text, &if is_tree { "a part of it is not supported" } else { cause })
 }
 
 /// Casts and times that fail give null, and so a bad row, instead of stopping the job: one user's

@@ -1,7 +1,7 @@
 //! A folder that appears whole or not at all.
 
 use std::fs::{File, FileTimes};
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +27,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes the draft's folder in the parent of `target`, in place of those that [`sweep`] removes.
+    /// Makes the draft's folder in the parent of `target`, in place of what [`sweep`] removes.
     ///
     /// # Errors
     /// The parent cannot be made or written.
@@ -131,8 +131,8 @@ impl Draft {
     }
 }
 
-/// Removes drafts for `target` that killed runs have left. Ask for it with the job held: whoever else
-/// is about to write to the same place could not move a release there any more.
+/// Removes drafts for `target` that killed runs have left. Ask for it with the job held: whoever
+/// else is about to write to the same place could not move a release there any more.
 pub fn sweep(target: &Path) {
     let prefix = drafts_of(target);
     let entries = std::fs::read_dir(parent_of(target)).into_iter().flatten().flatten();
@@ -229,14 +229,17 @@ pub(super) fn digest_of_file(path: &Path) -> Result<String> {
 /// The manifest of the release in `folder`, all of whose tables are those that it names.
 ///
 /// # Errors
-/// Invalid: there is no such folder. Environment: it holds no release, or a table is another one.
+/// Invalid: there is no such folder, or no release in it. Environment: the release cannot be read,
+/// or a table is another one.
 pub fn read(folder: &Path) -> Result<serde_json::Value> {
     if !folder.is_dir() {
         return Err(Error::invalid(findings::release_not_there(folder)));
     }
     let unreadable = |why: &str| Error::environment(findings::release_not_readable(folder, why));
-    let bytes = std::fs::read(folder.join("manifest.json"));
-    let bytes = bytes.map_err(|e| unreadable(&format!("manifest.json: {e}")))?;
+    let bytes = std::fs::read(folder.join("manifest.json")).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::invalid(findings::release_without_manifest(folder)),
+        _ => unreadable(&format!("manifest.json: {e}")),
+    })?;
     let manifest: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|e| unreadable(&format!("manifest.json: {e}")))?;
     let files = manifest["files"].as_array();

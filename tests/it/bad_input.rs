@@ -46,6 +46,23 @@ fn with(name: &str, column: Series) -> Workshop {
 // Job files
 
 #[test]
+fn a_slip_is_told_once_and_with_what_to_write() {
+    let mut texts = String::new();
+    for (from, to) in [
+        ("user = \"user\"", "user = 5"),
+        ("user = \"user\"", "user = \"user id\""),
+        ("amount = \"amount\"", "amount = \"Amount (CNY)\""),
+        ("[\"payments.parquet\"]", "[\"\"]"),
+        ("\"ledger.sqlite\"", "\"\""),
+    ] {
+        let text = faults(&JOB.replace(from, to));
+        assert_eq!(text.matches("error[").count(), 1, "{text}");
+        texts += &text;
+    }
+    assert_snapshot!(texts);
+}
+
+#[test]
 fn a_job_gets_every_mistake_at_once() {
     assert_snapshot!(faults(
         r#"version   = 2

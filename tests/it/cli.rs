@@ -92,6 +92,7 @@ fn paths_that_are_not_there_are_exit_2() {
         &["ledger", "void", "nope", "test"],
         &["verify", "nope"],
         &["report", "nope"],
+        &["report", "."],
         &["audit", "nope"],
     ] {
         texts += &run(&workshop, args);

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use insta::assert_snapshot;
 
-use crate::common::{Workshop, command, shown};
+use crate::common::{JOB, Workshop, command, payments_from, shown};
 
 /// Standard output is a disk without room.
 fn onto_a_full_disk(workshop: &Workshop, args: &[&str]) -> Output {
@@ -16,6 +16,7 @@ fn onto_a_full_disk(workshop: &Workshop, args: &[&str]) -> Output {
 #[test]
 fn every_command_tells_of_output_that_cannot_be_written() {
     let workshop = Workshop::new();
+    workshop.parquet("tried.parquet", payments_from(1_735_704_060));
     let plain = workshop.discretail(&["plan", "job.toml"]);
     assert!(plain.status.success(), "{}", shown(&workshop, &plain));
     let init = ["ledger", "init", "other.sqlite", "--population", "people"];
@@ -31,7 +32,7 @@ fn every_command_tells_of_output_that_cannot_be_written() {
         &["check", "job.toml", "--json"],
         &["plan", "job.toml"],
         &["plan", "job.toml", "--json"],
-        &["plan", "job.toml", "--try", "demo/payments"],
+        &["plan", "job.toml", "--try", "tried.parquet"],
         // The release is there, and the same job again only prints.
         &["run", "job.toml"],
         &["run", "job.toml", "--json"],
@@ -90,4 +91,23 @@ fn a_bug_is_told_as_json_too() {
         assert_eq!(told["status"], "environment", "{said}");
         assert!(said.contains("builder.rs"), "{said}");
     }
+}
+
+/// They tell of polars' own future, and their texts are not ours.
+#[test]
+fn deprecations_of_polars_are_shown_with_v_only() {
+    let workshop = Workshop::new();
+    workshop.text("payments.csv", "user,merchant,time,amount,wallet\nu1,M1,2025-01-05,1.50,card\n");
+    let job = JOB
+        .replace("\"payments.parquet\"", "\"payments.csv\"")
+        .replace("time = \"time\"", "time = \"CAST(time AS TIMESTAMP)\"");
+    workshop.text("job.toml", &job);
+    let said = |args: &[&str]| {
+        let output = workshop.discretail(args);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let quiet = said(&["run", "job.toml"]);
+    assert!(!quiet.contains("eprecat"), "{quiet}");
+    let verbose = said(&["-v", "run", "job.toml"]);
+    assert!(verbose.contains("eprecat"), "{verbose}");
 }

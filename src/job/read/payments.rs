@@ -226,10 +226,7 @@ impl Reader<'_> {
         columns.amount = amount.and_then(|t| self.sql("amount", t));
         columns.currency = section.text("currency").and_then(|t| self.sql("currency", t));
         let own = ["user", "merchant", "time", "amount", "currency"];
-        for (name, texts) in section.every_entry() {
-            if own.contains(&name.value.as_str()) {
-                continue;
-            }
+        for (name, texts) in section.every_entry_but(&own) {
             if TimeKey::ALL.iter().any(|key| key.name() == name.value) {
                 self.faults.add(findings::column_name_reserved(&name.value).at(name.span));
                 continue;
