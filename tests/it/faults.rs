@@ -506,7 +506,7 @@ fn a_full_disk_is_told_of_before_the_price_is_paid() {
 fn a_read_only_ledger_answers_and_charges_nothing() {
     let workshop = Workshop::new();
     on_disk(&workshop, JOB);
-    let Some(disk) = Disk::mount(&workshop.path("disk"), "4m") else { return };
+    let Some(disk) = Disk::mount(&workshop.path("disk"), "10m") else { return };
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
     disk.read_only();
     let mut texts = shown(&workshop, &workshop.discretail(&["run", "job.toml"]));
