@@ -14,6 +14,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::secret_lines;
+use crate::parallel::lock;
 use crate::payments::Progress as Step;
 
 /// Steps and durations on standard error, if asked for.
@@ -34,9 +35,7 @@ pub fn start_log(verbose: bool) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let bug = Error::environment(findings::bug_found(&place));
-        if let Ok(mut last) = BUG.lock() {
-            *last = place;
-        }
+        *lock(&BUG) = place;
         match &whole {
             Some(show) => show(panic),
             None => error(&bug, None, ""),
@@ -49,8 +48,7 @@ static BUG: Mutex<String> = Mutex::new(String::new());
 
 /// Ends what a bug has stopped, of which standard error tells already: as JSON too, if asked.
 pub fn bug(json: bool) -> ExitCode {
-    let place = BUG.lock().map(|place| place.clone()).unwrap_or_default();
-    let bug = Error::environment(findings::bug_found(&place));
+    let bug = Error::environment(findings::bug_found(&lock(&BUG)));
     if json {
         error_json(&bug, "");
     }
