@@ -189,10 +189,15 @@ def discretail(*args, folder=ROOT):
     return done.stdout.strip()
 
 
-def release(folder, name, reports, payments, merchants, keys="", head="", least=1, options=(), currency='"CNY"'):
-    text = JOB.format(name=name, payments=payments, merchants=merchants, keys=keys, reports=reports, head=head,
+def job(name, reports, payments, merchants, keys="", head="", least=1, currency='"CNY"'):
+    """The text of a job file."""
+    return JOB.format(name=name, payments=payments, merchants=merchants, keys=keys, reports=reports, head=head,
                       least=least, currency=currency)
-    (folder / f"{name}.toml").write_text(text)
+
+
+def release(folder, name, *of, options=(), **more):
+    """Runs such a job; the folder of its release."""
+    (folder / f"{name}.toml").write_text(job(name, *of, **more))
     return pathlib.Path(discretail("run", f"{name}.toml", *options, folder=folder))
 
 

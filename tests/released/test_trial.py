@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import JOB, ROOT, discretail
+from conftest import ROOT, discretail, job
 from test_page import PHONE, Page, drawn
 
 REPORTS = """
@@ -29,8 +29,7 @@ def trial(tmp_path_factory):
     """The page and what was told as JSON."""
     folder = tmp_path_factory.mktemp("trial")
     discretail("sample", folder / "demo", "--payments", 60_000, "--users", 4_000, "--merchants", 200)
-    text = JOB.format(name="trial", payments=ROOT / "data/payments/*.parquet", merchants="demo/merchants.parquet",
-                      reports=REPORTS, keys="", head="", least=1)
+    text = job("trial", REPORTS, ROOT / "data/payments/*.parquet", "demo/merchants.parquet")
     (folder / "trial.toml").write_text(text)
     told = discretail("plan", "trial.toml", "--try", "demo/payments", "--runs", 3, "--out", NAME, "--json", folder=folder)
     return folder, json.loads(told)
