@@ -24,6 +24,8 @@ pub struct Draft {
     target: PathBuf,
     /// A file as large as the release may become, until that is written.
     room: Option<TempPath>,
+    /// The folder, locked as long as this process writes to it; `None` if the disk knows no locks.
+    _held: Option<File>,
 }
 
 impl Draft {
@@ -36,9 +38,15 @@ impl Draft {
         let failed = |e: &std::io::Error| not_writable(&parent, e);
         std::fs::create_dir_all(&parent).map_err(|e| failed(&e))?;
         sweep(target);
-        let place = tempfile::Builder::new().prefix(&drafts_of(target)).tempdir_in(&parent);
-        let place = place.map_err(|e| failed(&e))?;
-        Ok(Draft { place, target: target.to_owned(), room: None })
+        loop {
+            let place = tempfile::Builder::new().prefix(&drafts_of(target)).tempdir_in(&parent);
+            let place = place.map_err(|e| failed(&e))?;
+            // Waits for who is sweeping it away.
+            let held = File::open(place.path()).ok().filter(|file| file.lock().is_ok());
+            if place.path().exists() {
+                return Ok(Draft { place, target: target.to_owned(), room: None, _held: held });
+            }
+        }
     }
 
     /// Keeps so many bytes until [`Draft::use_room`], so that a full disk shows before a price is
@@ -95,7 +103,7 @@ impl Draft {
     /// # Errors
     /// Something else stands there, or the disk refuses.
     pub fn publish(self, replace: Option<&str>) -> Result<()> {
-        let Draft { place, target, room } = self;
+        let Draft { place, target, room, _held } = self;
         drop(room);
         let failed = |e: std::io::Error| not_writable(&target, &e);
         // Readers of a release need not be the user who made it.
@@ -131,15 +139,23 @@ impl Draft {
     }
 }
 
-/// Removes drafts for `target` that killed runs have left. Ask for it with the job held: whoever
-/// else is about to write to the same place could not move a release there any more.
+/// Removes drafts for `target` that killed runs have left, and none that a process writes to: a job
+/// of another ledger may have paid for it.
 pub fn sweep(target: &Path) {
     let prefix = drafts_of(target);
     let entries = std::fs::read_dir(parent_of(target)).into_iter().flatten().flatten();
     for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(&prefix)) {
-        // What cannot be removed is in nobody's way.
-        let _ = std::fs::remove_dir_all(entry.path());
+        if let Some(_held) = held(&entry.path()) {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
+}
+
+/// A draft's folder, locked; `None` if another process has it, or the disk knows no locks.
+fn held(folder: &Path) -> Option<File> {
+    let file = File::open(folder).ok()?;
+    file.try_lock().is_ok().then_some(file)
 }
 
 /// What names of drafts begin with; a name may be too long to be part of another one.
@@ -333,4 +349,25 @@ fn complete(folder: &Path, job: &Job) -> Option<(String, serde_json::Value)> {
         is_within(name) && digest.as_deref() == file["sha256"].as_str()
     });
     (unchanged && !files.is_empty()).then(|| (digest_of(&bytes), manifest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafts_of_the_dead_are_swept_away_and_those_of_the_living_are_not() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let target = parent.path().join("release");
+        let dead = parent.path().join(drafts_of(&target) + "dead");
+        std::fs::create_dir(&dead).expect("makes it");
+        let living = Draft::beside(&target).expect("a draft");
+        let other = Draft::beside(&target).expect("a second draft");
+        assert!(!dead.exists());
+        assert!(living.folder().exists() && other.folder().exists());
+        living.publish(None).expect("moves");
+        assert!(target.is_dir());
+        drop(other);
+        assert_eq!(std::fs::read_dir(parent.path()).expect("lists").count(), 1);
+    }
 }
