@@ -237,12 +237,11 @@ impl Part {
 
 pub(super) fn parts(view: &View, kind: StatisticKind, rows: &[usize]) -> Vec<Part> {
     let numbers = view.numbers(kind, 0, rows);
-    let apart = numbers.model.correction.apart();
     let part = |row: usize| {
         let noise = numbers.noise(row);
         let (noisy, factor) = (numbers.unbiased(row), numbers.factor(row));
         let (value, estimate) = (noisy * factor, numbers.estimate(row));
-        let sd = (noise * factor).hypot(apart * value.max(estimate));
+        let sd = (noise * factor).hypot(numbers.apart(row) * value.max(estimate));
         Part { noisy: (noisy, noise), value: (value, sd), estimate }
     };
     (0..rows.len()).map(part).collect()

@@ -85,25 +85,23 @@ pub(super) fn concentration(sellers: &[&Seller], signed: bool) -> Estimate<Optio
     found
 }
 
-/// Sums of the second, third and fourth power of estimates, with the estimates' sum, and how much
-/// the fit takes of one merchant rather than another.
+/// Sums of the second, third and fourth power of estimates, each times the relative variance of what
+/// the fit takes of one merchant rather than another, with the estimates' sum.
 struct Fit {
     powers: [f64; 3],
     sum: f64,
-    apart: f64,
 }
 
 fn fit(sellers: &[&Seller]) -> Fit {
-    let power = |n| sellers.iter().map(|s| s.mean.powi(n)).sum();
-    let apart = sellers.first().map_or(0.0, |s| s.apart);
-    Fit { powers: [power(2), power(3), power(4)], sum: power(1), apart }
+    let power = |n| sellers.iter().map(|s| s.apart.powi(2) * s.mean.powi(n)).sum();
+    Fit { powers: [power(2), power(3), power(4)], sum: sellers.iter().map(|s| s.mean).sum() }
 }
 
 impl Fit {
     fn variance(&self, h: f64) -> f64 {
         let [two, three, four] = self.powers;
         let all = h * self.sum;
-        4.0 * self.apart.powi(2) * (four - 2.0 * all * three + all * all * two).max(0.0)
+        4.0 * (four - 2.0 * all * three + all * all * two).max(0.0)
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) struct Correction {
     common: f64,
     /// How much the share that the fit takes differs between cells.
     between: f64,
+    /// How much the share that it leaves differs between users
+    /// ([`Retained::uneven`](crate::plan::Retained::uneven)).
+    pub(super) uneven: f64,
 }
 
 impl Default for Correction {
@@ -34,6 +37,7 @@ impl Default for Correction {
             by_scale: Vec::new(),
             common: 0.0,
             between: 0.0,
+            uneven: 0.0,
         }
     }
 }
@@ -64,6 +68,7 @@ impl Correction {
             own.factor = (1.0 / known.share).clamp(1.0, factor_max(report, at));
             // What the factor may not make good for.
             own.common = known.doubt.hypot(1.0 / known.share / own.factor - 1.0);
+            own.uneven = known.uneven;
         }
         if kind.facts().adds_up {
             own.rake(report, at, (coarse, known.is_some()), models);

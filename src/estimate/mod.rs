@@ -15,6 +15,7 @@ mod grown;
 mod joint;
 mod lift;
 mod model;
+mod numbers;
 mod panel;
 mod peers;
 mod rates;
@@ -48,12 +49,12 @@ use std::collections::BTreeMap;
 use crate::job::{CHANGES, Comparison, Insight, Run, StatisticKind, VISIT_CLASSES};
 use crate::mechanism::{KnownTotals, NoisyLevel, NoisyTotals};
 use crate::plan::{
-    CellKey, CellSpace, Cohorts, EarlierValues, KeyValue, LevelPlan, Plan, Recency, StatisticPlan,
-    TablePlan, Told,
+    CellKey, CellSpace, Cohorts, EarlierValues, KeyValue, LevelPlan, Plan, Recency, TablePlan, Told,
 };
 use compared::Compared;
 use lift::Lifts;
-use model::{Model, models, parts};
+use model::{Model, models};
+use numbers::Numbers;
 pub use suppress::Reason;
 pub use values::{Estimate, Grade, Interval, Values};
 
@@ -262,19 +263,6 @@ struct View<'e> {
     models: &'e [Model],
 }
 
-/// One number of a statistic, of some cells.
-struct Numbers<'e> {
-    rows: &'e [usize],
-    statistic: &'e StatisticPlan,
-    model: &'e Model,
-    /// In grid units.
-    noisy: Vec<i64>,
-    /// In the model's parts of a unit.
-    estimates: Vec<i64>,
-    /// Of the estimates, where the model has them.
-    sds: Vec<f64>,
-}
-
 impl View<'_> {
     /// The key of a row in the order of the table's columns.
     fn parts(&self, row: usize) -> impl Iterator<Item = &KeyValue> {
@@ -373,83 +361,6 @@ impl View<'_> {
     fn doubt(&self, kind: StatisticKind) -> f64 {
         let place = self.level.position(kind);
         place.map_or(0.0, |place| self.models[place].correction.doubt())
-    }
-
-    fn numbers<'e>(&'e self, kind: StatisticKind, bin: usize, rows: &'e [usize]) -> Numbers<'e> {
-        let place = self.level.position(kind);
-        let place = place.expect("cannot fail because insights name their needs");
-        let (statistic, model) = (&self.level.statistics[place], &self.models[place]);
-        let of = |values: &[i64]| -> Vec<i64> {
-            rows.iter().map(|&row| values[row * statistic.width + bin]).collect()
-        };
-        let sd = |&row: &usize| model.sds.get(row).map_or(f64::NAN, |&sd| sd.into());
-        Numbers {
-            rows,
-            statistic,
-            model,
-            noisy: of(&self.noisy.values[place]),
-            estimates: of(&model.estimates),
-            sds: rows.iter().map(sd).collect(),
-        }
-    }
-}
-
-impl Numbers<'_> {
-    /// The standard deviation of the noise of a row, in natural units.
-    fn noise(&self, row: usize) -> f64 {
-        self.statistic.noise.sd() * self.model.scale(self.rows[row])
-    }
-
-    /// What the model multiplies the noised value of a row with.
-    fn factor(&self, row: usize) -> f64 {
-        self.model.correction.factor(self.rows[row])
-    }
-
-    /// The noised value of a row, in natural units.
-    fn unbiased(&self, row: usize) -> f64 {
-        self.statistic.noise.to_natural(self.noisy[row] as f64) * self.model.scale(self.rows[row])
-    }
-
-    /// The estimate of a row, in natural units.
-    fn estimate(&self, row: usize) -> f64 {
-        self.estimates[row] as f64 / parts(self.statistic.kind)
-    }
-
-    /// The estimate of a row with an interval around its noised value as the model corrects it,
-    /// never without the estimate.
-    fn interval(&self, row: usize) -> Interval<f64> {
-        let (value, centre) = (self.estimate(row), self.unbiased(row) * self.factor(row));
-        let half = self.model.half(self.statistic, self.rows[row], centre.max(value));
-        Interval { value, low: (centre - half).min(value), high: (centre + half).max(value) }
-    }
-
-    fn counts(&self) -> Values {
-        let estimate = |row: usize| {
-            let sd = self.noise(row);
-            let Interval { value, low, high } = self.interval(row);
-            let (value, low, high) = (Some(value), Some(low.max(0.0)), Some(high));
-            let interval = Interval { value, low, high };
-            Estimate { interval, unbiased: Some(self.unbiased(row)), sd: Some(sd) }
-        };
-        Values::Counts((0..self.rows.len()).map(estimate).collect())
-    }
-
-    fn money(&self) -> Values {
-        let estimate = |row: usize| {
-            let shift = self.model.scales.as_ref().map_or(0, |s| s.shift(self.rows[row]));
-            let grid = 1i128 << (self.statistic.noise.grid_bits + shift);
-            let sd = Some(self.noise(row).ceil() as i128);
-            // Rounded to minor units; the interval outward.
-            let Interval { low, high, .. } = self.interval(row);
-            let interval = Interval {
-                value: Some(self.estimates[row].into()),
-                low: Some(low.floor() as i128),
-                high: Some(high.ceil() as i128),
-            };
-            let unbiased = Some((i128::from(self.noisy[row]) + grid / 2).div_euclid(grid));
-            Estimate { interval, unbiased, sd }
-        };
-        Values::Money((0..self.rows.len()).map(estimate).collect())
     }
 }
 

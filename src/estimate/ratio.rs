@@ -48,8 +48,9 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
         let correction = top.factor(row) / bottom.factor(row);
         let sds = (top.sds[row], bottom.sds[row]);
         let raw = fieller((noisy.0, noise.0), (noisy.1, noise.1), 0.0);
+        let unsure = doubt.hypot(top.chance(row)).hypot(bottom.chance(row));
         let raw =
-            raw.map(|(interval, sd)| (scaled(interval, correction, doubt), interval.value, sd));
+            raw.map(|(interval, sd)| (scaled(interval, correction, unsure), interval.value, sd));
         let (top, bottom) = (top.estimate(row), bottom.estimate(row));
         let estimate = (bottom >= LEAST).then(|| {
             let value = top / bottom;

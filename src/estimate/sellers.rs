@@ -30,11 +30,10 @@ impl Seller {
     pub(super) fn all(view: &View, kind: StatisticKind) -> Vec<Seller> {
         let rows: Vec<usize> = (0..view.noisy.keys.len()).collect();
         let numbers = view.numbers(kind, 0, &rows);
-        let apart = numbers.model.correction.apart();
         let seller = |row: usize| {
             let noise = numbers.noise(row);
             let (factor, mean) = (numbers.factor(row), numbers.estimate(row));
-            let known = numbers.sds[row];
+            let (known, apart) = (numbers.sds[row], numbers.apart(row));
             let known = if known.is_finite() { known } else { noise * factor };
             let sd = known.hypot(apart * mean).max(1e-6 * noise);
             Seller { noisy: numbers.unbiased(row), noise, factor, mean, sd, apart }

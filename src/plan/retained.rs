@@ -22,6 +22,9 @@ pub struct Retained {
     /// Its relative standard deviation: what users do that noise hides, where in the bins of a
     /// survey they are, and how wrong laws are.
     pub doubt: f64,
+    /// How much the shares of single users differ: their variance against the square of their mean,
+    /// each user weighed by what they have.
+    pub uneven: f64,
 }
 
 /// A noised sum of what the fit has left, with the standard deviation of its noise.
@@ -85,8 +88,24 @@ impl NormLaw {
                 (median / least - 1.0).max(1.0 - median / most) / WITHIN
             }
         };
+        let points = self.bins.iter().zip(&users).flat_map(|(bin, users)| {
+            bin.iter().map(move |&(norm, share)| (norm, users.max(0.0) * share))
+        });
+        let uneven = self.uneven(bound, points);
         // Users may all be at one end, from which noise then leads on.
-        Retained { share: median, doubt: sd.hypot(inexact).max(sd + ends).min(1.0) }
+        Retained { share: median, doubt: sd.hypot(inexact).max(sd + ends).min(1.0), uneven }
+    }
+
+    /// How much the shares differ that the fit leaves of users, of whom so many have each norm.
+    fn uneven(&self, bound: f64, points: impl Iterator<Item = (f64, f64)>) -> f64 {
+        let (mut all, mut left, mut squares) = (0.0, 0.0, 0.0);
+        for (norm, users) in points {
+            let (size, share) = (users * self.size(norm), (bound / norm).min(1.0));
+            all += size;
+            left += size * share;
+            squares += size * share * share;
+        }
+        if left > 0.0 { (all * squares / (left * left) - 1.0).max(0.0) } else { 0.0 }
     }
 
     /// The same of points that are as many as they are.
@@ -94,11 +113,12 @@ impl NormLaw {
         let lost = |&(norm, users): &(f64, f64)| users * self.lost(norm, bound);
         let (all, gone) = (self.total(), self.points.iter().map(lost).sum::<f64>());
         if all <= 0.0 {
-            return Retained { share: 1.0, doubt: 1.0 };
+            return Retained { share: 1.0, doubt: 1.0, uneven: 0.0 };
         }
         let hidden = self.noise * self.lost(self.quantile(0.95), bound);
         let share = 1.0 - gone / all;
-        Retained { share, doubt: (hidden / all).hypot(self.inexact(share)).min(1.0) }
+        let doubt = (hidden / all).hypot(self.inexact(share)).min(1.0);
+        Retained { share, doubt, uneven: self.uneven(bound, self.points.iter().copied()) }
     }
 
     /// How wrong laws may be that leave this share.
@@ -263,7 +283,8 @@ mod tests {
             normal_noise(&mut noised, sum_sd, 1000 + seed);
             let [noised] = noised;
             let law = NormLaw::new(&bins, sd, spread.map(|sum| (sum, 8.0 * sd)), expected);
-            let Retained { share, doubt } = law.retained(bound, told.then_some((noised, sum_sd)));
+            let Retained { share, doubt, .. } =
+                law.retained(bound, told.then_some((noised, sum_sd)));
             let corrected = noised / share;
             let half = WITHIN * corrected * doubt.hypot(sum_sd / noised);
             found.off += (corrected - all).abs() / all / SEEDS as f64;
@@ -348,5 +369,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn shares_of_users_differ_as_far_as_their_norms_do() {
+        // Of half of what all have the fit leaves all, of the other half a half: with a mean of 3/4
+        // and a mean square of 5/8.
+        let shares = |points: Vec<(f64, f64)>, bound: f64| {
+            NormLaw::expected(points, (None, false), 0.0).retained(bound, None)
+        };
+        let found = shares(vec![(1.0, 8.0), (2.0, 2.0)], 1.0);
+        assert!((found.share - 0.75).abs() < 1e-12 && (found.uneven - 1.0 / 9.0).abs() < 1e-12);
+        // All alike.
+        assert!(shares(vec![(2.0, 4.0)], 1.0).uneven.abs() < 1e-12);
+        assert!(shares(vec![(1.0, 8.0), (2.0, 2.0)], 2.0).uneven.abs() < 1e-12);
     }
 }
