@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use polars::prelude::{ArrowDataType, DataType, PlSmallStr, Schema, TimeUnit, TimeZone};
+use polars::prelude::{
+    ArrowDataType, DataType, Expr, Field, PlSmallStr, Schema, TimeUnit, TimeZone,
+};
 
 use super::source::{Files, type_name};
 use crate::findings::{self, Columns, Finding};
@@ -40,6 +42,42 @@ fn odd_type(dtype: &ArrowDataType) -> Option<String> {
         | ArrowDataType::Map(field, _) => odd_type(&field.dtype),
         ArrowDataType::Struct(fields) => fields.iter().find_map(|field| odd_type(&field.dtype)),
         ArrowDataType::Dictionary(_, values, _) => odd_type(values),
+        _ => None,
+    }
+}
+
+/// The columns as expressions see them: what has a dictionary is what its codes stand for.
+pub(super) fn of_values(schema: &Schema) -> Schema {
+    let value = |(name, dtype): (&PlSmallStr, &DataType)| {
+        (name.clone(), decoded_type(dtype).unwrap_or_else(|| dtype.clone()))
+    };
+    schema.iter().map(value).collect()
+}
+
+/// An expression on the values of these columns. polars casts a text that has a dictionary to
+/// numbers by its code, which follows from the rows before; and compares by it, too (Lemma 0).
+pub(super) fn decoded(expr: Expr, schema: &Schema) -> Expr {
+    expr.map_expr(|part| {
+        let dtype = match &part {
+            Expr::Column(name) => schema.get(name).and_then(decoded_type),
+            _ => None,
+        };
+        if let Some(dtype) = dtype { part.cast(dtype) } else { part }
+    })
+}
+
+/// The type without dictionaries, if it has any.
+fn decoded_type(dtype: &DataType) -> Option<DataType> {
+    match dtype {
+        DataType::Categorical(..) | DataType::Enum(..) => Some(DataType::String),
+        DataType::List(inner) => Some(DataType::List(decoded_type(inner)?.into())),
+        DataType::Struct(fields) if fields.iter().any(|f| decoded_type(&f.dtype).is_some()) => {
+            let field = |field: &Field| {
+                let dtype = decoded_type(&field.dtype).unwrap_or_else(|| field.dtype.clone());
+                Field::new(field.name.clone(), dtype)
+            };
+            Some(DataType::Struct(fields.iter().map(field).collect()))
+        }
         _ => None,
     }
 }

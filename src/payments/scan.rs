@@ -30,7 +30,9 @@ pub struct Scan<'p> {
     files: Files,
     /// All columns of all files.
     table: LazyFrame,
-    /// What is wanted of each row.
+    /// Which rows are wanted,
+    filter: Option<Expr>,
+    /// and what of each.
     select: Vec<Expr>,
     names: Vec<String>,
     /// The columns of the files that are needed for it.
@@ -59,14 +61,15 @@ impl<'p> Scan<'p> {
             Ok(schema) => schema,
             Err(cause) => return Err(unreadable_one(&files, &cause, source)),
         };
+        let values = columns::of_values(&schema);
         let mut findings = Vec::new();
         let expressions = expressions(plan);
         let known = columns::nameable(&files, &schema, source);
         for (key, expression) in &expressions {
-            findings.extend(check(key, expression, &schema, source, &known));
+            findings.extend(check(key, expression, &values, source, &known));
         }
         if let Some(filter) = &source.filter {
-            findings.extend(check("where", filter, &schema, source, &known));
+            findings.extend(check("where", filter, &values, source, &known));
         }
         if !matches!(known, Columns::Named(_)) {
             // All that are missing are so for the same reason.
@@ -84,9 +87,11 @@ impl<'p> Scan<'p> {
             return Err(Error::invalid_all(findings));
         }
         let table = files.scan_used(&used, source).map_err(|cause| unreadable(&cause, source))?;
-        let select = expressions.iter().map(|(name, e)| selected(name, e)).collect();
+        let decoded = |e: &SqlExpression| columns::decoded(e.expr.clone(), &schema);
+        let filter = source.filter.as_ref().map(decoded);
+        let select = expressions.iter().map(|(name, e)| selected(name, decoded(e))).collect();
         let names = expressions.into_iter().map(|(name, _)| name).collect();
-        Ok(Scan { plan, files, table, select, names, used })
+        Ok(Scan { plan, files, table, filter, select, names, used })
     }
 
     /// Size of all files together, in bytes.
@@ -154,8 +159,8 @@ impl<'p> Scan<'p> {
 
     /// Of a table of payments, the rows and columns that the job wants.
     fn wanted(&self, table: LazyFrame) -> LazyFrame {
-        let table = match &self.plan.job.payments.filter {
-            Some(filter) => table.filter(filter.expr.clone()),
+        let table = match &self.filter {
+            Some(filter) => table.filter(filter.clone()),
             None => table,
         };
         table.select(&self.select)
@@ -208,8 +213,7 @@ fn expressions(plan: &Plan) -> Vec<(String, &SqlExpression)> {
 }
 
 fn is_text_like(dtype: &DataType) -> bool {
-    matches!(dtype, DataType::String | DataType::Categorical(..) | DataType::Enum(..))
-        || dtype.is_integer()
+    *dtype == DataType::String || dtype.is_integer()
 }
 
 /// What is wrong with one expression on these columns.
@@ -283,8 +287,8 @@ pub(super) fn unreadable_file(path: &Path, cause: &PolarsError) -> Finding {
     findings::file_damaged(path, &kind_of(cause))
 }
 
-fn selected(name: &str, expression: &SqlExpression) -> Expr {
-    let expr = expression.expr.clone().alias(name);
+fn selected(name: &str, expr: Expr) -> Expr {
+    let expr = expr.alias(name);
     match name {
         "time" | "amount" => expr,
         _ => expr.cast(DataType::String),

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use arrow::array::{ArrayRef, DictionaryArray, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use parquet::arrow::ArrowWriter;
 use parquet::basic::Type;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::SortingColumn;
@@ -14,7 +17,7 @@ use polars::prelude::{DataFrame, IntoColumn, IpcWriter, NamedFrom, SerWriter, Se
 use polars::series::IsSorted;
 
 use crate::common::{JOB, Workshop, payments};
-use crate::sources::totals;
+use crate::sources::{rows, text, totals};
 
 /// The common payments with a score of each, in no order.
 fn scored() -> DataFrame {
@@ -100,4 +103,42 @@ fn what_a_file_says_of_its_order_and_extremes_is_not_believed() {
         let job = job.replace("payments.parquet", "payments.arrow");
         assert!(totals(&workshop, &job) == honest, "IPC: {job}");
     }
+}
+
+/// The first text that a file has would be 0, the next one 1: a payment more at the beginning would
+/// change all others.
+#[test]
+fn texts_with_a_dictionary_are_their_texts() {
+    let table = rows();
+    let texts = |name: &str| match name {
+        "user" | "merchant" | "wallet" => text(&table, name),
+        _ => {
+            let numbers = table.column(name).unwrap().i64().unwrap().into_no_null_iter();
+            numbers.map(|number| number.to_string()).collect()
+        }
+    };
+    let names = ["user", "merchant", "time", "amount", "wallet"];
+    let write = |workshop: &Workshop, array: &dyn Fn(Vec<String>) -> ArrayRef| {
+        let columns = names.map(|name| (name, array(texts(name))));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = File::create(workshop.path("payments.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    let (plain, coded) = (Workshop::new(), Workshop::new());
+    write(&plain, &|texts| std::sync::Arc::new(StringArray::from(texts)));
+    write(&coded, &|texts| {
+        let codes: DictionaryArray<Int32Type> = texts.iter().map(String::as_str).collect();
+        std::sync::Arc::new(codes)
+    });
+    let job = JOB
+        .replace("amount = \"amount\"", "amount = \"CAST(amount AS BIGINT)\"")
+        .replace("time = \"time\"", "time = \"to_timestamp(CAST(time AS BIGINT))\"")
+        .replace(
+            "[payments]",
+            "[payments]\nwhere = \"CAST(amount AS BIGINT) > 700 AND wallet > 'b'\"",
+        );
+    assert!(job.matches("CAST").count() == 3, "{job}");
+    assert!(totals(&plain, &job) == totals(&coded, &job));
 }
