@@ -1,8 +1,10 @@
 //! What the fit takes from heavy users, put back: by the surveys of norms, and by coarser levels,
 //! from which it takes less.
 
+mod ratios;
 mod uneven;
 
+pub(super) use ratios::{Ratio, ratios};
 pub(super) use uneven::Finer;
 
 use super::model::{Model, Report};
@@ -16,8 +18,10 @@ use crate::plan::{LEFT_MIN, between};
 pub(super) struct Correction {
     /// The same for all cells,
     factor: f64,
-    /// and, unless empty, one for each beside.
+    /// and, unless empty, one for each beside,
     margins: Vec<f32>,
+    /// with the variance of its logarithm.
+    margin_variances: Vec<f32>,
     /// The same by the scales of cells, which other releases do not share.
     by_scale: Vec<f32>,
     /// Relative standard deviation of `factor`, which all cells share.
@@ -34,6 +38,7 @@ impl Default for Correction {
         Correction {
             factor: 1.0,
             margins: Vec::new(),
+            margin_variances: Vec::new(),
             by_scale: Vec::new(),
             common: 0.0,
             between: 0.0,
@@ -87,6 +92,11 @@ impl Correction {
     /// The part of it that cells do not have in common.
     pub(super) fn apart(&self) -> f64 {
         self.between * (1.0 - 1.0 / self.factor)
+    }
+
+    /// The same of what a cell is multiplied with beside.
+    pub(super) fn margin_sd(&self, cell: usize) -> f64 {
+        self.margin_variances.get(cell).map_or(0.0, |&variance| f64::from(variance).sqrt())
     }
 
     /// No level has less in all than the fit has left of it at another: raises what is below that,
@@ -187,7 +197,12 @@ impl Correction {
                     let corrected = self.apply(noisy.clone());
                     let sds: Vec<f64> = noise_sds.iter().map(|sd| sd * self.factor).collect();
                     let ours = group(&corrected, &sds, count, of_cell);
-                    self.multiply(&drawn(&ours, &theirs), noisy.len(), of_cell);
+                    // What levels have in all is told from above.
+                    let all = |sums: &[Sum]| sums.iter().map(|sum| sum.0).sum::<f64>();
+                    let scale = all(&ours) / all(&theirs);
+                    let scaled = theirs.iter().map(|(sum, sd)| (sum * scale, sd * scale));
+                    let found = ratios(&ours, &scaled.collect::<Vec<Sum>>());
+                    self.multiply(&found, &noisy, of_cell);
                     done.push(key);
                 }
             }
@@ -212,15 +227,30 @@ impl Correction {
         self.by_scale = ratios.into_iter().map(|ratio| ratio as f32).collect();
     }
 
-    fn multiply(&mut self, ratios: &[f64], cells: usize, of_cell: impl Fn(usize) -> usize) {
-        if ratios.len() < 2 {
+    /// Multiplies cells, whose noised values these are, by no more than [`MOST`]; the sum of all
+    /// stays what it is.
+    fn multiply(&mut self, ratios: &[Ratio], noisy: &[f64], of_cell: impl Fn(usize) -> usize) {
+        if ratios.iter().all(|ratio| *ratio == Ratio::ONE) {
             return;
         }
-        self.margins.resize(cells, 1.0);
-        let factor = |(cell, factor): (usize, &mut f32)| *factor *= ratios[of_cell(cell)] as f32;
-        self.margins.iter_mut().enumerate().for_each(factor);
+        let before = self.apply(noisy.to_vec());
+        let factor = |cell: usize| ratios[of_cell(cell)].value.clamp(1.0 / MOST, MOST);
+        let after: f64 = before.iter().enumerate().map(|(cell, y)| y * factor(cell)).sum();
+        let scale = before.iter().sum::<f64>() / after;
+        if !(scale.is_finite() && scale > 0.0) {
+            return;
+        }
+        self.margins.resize(noisy.len(), 1.0);
+        self.margin_variances.resize(noisy.len(), 0.0);
+        for cell in 0..noisy.len() {
+            self.margins[cell] *= (factor(cell) * scale) as f32;
+            self.margin_variances[cell] += ratios[of_cell(cell)].variance as f32;
+        }
     }
 }
+
+/// No cell is moved by more than this factor for one reason.
+const MOST: f64 = 2.0;
 
 /// A coarser level.
 struct Known<'c> {
@@ -282,43 +312,8 @@ pub(super) fn group(
     sums.into_iter().map(|(sum, variance)| (sum, variance.sqrt())).collect()
 }
 
-/// Ratios of their sums to ours, each drawn towards 1 by its noise against how far ratios differ.
-pub(super) fn drawn(ours: &[Sum], theirs: &[Sum]) -> Vec<f64> {
-    let ratio = |(&(own, own_sd), &(their, their_sd)): (&Sum, &Sum)| {
-        let ratio = their / own;
-        let sd = (their_sd / own).hypot(ratio * own_sd / own);
-        // What is mostly noise says nothing.
-        if own > 4.0 * own_sd && ratio > 0.0 { (ratio, sd * sd) } else { (1.0, f64::INFINITY) }
-    };
-    let ratios: Vec<(f64, f64)> = ours.iter().zip(theirs).map(ratio).collect();
-    let seen = || ratios.iter().filter(|(_, variance)| variance.is_finite());
-    let count = seen().count().max(1) as f64;
-    let over: f64 = seen().map(|(ratio, variance)| (ratio - 1.0).powi(2) - variance).sum();
-    let between = (over / count).max(1e-4);
-    let drawn = |&(ratio, variance): &(f64, f64)| {
-        (1.0 + between / (between + variance) * (ratio - 1.0)).clamp(0.5, 2.0)
-    };
-    ratios.iter().map(drawn).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_drawn_to_one_by_their_noise() {
-        let ours = [(100.0, 1.0), (100.0, 1.0), (100.0, 1.0), (100.0, 60.0)];
-        let theirs = [(140.0, 1.0), (60.0, 1.0), (100.0, 1.0), (900.0, 1.0)];
-        let found = drawn(&ours, &theirs);
-        assert!((found[0] - 1.4).abs() < 0.01 && (found[1] - 0.6).abs() < 0.01, "{found:?}");
-        assert!((found[2] - 1.0).abs() < 1e-9, "{found:?}");
-        // Mostly noise.
-        assert!((found[3] - 1.0).abs() < 1e-9, "{found:?}");
-        // What noise explains is not followed.
-        let noise = drawn(&[(100.0, 10.0), (100.0, 10.0)], &[(106.0, 10.0), (95.0, 10.0)]);
-        assert!(noise.iter().all(|ratio| (ratio - 1.0).abs() < 0.001), "{noise:?}");
-    }
-
     #[test]
     fn what_the_fit_takes_is_put_back() {
         use crate::estimate::estimate;

@@ -50,7 +50,8 @@ impl Model {
 
     /// The standard deviation of the corrected noised value of a cell that has about `value`.
     fn deviation(&self, statistic: &StatisticPlan, cell: usize, value: f64) -> f64 {
-        self.noise(statistic, cell).hypot(self.correction.doubt() * value)
+        let doubt = self.correction.doubt().hypot(self.correction.margin_sd(cell));
+        self.noise(statistic, cell).hypot(doubt * value)
     }
 
     fn noise(&self, statistic: &StatisticPlan, cell: usize) -> f64 {

@@ -121,7 +121,8 @@ impl Numbers<'_> {
 
     /// Relative deviation of what a row has against others, but for noise.
     pub(super) fn apart(&self, row: usize) -> f64 {
-        self.model.correction.apart().hypot(self.chance(row))
+        let margin = self.model.correction.margin_sd(self.rows[row]);
+        self.model.correction.apart().hypot(margin).hypot(self.chance(row))
     }
 
     pub(super) fn counts(&self) -> Values {

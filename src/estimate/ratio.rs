@@ -39,7 +39,7 @@ pub(super) fn retention_rate(again: &Numbers, new: &Numbers) -> Ratios {
     rates
 }
 
-fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
+fn doubtful(top: &Numbers, bottom: &Numbers, common: f64) -> Ratios {
     let signed = top.statistic.kind.facts().signed;
     let each = if bottom.statistic.kind.is_count() { EACH } else { 0.0 };
     let ratio = |row: usize| {
@@ -48,6 +48,8 @@ fn doubtful(top: &Numbers, bottom: &Numbers, doubt: f64) -> Ratios {
         let correction = top.factor(row) / bottom.factor(row);
         let sds = (top.sds[row], bottom.sds[row]);
         let raw = fieller((noisy.0, noise.0), (noisy.1, noise.1), 0.0);
+        let margin = |of: &Numbers| of.model.correction.margin_sd(of.rows[row]);
+        let doubt = common.hypot(margin(top)).hypot(margin(bottom));
         let unsure = doubt.hypot(top.chance(row)).hypot(bottom.chance(row));
         let raw =
             raw.map(|(interval, sd)| (scaled(interval, correction, unsure), interval.value, sd));

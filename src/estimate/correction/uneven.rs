@@ -1,16 +1,14 @@
 //! What the fit takes of one group rather than another where no coarser level tells: by a finer
 //! level, of which it takes more, and of the same. Source: *Correction* in `docs/privacy.md`.
 
-use super::{Correction, Sum, group, noise, whole};
+use super::ratios::{Ratio, ratios};
+use super::{Correction, group, noise, whole};
 use crate::estimate::model::Report;
 use crate::estimate::reconcile::Coarse;
 use crate::job::Key;
 
-/// What the finer level shows is not carried further than this power of it,
+/// What the finer level shows is not carried further than this power of it.
 const POWER_MAX: f64 = 1.0;
-
-/// and no cell is moved by more than this factor.
-const MOST: f64 = 2.0;
 
 /// A level that splits another one: its place in the plan, and its cells there.
 pub(in crate::estimate) type Finer<'f> = (usize, &'f Coarse);
@@ -61,107 +59,30 @@ impl Correction {
         // What the finer level would have left, were it the same share of all.
         let mut expected: Vec<f64> = own.iter().map(|y| y * left).collect();
         let sds: Vec<f64> = sds.iter().map(|sd| sd * left).collect();
-        let mut ratios = vec![1.0; own.len()];
+        let mut all_keys = vec![Ratio::ONE; own.len()];
         for (_, values) in report.margins(at.0).filter(|(key, _)| !told.contains(key)) {
             let count = values.iter().max().map_or(0, |&last| last as usize + 1);
             let of_cell = |cell: usize| values[cell] as usize;
             let ours = group(&expected, &sds, count, of_cell);
             let theirs =
                 group(&finer, &finer_sds, count, |cell| of_cell(split.cells[cell] as usize));
-            let found = apart(&ours, &theirs);
-            for (cell, ratio) in ratios.iter_mut().enumerate() {
-                *ratio *= found[of_cell(cell)];
-                expected[cell] *= found[of_cell(cell)];
+            let found = ratios(&ours, &theirs);
+            for (cell, ratio) in all_keys.iter_mut().enumerate() {
+                *ratio = ratio.times(found[of_cell(cell)]);
+                expected[cell] *= found[of_cell(cell)].value;
             }
         }
-        if ratios.iter().all(|ratio| (ratio - 1.0).abs() <= 0.0) {
-            return;
-        }
         let power = (self.factor.ln() / -left.ln()).min(POWER_MAX);
-        let factors = ratios.iter().map(|ratio| ratio.powf(-power).clamp(1.0 / MOST, MOST));
-        let factors: Vec<f64> = factors.collect();
-        let before = self.apply(own);
-        let after: f64 = before.iter().zip(&factors).map(|(y, factor)| y * factor).sum();
-        let scale = before.iter().sum::<f64>() / after;
-        if scale.is_finite() && scale > 0.0 {
-            let factors: Vec<f64> = factors.into_iter().map(|factor| factor * scale).collect();
-            self.multiply(&factors, factors.len(), |cell| cell);
-        }
+        let factors = all_keys.into_iter().map(|ratio| ratio.to_the(-power));
+        self.multiply(&factors.collect::<Vec<_>>(), &own, |cell| cell);
     }
-}
-
-/// Ratios of their sums to ours, the logarithm of each drawn towards 0 by its noise against how far
-/// they differ beside (by moments, as Paule and Mandel 1982); 1 if noise may be all of it.
-fn apart(ours: &[Sum], theirs: &[Sum]) -> Vec<f64> {
-    let log = |(own, their): (&Sum, &Sum)| {
-        // What is mostly noise says nothing.
-        let is_seen = |sum: &Sum| sum.0 > 4.0 * sum.1;
-        let variance = (own.1 / own.0).powi(2) + (their.1 / their.0).powi(2);
-        (is_seen(own) && is_seen(their)).then(|| ((their.0 / own.0).ln(), variance))
-    };
-    let logs: Vec<Option<(f64, f64)>> = ours.iter().zip(theirs).map(log).collect();
-    let seen = || logs.iter().flatten();
-    let others = seen().count().saturating_sub(1) as f64;
-    let spread = (2.0 * others).sqrt();
-    // Is it more than what is expected, by so many standard deviations of that?
-    let differs = |between: f64, beyond: f64| {
-        let square = |(log, variance): &(f64, f64)| log * log / (variance + between);
-        seen().map(square).sum::<f64>() > others + beyond * spread
-    };
-    if others < 1.0 || !differs(0.0, 3.0) {
-        return vec![1.0; ours.len()];
-    }
-    let (mut low, mut high) = (0.0, 4.0);
-    for _ in 0..40 {
-        let middle = f64::midpoint(low, high);
-        if differs(middle, 1.0) { low = middle } else { high = middle }
-    }
-    let drawn = |&(log, variance): &(f64, f64)| (log * low / (low + variance)).exp();
-    logs.iter().map(|log| log.as_ref().map_or(1.0, drawn)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::estimate::estimate;
-    use crate::estimate::shrink::tests::noise;
     use crate::fixture::{Market, Row};
     use crate::mechanism::{RunKey, add_noise};
-
-    #[test]
-    fn what_noise_may_be_is_not_followed() {
-        let (mut moved, mut none, mut place) = (0.0, 0, 0);
-        let mut sum = |sd: f64| {
-            place += 1;
-            (1_000.0 + sd * noise(place), sd)
-        };
-        for _ in 0..50 {
-            let ours: Vec<Sum> = (0..12).map(|_| sum(60.0)).collect();
-            let theirs: Vec<Sum> = (0..12).map(|_| sum(40.0)).collect();
-            let found = apart(&ours, &theirs);
-            moved += found.iter().map(|ratio| ratio.ln().abs()).sum::<f64>() / 600.0;
-            none += usize::from(found.iter().all(|ratio| ratio.to_bits() == 1f64.to_bits()));
-        }
-        // Noise alone moves each ratio by 0.058 on average.
-        assert!(moved < 0.005 && none >= 47, "{moved} {none}");
-        assert_eq!(apart(&[(100.0, 1.0)], &[(50.0, 1.0)]), [1.0]);
-        assert!(apart(&[], &[]).is_empty());
-    }
-
-    #[test]
-    fn ratios_that_differ_by_more_are_drawn_by_their_noise() {
-        let mut ours = vec![(1_000.0, 10.0); 8];
-        let mut theirs = ours.clone();
-        theirs[0].0 = 500.0;
-        theirs[1].0 = 1_300.0;
-        // Mostly noise, and hardly any.
-        (ours[2], theirs[2]) = ((1_000.0, 300.0), (500.0, 10.0));
-        (ours[3], theirs[3]) = ((1_000.0, 150.0), (500.0, 10.0));
-        let found = apart(&ours, &theirs);
-        assert!((found[0] - 0.5).abs() < 0.01 && (found[1] - 1.3).abs() < 0.01, "{found:?}");
-        assert!((found[2] - 1.0).abs() < 1e-9 && (0.5..0.7).contains(&found[3]), "{found:?}");
-        assert!(found[4..].iter().all(|ratio| (ratio - 1.0).abs() < 0.001), "{found:?}");
-    }
 
     /// By region, sales as one factor corrects them and as this does, to the exact ones; if 1,000
     /// users pay 12 times each at a region's merchants. Of a fifth of them each has a size of 0.3,
