@@ -7,7 +7,7 @@ use super::correction::{Correction, Finer};
 use super::earlier::in_order;
 use super::joint::Observed;
 use super::lift;
-use super::panel::Panel;
+use super::panel::{Panel, currencies};
 use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
 use super::season::{RATIOS_DIFFER, TIMES_DIFFER, seasons};
@@ -429,9 +429,10 @@ impl Report<'_> {
         let width = statistic.width;
         let model = &models[at.0][at.1];
         let half = |cell: usize, value: f64| model.half(&statistic, cell, value);
+        let currencies = currencies(level, keys);
         let one = |bin: usize| {
             let noisy = model.correction.apply(self.noisy(at, bin));
-            let mut own = bins::drawn(&noisy, known(bin).as_deref(), half);
+            let mut own = bins::drawn(&noisy, known(bin).as_deref(), &currencies, half);
             self.reconciled(at, bin, coarse, &mut own, false, models)
         };
         for first in (0..width).step_by(BINS_AT_ONCE) {

@@ -4,7 +4,7 @@ use super::model::{Model, parts};
 use super::values::{Estimate, Interval, Values};
 use super::{View, Z95};
 use crate::job::StatisticKind;
-use crate::plan::StatisticPlan;
+use crate::plan::{LevelPlan, StatisticPlan};
 
 /// One number of a statistic, of some cells.
 pub(super) struct Numbers<'e> {
@@ -19,6 +19,12 @@ pub(super) struct Numbers<'e> {
     pub(super) sds: Vec<f64>,
     /// About how many users the cells have; empty if nothing tells.
     users: Vec<f64>,
+}
+
+/// What counts users of a level's cells: customers, else payments.
+fn users_of(level: &LevelPlan) -> Option<StatisticKind> {
+    let kinds = [StatisticKind::Customers, StatisticKind::Payments];
+    kinds.into_iter().find(|&kind| level.position(kind).is_some())
 }
 
 impl View<'_> {
@@ -61,7 +67,7 @@ impl View<'_> {
             let value = |&row: &usize| estimates[row] as f64 / parts(kind);
             Some(numbers.rows.iter().map(value).collect::<Vec<f64>>())
         };
-        let all = of(StatisticKind::Customers).or_else(|| of(StatisticKind::Payments));
+        let all = users_of(self.level).and_then(of);
         let tickets = || of(StatisticKind::Payments).zip(of(StatisticKind::Sales));
         match (all, statistic.kind) {
             (Some(all), StatisticKind::Refunds) => match tickets() {
@@ -119,10 +125,14 @@ impl Numbers<'_> {
         (self.model.correction.uneven * square / users.max(1.0)).sqrt()
     }
 
+    /// Relative standard deviation of what a row is multiplied with beside others.
+    pub(super) fn margin(&self, row: usize) -> f64 {
+        self.model.correction.margin_sd(self.rows[row])
+    }
+
     /// Relative deviation of what a row has against others, but for noise.
     pub(super) fn apart(&self, row: usize) -> f64 {
-        let margin = self.model.correction.margin_sd(self.rows[row]);
-        self.model.correction.apart().hypot(margin).hypot(self.chance(row))
+        self.model.correction.apart().hypot(self.margin(row)).hypot(self.chance(row))
     }
 
     pub(super) fn counts(&self) -> Values {

@@ -16,8 +16,11 @@ pub(super) struct Panel {
     pub(super) starts: Vec<u32>,
     /// The time of each of `cells`, in steps of the time key.
     pub(super) times: Vec<u32>,
-    /// Ways to group series that are alike: for each the group of every series, from 0 on.
+    /// Ways to group series that are alike: for each the group of every series, from 0 on. No group
+    /// has series of several currencies.
     pub(super) groupings: Vec<Vec<u32>>,
+    /// The currency of each series, from 0 on; 0 of all if levels have no such key.
+    pub(super) currencies: Vec<u32>,
 }
 
 impl Panel {
@@ -74,6 +77,7 @@ impl Panel {
             times: place.iter().map(|&(_, at, _)| (at - earliest) as u32).collect(),
             starts,
             groupings: groupings(job, level, &parts, &firsts),
+            currencies: currencies(level, &firsts),
         }
     }
 
@@ -86,6 +90,7 @@ impl Panel {
             starts: (0..=count as u32).collect(),
             times: vec![0; count],
             groupings: Vec::new(),
+            currencies: vec![0; count],
         }
     }
 
@@ -122,17 +127,36 @@ fn step_of(value: &KeyValue, time: TimeKey) -> i32 {
     }
 }
 
+/// The currency of each of these cells.
+pub(super) fn currencies(
+    level: &LevelPlan,
+    keys: &[impl std::borrow::Borrow<CellKey>],
+) -> Vec<u32> {
+    match level.keys.iter().position(|key| *key == Key::Currency) {
+        Some(part) => numbered(keys.iter().map(|key| &key.borrow()[part])).0,
+        None => vec![0; keys.len()],
+    }
+}
+
+/// Values by number, from 0 on, and how many there are.
+fn numbered<V: Eq + std::hash::Hash>(values: impl Iterator<Item = V>) -> (Vec<u32>, usize) {
+    let mut known: HashMap<V, u32> = HashMap::new();
+    let number = |value: V| {
+        let next = known.len() as u32;
+        *known.entry(value).or_insert(next)
+    };
+    let numbers = values.map(number).collect();
+    (numbers, known.len())
+}
+
 fn groupings(job: &Job, level: &LevelPlan, parts: &[usize], firsts: &[&CellKey]) -> Vec<Vec<u32>> {
     let mut all = Vec::new();
+    let currencies = currencies(level, firsts);
     let mut add = |value: &dyn Fn(&CellKey) -> KeyValue| {
-        let mut known: HashMap<KeyValue, u32> = HashMap::new();
-        let group = |key: &&CellKey| {
-            let next = known.len() as u32;
-            *known.entry(value(key)).or_insert(next)
-        };
-        let groups: Vec<u32> = firsts.iter().map(group).collect();
+        let values = firsts.iter().zip(&currencies).map(|(key, currency)| (value(key), currency));
+        let (groups, count) = numbered(values);
         // A group of its own for nearly each series, or one for all, says nothing.
-        if known.len() > 1 && known.len() * 3 <= firsts.len() {
+        if count > 1 && count * 3 <= firsts.len() {
             all.push(groups);
         }
     };

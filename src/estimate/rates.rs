@@ -189,6 +189,7 @@ mod tests {
             starts: (0..=series as u32).collect(),
             times: vec![0; series],
             groupings: vec![(0..series as u32).map(|s| s % groups).collect()],
+            currencies: vec![0; series],
         }
     }
 
@@ -222,8 +223,14 @@ mod tests {
     fn nothing_is_a_share_too() {
         let found = drawn(&panel(3, 1), &[Pair::default(); 3], &[0.0; 3], Range::SHARES);
         assert!(found.iter().all(|rate| rate.mean.is_finite() && rate.sd.is_finite()));
-        let empty =
-            Panel { cells: vec![], own: 0, starts: vec![0], times: vec![], groupings: vec![] };
+        let empty = Panel {
+            cells: vec![],
+            own: 0,
+            starts: vec![0],
+            times: vec![],
+            groupings: vec![],
+            currencies: vec![],
+        };
         assert_eq!(drawn(&empty, &[], &[], Range::SHARES), []);
     }
 }

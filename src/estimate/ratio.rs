@@ -48,8 +48,7 @@ fn doubtful(top: &Numbers, bottom: &Numbers, common: f64) -> Ratios {
         let correction = top.factor(row) / bottom.factor(row);
         let sds = (top.sds[row], bottom.sds[row]);
         let raw = fieller((noisy.0, noise.0), (noisy.1, noise.1), 0.0);
-        let margin = |of: &Numbers| of.model.correction.margin_sd(of.rows[row]);
-        let doubt = common.hypot(margin(top)).hypot(margin(bottom));
+        let doubt = common.hypot(top.margin(row)).hypot(bottom.margin(row));
         let unsure = doubt.hypot(top.chance(row)).hypot(bottom.chance(row));
         let raw =
             raw.map(|(interval, sd)| (scaled(interval, correction, unsure), interval.value, sd));

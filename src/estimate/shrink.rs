@@ -75,8 +75,7 @@ pub(super) fn shrink(
     };
     let (signal, expected) = (in_noise(noisy), in_noise(expected));
     let seen = Seen { panel, signal, expected, sample: sample(panel), threads };
-    let plain = vec![0; panel.series()];
-    let groupings = std::iter::once(&plain).chain(&panel.groupings);
+    let groupings = std::iter::once(&panel.currencies).chain(&panel.groupings);
     let fits = groupings.map(|grouping| Fit::new(&seen, group_scale(&seen, grouping)));
     let best = fits.max_by(|a, b| a.likely.total_cmp(&b.likely));
     let best = best.expect("cannot fail because there is the grouping of all");
@@ -94,7 +93,7 @@ fn sample(panel: &Panel) -> Vec<usize> {
 }
 
 /// By series, the factor from `expected` to what its group's values come to, in standard deviations
-/// of the noise; drawn towards that of all series where the group's noise is large.
+/// of the noise; drawn towards that of all series of its currency where the group's noise is large.
 fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<f64> {
     let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
     // Σ a·y and Σ a²: cells with much noise, or of which nothing is known, count for little.
@@ -106,17 +105,26 @@ fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<f64> {
             *sum = (sum.0 + a * y, sum.1 + a * a);
         }
     }
-    let all = sums.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-    // Where all is noise, as if it were one deviation of it.
-    let whole: f64 = f64::max(all.0, f64::sqrt(all.1)) / f64::max(all.1, f64::MIN_POSITIVE);
-    let of_group = |&(both, squares): &(f64, f64)| {
+    let currencies = &seen.panel.currencies;
+    let mut currency_of = vec![0; count];
+    groups.iter().zip(currencies).for_each(|(&group, &own)| currency_of[group as usize] = own);
+    let of_currency = |currency: u32| {
+        let own = sums.iter().zip(&currency_of).filter(|(_, own)| **own == currency);
+        let all = own.fold((0.0, 0.0), |a, (b, _)| (a.0 + b.0, a.1 + b.1));
+        // Where all is noise, as if it were one deviation of it.
+        f64::max(all.0, f64::sqrt(all.1)) / f64::max(all.1, f64::MIN_POSITIVE)
+    };
+    let last = currencies.iter().max().map_or(0, |&last| last);
+    let wholes: Vec<f64> = (0..=last).map(of_currency).collect();
+    let of_group = |(&(both, squares), &currency): (&(f64, f64), &u32)| {
+        let whole = wholes[currency as usize];
         // Groups differ by about a half.
         let variance = 1.0 / (whole * whole * squares);
         let ratio = both / (whole * squares);
         let drawn = (ratio * 0.25 + variance) / (0.25 + variance);
         whole * drawn.max(0.05)
     };
-    let scales: Vec<f64> = sums.iter().map(of_group).collect();
+    let scales: Vec<f64> = sums.iter().zip(&currency_of).map(of_group).collect();
     groups.iter().map(|&group| scales[group as usize]).collect()
 }
 
@@ -417,6 +425,7 @@ pub(super) mod tests {
             starts: (0..=series as u32).map(|place| place * times as u32).collect(),
             times: (0..series).flat_map(|_| 0..times as u32).collect(),
             groupings: vec![(0..series as u32).map(|place| place % 2).collect()],
+            currencies: vec![0; series],
         }
     }
 
@@ -461,6 +470,32 @@ pub(super) mod tests {
             let off = off.sum::<f64>() / truth.len() as f64;
             assert!((0.5..2.0).contains(&off), "{times}: {off}");
         }
+    }
+
+    /// Of one in four series money is another, of which a ticket is a tenth.
+    #[test]
+    fn currencies_are_not_drawn_to_each_other() {
+        let (mut panel, payments) = (panel(200, 4), truth(200, 4));
+        panel.currencies = (0..200).map(|series| u32::from(series % 4 == 3)).collect();
+        // The best grouping does not tell them apart, but for what panels see to.
+        panel.groupings =
+            vec![(0..200).map(|s| s % 2 + 2 * panel.currencies[s as usize]).collect()];
+        let ticket = |cell: usize| if cell / 4 % 4 == 3 { 5.0 } else { 50.0 };
+        let sales = |cell: usize| payments[cell] * ticket(cell);
+        let share = |panel: &Panel, sd: f64| {
+            let noisy: Vec<f64> = (0..800).map(|cell| sales(cell) + sd * noise(cell)).collect();
+            let found = shrink(panel, &noisy, &[sd; 800], &payments, 2);
+            let other = (0..800).filter(|cell| cell / 4 % 4 == 3);
+            let sums = other.fold((0.0, 0.0), |(own, truth), cell| {
+                (own + found[cell].mean, truth + sales(cell))
+            });
+            sums.0 / sums.1
+        };
+        // Else they are taken for dear sales of which noise hides most.
+        let mixed =
+            Panel { currencies: vec![0; 200], groupings: Vec::new(), ..self::panel(200, 4) };
+        let (told, mixed) = (share(&panel, 20_000.0), share(&mixed, 20_000.0));
+        assert!((0.7..1.5).contains(&told) && mixed > 2.5, "{told} {mixed}");
     }
 
     #[test]
