@@ -4,7 +4,7 @@
 mod ratios;
 mod uneven;
 
-pub(super) use ratios::{Ratio, Usual, ratios};
+pub(super) use ratios::{Ratio, ratios};
 pub(super) use uneven::Finer;
 
 use super::model::{Model, Report};
@@ -201,8 +201,7 @@ impl Correction {
                     let all = |sums: &[Sum]| sums.iter().map(|sum| sum.0).sum::<f64>();
                     let scale = all(&ours) / all(&theirs);
                     let scaled = theirs.iter().map(|(sum, sd)| (sum * scale, sd * scale));
-                    let usual = Usual::of(statistic.kind);
-                    let found = ratios(&ours, &scaled.collect::<Vec<Sum>>(), usual);
+                    let found = ratios(&ours, &scaled.collect::<Vec<Sum>>());
                     self.multiply(&found, &noisy, of_cell);
                     done.push(key);
                 }

@@ -1,11 +1,10 @@
 //! What the fit takes where cells have scales: users of small cells have large norms there, so it
 //! takes more from small cells than from large ones.
 
-use super::correction::{Sum, Usual, group, ratios as differing};
+use super::correction::{Sum, group, ratios as differing};
 use super::model::Report;
 use super::panel::Panel;
 use super::shrink::{Posterior, shrink};
-use crate::job::StatisticKind;
 use crate::plan::{EarlierGroup, Scales};
 
 /// Relative standard deviation of how far cells of one scale change from one release to the next,
@@ -49,7 +48,7 @@ fn of_cells(
     let growth = all(&ours) / all(&theirs);
     let grown = |&(sum, sd): &Sum| (sum * growth, (sd * growth).hypot(CHANGE * sum * growth));
     let theirs: Vec<Sum> = theirs.iter().map(grown).collect();
-    let ratios = differing(&ours, &theirs, Usual::of(StatisticKind::Payments)).into_iter();
+    let ratios = differing(&ours, &theirs).into_iter();
     let mut ratios: Vec<f64> = ratios.map(|ratio| ratio.value).collect();
     let changed: f64 = ours.iter().zip(&ratios).map(|(sum, ratio)| sum.0 * ratio).sum();
     ratios.iter_mut().for_each(|ratio| *ratio *= all(&ours) / changed);

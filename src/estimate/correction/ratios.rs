@@ -1,7 +1,6 @@
 //! By what sums of one level differ from those of another, as far as noise tells.
 
 use super::Sum;
-use crate::job::StatisticKind;
 
 /// A ratio that cells are multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,28 +22,16 @@ impl Ratio {
     }
 }
 
-/// What is thought beforehand of how far ratios differ beside noise.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::estimate) struct Usual {
-    /// The chance that they differ at all.
-    differ: f64,
-    /// If they do, the scale of a half-Cauchy law of the deviation of their logarithms.
-    apart: f64,
-}
+/// How far ratios differ beside noise, as a deviation of their logarithms, is thought to be about this
+/// beforehand, if they differ: the scale of a half-Cauchy law.
+const USUAL: f64 = 0.1;
 
-impl Usual {
-    /// What is dear here costs more there; of counts the fit often takes the same everywhere.
-    pub(in crate::estimate) fn of(kind: StatisticKind) -> Usual {
-        match kind.is_money() {
-            true => Usual { differ: 1.0, apart: 0.2 },
-            false => Usual { differ: 0.5, apart: 0.1 },
-        }
-    }
-}
+/// The chance that they differ at all, beforehand.
+const DIFFER: f64 = 0.5;
 
 /// Ratios of their sums to ours, which are as large in all: the logarithm of each drawn towards 0 by
 /// its noise against how far they differ beside, of which each deviation counts as it is likely.
-pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum], usual: Usual) -> Vec<Ratio> {
+pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum]) -> Vec<Ratio> {
     let log = |(own, their): (&Sum, &Sum)| {
         // What is mostly noise says nothing.
         let is_seen = |sum: &Sum| sum.0 > 4.0 * sum.1;
@@ -55,7 +42,7 @@ pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum], usual: Usual) ->
     if logs.iter().flatten().count() < 2 {
         return vec![Ratio::ONE; ours.len()];
     }
-    let apart = deviations(&logs, usual);
+    let apart = deviations(&logs);
     let mean = |of: &dyn Fn(f64) -> f64| apart.iter().map(|(sd, p)| p * of(sd * sd)).sum::<f64>();
     let drawn = |log: &Option<(f64, f64)>| match *log {
         Some((log, variance)) => {
@@ -70,7 +57,7 @@ pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum], usual: Usual) ->
 }
 
 /// How far ratios may differ beside their noise, with how likely that is.
-fn deviations(logs: &[Option<(f64, f64)>], usual: Usual) -> Vec<(f64, f64)> {
+fn deviations(logs: &[Option<(f64, f64)>]) -> Vec<(f64, f64)> {
     const FIRST: f64 = 0.002;
     const STEP: f64 = 1.25;
     let known = |sd: f64| {
@@ -81,11 +68,11 @@ fn deviations(logs: &[Option<(f64, f64)>], usual: Usual) -> Vec<(f64, f64)> {
         logs.iter().flatten().map(one).sum::<f64>()
     };
     // Points are the farther apart the larger they are.
-    let prior = |sd: f64| sd / (1.0 + (sd / usual.apart).powi(2));
+    let prior = |sd: f64| sd / (1.0 + (sd / USUAL).powi(2));
     let tried = || (0..33).map(|step| FIRST * STEP.powi(step));
     let whole = tried().map(prior).sum::<f64>();
-    let mut all: Vec<(f64, f64)> = vec![(0.0, known(0.0) + (1.0 - usual.differ).ln())];
-    all.extend(tried().map(|sd| (sd, known(sd) + (usual.differ * prior(sd) / whole).ln())));
+    let mut all: Vec<(f64, f64)> = vec![(0.0, known(0.0) + (1.0 - DIFFER).ln())];
+    all.extend(tried().map(|sd| (sd, known(sd) + (DIFFER * prior(sd) / whole).ln())));
     let best = all.iter().map(|(_, log)| *log).fold(f64::NEG_INFINITY, f64::max);
     all.iter_mut().for_each(|(_, log)| *log = (*log - best).exp());
     let sum: f64 = all.iter().map(|(_, p)| p).sum();
@@ -108,14 +95,13 @@ mod tests {
         for _ in 0..50 {
             let ours: Vec<Sum> = (0..12).map(|_| sum(60.0)).collect();
             let theirs: Vec<Sum> = (0..12).map(|_| sum(40.0)).collect();
-            let found = ratios(&ours, &theirs, Usual::of(StatisticKind::Payments));
+            let found = ratios(&ours, &theirs);
             moved += found.iter().map(|ratio| ratio.value.ln().abs()).sum::<f64>() / 600.0;
         }
         // Noise alone moves each ratio by 0.058 on average.
         assert!(moved < 0.015, "{moved}");
-        let usual = Usual::of(StatisticKind::Payments);
-        assert_eq!(ratios(&[(100.0, 1.0)], &[(50.0, 1.0)], usual), [Ratio::ONE]);
-        assert!(ratios(&[], &[], usual).is_empty());
+        assert_eq!(ratios(&[(100.0, 1.0)], &[(50.0, 1.0)]), [Ratio::ONE]);
+        assert!(ratios(&[], &[]).is_empty());
     }
 
     #[test]
@@ -127,7 +113,7 @@ mod tests {
         // Mostly noise, and hardly any.
         (ours[2], theirs[2]) = ((1_000.0, 300.0), (500.0, 10.0));
         (ours[3], theirs[3]) = ((1_000.0, 150.0), (500.0, 10.0));
-        let found = ratios(&ours, &theirs, Usual::of(StatisticKind::Payments));
+        let found = ratios(&ours, &theirs);
         let sds: Vec<f64> = found.iter().map(|ratio| ratio.variance.sqrt()).collect();
         let found: Vec<f64> = found.iter().map(|ratio| ratio.value).collect();
         assert!((found[0] - 0.5).abs() < 0.01 && (found[1] - 1.3).abs() < 0.01, "{found:?}");

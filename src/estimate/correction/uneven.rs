@@ -1,7 +1,7 @@
 //! What the fit takes of one group rather than another where no coarser level tells: by a finer
 //! level, of which it takes more, and of the same. Source: *Correction* in `docs/privacy.md`.
 
-use super::ratios::{Ratio, Usual, ratios};
+use super::ratios::{Ratio, ratios};
 use super::{Correction, group, noise, whole};
 use crate::estimate::model::Report;
 use crate::estimate::reconcile::Coarse;
@@ -66,7 +66,7 @@ impl Correction {
             let ours = group(&expected, &sds, count, of_cell);
             let theirs =
                 group(&finer, &finer_sds, count, |cell| of_cell(split.cells[cell] as usize));
-            let found = ratios(&ours, &theirs, Usual::of(statistic.kind));
+            let found = ratios(&ours, &theirs);
             for (cell, ratio) in all_keys.iter_mut().enumerate() {
                 *ratio = ratio.times(found[of_cell(cell)]);
                 expected[cell] *= found[of_cell(cell)].value;
