@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 
 use super::peers::Peers;
-use super::ratio::{LEAST, SIGNAL_MIN, fieller, shown};
+use super::ratio::{LEAST, SIGNAL_MIN, fieller, shown, within};
 use super::{Estimate, Interval, Reason, Values, View, grown};
 use crate::job::{Comparison, Key, Period, StatisticKind, TimeKey};
 use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
@@ -275,15 +275,4 @@ pub(super) fn ratio(
         unbiased: noised.map(|(known, _)| scale * known.value),
         sd: noised.map(|(_, sd)| scale * sd),
     }
-}
-
-/// The interval as far as it can be.
-pub(super) fn within(
-    estimate: Estimate<Option<f64>>,
-    least: f64,
-    most: f64,
-) -> Estimate<Option<f64>> {
-    let Interval { value, low, high } = estimate.interval;
-    let clamp = |end: Option<f64>| end.map(|end| end.clamp(least, most));
-    Estimate { interval: Interval { value, low: clamp(low), high: clamp(high) }, ..estimate }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::compared::{Part, parts, ratio, within};
+use super::compared::{Part, parts, ratio};
 use super::model::{Model, Report};
-use super::ratio::{Ratios, SIGNAL_MIN};
+use super::ratio::{Ratios, SIGNAL_MIN, within};
 use super::{Values, View};
 use crate::job::{Key, StatisticKind};
 use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, PairLevels};

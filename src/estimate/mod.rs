@@ -14,6 +14,7 @@ mod earlier;
 mod grown;
 mod joint;
 mod lift;
+mod limits;
 mod model;
 mod numbers;
 mod panel;
@@ -329,6 +330,11 @@ impl View<'_> {
             [logs, payments] if insight == Insight::TicketQuantiles => {
                 let quantiles = tickets::quantiles(self, &column(logs), &column(payments));
                 quantiles.into_iter().map(ratio::money).collect()
+            }
+            [visits, customers] if insight == Insight::VisitsPerCustomer => {
+                let days = self.level.days_of(rows.iter().map(|&row| &*self.noisy.keys[row]));
+                let (visits, customers) = (column(visits), column(customers));
+                vec![Values::Counts(ratio::visits_per_customer(&visits, &customers, &days))]
             }
             [top, bottom] => {
                 let ratios = ratio::ratio(&column(top), &column(bottom));

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::correction::{Correction, Finer};
 use super::earlier::in_order;
 use super::joint::Observed;
-use super::lift;
 use super::panel::{Panel, currencies};
 use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
 use super::season::{RATIOS_DIFFER, TIMES_DIFFER, seasons};
 use super::shrink::{Posterior, shrink};
-use super::{Z95, bins};
+use super::{Z95, bins, lift, limits};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
 use crate::parallel;
@@ -182,7 +181,8 @@ impl Report<'_> {
             let from = from.iter().find_map(|kind| known.get(kind)).or(pairs.as_ref());
             let from = from.map(Vec::as_slice);
             let seen = self.observed(&panel, at);
-            let (own, earlier) = self.modelled(&panel, at, &seen, from, models);
+            let (mut own, earlier) = self.modelled(&panel, at, &seen, from, models);
+            self.limit_visits(at, &mut own, models);
             let first = [&own.means[..], &earlier].concat();
             if let Some(both) = self.joined(&panel, at, (&seen, &first), models) {
                 let (own, _) = self.modelled(&panel, at, &both, from, models);
@@ -449,7 +449,8 @@ impl Report<'_> {
                 }
             }
         }
-        for (level, place, estimates) in columns {
+        for (level, place, mut estimates) in columns {
+            limits::limit_cohorts(&statistic, &mut estimates);
             models[level][place].estimates = estimates;
         }
     }

@@ -153,6 +153,7 @@ impl Numbers<'_> {
             let sd = Some(self.noise(row).ceil() as i128);
             // Rounded to minor units; the interval outward.
             let Interval { low, high, .. } = self.interval(row);
+            let low = if self.statistic.kind.facts().signed { low } else { low.max(0.0) };
             let interval = Interval {
                 value: Some(self.estimates[row].into()),
                 low: Some(low.floor() as i128),

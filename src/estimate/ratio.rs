@@ -31,12 +31,27 @@ pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
 /// fit takes alike, but for what differs from cell to cell. No more than all of them come again.
 pub(super) fn retention_rate(again: &Numbers, new: &Numbers) -> Ratios {
     let apart = new.model.correction.apart();
-    let mut rates = doubtful(again, new, apart.hypot(apart));
-    for Estimate { interval, .. } in &mut rates {
-        let most = interval.value.map(|value| value.max(1.0));
-        interval.high = interval.high.zip(most).map(|(high, most)| high.min(most));
-    }
-    rates
+    let rates = doubtful(again, new, apart.hypot(apart)).into_iter();
+    rates.map(|rate| within(rate, 0.0, 1.0)).collect()
+}
+
+/// Visits for each customer, of cells with so many days: whoever is a customer came on one of them
+/// at least, and on no more than all.
+pub(super) fn visits_per_customer(visits: &Numbers, customers: &Numbers, days: &[f64]) -> Ratios {
+    let ratios = ratio(visits, customers).into_iter().zip(days);
+    ratios.map(|(ratio, &days)| within(ratio, 1.0, days)).collect()
+}
+
+/// An estimate and its interval as far as they can be. What is noised stays as it is.
+pub(super) fn within(
+    estimate: Estimate<Option<f64>>,
+    least: f64,
+    most: f64,
+) -> Estimate<Option<f64>> {
+    let Interval { value, low, high } = estimate.interval;
+    let clamp = |end: Option<f64>| end.map(|end| end.clamp(least, most));
+    let interval = Interval { value: clamp(value), low: clamp(low), high: clamp(high) };
+    Estimate { interval, ..estimate }
 }
 
 fn doubtful(top: &Numbers, bottom: &Numbers, common: f64) -> Ratios {

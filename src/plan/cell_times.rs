@@ -1,7 +1,7 @@
 //! When the cells of a level begin and end.
 
-use super::{CellSpace, KeyValue};
-use crate::job::{Key, Level};
+use super::{CellSpace, KeyValue, LevelPlan};
+use crate::job::Key;
 
 /// The days of the cells of a level, by their time.
 #[derive(Clone, Debug)]
@@ -15,15 +15,15 @@ pub(super) struct CellTimes {
 }
 
 impl CellTimes {
-    pub(super) fn new(level: &Level, cells: &CellSpace) -> CellTimes {
+    pub(super) fn new(keys: &[Key], cells: &CellSpace) -> CellTimes {
         let times = cells.times.groups.clone();
         let mut days = vec![(u32::MAX, 0); times.len()];
         for (hour, &time) in cells.times.group_of.iter().enumerate() {
             let ((first, last), day) = (&mut days[time as usize], hour as u32 / 24);
             (*first, *last) = ((*first).min(day), (*last).max(day));
         }
-        let is_time = |&place: &usize| matches!(level.keys[place], Key::Time(_));
-        let places = (0..level.keys.len()).filter(is_time).collect();
+        let is_time = |&place: &usize| matches!(keys[place], Key::Time(_));
+        let places = (0..keys.len()).filter(is_time).collect();
         CellTimes { days, times, places }
     }
 
@@ -61,6 +61,20 @@ impl CellTimes {
     }
 }
 
+impl LevelPlan {
+    /// How many of the job's days each of these cells has: a Monday's are all Mondays.
+    pub fn days_of<'k>(&self, cells: impl Iterator<Item = &'k [KeyValue]>) -> Vec<f64> {
+        let times = CellTimes::new(&self.keys, &self.cells);
+        let (mut days, mut last) = (vec![0.0; times.count()], vec![None; times.count()]);
+        for (hour, &time) in self.cells.times.group_of.iter().enumerate() {
+            if last[time as usize].replace(hour / 24) != Some(hour / 24) {
+                days[time as usize] += 1.0;
+            }
+        }
+        cells.map(|cell| days[times.of(cell)]).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::CellTimes;
@@ -72,7 +86,7 @@ mod tests {
             let text = format!("levels = {levels}\nkeys = \"public\"\ninsights = [\"payments\"]");
             let plan = Market::new(&[]).plan(&[text]);
             let level = &plan.levels[0];
-            let times = CellTimes::new(&plan.job.reports[0].levels[0], &level.cells);
+            let times = CellTimes::new(&level.keys, &level.cells);
             let keys = level.cells.public_keys(&plan.job).expect("public");
             let all: Vec<_> =
                 (0..times.count()).map(|t| (times.first_day(t), times.last_day(t))).collect();

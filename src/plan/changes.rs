@@ -32,7 +32,7 @@ impl Changes {
     }
 
     fn new(job: &Job, level: &Level, cells: &CellSpace, kind: StatisticKind) -> Changes {
-        let times = CellTimes::new(level, cells);
+        let times = CellTimes::new(&level.keys, cells);
         let period = job.payments.period;
         let mut before = vec![None; times.count()];
         if let Some((place, key)) = period_of_times(&level.keys) {

@@ -30,7 +30,7 @@ impl Cohorts {
         back: Option<&LookBack>,
     ) -> Option<Cohorts> {
         level.bounds.get(&StatisticKind::Cohorts)?;
-        let times = CellTimes::new(level, cells);
+        let times = CellTimes::new(&level.keys, cells);
         let period = job.payments.period;
         let is_whole = |time: usize| {
             period_key(&level.keys).is_some_and(|(_, key)| {

@@ -19,7 +19,7 @@ impl LookBack {
     /// Of a level that tells who is new.
     pub(super) fn new(level: &Level, cells: &CellSpace) -> Option<LookBack> {
         let asked = level.bounds.keys().any(|kind| kind.looks_back());
-        asked.then(|| LookBack { times: CellTimes::new(level, cells), days: level.look_back })
+        asked.then(|| LookBack { times: CellTimes::new(&level.keys, cells), days: level.look_back })
     }
 
     /// How many days.

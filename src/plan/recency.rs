@@ -20,7 +20,7 @@ impl Recency {
     /// Of a level with the statistic.
     pub(super) fn new(level: &Level, cells: &CellSpace) -> Option<Recency> {
         level.bounds.get(&StatisticKind::Recency)?;
-        let times = CellTimes::new(level, cells);
+        let times = CellTimes::new(&level.keys, cells);
         let fits = |least: &&u32| **least + DAYS_LEAST <= times.longest();
         let classes = RECENCY_CLASSES.iter().filter(fits).count().max(1);
         Some(Recency { times, classes })
