@@ -1,5 +1,6 @@
 //! The tables of a release as JSON columns, for the page.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -11,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Int32Type};
 use serde_json::{Value, json};
 
 use super::numbers::write_rounded;
+use crate::job::Insight;
 use crate::parallel;
 use crate::release::{TableFiles, files_of};
 
@@ -212,10 +214,44 @@ struct Numbers {
     suppressed: bool,
     reasons: Vec<String>,
     codes: String,
-    /// Are hidden cells told in bands?
-    told: bool,
-    bands: Vec<String>,
-    band_codes: String,
+    bands: Option<Bands>,
+}
+
+/// What a column says of its cells in bands.
+#[derive(Clone)]
+struct Bands {
+    /// The upper ends of the bands in which intervals are, with their names; `None`: it is cells
+    /// that are hidden which are told in bands.
+    of_intervals: Option<&'static [(f64, &'static str)]>,
+    texts: Vec<String>,
+    codes: String,
+}
+
+impl Bands {
+    /// Those of a column, if it has some; `told`: of hidden cells.
+    fn new(name: &str, told: bool) -> Option<Bands> {
+        let insight = Insight::all().find(|insight| insight.name() == name);
+        let of_intervals = insight.and_then(Insight::bands);
+        let some = told || of_intervals.is_some();
+        some.then(|| Bands { of_intervals, texts: Vec::new(), codes: String::new() })
+    }
+
+    /// The words of the table; of an interval in several bands with the first and the last of them,
+    /// by its own ends and not by those that the page rounds.
+    fn add(&mut self, words: &DictionaryArray<Int32Type>, low: &Float64Array, high: &Float64Array) {
+        let names = words.values().as_string::<i32>();
+        for row in 0..words.len() {
+            let word = words.key(row).map(|code| names.value(code));
+            let of = |end: f64| self.of_intervals?.iter().find(|(to, _)| end <= *to);
+            let text = match (word, of(low.value(row)), of(high.value(row))) {
+                (Some(word), Some((_, first)), Some((_, last))) if first != last => {
+                    Some(Cow::Owned(format!("{word}, {first} to {last}")))
+                }
+                _ => word.map(Cow::Borrowed),
+            };
+            add_code(text.as_deref(), &mut self.texts, &mut self.codes);
+        }
+    }
 }
 
 impl Numbers {
@@ -231,9 +267,8 @@ impl Numbers {
                 values: Default::default(),
                 grades: String::new(),
                 suppressed: named(format!("{}_suppressed", field.name())),
-                told: told.iter().any(|insight| insight == field.name()),
-                bands: Vec::new(),
-                band_codes: String::new(),
+                bands: Bands::new(field.name(), told.iter().any(|t| t == field.name()))
+                    .filter(|_| named(format!("{}_band", field.name()))),
                 reasons: Vec::new(),
                 codes: String::new(),
             })
@@ -245,25 +280,20 @@ impl Numbers {
         add_codes(&texts, &mut self.reasons, &mut self.codes);
         Ok(())
     }
-
-    fn add_bands(&mut self, batch: &RecordBatch) -> Result<()> {
-        let texts = texts(batch, &format!("{}_band", self.name))?;
-        add_codes(&texts, &mut self.bands, &mut self.band_codes);
-        Ok(())
-    }
 }
 
 impl PageColumn for Numbers {
     fn sources(&self) -> Vec<String> {
         let suffixes = ["", "_low", "_high", "_grade"].into_iter();
         let suffixes = suffixes.chain(self.suppressed.then_some("_suppressed"));
-        let suffixes = suffixes.chain(self.told.then_some("_band"));
+        let suffixes = suffixes.chain(self.bands.is_some().then_some("_band"));
         suffixes.map(|suffix| format!("{}{suffix}", self.name)).collect()
     }
 
     fn size(&self) -> usize {
         let values: usize = self.values.iter().map(String::len).sum();
-        values + self.grades.len() + self.codes.len() + self.band_codes.len()
+        let bands = self.bands.as_ref().map_or(0, |bands| bands.codes.len());
+        values + self.grades.len() + self.codes.len() + bands
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -286,8 +316,8 @@ impl PageColumn for Numbers {
             }
             self.grades.push_str(grades.key(row).map_or("", |code| names.value(code)));
         }
-        if self.told {
-            self.add_bands(batch)?;
+        if let Some(bands) = &mut self.bands {
+            bands.add(&texts(batch, &format!("{}_band", self.name))?, &low, &high);
         }
         if self.suppressed { self.add_reasons(batch) } else { Ok(()) }
     }
@@ -304,9 +334,12 @@ impl PageColumn for Numbers {
             write!(text, ",\"reasons\":{reasons},\"suppressed\":[{codes}]")
                 .expect("cannot fail because a string takes all");
         }
-        if !self.bands.is_empty() {
-            let (bands, codes) = (json!(self.bands), &self.band_codes);
-            write!(text, ",\"bands\":{bands},\"told\":[{codes}]")
+        if let Some(Bands { of_intervals, texts, codes }) = &self.bands
+            && !texts.is_empty()
+        {
+            let (bands, which) =
+                (json!(texts), if of_intervals.is_some() { "band" } else { "told" });
+            write!(text, ",\"bands\":{bands},\"{which}\":[{codes}]")
                 .expect("cannot fail because a string takes all");
         }
         text + "}"
@@ -317,18 +350,23 @@ impl PageColumn for Numbers {
 fn add_codes(texts: &DictionaryArray<Int32Type>, known: &mut Vec<String>, codes: &mut String) {
     let names = texts.values().as_string::<i32>();
     for row in 0..texts.len() {
-        comma(codes);
-        let Some(code) = texts.key(row) else {
-            codes.push_str("-1");
-            continue;
-        };
-        let place = known.iter().position(|own| own == names.value(code));
-        let code = place.unwrap_or_else(|| {
-            known.push(names.value(code).to_owned());
-            known.len() - 1
-        });
-        write!(codes, "{code}").expect("cannot fail because a string takes all");
+        add_code(texts.key(row).map(|code| names.value(code)), known, codes);
     }
+}
+
+/// The same of one text.
+fn add_code(text: Option<&str>, known: &mut Vec<String>, codes: &mut String) {
+    comma(codes);
+    let Some(text) = text else {
+        codes.push_str("-1");
+        return;
+    };
+    let place = known.iter().position(|own| own == text);
+    let code = place.unwrap_or_else(|| {
+        known.push(text.to_owned());
+        known.len() - 1
+    });
+    write!(codes, "{code}").expect("cannot fail because a string takes all");
 }
 
 fn comma(text: &mut String) {
@@ -350,4 +388,37 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<DictionaryArray<Int32Type>> 
 fn column(batch: &RecordBatch, name: &str, wanted: &DataType) -> Result<ArrayRef> {
     let column = batch.column_by_name(name).ok_or_else(|| format!("it has no column `{name}`"))?;
     cast(column, wanted).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    /// What the page says of a cell with this band and interval in the table.
+    fn said(name: &str, word: Option<&str>, ends: [f64; 2]) -> Option<String> {
+        let words: DictionaryArray<Int32Type> = [word].into_iter().collect();
+        let mut bands = Bands::new(name, false)?;
+        let [low, high] = ends.map(|end| Float64Array::from(vec![end]));
+        bands.add(&words, &low, &high);
+        bands.texts.pop()
+    }
+
+    #[test]
+    fn bands_are_those_of_the_table_however_ends_are_rounded() {
+        let of = |name: &str, word, low, high| said(name, Some(word), [low, high]);
+        // Rounded outward it would begin at 0.25, and so in the band before.
+        let top = Some("top 50 %".to_owned());
+        assert_eq!(of("payments_rank", "top 50 %", 0.250_52, 0.4595), top);
+        let high = Some("high".to_owned());
+        assert_eq!(of("customers_concentration", "high", 1800.92, 2124.3), high);
+        let unsure = Some("unsure, top 50 % to rest".to_owned());
+        assert_eq!(of("payments_rank", "unsure", 0.250_52, 0.5001), unsure);
+        let unsure = Some("unsure, low to high".to_owned());
+        assert_eq!(of("sales_concentration", "unsure", 1000.0, 1800.1), unsure);
+        assert_eq!(said("payments_rank", None, [0.0, 0.0]), None);
+        // Others have none of their own.
+        assert!(Bands::new("payments", false).is_none() && Bands::new("payments", true).is_some());
+    }
 }

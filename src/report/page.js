@@ -80,7 +80,7 @@ function fillDetails({ details, view }) {
   const row = ({ name, cell }) => el('tr', {}, el('th', { scope: 'row' }, name),
     [shown(cell.x, inCurrency(view.insight, cell)), ...shownEnds(cell, inCurrency(view.insight, cell))]
       .map(text => el('td', { class: cell.x === null && 'none' }, text)),
-    el('td', {}, cell.x === null ? sentence(cell, view.insight) : [badge(cell.grade), ` ${bandText(cell, view.insight)}`]));
+    el('td', {}, cell.x === null ? sentence(cell, view.insight) : [badge(cell.grade), ` ${cell.band ?? ''}`]));
   const heads = ['', 'estimate', 'low', 'high', 'grade'];
   details.append(el('div', { class: 'scroll' }, el('table', { class: 'numbers' },
     el('thead', {}, el('tr', {}, heads.map(head => el('th', { scope: 'col' }, head)))),
@@ -130,7 +130,7 @@ function tile({ name, cell }, ofAll) {
     el('strong', {}, cell.told ? toldShort(cell).join('') : cell.x === null ? '×' : x,
       insight.currency && insight.kind === 'money' ? el('span', {}, insight.currency) : null),
     el('small', {}, cell.x === null ? sentence(cell, insight)
-      : [`${low} to ${high}`, bandText(cell, insight)].filter(Boolean).join(', ')));
+      : [`${low} to ${high}`, cell.band].filter(Boolean).join(', ')));
 }
 
 // ---------------------------------------------------------------------------------------------- the reports

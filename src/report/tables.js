@@ -52,6 +52,7 @@ function cellAt(column, row) {
     row, x: column.x[row], low: column.low[row], high: column.high[row], grade: column.grades[row],
     reason: code >= 0 ? reasonText(column.reasons[code]) : null,
     told: column.told && column.told[row] >= 0 ? column.bands[column.told[row]] : null,
+    band: column.band && column.band[row] >= 0 ? column.bands[column.band[row]] : null,
     currency: column.apart && valueAt(column.apart, row),
   };
 }

@@ -81,14 +81,6 @@ const REASONS = {
 };
 const reasonText = word => REASONS[word] ?? words(word).toLowerCase();
 
-/** The bands that an interval reaches, where the insight has bands: `low`, or `low to high`. */
-function bandText(cell, { bands }) {
-  if (!bands || cell.x === null) return '';
-  const of = end => bands.find(([to]) => to === null || end <= to)[1];
-  const [first, last] = [of(cell.low), of(cell.high)];
-  return first === last ? first : `${first} to ${last}`;
-}
-
 /** A band in place of a value: `1,000 to 10,000`. */
 function toldText({ told }, { kind, currency }) {
   const text = told.replace(/\d+(\.\d+)?/g, number => format(Number(number)));
@@ -116,8 +108,7 @@ function sentence(cell, insight) {
   if (cell.x === null) return cell.reason ? `not shown: ${cell.reason}` : 'no estimate: the noise drowns it';
   const own = inCurrency(insight, cell);
   const [x, [low, high]] = [shown(cell.x, own), shownEnds(cell, own)];
-  const band = bandText(cell, insight);
-  return `${x} (${low} to ${high})${band && `: ${band}`}, grade ${cell.grade}`;
+  return `${x} (${low} to ${high})${cell.band ? `: ${cell.band}` : ''}, grade ${cell.grade}`;
 }
 
 const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];

@@ -9,6 +9,7 @@ use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
 use crate::common::{Workshop, refused, sharp, shown};
+use crate::report::data;
 use crate::shared::table_of;
 use crate::verify::{Copy, names, replaced};
 
@@ -66,19 +67,47 @@ fn released() -> Workshop {
     workshop
 }
 
+/// A column of words in a table of the release; of none, `-`.
+fn words(workshop: &Workshop, table: &str, column: &str) -> Vec<String> {
+    let batch = table_of(workshop, "test", table);
+    let values = batch.column_by_name(column).unwrap().as_dictionary::<Int32Type>().clone();
+    let names = values.values().as_string::<i32>().clone();
+    let text = |code: Option<i32>| code.map_or("-".to_owned(), |c| names.value(c as usize).into());
+    values.keys().iter().map(text).collect()
+}
+
+#[test]
+fn the_page_says_the_bands_of_the_tables() {
+    let workshop = released();
+    let page = std::fs::read_to_string(workshop.path("releases/test/report.html")).unwrap();
+    let data = data(&page);
+    let mut said = 0;
+    for (file, insight) in [
+        ("shops.category-month.parquet", "payments_concentration"),
+        ("shops.merchant-month.parquet", "payments_rank"),
+    ] {
+        let tables = data["tables"].as_array().unwrap();
+        let table = tables.iter().find(|table| table["file"] == file).unwrap();
+        let columns = table["columns"].as_array().unwrap();
+        let column = columns.iter().find(|column| column["name"] == insight).unwrap();
+        for (row, word) in words(&workshop, file, &format!("{insight}_band")).iter().enumerate() {
+            let code = column["band"][row].as_i64().unwrap();
+            let text =
+                column["bands"].get(code as usize).map_or("-", |text| text.as_str().unwrap());
+            let unsure = word == "unsure" && text.starts_with("unsure, ") && text.contains(" to ");
+            assert!(text == word || unsure, "{file} {row}: {text} and not {word}");
+            said += usize::from(word != "-");
+        }
+    }
+    assert!(said > 5, "{said}");
+}
+
 #[test]
 fn merchants_are_compared_and_the_release_is_verified() {
     let workshop = released();
     let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);
     assert!(output.status.success(), "{}", shown(&workshop, &output));
-    let texts = |table: &str, column: &str| {
-        let batch = table_of(&workshop, "test", table);
-        let values = batch.column_by_name(column).unwrap().as_dictionary::<Int32Type>().clone();
-        let names = values.values().as_string::<i32>().clone();
-        let text =
-            |code: Option<i32>| code.map_or("-".to_owned(), |c| names.value(c as usize).into());
-        values.keys().iter().map(text).collect::<Vec<String>>().join(", ")
-    };
+    let texts = |table: &str, column: &str| words(&workshop, table, column).join(", ");
     let [cells, shops] = ["shops.category-month.parquet", "shops.merchant-month.parquet"];
     // Books, food, fuel: shares of nearly equal shops; one with more than half; two. The noise, of
     // less than one payment, is forty times smaller than what would change a band.

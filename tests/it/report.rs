@@ -23,7 +23,7 @@ fn page(workshop: &Workshop) -> String {
 }
 
 /// What the page's own code reads.
-fn data(page: &str) -> Value {
+pub(crate) fn data(page: &str) -> Value {
     let data = page.split_once("id=\"data\">").unwrap().1;
     serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
 }
