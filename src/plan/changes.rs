@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 
 use super::cell_times::CellTimes;
 use super::compared::{period_key, period_of_times};
+use super::shared::asking;
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
 use crate::job::{Job, Key, Level, PrivacyUnit, Report, StatisticKind};
@@ -86,11 +87,11 @@ impl Changes {
 /// Why a level cannot compare what users spend, if it has to.
 pub(super) fn unfit(
     job: &Job,
-    report: &Report,
-    level: &Level,
+    tables: &[(&Report, &Level)],
     changes: &BTreeMap<StatisticKind, Changes>,
 ) -> Vec<Finding> {
     let fault = |(&kind, changes): (&StatisticKind, &Changes)| {
+        let (report, level) = asking(tables, kind);
         let asked = report.insights.iter().filter(|insight| insight.statistics().contains(&kind));
         let names: Vec<&str> = asked.map(|insight| insight.name()).collect();
         let (why, hint) = why_unfit(job, report, level, &names, (kind, changes))?;
@@ -144,7 +145,7 @@ fn why_unfit(
         let shorter: Vec<&str> =
             insights.iter().map(|name| name.trim_end_matches("_year")).collect();
         let hint = format!(
-            "let the job's days be longer than a year, or ask for `{}`",
+            "let the job's days hold a whole {name} and the one a year before, or ask for `{}`",
             shorter.join("` and `")
         );
         return fault(&why, &hint);

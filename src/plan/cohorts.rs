@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::cell_times::CellTimes;
 use super::compared::period_key;
+use super::shared::asking;
 use super::{CellSpace, KeyValue, LevelPlan, LookBack};
 use crate::findings::{self, Finding};
-use crate::job::{Insight, Job, Key, Level, StatisticKind, TimeKey};
+use crate::job::{Insight, Job, Key, Level, Report, StatisticKind, TimeKey};
 
 /// The periods that follow each cell of a level.
 #[derive(Clone, Debug)]
@@ -147,10 +148,12 @@ pub enum Told {
 }
 
 /// Why a level cannot show cohorts, if it has to and can tell who is new.
-pub(super) fn unfit(level: &Level, cohorts: Option<&Cohorts>) -> Option<Finding> {
+pub(super) fn unfit(tables: &[(&Report, &Level)], cohorts: Option<&Cohorts>) -> Option<Finding> {
     let cohorts = cohorts?;
+    let (report, level) = asking(tables, StatisticKind::Cohorts);
     let fault = |why: &str, hint: &str| {
-        let name = Insight::RetentionCohort.name();
+        let asked = |insight: &&Insight| insight.statistics().contains(&StatisticKind::Cohorts);
+        let name = report.insights.iter().find(asked).unwrap_or(&Insight::RetentionCohort).name();
         Some(findings::insight_unfit(name, &level.name(), why, hint).at(level.span.clone()))
     };
     let times = level.keys.iter().filter_map(|key| match key {

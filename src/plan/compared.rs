@@ -134,8 +134,10 @@ fn year_fault(job: &Job, report: &Report, level: &Level) -> Fault {
     let (days, name) = (period.days(), time.name());
     fault(
         format!("the job's {days} days hold no whole {name} and the one a year before"),
-        "let the job's days be longer than a year, name an earlier job that has it with `previous`, \
-         or ask for growth against the period before",
+        format!(
+            "let the job's days hold a whole {name} and the one a year before, name an earlier job \
+             that has it with `previous`, or ask for growth against the period before"
+        ),
     )
 }
 

@@ -2,7 +2,7 @@
 
 use super::{LevelPlan, Plan, unit_periods};
 use crate::findings::{self, Finding};
-use crate::job::{Job, Level, PrivacyUnit};
+use crate::job::{Job, Level, PrivacyUnit, Report};
 use crate::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss, epsilon_held};
 
 /// The guarantee for all payments of a user, where the unit is a user within a period: of one job,
@@ -55,10 +55,14 @@ impl Plan {
 }
 
 /// Customers of cells that span periods of the privacy unit would be units, not users.
-pub(super) fn customers_of_several_periods(job: &Job, level: &Level) -> Option<Finding> {
+pub(super) fn customers_of_several_periods(
+    job: &Job,
+    tables: &[(&Report, &Level)],
+) -> Option<Finding> {
     let unit = job.privacy.unit;
-    let counted = level.bounds.keys().any(|kind| kind.facts().one_hot);
+    let counts = |(_, level): &&(&Report, &Level)| level.bounds.keys().any(|k| k.facts().one_hot);
+    let (_, level) = tables.iter().find(counts)?;
     let spans = unit_periods(job) > 1 && !unit.holds_cells(&level.keys);
     let finding = || findings::unit_across_periods(&level.name(), unit.name());
-    (counted && spans).then(|| finding().at(level.span.clone()))
+    spans.then(|| finding().at(level.span.clone()))
 }

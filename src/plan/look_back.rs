@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::cell_times::CellTimes;
+use super::shared::asking;
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
 use crate::job::{Insight, Job, Key, Level, PrivacyUnit, Report};
@@ -58,11 +59,12 @@ impl LookBack {
 /// Why a level cannot tell new customers from returning ones, if it has to.
 pub(super) fn unfit(
     job: &Job,
-    report: &Report,
-    level: &Level,
+    tables: &[(&Report, &Level)],
     look_back: Option<&LookBack>,
 ) -> Option<Finding> {
-    let asked = level.bounds.keys().copied().find(|kind| kind.looks_back())?;
+    let mut all = tables.iter().flat_map(|(_, level)| level.bounds.keys().copied());
+    let asked = all.find(|kind| kind.looks_back())?;
+    let (report, level) = asking(tables, asked);
     let (days, most) = (job.payments.period.days(), look_back?.most());
     let times = level.keys.iter().filter_map(|key| match key {
         Key::Time(time) => Some(*time),

@@ -306,18 +306,18 @@ impl Plan {
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
             findings.extend(pairs::faults(tables, &cells));
-            findings.extend(customers_of_several_periods(&job, level));
+            findings.extend(customers_of_several_periods(&job, tables));
             let look_back = LookBack::new(level, &cells);
-            let unfit = look_back::unfit(&job, report, level, look_back.as_ref());
+            let unfit = look_back::unfit(&job, tables, look_back.as_ref());
             let cohorts = Cohorts::new(&job, level, &cells, look_back.as_ref());
-            findings.extend(unfit.or_else(|| cohorts::unfit(level, cohorts.as_ref())));
+            findings.extend(unfit.or_else(|| cohorts::unfit(tables, cohorts.as_ref())));
             let changes = Changes::all(&job, level, &cells);
-            findings.extend(changes::unfit(&job, report, level, &changes));
+            findings.extend(changes::unfit(&job, tables, &changes));
             let count = cells.count(&job).filter(|_| report.selection.is_public());
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
             let one_cell = count == Some(1) || homes::alone(&level.keys);
             let (tickets, recency) = (TicketPlan::new(&job, level), Recency::new(level, &cells));
-            findings.extend(Recency::unfit(level, recency.as_ref()));
+            findings.extend(Recency::unfit(tables, recency.as_ref()));
             let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
             let shares =
                 share_of(&all, level, total).map(|all| discovery::split(report, level, all));

@@ -1,9 +1,10 @@
 //! How long ago customers were last seen, when their cell ends.
 
 use super::cell_times::CellTimes;
+use super::shared::asking;
 use super::{CellSpace, KeyValue};
 use crate::findings::{self, Finding};
-use crate::job::{Insight, Level, RECENCY_CLASSES, StatisticKind, recency_names};
+use crate::job::{Insight, Level, RECENCY_CLASSES, Report, StatisticKind, recency_names};
 
 /// The classes of a level, and the day up to which days are counted in each cell.
 #[derive(Clone, Debug)]
@@ -47,8 +48,12 @@ impl Recency {
     }
 
     /// Why the level has too few classes.
-    pub(super) fn unfit(level: &Level, recency: Option<&Recency>) -> Option<Finding> {
+    pub(super) fn unfit(
+        tables: &[(&Report, &Level)],
+        recency: Option<&Recency>,
+    ) -> Option<Finding> {
         let recency = recency.filter(|recency| recency.classes < 2)?;
+        let (_, level) = asking(tables, StatisticKind::Recency);
         let (name, days) = (Insight::RecencyHistogram.name(), recency.times.longest());
         let days = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
         let why = format!("its longest cells have {days}, and classes are of a week or more");

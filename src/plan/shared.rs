@@ -117,6 +117,16 @@ impl<'j> Asked<'j> {
     }
 }
 
+/// Of the reports that ask for a level the first one that asks for a statistic, with its level; the
+/// first of all, if none does.
+pub(super) fn asking<'j>(
+    tables: &[(&'j Report, &'j Level)],
+    kind: StatisticKind,
+) -> (&'j Report, &'j Level) {
+    let asks = |(_, level): &&(&Report, &Level)| level.bounds.contains_key(&kind);
+    *tables.iter().find(asks).unwrap_or(&tables[0])
+}
+
 /// The levels of all reports, in the order of the job, each once.
 pub(super) fn asked(job: &Job) -> Vec<Asked<'_>> {
     let mut all: Vec<Asked> = Vec::new();
@@ -223,5 +233,33 @@ mod tests {
         // A third report may share with the first over the head of the second.
         let plan = market.plan(&[open(), open().replace("region", "wallet"), open()]);
         assert_eq!((plan.levels.len(), plan.groups()), (2, vec![vec![0], vec![1]]));
+    }
+
+    #[test]
+    fn faults_are_those_of_the_report_that_asks() {
+        let years = ("2025-04-30", "2026-03-15");
+        let weekly = ("unit = \"user\"", "unit = \"user-week\"");
+        for (level, insight, change, names) in [
+            (r#"["quarter"]"#, "diffusion_index_year", Some(years), "`diffusion_index_year`"),
+            (r#"["region"]"#, "diffusion_classes", None, "`diffusion_classes`"),
+            (r#"["region"]"#, "returning_customers", None, "`returning_customers`"),
+            (r#"["month"]"#, "retention_rate", None, "`retention_rate`"),
+            (r#"["week"]"#, "recency_histogram", None, "`recency_histogram`"),
+            (r#"["month"]"#, "customers", Some(weekly), "month"),
+        ] {
+            let market = Market::new(&[]);
+            let levels = format!("[{level}]");
+            let first = report(&levels, r#""payments""#, "");
+            let second = report(&levels, &format!("\"{insight}\""), "");
+            let changes = change.into_iter().chain([("ticket_groups = \"region\"\n", "")]);
+            let changes: Vec<(&str, &str)> = changes.collect();
+            let own = market.try_plan_changed(&changes, std::slice::from_ref(&first));
+            let own = own.expect("can show payments").levels.remove(0).span;
+            let fault = market.try_plan_changed(&changes, &[first, second]).expect_err("unfit");
+            let [finding] = fault.findings() else { panic!("{insight}: {fault}") };
+            assert!(finding.message().contains(names), "{insight}: {}", finding.message());
+            let at = finding.span().expect("in the job");
+            assert!(at.start > own.end, "{insight}: {at:?} and not behind {own:?}");
+        }
     }
 }
