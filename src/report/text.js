@@ -115,6 +115,13 @@ const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'];
 const day = text => new Date(`${text}T00:00:00Z`);
 const dated = (date, options) => date.toLocaleDateString('en-GB', { timeZone: 'UTC', ...options });
 
+/** A day; with its year, where the job's days or this one are of several. */
+function dayText(value) {
+  const { first_day: first, last_day: last } = release.job;
+  const years = new Set([first, last, value].map(text => text.slice(0, 4)));
+  return dated(day(value), { day: 'numeric', month: 'short', ...(years.size > 1 ? { year: 'numeric' } : {}) });
+}
+
 /** A value of a key, for people. */
 function keyText(key, value) {
   switch (key) {
@@ -123,7 +130,7 @@ function keyText(key, value) {
     case 'month': return dated(day(value), { month: 'short', year: 'numeric' });
     case 'quarter': return `Q${Math.floor(day(value).getUTCMonth() / 3) + 1} ${value.slice(0, 4)}`;
     case 'day':
-    case 'week': return dated(day(value), { day: 'numeric', month: 'short' });
+    case 'week': return dayText(value);
     default: return value;
   }
 }

@@ -164,6 +164,15 @@ levels = [["merchant", "day"]]
 insights = ["customers", "payments", "sales", "average_ticket"]
 """
 
+YEARS = """
+[[report]]
+name = "long"
+keys = "public"
+suppress_above = "never"
+levels = [["day"], ["week"]]
+insights = ["payments", "ticket_histogram"]
+"""
+
 HOSTILE = """
 [[report]]
 name = "market"
@@ -297,6 +306,23 @@ def large(tmp_path_factory):
     folder = tmp_path_factory.mktemp("large")
     discretail("sample", folder / "data", "--payments", 200_000, "--merchants", 1_112)
     return release(folder, "large", LARGE, "data/payments/*.parquet", "data/merchants.parquet")
+
+
+@pytest.fixture(scope="session")
+def years(tmp_path_factory):
+    """A release of more than a year."""
+    folder = tmp_path_factory.mktemp("years")
+    pl.DataFrame({"merchant_id": [f"M{at}" for at in range(4)]}).write_parquet(folder / "merchants.parquet")
+    rows = range(20_000)
+    pl.DataFrame({
+        "user_token": [f"u{at % 2_003}" for at in rows], "merchant_id": [f"M{at % 4}" for at in rows],
+        # One every half an hour, from the first day to the last.
+        "paid_at": [1_735_704_000 + 1_770 * at for at in rows], "amount": [1_000 + at % 900 for at in rows],
+        "currency": ["CNY" for _ in rows], "wallet": ["card" for _ in rows],
+    }).write_parquet(folder / "payments.parquet")
+    text = job("years", YEARS, "payments.parquet", "merchants.parquet").replace("2025-03-31", "2026-02-15")
+    (folder / "years.toml").write_text(text)
+    return pathlib.Path(discretail("run", "years.toml", "--accept-useless", folder=folder))
 
 
 @pytest.fixture(scope="session")

@@ -465,6 +465,24 @@ def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
     page.close()
 
 
+def test_days_of_several_years_have_theirs(browser, years, gallery):
+    page = Page(browser, years)
+    page.show("long", "payments")
+    for name, count in [("long.day.parquet", 411), ("long.week.parquet", 59)]:
+        names = [row[0] for row in page.numbers(name)]
+        assert len(names) == len(set(names)) == min(count, 300), names
+        assert all(re.fullmatch(r"\d+ \w+ 202[456]", each) for each in names), names
+    # One table a day: choices of days that look the same would be of two years.
+    page.show("long", "ticket_histogram")
+    choices = page.figure("long.week.parquet").eval_on_selector_all("option", "all => all.map(each => each.innerText)")
+    assert len(choices) == len(set(choices)) == 59, choices
+    page.close()
+    page = Page(browser, gallery)
+    days = ["2025-02-03", "2024-12-30"]
+    assert [page.tab.evaluate(f"keyText('week', '{each}')") for each in days] == ["3 Feb", "30 Dec 2024"]
+    page.close()
+
+
 def test_dark_follows_the_system_and_the_button(browser, gallery):
     background = "getComputedStyle(document.body).backgroundColor"
     light, dark = Page(browser, gallery), Page(browser, gallery, color_scheme="dark")
