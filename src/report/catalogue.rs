@@ -15,7 +15,7 @@ const KINDS: [&str; 8] =
 
 /// Name in tables, heading, kind, and what it is.
 const INSIGHTS: [(&str, &str, &str, &str); 56] = [
-    ("customers", "Customers", "count", "people who paid at least once"),
+    ("customers", "Customers", "count", "people with a payment or refund"),
     ("payments", "Payments", "count", "payments, without refunds"),
     ("gross", "Gross sales", "money", "amounts paid, before refunds"),
     ("refunds", "Refunds", "money", "amounts paid back"),
@@ -23,8 +23,13 @@ const INSIGHTS: [(&str, &str, &str, &str); 56] = [
     ("sales", "Sales", "money", "amounts paid less refunds"),
     ("average_ticket", "Average ticket", "money", "sales for each payment"),
     ("spend_per_customer", "Spend per customer", "money", "sales for each customer"),
-    ("visits", "Visits", "count", "days on which customers paid"),
-    ("visits_per_customer", "Visits per customer", "ratio", "days of payment for each customer"),
+    ("visits", "Visits", "count", "days on which customers had a payment or refund"),
+    (
+        "visits_per_customer",
+        "Visits per customer",
+        "ratio",
+        "days with a payment or refund for each customer",
+    ),
     ("visit_classes", "Customers by visits", "parts", "customers by number of visits"),
     ("repeat_rate", "Repeat rate", "share", "of all customers, those with two or more visits"),
     (
@@ -57,19 +62,24 @@ const INSIGHTS: [(&str, &str, &str, &str); 56] = [
         "balance",
         "above 100 more customers spend more than a year before than spend less; 0 to 200",
     ),
-    ("new_customers", "New customers", "count", "customers who had not paid there before"),
-    ("returning_customers", "Returning customers", "count", "customers who had paid there before"),
+    ("new_customers", "New customers", "count", "customers with no payment or refund there before"),
+    (
+        "returning_customers",
+        "Returning customers",
+        "count",
+        "customers with a payment or refund there before",
+    ),
     (
         "retention_cohort",
         "New customers who come again",
         "parts",
-        "customers who had not paid there before, and those of them who paid so many periods later",
+        "customers with no payment or refund there before, and those of them who came again so many periods later",
     ),
     (
         "retention_rate",
         "Retention",
         "parts",
-        "part of those who had not paid there before, who paid so many periods later",
+        "part of those with no payment or refund there before, who came again so many periods later",
     ),
     ("ticket_quantiles", "Ticket quantiles", "parts", "sizes that so many percent stay below"),
     ("customers_share", "Customers: share", "share", "part of all customers"),

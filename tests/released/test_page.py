@@ -404,7 +404,7 @@ def test_the_page_says_what_the_manifest_says_of_the_release(browser, gallery, p
                  "by all jobs on these people with this one, also those that stopped;", "of 8, at δ = 1e-5"]:
         assert part in text, part
     page.show("trend", "new_customers")
-    assert "had not paid there in the 28 days before" in page.figure("trend.month.parquet").inner_text()
+    assert "no payment or refund there in the 28 days before" in page.figure("trend.month.parquet").inner_text()
     page.show("trend", "payments_growth")
     assert page.numbers("trend.month.parquet")[0][4] == "not shown: no whole period to compare with"
     page.scroll()
@@ -428,7 +428,7 @@ def test_cohorts_go_down_and_the_periods_after_them_across(browser, stays):
     page = Page(browser, stays)
     page.show("stays", "retention_rate")
     figure = page.figure("stays.week.parquet")
-    assert "part of those who had not paid there in the 21 days before" in figure.inner_text()
+    assert "part of those with no payment or refund there in the 21 days before" in figure.inner_text()
     rows = page.numbers("stays.week.parquet")
     shown = [row for row in rows if not row[4].startswith("not shown")]
     assert len(shown) > 5 and all(re.fullmatch(r"[\d.]+%", text) for row in shown for text in row[1:4]), rows
