@@ -66,10 +66,29 @@ pub(super) fn agree(
     for (coarse, target) in coarse.iter().zip(&targets).rev() {
         meet(fine, coarse, &target.means, signed);
     }
-    // What another level's estimates are made of must be met to the last digit.
-    for (coarse, target) in coarse.iter().zip(&targets).filter(|(coarse, _)| !coarse.owned) {
-        meet(fine, coarse, &target.means, signed);
+    // What other levels' estimates are made of must be met to the last digit. Where there are
+    // several, each moves what the ones before have met, but less each time.
+    let held: Vec<(&Coarse, &[f64])> = coarse
+        .iter()
+        .zip(&targets)
+        .filter(|(coarse, _)| !coarse.owned)
+        .map(|(coarse, target)| (*coarse, &target.means[..]))
+        .collect();
+    for _ in 0..ROUNDS {
+        held.iter().for_each(|(coarse, targets)| meet(fine, coarse, targets, signed));
+        if held.len() < 2 || held.iter().all(|(coarse, targets)| are_met(fine, coarse, targets)) {
+            break;
+        }
     }
+}
+
+/// How often levels that must be met are met one after the other.
+const ROUNDS: usize = 20;
+
+/// Are all sums as near to `targets` as rounding to whole numbers needs?
+fn are_met(fine: &Values, coarse: &Coarse, targets: &[f64]) -> bool {
+    let sums = sums(fine, coarse, targets.len());
+    sums.iter().zip(targets).all(|((sum, _), target)| (sum - target).abs() < 1e-4)
 }
 
 /// Sums of means and of variances.
@@ -188,6 +207,32 @@ mod tests {
         assert!(counts[0].abs() < 1e-9 && (counts[1] - 11.0).abs() < 1e-6, "{counts:?}");
         let money = change(true);
         assert!((money[0] + 9.0).abs() < 1e-6 && (money[1] - 20.0).abs() < 1e-6, "{money:?}");
+    }
+
+    /// Three regions and four weekdays, of which others' sums are known, where cells differ in how
+    /// far they can be moved.
+    #[test]
+    fn levels_that_do_not_split_each_other_are_both_met() {
+        let cells = 0..12u32;
+        let regions = coarse(&cells.clone().map(|cell| cell / 4).collect::<Vec<_>>(), false);
+        let days = coarse(&cells.clone().map(|cell| cell % 4).collect::<Vec<_>>(), false);
+        let exact = |means: &[f64]| values(means, 0.0);
+        for signed in [false, true] {
+            let mut fine = Values {
+                means: cells.clone().map(|cell| f64::from(cell * 7 % 5)).collect(),
+                variances: cells.clone().map(|cell| f64::from(1 + cell * cell % 13)).collect(),
+            };
+            let wanted = (vec![20.0, 9.0, 31.0], vec![18.0, 2.0, 25.0, 15.0]);
+            let targets = vec![exact(&wanted.0), exact(&wanted.1)];
+            agree(&mut fine, &[&regions, &days], targets, 0.0, signed);
+            for (level, wanted) in [(&regions, wanted.0), (&days, wanted.1)] {
+                let off = |(sum, wanted): (&(f64, f64), f64)| (sum.0 - wanted).abs();
+                let sums = sums(&fine, level, wanted.len());
+                let most = sums.iter().zip(wanted).map(off).fold(0.0, f64::max);
+                assert!(most < 1e-3, "{signed}: {most} of {:?}", fine.means);
+            }
+            assert!(signed || fine.means.iter().all(|&mean| mean >= 0.0), "{:?}", fine.means);
+        }
     }
 
     #[test]

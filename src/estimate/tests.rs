@@ -108,6 +108,27 @@ fn levels_add_up_to_the_last_digit() {
     }
 }
 
+/// Regions are sums of their weeks, and weekdays of their hours: weekdays of regions add up to both,
+/// but for rounding to those with fewer cells.
+#[test]
+fn levels_add_up_to_those_that_others_make() {
+    let market = market();
+    let levels = r#"[[], ["region"], ["weekday"], ["weekday", "hour"], ["region", "weekday"],
+        ["region", "week"]]"#;
+    let plan = market.plan(&[report(levels, "public")]);
+    let estimates = estimates(&market, &plan, 2);
+    let table = |level: usize| tables(&estimates, level).remove(0);
+    let (region, weekday, both) = (table(1), table(2), table(4));
+    for name in ADDITIVE {
+        let fine = whole(&both, name);
+        assert_eq!(whole(&weekday, name), sums(&fine, |key| vec![key[1].clone()]), "{name}");
+        let made = sums(&fine, |key| vec![key[0].clone()]);
+        for (key, sum) in whole(&region, name) {
+            assert!((sum - made[&key]).abs() < 30, "{name} {key:?}: {sum} and {}", made[&key]);
+        }
+    }
+}
+
 #[test]
 fn estimates_do_not_depend_on_threads() {
     let market = market();
