@@ -108,8 +108,8 @@ fn levels_add_up_to_the_last_digit() {
     }
 }
 
-/// Regions are sums of their weeks, and weekdays of their hours: weekdays of regions add up to both,
-/// but for rounding to those with fewer cells.
+/// Regions are sums of their weeks, and weekdays of their hours: weekdays of regions add up to
+/// both, but for rounding to those with fewer cells.
 #[test]
 fn levels_add_up_to_those_that_others_make() {
     let market = market();
