@@ -212,35 +212,35 @@ pub(super) fn wanted<'s>(
         begin(unit, set.base.as_ref()?.0)?
     } else if name.ends_with("_growth_year") {
         match unit {
-            "day" | "week" => start - Days::new(364),
-            _ => start - Months::new(12),
+            "day" | "week" => start.checked_sub_days(Days::new(364))?,
+            _ => start.checked_sub_months(Months::new(12))?,
         }
     } else {
-        begin(unit, start - Days::new(1))?
+        begin(unit, start.pred_opt()?)?
     };
     Some((place, unit, start, wanted))
 }
 
-/// Does the period that begins then lie within these days?
+/// Does the period that begins then lie within these days? None does that the calendar cuts off.
 pub(super) fn is_whole(
     unit: &str,
     start: NaiveDate,
     (first, last): (NaiveDate, NaiveDate),
 ) -> bool {
     let end = match unit {
-        "day" => start + Days::new(1),
-        "week" => start + Days::new(7),
-        "month" => start + Months::new(1),
-        _ => start + Months::new(3),
+        "day" => start.checked_add_days(Days::new(1)),
+        "week" => start.checked_add_days(Days::new(7)),
+        "month" => start.checked_add_months(Months::new(1)),
+        _ => start.checked_add_months(Months::new(3)),
     };
-    first <= start && end - Days::new(1) <= last
+    first <= start && end.is_some_and(|end| end.pred_opt() <= Some(last))
 }
 
 /// The first day of the period that holds a day.
 fn begin(unit: &str, day: NaiveDate) -> Option<NaiveDate> {
     match unit {
         "day" => Some(day),
-        "week" => Some(day - Days::new(day.weekday().num_days_from_monday().into())),
+        "week" => day.checked_sub_days(Days::new(day.weekday().num_days_from_monday().into())),
         "month" => day.with_day(1),
         _ => day.with_day(1)?.with_month0(day.month0() / 3 * 3),
     }

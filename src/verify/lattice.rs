@@ -182,7 +182,10 @@ fn in_period(key: &str, number: i64, manifest: &Manifest) -> bool {
         "weekday" => return (1..=7).contains(&number),
         "hour" => return (0..=23).contains(&number),
         "day" => (number, first),
-        "week" => (number, first - Days::new(first.weekday().num_days_from_monday().into())),
+        "week" => {
+            let monday = Days::new(first.weekday().num_days_from_monday().into());
+            (number, first.checked_sub_days(monday).unwrap_or(first))
+        }
         "month" => (number, first.with_day(1).unwrap_or(first)),
         _ => {
             let month = first.month0() / 3 * 3 + 1;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::{Decimal128Type, Float64Type, Int32Type};
+use arrow::array::{
+    Array, AsArray, Date32Array, DictionaryArray, Float64Array, RecordBatch, StringArray,
+};
+use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int32Type};
 use arrow::util::display::array_value_to_string;
 use insta::assert_snapshot;
 use polars::prelude::Column;
@@ -122,6 +124,27 @@ fn comparisons_are_released_and_verified() {
         ),
     ] {
         assert!(found.starts_with("lattice: ") && found.contains(what), "{what}: {found}");
+    }
+}
+
+/// Periods at both ends of the calendar, before or after which there is none.
+#[test]
+fn periods_at_the_ends_of_the_calendar_are_found() {
+    let workshop = released();
+    for day in [-96_465_292, -96_465_291, 95_026_236] {
+        let copy = Copy::of(&workshop);
+        copy.table("trend.week.parquet", |batch| {
+            let weeks = batch.column_by_name("week").unwrap().as_primitive::<Date32Type>();
+            let weeks = weeks.values().iter().enumerate();
+            let weeks = weeks.map(|(row, week)| if row == 0 { day } else { *week });
+            let weeks = Date32Array::from_iter_values(weeks);
+            replaced(&batch, "week", Arc::new(weeks))
+        });
+        for ledger in [None, Some(workshop.path("ledger.sqlite"))] {
+            let failed = copy.failed(ledger.as_deref());
+            let found = &failed["lattice"];
+            assert!(found.contains("`week` is outside the job's period"), "{day}: {failed:?}");
+        }
     }
 }
 
