@@ -271,7 +271,13 @@ fn halve_bound(manifest: &mut Value) {
 type ManifestChange = fn(&mut Value);
 
 /// A claim, and the checks that find it without and with the ledger.
-const CLAIMS: [(&str, ManifestChange, &str, &str); 16] = [
+const CLAIMS: [(&str, ManifestChange, &str, &str); 17] = [
+    (
+        "a grid on which every value lies",
+        |m| m["mechanisms"][0]["grid_units_per_unit"] = json!(0),
+        "manifest",
+        "ledger manifest",
+    ),
     (
         "a smaller price of one mechanism",
         |m| {
