@@ -137,13 +137,14 @@ impl LedgerCommand {
 pub struct AuditArgs {
     /// A job file (TOML), or the folder of a release.
     pub target: PathBuf,
-    /// What is exact only, in seconds: the default. Prices, the job's sense, replays, bounds.
+    /// Of a job: what is exact only, in seconds: the default. Prices, the job's sense, replays,
+    /// bounds.
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
-    /// With more users, and with what takes many draws of noise: minutes.
+    /// Of a job: with more users, and with what takes many draws of noise: minutes.
     #[arg(long)]
     pub full: bool,
-    /// How many users there are, if that is public knowledge: delta is held against it.
+    /// Of a job: how many users there are, if that is public knowledge: delta is held against it.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub users: Option<u64>,
     /// The ledger that a release was charged to; that of a job is in the job.
@@ -153,7 +154,7 @@ pub struct AuditArgs {
     /// `.audit` at its end; of a release, with `.release-audit`].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Threads [default: all cores].
+    /// Of a job: threads [default: all cores].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Print a JSON object in place of text.

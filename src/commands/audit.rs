@@ -16,7 +16,9 @@ use crate::ledger::Report;
 
 /// The table of rows is the result, also when a claim is refuted.
 pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
-    let (evidence, folder) = match (args.target.is_file(), args.target.is_dir()) {
+    // A folder without a manifest has nothing that could be refuted.
+    let is_release = args.target.join("manifest.json").is_file();
+    let (evidence, folder) = match (args.target.is_file(), is_release) {
         (true, _) => job(args)?,
         (_, true) => release(args)?,
         _ => return Err(Error::invalid(findings::audit_target_unknown(&args.target)).into()),
@@ -38,6 +40,9 @@ pub(super) fn audit(args: &AuditArgs) -> Result<(), Failure> {
 }
 
 fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
+    if args.ledger.is_some() {
+        return Err(idle("--ledger", "a release: that of a job is in the job").into());
+    }
     reader::limit(args.threads, false)?;
     let (mut plan, source) = read_plan(&args.target)?;
     let fail = |error| Failure::in_job(error, &args.target, source.clone());
@@ -63,6 +68,15 @@ fn job(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
 }
 
 fn release(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
+    let given = [
+        ("--quick", args.quick),
+        ("--full", args.full),
+        ("--users", args.users.is_some()),
+        ("--threads", args.threads.is_some()),
+    ];
+    if let Some((argument, _)) = given.into_iter().find(|(_, given)| *given) {
+        return Err(idle(argument, "a job").into());
+    }
     let folder = args.target.canonicalize().unwrap_or_else(|_| args.target.clone());
     let mut name = folder.into_os_string();
     // Not that of the job's evidence, which stands beside it.
@@ -70,6 +84,11 @@ fn release(args: &AuditArgs) -> Result<(Evidence, PathBuf), Failure> {
     let folder = args.out.clone().unwrap_or(PathBuf::from(name));
     place(&folder)?;
     Ok((audit_release(&args.target, args.ledger.as_deref())?, folder))
+}
+
+/// An argument without effect on this target: who gave it would believe that it was heeded.
+fn idle(argument: &str, target: &str) -> Error {
+    Error::invalid(findings::audit_argument_idle(argument, target))
 }
 
 fn as_text(evidence: &Evidence) -> String {

@@ -222,6 +222,13 @@ pub fn audit_refuted(subject: &str, claims: usize) -> Finding {
     )
 }
 
+/// An argument that an audit of this kind of target does not heed.
+pub fn audit_argument_idle(argument: &str, target: &str) -> Finding {
+    let text = format!("`{argument}` is for the audit of {target}");
+    Finding::new("audit-argument-idle", text)
+        .hint("leave it out; `discretail audit --help` tells which arguments go with a job, and which with a release")
+}
+
 /// Payments to try a job on that are the job's own.
 pub fn trial_payments_own(path: &Path) -> Finding {
     let text = format!("{} is one of the job's own payments, or a copy of it", path.display());

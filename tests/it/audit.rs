@@ -112,6 +112,19 @@ fn a_release_is_audited_from_the_outside() {
     let args = ["audit", "releases/other", "--out", "evidence"];
     texts += &shown(&workshop, &workshop.discretail(&args));
     texts += &shown(&workshop, &workshop.discretail(&["audit", "nowhere"]));
+    // A folder that is no release gets no evidence.
+    texts += &shown(&workshop, &workshop.discretail(&["audit", "releases"]));
+    assert!(!workshop.path("releases.release-audit").exists());
+    // What would have no effect.
+    for argument in ["--full", "--quick", "--users=5000", "--threads=1"] {
+        let output = workshop.discretail(&["audit", "releases/test", argument]);
+        let said = shown(&workshop, &output);
+        assert!(
+            said.starts_with("exit: 2\n") && said.contains("error[audit-argument-idle]"),
+            "{said}"
+        );
+    }
+    texts += &shown(&workshop, &workshop.discretail(&["audit", "job.toml", "--ledger", "no"]));
     // A file where the folder should be.
     let args = ["audit", "releases/test", "--out", "job.toml"];
     texts += &shown(&workshop, &workshop.discretail(&args));
