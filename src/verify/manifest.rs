@@ -355,7 +355,6 @@ impl Manifest {
                 faults.push(format!("`{name}` has two mechanisms for one statistic"));
             }
         }
-        faults.extend(self.grid_fault());
         faults.extend(self.key_set_faults());
         let others = self.key_sets.iter().map(|set| &set.file);
         let others = others.chain(self.mechanisms.iter().map(|event| &event.file));
@@ -370,20 +369,6 @@ impl Manifest {
         faults.extend(super::pairs::manifest_faults(self));
         faults.extend(self.key_sets.iter().filter_map(|set| self.sharing_fault(set)));
         faults
-    }
-
-    /// Grids have a whole power of two of units each: any value is on a grid of none, and any noise
-    /// is infinite there.
-    fn grid_fault(&self) -> Option<String> {
-        let surveys = self.surveys.iter().flat_map(|survey| &survey.mechanisms);
-        let rounds = self.discoveries.iter().flat_map(|discovery| &discovery.rounds);
-        let all = self.mechanisms.iter().map(|event| event.grid_units_per_unit);
-        let all = all.chain(surveys.map(|event| event.grid_units_per_unit));
-        let all = all.chain(rounds.map(|round| round.grid_units_per_unit));
-        let odd = { all }.find(|grid| !grid.is_power_of_two());
-        odd.map(|grid| {
-            format!("a mechanism has {grid} grid units a unit, which is no power of two")
-        })
     }
 
     /// Are keys what they are said to be, and private ones behind thresholds?

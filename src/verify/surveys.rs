@@ -22,6 +22,7 @@ const OF_USERS: [&str; 7] = [
 /// group, of each user within a norm of 1.
 pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
     let mut faults = unknown_faults(manifest);
+    faults.extend(grid_fault(manifest));
     faults.extend(manifest.mechanisms.iter().filter_map(|event| scale_fault(manifest, event)));
     let surveys = || manifest.surveys.iter().map(|s| (s.file.as_str(), s.statistic.as_str()));
     let charged = manifest.mechanisms.iter().filter(|event| event.charged_units.is_some());
@@ -66,6 +67,18 @@ pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Grids have a whole power of two of units each: any value is on a grid of none, and any noise is
+/// infinite there.
+fn grid_fault(manifest: &Manifest) -> Option<String> {
+    let surveys = manifest.surveys.iter().flat_map(|survey| &survey.mechanisms);
+    let rounds = manifest.discoveries.iter().flat_map(|discovery| &discovery.rounds);
+    let all = manifest.mechanisms.iter().map(|event| event.grid_units_per_unit);
+    let all = all.chain(surveys.map(|event| event.grid_units_per_unit));
+    let all = all.chain(rounds.map(|round| round.grid_units_per_unit));
+    let odd = { all }.find(|grid| !grid.is_power_of_two());
+    odd.map(|grid| format!("a mechanism has {grid} grid units a unit, which is no power of two"))
 }
 
 /// Statistics of one number a cell, whose cells may have scales.
