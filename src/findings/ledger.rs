@@ -107,6 +107,15 @@ pub fn ledger_chain_broken(path: &Path, place: &str, why: &str) -> Finding {
     )
 }
 
+/// The ledger's tables, indexes or triggers are not those that it was made with.
+pub fn ledger_structure_altered(path: &Path, name: &str) -> Finding {
+    let place = format!("its table, index or trigger `{name}`");
+    ledger_chain_broken(path, &place, "it is not as made").hint(
+        "nothing else may be made in a ledger, not even what `ANALYZE` adds: keep a copy as evidence, then take away \
+         what was added, or restore the ledger from a backup that holds every release since",
+    )
+}
+
 /// The job states other terms than the ledger was made with.
 pub fn ledger_terms_differ(path: &Path, differences: &[Difference<'_>]) -> Finding {
     let list: Vec<String> = differences

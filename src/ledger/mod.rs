@@ -88,7 +88,8 @@ impl Ledger {
     /// The budget in force is the one stored by the first run; that of `terms` is for that run.
     ///
     /// # Errors
-    /// Refused: its terms or its units differ from those of `terms`, or an entry was edited.
+    /// Refused: its terms or its units differ from those of `terms`, an entry was edited, or its
+    /// tables or triggers are others than it was made with.
     /// Environment: the folder is missing, the file is no ledger, cannot be read or written, or
     /// stays locked.
     pub fn open_or_create(path: &Path, terms: &Terms) -> Result<Ledger> {
@@ -141,6 +142,7 @@ impl Ledger {
         if let Some(user) = &terms.user {
             same_units(&book, user, terms.time.as_deref(), &path)?;
         }
+        report::as_made(&connection, &path)?;
         Ok(Ledger { connection, path, granted: BTreeMap::new() })
     }
 

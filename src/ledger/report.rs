@@ -90,8 +90,8 @@ impl Report {
         Ok(Report::of(chain, &book))
     }
 
-    /// As [`Report::read`], and checks besides what the work of a ledger does not rest on: the
-    /// database's own structure, its tables and triggers, the form of digests. Says what held.
+    /// As [`Report::read`], and checks besides what no budget rests on: the database's own
+    /// structure, its tables and triggers, the form of digests. Says what held.
     ///
     /// # Errors
     /// As [`Report::read`]; refused also if one of these is not as it was made.
@@ -109,10 +109,8 @@ impl Report {
                 return broken(&format!("entry {}", entry.seq), "a digest is no SHA-256");
             }
         }
+        as_made(&connection, &path)?;
         let sqlite = |cause: rusqlite::Error| file::unreadable(&path, &cause);
-        if let Some(name) = schema::altered(&connection).map_err(sqlite)? {
-            return broken(&format!("its table, index or trigger `{name}`"), "it is not as made");
-        }
         let sound = integrity(&connection).map_err(sqlite)?;
         if sound != "ok" {
             return broken("its pages", &sound);
@@ -229,6 +227,15 @@ pub(super) fn there(path: &Path) -> Result<PathBuf> {
         return Err(Error::invalid(findings::ledger_missing(&path)));
     }
     Ok(path)
+}
+
+/// Refuses a ledger with tables, indexes or triggers that are not those it was made with. Runs ask
+/// too, so that nothing is charged to a ledger that no release could be verified against.
+pub(super) fn as_made(connection: &Connection, path: &Path) -> Result<()> {
+    match schema::altered(connection).map_err(|cause| file::unreadable(path, &cause))? {
+        Some(name) => Err(Error::refused(findings::ledger_structure_altered(path, &name))),
+        None => Ok(()),
+    }
 }
 
 fn integrity(connection: &Connection) -> rusqlite::Result<String> {

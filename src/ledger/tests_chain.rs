@@ -228,7 +228,7 @@ fn sqlite_itself_refuses_edits() {
     assert!(Ledger::open(&path, &terms(100, 10)).unwrap().is_some());
 }
 
-/// What `ledger verify` looks at besides the rows.
+/// What `ledger verify` looks at besides the rows, and so do runs.
 #[test]
 fn verify_names_what_else_was_changed() {
     let sha = "a".repeat(64);
@@ -255,6 +255,9 @@ fn verify_names_what_else_was_changed() {
         let error = Report::verify(&copy).unwrap_err();
         let message = error.findings()[0].message();
         assert!(message.ends_with(wanted), "{message}");
+        let broken = (ErrorClass::Refused, "ledger-chain-broken");
+        assert_eq!(code(Ledger::open_or_create(&copy, &terms(100, 10))), broken);
+        assert_eq!(code(Ledger::open(&copy, &terms(100, 10))), broken);
     }
     let mut odd = Ledger::open_to_change(&path).unwrap();
     odd.reserve(&request("b", "no digest", loss(1, 0))).unwrap();
