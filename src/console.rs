@@ -1,5 +1,7 @@
 //! The only module that prints.
 
+use std::env::var_os;
+use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -24,7 +26,8 @@ pub fn start_log(verbose: bool) {
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        // Else it complains on every terminal of a feature that is not there.
+        .with_ansi(false);
     if verbose {
         log.init();
     }
@@ -101,14 +104,25 @@ fn written(outcome: std::io::Result<()>, done: Option<&str>) -> Result<()> {
 /// A remark, on standard error; what a spinner shows there gives way.
 pub fn note(text: &str) {
     let mut out = std::io::stderr().lock();
-    let way = if out.is_terminal() { "\r\x1b[2K" } else { "" };
+    let clears = out.is_terminal() && !is_dumb(|name| var_os(name));
+    let way = if clears { "\r\x1b[2K" } else { "" };
     let _ = writeln!(out, "{way}{text}");
 }
 
 /// An error, on standard error; findings with a place are shown under their line of `source`.
 pub fn error(error: &Error, path: Option<&Path>, source: &str) {
-    let styled = std::io::stderr().is_terminal();
+    let styled = std::io::stderr().is_terminal() && takes_colours(|name| var_os(name));
     note(&render(error.findings(), path, source, styled));
+}
+
+/// May a terminal be sent colours? Not where the user's environment says so (no-color.org).
+fn takes_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb(variable)
+}
+
+/// A terminal that knows nothing but letters.
+fn is_dumb(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("TERM").is_some_and(|terminal| terminal == "dumb")
 }
 
 /// All findings as text.

@@ -1,4 +1,5 @@
-//! Standard output that cannot be written: a full disk is told of, a closed pipe is not.
+//! Standard output that cannot be written: a full disk is told of, a closed pipe is not. And what a
+//! terminal is sent.
 
 use std::fs::OpenOptions;
 use std::process::{Output, Stdio};
@@ -110,4 +111,33 @@ fn deprecations_of_polars_are_shown_with_v_only() {
     assert!(!quiet.contains("eprecat"), "{quiet}");
     let verbose = said(&["-v", "run", "job.toml"]);
     assert!(verbose.contains("eprecat"), "{verbose}");
+}
+
+/// What a command prints on a terminal, with these variables of the environment.
+fn on_a_terminal(workshop: &Workshop, command: &str, variables: &[(&str, &str)]) -> String {
+    let program = format!("'{}' {command}", env!("CARGO_BIN_EXE_discretail"));
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &program, "/dev/null"]).current_dir(workshop.folder.path());
+    script.env_remove("NO_COLOR").env("TERM", "xterm").envs(variables.iter().copied());
+    let output = script.stdin(Stdio::null()).output().expect("starts");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Nothing but what was asked for, with colours where they are taken.
+#[test]
+fn a_terminal_is_sent_what_it_can_show() {
+    let workshop = Workshop::new();
+    let said = on_a_terminal(&workshop, "check job.toml", &[]);
+    let plain = String::from_utf8(workshop.discretail(&["check", "job.toml"]).stdout).unwrap();
+    assert!(!said.contains("tracing"), "{said}");
+    assert!(said.replace("\r\n", "\n").ends_with(&plain), "{said:?} {plain:?}");
+    let failing = |variables: &[(&str, &str)]| {
+        let said = on_a_terminal(&workshop, "check nothing.toml", variables);
+        assert!(said.contains("job-unreadable"), "{said}");
+        said
+    };
+    assert!(failing(&[]).contains("\x1b[1m"));
+    assert!(failing(&[("NO_COLOR", "")]).contains("\x1b[1m"));
+    assert!(!failing(&[("NO_COLOR", "1")]).contains("\x1b[1m"));
+    assert!(!failing(&[("TERM", "dumb")]).contains('\x1b'));
 }
