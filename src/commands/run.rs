@@ -249,7 +249,8 @@ fn fit(
         // A folder that cannot be written, or has no room, must show before the price is paid.
         let mut draft = Draft::beside(folder)?;
         let tables = release::bytes(plan);
-        draft.keep_room(tables.saturating_add(report::bytes(tables)))?;
+        let bytes = tables.saturating_add(report::bytes(tables));
+        draft.keep_room(bytes, &release::files(plan, report::FILE))?;
         let ready = (draft, RunKey::from_system()?);
         ledger.spend(&plan.job.id)?;
         Ok(ready)

@@ -22,8 +22,9 @@ const NEW_YEAR_2000: Duration = Duration::from_secs(946_684_800);
 pub struct Draft {
     place: TempDir,
     target: PathBuf,
-    /// A file as large as the release may become, until that is written.
-    room: Option<TempPath>,
+    /// As many files as the release will have, and one as large as it may become, until it is
+    /// written.
+    room: Option<(TempPath, TempDir)>,
     /// The folder, locked as long as this process writes to it; `None` if the disk knows no locks.
     _held: Option<File>,
 }
@@ -49,16 +50,23 @@ impl Draft {
         }
     }
 
-    /// Keeps so many bytes until [`Draft::use_room`], so that a full disk shows before a price is
-    /// paid. A promise of the disk and no proof: who compresses or copies on write may break it.
+    /// Keeps so many bytes, and the files `names`, until [`Draft::use_room`], so that a full disk,
+    /// or one without room for more files, shows before a price is paid. A promise of the disk and
+    /// no proof: who compresses or copies on write may break it.
     ///
     /// # Errors
     /// Environment: there is no such room.
-    pub fn keep_room(&mut self, bytes: u64) -> Result<()> {
+    pub fn keep_room(&mut self, bytes: u64, names: &[String]) -> Result<()> {
         let fill = || {
+            let files = TempDir::new_in(self.place.path())?;
+            for name in names {
+                let path = files.path().join(name);
+                std::fs::create_dir_all(parent_of(&path))?;
+                File::create_new(path)?;
+            }
             let mut file = tempfile::NamedTempFile::new_in(self.place.path())?;
             std::io::copy(&mut std::io::repeat(1).take(bytes), file.as_file_mut())?;
-            Ok(file.into_temp_path())
+            Ok((file.into_temp_path(), files))
         };
         let missing = |e: std::io::Error| {
             Error::environment(findings::room_missing(&parent_of(&self.target), bytes, &e))
@@ -354,6 +362,25 @@ fn complete(folder: &Path, job: &Job) -> Option<(String, serde_json::Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A disk may have no room for files, however small: all of them are made, and go again.
+    #[test]
+    fn room_is_kept_for_every_file() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let mut draft = Draft::beside(&parent.path().join("release")).expect("a draft");
+        let names = ["a.parquet", "b.parquet/day=2025-01-01/part-0.parquet", "manifest.json"];
+        draft.keep_room(10, &names.map(str::to_owned)).expect("has room");
+        let room = draft.room.as_ref().expect("keeps it").1.path().to_owned();
+        assert!(room.starts_with(draft.folder()));
+        assert!(names.iter().all(|name| room.join(name).is_file()));
+        draft.use_room();
+        assert_eq!(std::fs::read_dir(draft.folder()).expect("lists").count(), 0);
+        // What is there already cannot be made again.
+        let twice = ["a.parquet", "a.parquet"].map(str::to_owned);
+        let error = draft.keep_room(10, &twice).expect_err("one is in the way");
+        assert_eq!(error.findings()[0].code(), "room-missing");
+        assert_eq!(std::fs::read_dir(draft.folder()).expect("lists").count(), 0);
+    }
 
     #[test]
     fn drafts_of_the_dead_are_swept_away_and_those_of_the_living_are_not() {

@@ -91,6 +91,17 @@ pub fn bytes(plan: &Plan) -> u64 {
 
 /// What writes one file.
 type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
+/// The names of all files of a plan's release, of which the page's is `page`.
+pub fn files(plan: &Plan, page: &str) -> Vec<String> {
+    let shown = plan.levels.iter().filter(|level| !level.unshown);
+    let tables = shown.flat_map(|level| level.tables.iter().map(move |table| (level, table)));
+    let names = tables.flat_map(|(level, table)| layout::files(level, table));
+    let names = names.map(|(name, _)| name);
+    names.chain([page.to_owned(), MANIFEST.to_owned()]).collect()
+}
+
+const MANIFEST: &str = "manifest.json";
+
 
 /// Has `put` write each table and give its digest, for the manifest.
 fn write_tables(
@@ -141,7 +152,7 @@ pub fn render(estimates: &KnownEstimates) -> Result<Vec<(String, Vec<u8>)>> {
     })?;
     let mut bytes = Vec::new();
     manifest.write(&mut bytes).map_err(failed)?;
-    files.push(("manifest.json".to_owned(), bytes));
+    files.push((MANIFEST.to_owned(), bytes));
     Ok(files)
 }
 
@@ -173,6 +184,6 @@ impl Unsealed<'_> {
     pub fn seal(mut self, page_name: &str, page: &str) -> Result<()> {
         self.draft.write(page_name, |file| file.write_all(page.as_bytes()))?;
         self.manifest.add_file(page_name, digest_of(page.as_bytes()));
-        self.draft.write("manifest.json", |file| self.manifest.write(file))
+        self.draft.write(MANIFEST, |file| self.manifest.write(file))
     }
 }
