@@ -65,6 +65,10 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
             return released_before(plan, &terms, published, &folder);
         }
         None if folder.exists() && !args.force => {
+        // A draw that the ledger does not know of: another one for the same id would be free.
+        None if release::is_complete(&folder, &job).is_some() => {
+            return Err(Error::refused(findings::release_unrecorded(&job.id, &folder)));
+        }
             return Err(Error::invalid(findings::release_exists(&folder)));
         }
         None if folder.exists() && !release::is_of_job(&folder, &job.id) => {
@@ -92,8 +96,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
 
     memory::suffices(&engine, plan)?;
-    let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
-    let reservation = ledger.reserve(&request(plan))?;
+    let (mut ledger, reservation) = reserve(plan, &terms)?;
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
@@ -114,12 +117,24 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     write(plan, (totals, in_ledger), (draft, key), (args.force, engine.threads))
         .map_err(|error| error.map(|finding| finding.when_charged(&job.id)))?;
     let folder = folder.canonicalize().unwrap_or(folder);
-    publish(&mut ledger, &job, plan.loss, &folder)?;
+    publish(&mut ledger, &job, plan.loss, &folder)
+        .map_err(|error| error.map(|finding| finding.when_whole(&job.id, &folder)))?;
     Ok(Outcome::Released(folder))
 }
 
 /// Adds the noise and writes the release.
 fn write(
+/// Sets the job's price aside, by a run that has the job to itself: in place of what a dead one has
+/// reserved at another price.
+fn reserve(plan: &Plan, terms: &Terms) -> Result<(Ledger, Reservation)> {
+    let mut ledger = Ledger::open_or_create(&plan.job.ledger.file, terms)?;
+    if ledger.is_reserved_otherwise(&request(plan))? {
+        ledger.void(&plan.job.id)?;
+    }
+    let reservation = ledger.reserve(&request(plan))?;
+    Ok((ledger, reservation))
+}
+
     plan: &Plan,
     (totals, in_ledger): (ExactTotals, InLedger),
     (mut draft, key): (Draft, RunKey),
@@ -169,7 +184,8 @@ fn released_before(
         // of the ledger: a plan whose earlier releases are gone since has another one.
         Reservation::Spent { loss } if release::publishable(folder, job, loss).is_ok() => {
             let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
-            publish(&mut ledger, job, loss, folder)?;
+            publish(&mut ledger, job, loss, folder)
+                .map_err(|error| error.map(|finding| finding.when_whole(&job.id, folder)))?;
             Ok(Outcome::ReleasedBefore(folder.to_owned()))
         }
         _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),

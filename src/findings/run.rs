@@ -80,6 +80,18 @@ pub fn release_exists(folder: &Path) -> Finding {
         .hint("give the job a new id, or name another folder with --out; --force replaces a release of this very job")
 }
 
+/// The ledger does not know of a release of the job that is there.
+pub fn release_unrecorded(job: &str, folder: &Path) -> Finding {
+    let text = format!(
+        "{} is a release of job `{job}`, of which the ledger knows nothing: the ledger may be an older copy",
+        folder.display()
+    );
+    Finding::new("release-unrecorded", text).hint(
+        "restore the newest copy of the ledger, which knows what was charged; if the release was charged to another \
+         ledger, give the job a new id",
+    )
+}
+
 /// What --force would replace is not this job's.
 pub fn release_of_others(job: &str, folder: &Path) -> Finding {
     let text = format!(
@@ -210,6 +222,13 @@ pub fn audit_target_unknown(path: &Path) -> Finding {
         .hint("name a job file (TOML), or a folder that `run` has printed")
 }
 
+/// An argument that an audit of this kind of target does not heed.
+pub fn audit_argument_idle(argument: &str, target: &str) -> Finding {
+    let text = format!("`{argument}` is for the audit of {target}");
+    Finding::new("audit-argument-idle", text)
+        .hint("leave it out; `discretail audit --help` tells which arguments go with a job, and which with a release")
+}
+
 /// An audit found a fault.
 pub fn audit_refuted(subject: &str, claims: usize) -> Finding {
     let text = match claims {
@@ -220,13 +239,6 @@ pub fn audit_refuted(subject: &str, claims: usize) -> Finding {
         "the rows that say `refuted` tell which; do not release before they are mended: terms of a \
              ledger never change, so what is refuted of them needs another ledger",
     )
-}
-
-/// An argument that an audit of this kind of target does not heed.
-pub fn audit_argument_idle(argument: &str, target: &str) -> Finding {
-    let text = format!("`{argument}` is for the audit of {target}");
-    Finding::new("audit-argument-idle", text)
-        .hint("leave it out; `discretail audit --help` tells which arguments go with a job, and which with a release")
 }
 
 /// Payments to try a job on that are the job's own.
