@@ -9,9 +9,10 @@ use std::sync::Arc;
 use chrono::{Days, NaiveDate};
 
 use super::revision::revised;
+use crate::console;
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
-use crate::job::{EarlierJob, Key, Report as JobReport, StatisticKind};
+use crate::job::{EarlierJob, Job, Key, Report as JobReport, StatisticKind};
 use crate::ledger::{EntryState, Hold, JobEntry, Report};
 use crate::plan::{Earlier, LevelPlan, Plan, Scales};
 use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_keys};
@@ -22,19 +23,24 @@ use crate::release::{ReleasedSurveys, released_surveys, released_values, shown_k
 /// # Errors
 /// Those of [`take_earlier`] and of [`Plan::aim`].
 pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
-    take_earlier(plan)?;
+    let mut remarks = BTreeSet::new();
+    let taken = take_earlier(plan, &mut remarks);
+    for remark in remarks {
+        console::note(&format!("note: {remark}"));
+    }
+    taken?;
     plan.aim()
 }
 
 /// Has the plan's private levels show the keys of the jobs that they name, come what may, and takes
 /// bounds that are open from the surveys of the jobs that their report names; and checks the job
-/// that it revises.
+/// that it revises. Remarks on what is not used, or may be of other payments.
 ///
 /// # Errors
 /// Invalid: a job is not published in the plan's ledger, its release is not as it was, or has no
 /// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is
 /// broken or cannot be read.
-fn take_earlier(plan: &mut Plan) -> Result<()> {
+fn take_earlier(plan: &mut Plan, remarks: &mut BTreeSet<String>) -> Result<()> {
     let reports = &plan.job.reports;
     let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_empty();
     if reports.iter().all(none) && plan.job.revises.is_none() {
@@ -51,7 +57,7 @@ fn take_earlier(plan: &mut Plan) -> Result<()> {
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
     if let Some(revises) = plan.job.revises.clone() {
-        match revised(&plan.job, &revises, &ledger) {
+        match revised(&plan.job, &revises, &ledger, remarks) {
             Ok(release) => plan.revises = Some(release),
             Err(finding) => faults.push(finding.at(revises.span)),
         }
@@ -70,9 +76,15 @@ fn take_earlier(plan: &mut Plan) -> Result<()> {
     }
     let mut done = BTreeSet::new();
     for report in plan.job.reports.clone() {
-        faults.extend(adopt(plan, &report, &ledger, &mut done).err().into_iter().flatten());
+        let adopted = adopt(plan, &report, &ledger, (&mut done, remarks));
+        faults.extend(adopted.err().into_iter().flatten());
     }
-    if faults.is_empty() { Ok(()) } else { Err(Error::invalid_all(faults)) }
+    match &faults[..] {
+        [] => Ok(()),
+        // Nothing is to be mended but to run the job again.
+        [only] if only.code() == "earlier-under-way" => Err(Error::refused(only.clone())),
+        _ => Err(Error::invalid_all(faults)),
+    }
 }
 
 /// Of each earlier job that is named, that there is no ledger to look it up in.
@@ -148,7 +160,7 @@ fn adopt(
     plan: &mut Plan,
     report: &JobReport,
     ledger: &Report,
-    done: &mut BTreeSet<usize>,
+    (done, remarks): (&mut BTreeSet<usize>, &mut BTreeSet<String>),
 ) -> std::result::Result<(), Vec<Finding>> {
     let Some(first) = report.previous.first() else { return Ok(()) };
     let fault = |finding: Finding| vec![finding.at(first.span.clone())];
@@ -156,7 +168,7 @@ fn adopt(
     let levels = plan.levels.iter().enumerate().filter(own).map(|(place, _)| place);
     let levels: Vec<usize> = levels.filter(|place| done.insert(*place)).collect();
     if first.is_latest() {
-        let releases = latest(plan, ledger).map_err(fault)?;
+        let releases = latest(plan, ledger, remarks).map_err(fault)?;
         for release in &releases {
             let unusable = |why: String| fault(findings::previous_unusable(release.job, &why));
             release.values(plan, &levels, false).map_err(unusable)?;
@@ -175,7 +187,16 @@ fn adopt(
     let mut releases = Vec::new();
     for job in &report.previous {
         match named(plan, job, ledger) {
-            Ok(release) => releases.push((job, release)),
+            Ok(release) => {
+                // Its author may know that they are the same, if written otherwise.
+                remarks.extend(release.others(&plan.job).map(|why| {
+                    format!(
+                        "`previous` names job `{}`, which may have counted other payments: {why}",
+                        job.job
+                    )
+                }));
+                releases.push((job, release));
+            }
             Err(why) => unusable(job, &why),
         }
     }
@@ -225,13 +246,17 @@ fn named<'l>(
 /// first that has a survey of it, as a release that took its bounds itself has none. A first job
 /// has no release before it, and goes without.
 ///
-/// A release whose folder is gone is passed over, as old ones may be deleted; one that was changed
-/// is a mistake.
-fn latest<'l>(plan: &Plan, ledger: &'l Report) -> std::result::Result<Vec<Release<'l>>, Finding> {
-    let own = ledger.job(&plan.job.id).filter(|own| own.state != EntryState::Voided);
-    // A job that is run again takes what it took when it was reserved.
-    let before = own.map_or(i64::MAX, |own| own.reserved_by);
-    let mut found = Vec::new();
+/// A release whose folder is gone is passed over with a remark, as old ones may be deleted; one
+/// that was changed, or cannot be looked at, is a mistake. So is, without a word, one whose place
+/// another one has taken, and with a remark what has counted other payments.
+fn latest<'l>(
+    plan: &Plan,
+    ledger: &'l Report,
+    remarks: &mut BTreeSet<String>,
+) -> std::result::Result<Vec<Release<'l>>, Finding> {
+    let before = reserved_by(&plan.job, ledger);
+    let (mut found, mut gone, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let mut revised = BTreeSet::new();
     for entry in &ledger.jobs {
         let published = entry.published_by.filter(|seq| *seq < before);
         // What another recipient was given is not for this one's budget to pay.
@@ -239,33 +264,69 @@ fn latest<'l>(plan: &Plan, ledger: &'l Report) -> std::result::Result<Vec<Releas
         let (Some(_), Some(folder), Some(digest)) =
             (published, &entry.folder, &entry.release_digest)
         else {
-            not_under_way(plan, entry, before)?;
+            not_under_way(&plan.job, entry, before, findings::earlier_under_way)?;
             continue;
         };
-        if !folder.exists() {
+        let unusable = |why: &str| findings::previous_unusable(&entry.id, why);
+        // What cannot be looked at may well be there.
+        let there = folder.try_exists();
+        if !there.map_err(|cause| unusable(&format!("{}: {cause}", folder.display())))? {
+            gone.push(&entry.id);
             continue;
         }
-        let released = released_surveys(folder, digest)
-            .map_err(|why| findings::previous_unusable(&entry.id, &why))?;
+        let released = released_surveys(folder, digest).map_err(|why| unusable(&why))?;
+        revised.extend(released.revises.clone());
         if misfit(plan, &released).is_none() {
             let order = (released.first_day, published);
             found.push((order, Release { job: &entry.id, folder, digest, released }));
         }
     }
+    found.retain(|(_, release)| !revised.contains(release.job));
+    found.retain(|(_, release)| match release.others(&plan.job) {
+        Some(why) => {
+            others.push((release.job, why));
+            false
+        }
+        None => true,
+    });
+    if let [.., last] = &gone[..] {
+        let count = findings::counted(gone.len(), "release");
+        remarks.insert(format!(
+            "\"latest\" passes over {count} not where the ledger says, the last of them of job `{last}`"
+        ));
+    }
+    if let [.., (last, why)] = &others[..] {
+        let count = findings::counted(others.len(), "release");
+        remarks.insert(format!(
+            "\"latest\" passes over {count} of other payments, the last of them of job `{last}`: {why}"
+        ));
+    }
     found.sort_by_key(|(order, _)| Reverse(*order));
     Ok(found.into_iter().map(|(_, release)| release).collect())
 }
 
+/// The entry that reserved the job, after all others if there is none: a job that is run again
+/// takes what it took when it was reserved.
+pub(super) fn reserved_by(job: &Job, ledger: &Report) -> i64 {
+    let own = ledger.job(&job.id).filter(|own| own.state != EntryState::Voided);
+    own.map_or(i64::MAX, |own| own.reserved_by)
+}
+
 /// Whether a run ends before this one begins hangs on how long it takes, and so on payments: it
 /// must not decide what this one goes by.
-fn not_under_way(plan: &Plan, other: &JobEntry, before: i64) -> std::result::Result<(), Finding> {
-    let (own, file) = (&plan.job, &plan.job.ledger.file);
+pub(super) fn not_under_way(
+    own: &Job,
+    other: &JobEntry,
+    before: i64,
+    finding: fn(&str) -> Finding,
+) -> std::result::Result<(), Finding> {
+    let file = &own.ledger.file;
     let is_under_way = other.id != own.id
         && other.recipient == own.recipient
         && other.reserved_by < before
         && matches!(other.state, EntryState::Reserved | EntryState::Spent)
         && Hold::is_taken(file, &other.id).unwrap_or(true);
-    if is_under_way { Err(findings::earlier_under_way(&other.id)) } else { Ok(()) }
+    if is_under_way { Err(finding(&other.id)) } else { Ok(()) }
 }
 
 /// Why a release can tell nothing of the plan's period, if so.
@@ -273,6 +334,10 @@ fn misfit(plan: &Plan, released: &ReleasedSurveys) -> Option<String> {
     let unit = plan.job.privacy.unit.label(plan.job.payments.zone);
     if released.unit != unit {
         return Some(format!("its unit is {}, not {unit}", released.unit));
+    }
+    let currency = released.series.as_ref().and_then(|series| series.other_currency(&plan.job));
+    if currency.is_some() {
+        return currency;
     }
     let period = plan.job.payments.period;
     if released.first_day >= period.first() {
@@ -297,6 +362,15 @@ impl Release<'_> {
     /// Its job, and its manifest's digest.
     fn origin(&self) -> (String, String) {
         (self.job.to_owned(), self.digest.to_owned())
+    }
+
+    /// How its payments differ from those of a job, whatever the days, as far as its manifest
+    /// tells.
+    fn others(&self, job: &Job) -> Option<String> {
+        let (theirs, ours) = (&*self.released.timezone, job.payments.zone.name());
+        let zone = || format!("its time zone is {theirs}, not {ours}");
+        let payments = self.released.series.as_ref().and_then(|s| s.other_payments(job));
+        payments.or_else(|| (theirs != ours).then(zone))
     }
 
     fn last_day(&self) -> NaiveDate {

@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::predicted::admit;
+use super::revision::still_newest;
 use super::{Failure, cancel_flag, cut, memory, note_untested, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -64,11 +65,11 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         Some(published @ Reservation::Published { .. }) => {
             return released_before(plan, &terms, published, &folder);
         }
-        None if folder.exists() && !args.force => {
         // A draw that the ledger does not know of: another one for the same id would be free.
         None if release::is_complete(&folder, &job).is_some() => {
             return Err(Error::refused(findings::release_unrecorded(&job.id, &folder)));
         }
+        None if folder.exists() && !args.force => {
             return Err(Error::invalid(findings::release_exists(&folder)));
         }
         None if folder.exists() && !release::is_of_job(&folder, &job.id) => {
@@ -101,6 +102,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         return released_before(plan, &terms, reservation, &folder);
     }
     let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
+        still_newest(&job, &ledger.report()?)?;
         Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?))
     });
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
@@ -122,8 +124,6 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     Ok(Outcome::Released(folder))
 }
 
-/// Adds the noise and writes the release.
-fn write(
 /// Sets the job's price aside, by a run that has the job to itself: in place of what a dead one has
 /// reserved at another price.
 fn reserve(plan: &Plan, terms: &Terms) -> Result<(Ledger, Reservation)> {
@@ -135,6 +135,8 @@ fn reserve(plan: &Plan, terms: &Terms) -> Result<(Ledger, Reservation)> {
     Ok((ledger, reservation))
 }
 
+/// Adds the noise and writes the release.
+fn write(
     plan: &Plan,
     (totals, in_ledger): (ExactTotals, InLedger),
     (mut draft, key): (Draft, RunKey),

@@ -95,7 +95,8 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
 /// An earlier release that can tell neither bounds nor values.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))
-        .hint("name others in `previous`, in place of it or of `latest`, or none: then the run makes surveys of its own for a part of the budget")
+        .hint("put it back as it was released; or name others in `previous`, in place of it or of `latest`, or none: then the run makes \
+             surveys of its own for a part of the budget; `latest` passes over a release whose folder is moved away")
 }
 
 /// What the latest releases are is being decided.
@@ -104,7 +105,15 @@ pub fn earlier_under_way(job: &str) -> Finding {
         "job `{job}` of the same recipient is under way, and \"latest\" may mean its release"
     );
     Finding::new("earlier-under-way", text)
-        .hint("wait until it ends, or name the releases that are meant: how long a run takes must not decide what another goes by")
+        .hint("run the job again when it has ended, or name the releases that are meant: how long a run takes must not decide what another goes by")
+}
+
+/// Who revises a release is being decided.
+pub fn revision_under_way(job: &str) -> Finding {
+    let text =
+        format!("job `{job}` of the same recipient is under way, and may revise the same release");
+    Finding::new("earlier-under-way", text)
+        .hint("run the job again when it has ended: of one release there is one revision, so that everybody finds the newest")
 }
 
 /// An insight that a level cannot carry.

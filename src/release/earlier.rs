@@ -6,8 +6,10 @@ use std::path::Path;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int32Type;
 use chrono::NaiveDate;
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::series::Series;
 use super::{digest_of, read_table};
 use crate::job::TimeKey;
 use crate::plan::{KeyValue, ReleasedSurvey, Survey};
@@ -48,6 +50,12 @@ pub struct ReleasedSurveys {
     pub first_day: NaiveDate,
     /// Days of its period.
     pub days: u32,
+    /// The time zone of its days.
+    pub timezone: String,
+    /// What it counts; `None` if it was made before manifests said so.
+    pub series: Option<Series>,
+    /// The job whose release it takes the place of.
+    pub revises: Option<String>,
     /// One for each statistic of a table whose bound was open.
     pub surveys: Vec<ReleasedSurvey>,
 }
@@ -66,6 +74,12 @@ pub fn released_surveys(folder: &Path, manifest_digest: &str) -> Result<Released
             unit: manifest["privacy_unit"]["unit"].as_str()?.to_owned(),
             first_day: day("first_day")?,
             days: u32::try_from(days).ok()?,
+            timezone: manifest["job"]["timezone"].as_str()?.to_owned(),
+            series: match &manifest["series"] {
+                Value::Null => None,
+                series => Some(Series::deserialize(series).ok()?),
+            },
+            revises: manifest["job"]["revises"]["job"].as_str().map(str::to_owned),
             surveys: {
                 // What was counted of tickets tells no norms.
                 let tickets = |s: &&Value| s["mechanisms"][0]["counts"] == "tickets";

@@ -13,6 +13,7 @@ use super::composed::ComposedEntry;
 use super::discovery::{DiscoveryEntry, discoveries, selection};
 use super::merchants::{MerchantsEntry, PeersEntry, above};
 use super::pairs::PairsEntry;
+use super::series::Series;
 use super::surveys::{BoundFromEntry, SurveyEntry};
 use super::unshown::{SuppressionEntry, UselessEntry};
 use crate::error::{Error, Result};
@@ -43,6 +44,8 @@ pub(super) struct Manifest {
     variant: &'static str,
     privacy_unit: UnitEntry,
     deployment_model: &'static str,
+    /// What is counted, whatever the days.
+    series: Series,
     /// What has added the payments up, where that is not this program.
     #[serde(skip_serializing_if = "Option::is_none")]
     totals_from: Option<TotalsFromEntry>,
@@ -334,6 +337,7 @@ impl Manifest {
                 in_ledger: in_ledger.and_then(|all| all.composed).map(ComposedEntry::new),
             },
             deployment_model: "central",
+            series: Series::of(job),
             totals_from: TotalsFromEntry::of(plan),
             parameters: Parameters::new(plan)?,
             budget: in_ledger.and_then(|all| BudgetEntry::new(plan, all)),

@@ -10,6 +10,7 @@ mod manifest;
 mod merchants;
 mod pairs;
 mod place;
+mod series;
 mod status;
 mod surveys;
 mod tables;
@@ -25,6 +26,7 @@ use manifest::Manifest;
 pub use manifest::Parameters;
 pub use place::{begins_with, outside_releases, place_of_page};
 
+pub use series::Series;
 pub use status::{Standing, standing};
 pub use values::released_values;
 
@@ -89,8 +91,6 @@ pub fn bytes(plan: &Plan) -> u64 {
     tables.fold(0, u64::saturating_add)
 }
 
-/// What writes one file.
-type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
 /// The names of all files of a plan's release, of which the page's is `page`.
 pub fn files(plan: &Plan, page: &str) -> Vec<String> {
     let shown = plan.levels.iter().filter(|level| !level.unshown);
@@ -102,6 +102,8 @@ pub fn files(plan: &Plan, page: &str) -> Vec<String> {
 
 const MANIFEST: &str = "manifest.json";
 
+/// What writes one file.
+type Content<'a> = &'a dyn Fn(&mut (dyn Write + Send)) -> std::io::Result<()>;
 
 /// Has `put` write each table and give its digest, for the manifest.
 fn write_tables(

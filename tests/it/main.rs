@@ -33,6 +33,7 @@ mod report;
 mod revisions;
 mod rows;
 mod scales;
+mod series;
 mod several;
 mod shared;
 mod sources;

@@ -7,7 +7,7 @@ use crate::common::{JOB, Workshop, payments_from, shown};
 use crate::crash::events;
 
 /// The job without any bound of its first report, and with one of two of the second.
-fn open() -> String {
+pub(crate) fn open() -> String {
     let without = JOB
         .replace("bounds   = { customers = \"3\", payments = \"10\", sales = \"500.00\" }\n", "")
         .replace(
@@ -145,7 +145,7 @@ fn edited_surveys_are_found() {
 }
 
 /// A job of the next month that takes its bounds from the first one's surveys.
-fn next() -> String {
+pub(crate) fn next() -> String {
     let job = open().replace("\"test\"", "\"next\"").replace("2025-01-", "2025-02-");
     let job = job
         .replace("2025-02-31", "2025-02-28")
@@ -154,7 +154,7 @@ fn next() -> String {
 }
 
 /// With payments in February too.
-fn two_months() -> Workshop {
+pub(crate) fn two_months() -> Workshop {
     let workshop = Workshop::new();
     workshop.parquet("february.parquet", payments_from(1_738_382_400));
     workshop
