@@ -87,6 +87,9 @@ impl Market {
             let name = format!("[[report]]\nname = \"r{place}\"\n{report}\n");
             text.write_str(&name).expect("writes to a string");
         }
+        if !reports.iter().any(|report| report.contains("\"wallet\"")) {
+            text = text.replace(KEYS, "");
+        }
         Job::parse(&text, self.folder.path()).and_then(Plan::new)
     }
 
@@ -231,14 +234,29 @@ fn text(reports: &[String]) -> String {
         let name = format!("[[report]]\nname = \"r{place}\"\n{}\n", lines.join("\n"));
         text.write_str(&name).expect("writes to a string");
     }
-    let quantiles = reports.iter().any(|report| report.contains("ticket_quantiles"));
-    if quantiles { text } else { text.replace("ticket_groups = \"region\"\n", "") }
+    without_idle(text, reports)
+}
+
+/// Without what no report looks at.
+fn without_idle(mut text: String, reports: &[String]) -> String {
+    let named = |word: &str| reports.iter().any(|report| report.contains(word));
+    for (word, lines) in
+        [("ticket_quantiles", "ticket_groups = \"region\"\n"), ("\"wallet\"", KEYS)]
+    {
+        if !named(word) {
+            text = text.replace(lines, "");
+        }
+    }
+    text
 }
 
 fn write(path: &Path, table: &mut polars::prelude::DataFrame) {
     let file = std::fs::File::create(path).expect("creates");
     ParquetWriter::new(file).finish(table).expect("writes");
 }
+
+/// The part of [`JOB`] that levels by wallet need.
+const KEYS: &str = "[keys]\nwallet = [\"w0\", \"w1\", \"w2\"]\n";
 
 const JOB: &str = r#"
 version = 1

@@ -142,11 +142,14 @@ impl Design {
             false => self.tried.iter().map(bound).collect(),
         };
         let looks_back = self.tried.iter().any(|tried| tried.0 == StatisticKind::NewReturning);
+        let binned = |tried: &Tried| tried.0 == StatisticKind::TicketHistogram;
+        let binned = !private && self.tried.iter().any(binned);
+        let edges = if binned { "ticket_edges = [\"50\"]\n" } else { "" };
         let look_back = if looks_back && !private { "look_back = 20\n" } else { "" };
         format!(
             "version = 1\njob = \"{name}\"\nrecipient = \"audit\"\nreleases = \".\"\n\n[payments]\n\
              files = [\"twin.parquet\"]\ntimezone = \"UTC\"\nfirst_day = 2025-01-01\n\
-             last_day = 2025-02-28\ncurrency = \"EUR\"\nticket_edges = [\"50\"]\n\
+             last_day = 2025-02-28\ncurrency = \"EUR\"\n{edges}\
              columns = {{ user = \"user\", merchant = \"merchant\", time = \"time\", amount = \"amount\" }}\n\n\
              [merchants]\nfiles = [\"twin-merchants.parquet\"]\nid = \"twin id\"\n\n[privacy]\n\
              unit = \"user\"\nepsilon = \"{}\"\ndelta = \"{}\"\n\n[ledger]\n\

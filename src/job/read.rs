@@ -5,6 +5,7 @@ mod digest;
 mod dominance;
 mod errors;
 mod expect;
+mod idle;
 mod merchant_bands;
 mod merchants;
 mod payments;
@@ -108,7 +109,8 @@ impl Reader<'_> {
         let privacy = section.and_then(|section| self.privacy(&section));
         let section = root.section("ledger", "[ledger]");
         let section = root.require("ledger", "[ledger]", section);
-        let ledger = section.and_then(|section| self.ledger(&section));
+        let unit = privacy.map(|privacy| privacy.unit);
+        let ledger = section.and_then(|section| self.ledger(&section, unit));
 
         let sections = root.sections("report", "[[report]]");
         if sections.is_empty() {
@@ -117,6 +119,7 @@ impl Reader<'_> {
         let unknown = Facts::UNKNOWN;
         let facts = payments.as_ref().map_or(&unknown, |payments| &payments.facts);
         let (reports, registry) = self.reports(&sections, facts, merchants.as_ref(), &key_sets);
+        self.refuse_idle(reports.as_deref(), facts, &key_sets);
         root.finish();
         Some(Job {
             id: id?,
@@ -216,7 +219,7 @@ impl Reader<'_> {
         Some(Privacy { unit: unit?, epsilon: epsilon?, delta: delta? })
     }
 
-    fn ledger(&self, section: &Section) -> Option<LedgerTerms> {
+    fn ledger(&self, section: &Section, unit: Option<PrivacyUnit>) -> Option<LedgerTerms> {
         let file = section.require("file", "file = \"ledger.sqlite\"", section.text("file"));
         let file = file.and_then(|file| self.file(file));
         let population = self.name(section, "population", "population = \"cny-2025\"");
@@ -227,6 +230,9 @@ impl Reader<'_> {
         let same_user_as = section.text("same_user_as");
         let same_user_as = same_user_as.and_then(|text| self.sql("same_user_as", text));
         let same_time_as = section.text("same_time_as").map(|text| text.value);
+        if same_time_as.is_some() && unit == Some(PrivacyUnit::User) {
+            self.idle(section, "same_time_as", "a unit within periods, such as `user-month`");
+        }
         section.finish();
         Some(LedgerTerms {
             file: self.folder.join(file?),

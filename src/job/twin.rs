@@ -93,8 +93,11 @@ impl Job {
             json!(currencies),
             columns.iter().map(column).collect::<Vec<_>>().join(", ")
         );
-        let edges = source.ticket_edges.iter().map(|&edge| self.major(edge as u64, 0));
-        add(&mut text, "ticket_edges", &list(edges));
+        let mut insights = self.reports.iter().flat_map(|report| &report.insights);
+        if insights.any(|insight| insight.statistics().contains(&StatisticKind::TicketHistogram)) {
+            let edges = source.ticket_edges.iter().map(|&edge| self.major(edge as u64, 0));
+            add(&mut text, "ticket_edges", &list(edges));
+        }
         if let Some(registry) = &self.registry {
             text += "\n[merchants]\nfiles = [\"twin-merchants.parquet\"]\nid = \"twin id\"\n";
             if let Some(groups) = &registry.ticket_groups {

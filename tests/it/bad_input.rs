@@ -169,6 +169,7 @@ fn what_levels_need_is_there() {
     }
     texts += &faults(&JOB.replace(keys, ""));
     texts += &faults(&JOB.replace(merchants, "").replace(level, "[\"merchant\"]"));
+    texts += &faults(&JOB.replace(merchants, ""));
     // 3,660 days of 24 hours, for 300 wallets: 26 million.
     let wallets: Vec<String> = (0..300).map(|wallet| format!("w{wallet}")).collect();
     let many = JOB.replace(last, "last_day  = 2035-01-08");
@@ -224,8 +225,13 @@ fn what_nothing_looks_at_is_told() {
         ("sales = \"500.00\" }", "sales = \"500.00\", visits = 3, refunds = \"9\" }"),
         ("cells_max = 8", "cells_max = 8\ncell_caps = { payments = 2 }"),
         ("[\"merchants.parquet\"]", "[\"merchants.parquet\"]\nticket_groups = \"category\""),
+        ("currency  = \"CNY\"", "currency  = \"CNY\"\nticket_edges = [5, 10]"),
+        ("[ledger]", "[ledger]\nsame_time_as = \"time\""),
+        ("[keys]", "[keys]\nshop = [\"M1\"]"),
     ] {
-        texts += &faults(&JOB.replacen(line, replaced, 1));
+        let shop =
+            JOB.replace("wallet = \"wallet\" }", "wallet = \"wallet\", shop = \"merchant\" }");
+        texts += &faults(&shop.replacen(line, replaced, 1));
     }
     assert_snapshot!(texts);
 }

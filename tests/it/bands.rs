@@ -5,7 +5,7 @@ use arrow::util::display::array_value_to_string;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::common::{Workshop, refused, shown};
+use crate::common::{Workshop, fitted, refused, shown};
 use crate::merchants::workshop;
 use crate::shared::table;
 use crate::verify::{Copy, names, replaced};
@@ -65,7 +65,7 @@ fn a_plan_says_how_many_groups_may_be_told_in_bands_or_why_none() {
         let workshop = workshop(&format!("min_per_cell = {least}\n{BANDS}"));
         let text = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
         let (market, _) = text.split_once("\n[[report]]\nname     = \"wallets\"").unwrap();
-        workshop.text("job.toml", market);
+        workshop.text("job.toml", &fitted(market.to_owned()));
         let output = workshop.discretail(&["plan", "job.toml"]);
         assert!(output.status.success(), "{}", shown(&workshop, &output));
         let text = String::from_utf8(output.stdout).unwrap();

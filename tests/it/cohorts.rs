@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{Workshop, paid, refused, sharp};
+use crate::common::{Workshop, fitted, paid, refused, sharp};
 use crate::verify::{Copy, names, with_float};
 
 const REPORTS: &str = r#"
@@ -26,7 +26,7 @@ look_back = 5
 "#;
 
 fn job() -> String {
-    sharp() + REPORTS
+    fitted(sharp() + REPORTS)
 }
 
 /// At one merchant in each region 400 users who come in the week of 6 January, of whom a quarter

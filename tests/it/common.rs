@@ -122,6 +122,14 @@ pub(crate) fn sharp() -> String {
     head.replace("epsilon_max = \"4\"", "epsilon_max = \"16\"")
 }
 
+/// A job made of [`JOB`] without the wallets' names, if no level has them.
+pub(crate) fn fitted(job: String) -> String {
+    let reports = job.split_once("[[report]]").map_or("", |(_, reports)| reports);
+    if reports.contains("\"wallet\"") { job } else { job.replace(WALLETS, "") }
+}
+
+const WALLETS: &str = "wallet = [\"alipay\", \"apple_pay\", \"card\"]\n";
+
 /// What `check` says of a job that it refuses.
 pub(crate) fn refused(workshop: &Workshop, job: &str) -> String {
     workshop.text("job.toml", job);

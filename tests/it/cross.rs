@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{Workshop, paid_in_turn, sharp, shown};
+use crate::common::{Workshop, fitted, paid_in_turn, sharp, shown};
 use crate::shared::table;
 use crate::verify::{Copy, names, replaced};
 
@@ -22,7 +22,7 @@ suppress_above = "never"
 "#;
 
 fn job(report: &str) -> String {
-    sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n") + report
+    fitted(sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n") + report)
 }
 
 /// Of 4,000 users a quarter pay for food and fuel, a quarter for food and books, half for books

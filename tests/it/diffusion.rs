@@ -4,7 +4,7 @@
 use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 
-use crate::common::{Workshop, paid, refused, sharp};
+use crate::common::{Workshop, fitted, paid, refused, sharp};
 use crate::verify::{Copy, names, with_float};
 
 const REPORTS: &str = r#"
@@ -19,7 +19,7 @@ suppress_above = "never"
 
 fn job() -> String {
     let files = "files = [\"merchants.parquet\"]";
-    sharp().replace(files, &format!("{files}\nmin_per_cell = 1")) + REPORTS
+    fitted(sharp().replace(files, &format!("{files}\nmin_per_cell = 1")) + REPORTS)
 }
 
 /// At one merchant in each region 400 users. A quarter comes in the week of 6 January alone, a

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::json;
 
-use crate::common::{Workshop, paid_in_turn, sharp, shown};
+use crate::common::{Workshop, fitted, paid_in_turn, sharp, shown};
 use crate::shared::{table, table_of};
 use crate::verify::{Copy, names};
 
@@ -17,7 +17,7 @@ insights = ["customers", "sales"]
 
 /// A job with this report, of an ε with which rounds see some hundred users.
 fn job(report: &str) -> String {
-    sharp() + report
+    fitted(sharp() + report)
 }
 
 /// Of 3,000 users each pays at home, in the north or the south, and a third in M2, which is in the

@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, paid_in_turn, sharp, shown};
+use crate::common::{JOB, Workshop, fitted, paid_in_turn, sharp, shown};
 use crate::shared::table;
 use crate::verify::{Copy, names};
 
@@ -24,7 +24,7 @@ suppress_above = "never"
 "#;
 
 fn job(report: &str) -> String {
-    sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n") + report
+    fitted(sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n") + report)
 }
 
 /// Of 3,000 users two thirds are at home in the north and pay there three times, and once in the
@@ -137,7 +137,9 @@ fn homes_are_columns_of_the_table_of_merchants() {
     let (head, _) = JOB.split_once("\n[[report]]\nname      = \"found\"").unwrap();
     workshop.text(
         "job.toml",
-        &two(&head.replace("levels   = [[], [\"region\", \"week\"], [\"wallet\"]]", levels)),
+        &fitted(
+            two(&head.replace("levels   = [[], [\"region\", \"week\"], [\"wallet\"]]", levels)),
+        ),
     );
     let run = workshop.discretail(&["run", "job.toml"]);
     assert_eq!(run.status.code(), Some(0), "{}", shown(&workshop, &run));

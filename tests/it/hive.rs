@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{Workshop, sharp, shown};
+use crate::common::{Workshop, fitted, sharp, shown};
 use discretail::verify::{Outcome, verify};
 
 const REPORT: &str = r#"
@@ -30,7 +30,7 @@ bounds       = { customers = "2" }
 
 fn job(name: &str, report: &str) -> String {
     let head = sharp().replace("[merchants]\n", "[merchants]\nmin_per_cell = 1\n");
-    head.replace("\"test\"", &format!("\"{name}\"")) + report
+    fitted(head.replace("\"test\"", &format!("\"{name}\"")) + report)
 }
 
 fn run(workshop: &Workshop, name: &str, report: &str) {

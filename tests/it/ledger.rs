@@ -8,7 +8,7 @@ use insta::{Settings, assert_snapshot};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{JOB, Workshop, fitted, shown};
 
 const INIT: [&str; 9] = [
     "ledger",
@@ -41,18 +41,17 @@ fn head(workshop: &Workshop) -> String {
 
 /// A reservation as a killed run leaves it.
 fn reserve(path: &Path, job: &str) {
-    reserve_as(path, job, &"d".repeat(64));
+    reserve_as(path, job, &"d".repeat(64), "press");
 }
 
-fn reserve_as(path: &Path, job: &str, digest: &str) -> Ledger {
+pub(crate) fn reserve_as(path: &Path, job: &str, digest: &str, recipient: &str) -> Ledger {
     let mut ledger = Ledger::open_to_change(path).unwrap();
     let loss = PrivacyLoss {
         mu_squared: MuSquared::from_units(1 << 50),
         threshold_delta: Delta::parse("1e-9").unwrap(),
     };
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
-    let request =
-        Request { job, digest, recipient: "press", user: "user", time: None, loss, all_units };
+    let request = Request { job, digest, recipient, user: "user", time: None, loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
     ledger
 }
@@ -79,7 +78,7 @@ fn plan_says_what_the_ledger_knows_of_the_job() {
     tell("content-differs", true);
     assert!(workshop.discretail(&["ledger", "void", "ledger.sqlite", "test"]).status.success());
     let digest = plan()["digest"].as_str().unwrap().to_owned();
-    let mut ledger = reserve_as(&path, "test", &digest);
+    let mut ledger = reserve_as(&path, "test", &digest, "partner");
     tell("reserved", true);
     ledger.void("test").unwrap();
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
@@ -110,6 +109,81 @@ fn the_life_of_a_ledger() {
     texts += &run(&workshop, &["ledger", "void", ledger, "dead", "--json"]);
     texts += &run(&workshop, &["ledger", "show", ledger]);
     hidden().bind(|| assert_snapshot!(texts));
+}
+
+/// What an SQLite shell leaves in a ledger is told before anything is charged, as no release could
+/// be verified against it; without it the job runs.
+#[test]
+fn a_ledger_of_another_structure_is_charged_nothing() {
+    let workshop = Workshop::new();
+    assert!(workshop.discretail(&INIT).status.success());
+    let raw = Connection::open(workshop.path("ledger.sqlite")).unwrap();
+    raw.execute_batch("ANALYZE").unwrap();
+    let mut texts = run(&workshop, &["plan", "job.toml"]);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    texts += &run(&workshop, &["ledger", "verify", "ledger.sqlite"]);
+    let entries = |raw: &Connection| -> i64 {
+        raw.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((entries(&raw), workshop.path("releases").exists()), (0, false));
+    raw.execute_batch("DROP TABLE sqlite_stat1; DROP TABLE sqlite_stat4").unwrap();
+    workshop.release();
+    assert_eq!(entries(&raw), 3);
+    assert_snapshot!(texts);
+}
+
+/// A run that was killed has reserved another price, as its earlier releases were others: what it
+/// reserved is given back and the job runs. Of other content it says how to give that back.
+#[test]
+fn what_a_dead_run_has_reserved_is_in_nobodys_way() {
+    let workshop = Workshop::new();
+    let path = workshop.path("ledger.sqlite");
+    assert!(workshop.discretail(&INIT).status.success());
+    let plan = workshop.discretail(&["plan", "job.toml", "--json"]);
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    drop(reserve_as(&path, "test", plan["digest"].as_str().unwrap(), "partner"));
+    workshop.release();
+    let all = ["reserved", "voided", "reserved", "spent", "published"];
+    assert_eq!(crate::crash::events(&path, "test"), all);
+    reserve(&path, "next");
+    workshop.text("job.toml", &JOB.replace("\"test\"", "\"next\""));
+    let mut texts = run(&workshop, &["run", "job.toml"]);
+    // No room beside what that has reserved.
+    let large = JOB.replace("\"test\"", "\"large\"").replace("epsilon = \"1\"", "epsilon = \"4\"");
+    workshop.text("job.toml", &large);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    let mut settings = Settings::clone_current();
+    settings.add_filter(r"\d+\.\d+", "N");
+    settings.bind(|| assert_snapshot!(texts));
+}
+
+/// An older copy of the ledger, put back, does not know of a release that is there: to draw again
+/// for it would be free.
+#[test]
+fn a_release_that_the_ledger_does_not_know_is_not_drawn_again() {
+    let workshop = Workshop::new();
+    assert!(workshop.discretail(&INIT).status.success());
+    let older = std::fs::read(workshop.path("ledger.sqlite")).unwrap();
+    workshop.release();
+    let newer = std::fs::read(workshop.path("ledger.sqlite")).unwrap();
+    let manifest = std::fs::read(workshop.path("releases/test/manifest.json")).unwrap();
+    let put = |bytes: &[u8]| {
+        let mut file = std::fs::File::create(workshop.path("ledger.sqlite")).unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+    };
+    put(&older);
+    for args in [&["run", "job.toml"][..], &["run", "job.toml", "--force"]] {
+        let output = workshop.discretail(args);
+        let said = shown(&workshop, &output);
+        assert!(
+            said.starts_with("exit: 1\n") && said.contains("error[release-unrecorded]"),
+            "{said}"
+        );
+    }
+    assert!(crate::crash::events(&workshop.path("ledger.sqlite"), "test").is_empty());
+    put(&newer);
+    workshop.release();
+    assert!(manifest == std::fs::read(workshop.path("releases/test/manifest.json")).unwrap());
 }
 
 /// A job with another `user` expression is refused, unless it says that it names the same people.
@@ -348,7 +422,7 @@ fn jobs_of_one_ledger_put_payments_into_periods_in_one_way() {
         let job = job.replace("[[], [\"region\", \"week\"], [\"wallet\"]]", "[[\"week\"]]");
         let job = job.replace("\"test\"", &format!("\"{id}\""));
         let job = job.replace("[payments]", &format!("[payments]\n{lines}"));
-        let job = job.replace("time = \"time\"", &format!("time = {time}"));
+        let job = fitted(job.replace("time = \"time\"", &format!("time = {time}")));
         workshop.text("job.toml", &job);
         job
     };

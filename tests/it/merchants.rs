@@ -10,7 +10,7 @@ use polars::df;
 use polars::prelude::{IntoColumn, NamedFrom, ParquetReader, SerReader, Series};
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{JOB, Workshop, fitted, shown};
 use crate::shared::table;
 use crate::verify::{Copy, names, replaced};
 
@@ -179,7 +179,7 @@ fn laws_of_tickets_are_of_three_merchants_or_more() {
         let (head, _) = job.split_once("[[report]]").unwrap();
         let report = "[[report]]\nname = \"sizes\"\nlevels = [[\"category\"]]\nkeys = \"public\"\n\
             insights = [\"ticket_quantiles\"]\n";
-        workshop.text("job.toml", &format!("{head}{report}"));
+        workshop.text("job.toml", &fitted(format!("{head}{report}")));
         let output = workshop.discretail(&["run", "job.toml"]);
         assert!(output.status.success(), "{}", shown(&workshop, &output));
         let output = workshop.discretail(&["verify", "releases/test", "--ledger", "ledger.sqlite"]);

@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use polars::prelude::DataFrame;
 use serde_json::{Value, json};
 
-use crate::common::{Workshop, refused, sharp, shown};
+use crate::common::{Workshop, fitted, refused, sharp, shown};
 use crate::report::data;
 use crate::shared::table_of;
 use crate::verify::{Copy, names, replaced};
@@ -28,7 +28,7 @@ const ALL: &str = "[\"payments\", \"payments_concentration\", \"payments_rank\",
                    \"payments_peer_benchmark\"]";
 
 fn job(report: &str) -> String {
-    sharp() + report
+    fitted(sharp() + report)
 }
 
 /// Nine shops for food, of which the first has most, five for books, and two for fuel.

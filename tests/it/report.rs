@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader, df};
 use serde_json::Value;
 
-use crate::common::{JOB, Workshop, registry, shown};
+use crate::common::{JOB, Workshop, fitted, registry, shown};
 
 const PAGE: &str = "releases/test/report.html";
 
@@ -94,9 +94,9 @@ fn the_page_knows_what_the_manifest_says_of_the_release() {
                   keys = \"public\"\ninsights = [\"new_customers\", \"customers\"]\nlook_back = 10\n\
                   bounds = { customers = 4, new_returning = 4 }\n";
     let workshop = Workshop::new();
-    workshop.text("first.toml", &format!("{job}{report}"));
+    workshop.text("first.toml", &fitted(format!("{job}{report}")));
     let next = job.replace("\"test\"", "\"next\"\nrevises = \"test\"");
-    workshop.text("next.toml", &format!("{next}{report}"));
+    workshop.text("next.toml", &fitted(format!("{next}{report}")));
     for job in ["first.toml", "next.toml"] {
         let output = workshop.discretail(&["run", job, "--accept-useless"]);
         assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));

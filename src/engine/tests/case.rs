@@ -318,13 +318,15 @@ impl Case {
             ),
             false => String::new(),
         };
+        let named = self.reports.iter().any(|report| report.contains("\"wallet\""));
+        let keys = "[keys]\nwallet = [\"w0\", \"w1\", \"wä \\\"2\\\"\"]\n";
+        let keys = if named { keys } else { "" };
         let mut text = format!(
             "version = 1\njob = \"test\"\nrecipient = \"tests\"\n[payments]\n{source}\n\
              where = \"{}\"\ntimezone = \"{}\"\ntimes_without_zone = \"{}\"\nfirst_day = 2025-01-01\nlast_day = {}\n\
              currency = {currency}\nmax_bad_share = 1\ncolumns = {{ user = \"{}\", merchant = \"merchant\", \
              time = \"time\", amount = \"CASE WHEN refund THEN -amount ELSE amount END\", currency = \
-             \"COALESCE(currency, 'EUR')\", wallet = \"{}\" }}\n{merchants}\n[keys]\nwallet = [\"w0\", \"w1\", \
-             \"wä \\\"2\\\"\"]\n[privacy]\nunit = \"{}\"\nepsilon = \"1\"\ndelta = \"1e-6\"\n[ledger]\n\
+             \"COALESCE(currency, 'EUR')\", wallet = \"{}\" }}\n{merchants}\n{keys}[privacy]\nunit = \"{}\"\nepsilon = \"1\"\ndelta = \"1e-6\"\n[ledger]\n\
              file = \"ledger.sqlite\"\npopulation = \"people\"\nepsilon_max = \"4\"\ndelta_max = \"1e-5\"\n",
             self.filter, self.zone, self.zoneless, self.last_day, self.user, self.wallet, self.unit
         );

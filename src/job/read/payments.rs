@@ -1,5 +1,6 @@
 //! The section `[payments]`.
 
+use std::ops::Range;
 use std::path::Path;
 
 use chrono::format::{Item, StrftimeItems};
@@ -29,6 +30,8 @@ pub(super) struct Facts {
     pub(super) currencies: Vec<Currency>,
     /// Is `columns` there?
     pub(super) known: bool,
+    /// Place of `ticket_edges` in the job file, if it states them.
+    pub(super) ticket_edges: Option<Range<usize>>,
 }
 
 impl Facts {
@@ -39,6 +42,7 @@ impl Facts {
         has_currency_column: false,
         currencies: Vec::new(),
         known: false,
+        ticket_edges: None,
     };
 }
 
@@ -92,6 +96,8 @@ impl Reader<'_> {
         let stated_format = section.text("time_format").and_then(|f| self.time_format(f));
         let max_bad_share = self.max_bad_share(section);
         let ticket_edges = self.ticket_edges(section, money_places(&currencies));
+        let stated_edges = (!ticket_edges.is_empty() && section.has("ticket_edges"))
+            .then(|| section.span_of("ticket_edges"));
         let quarantine = section.text("quarantine").map_or("quarantine".to_owned(), |q| q.value);
         section.finish();
         if let Some(table) = &table {
@@ -105,6 +111,7 @@ impl Reader<'_> {
             has_currency_column: columns.currency.is_some(),
             currencies: currencies.clone(),
             known: complete_columns,
+            ticket_edges: stated_edges,
         };
         let source = || {
             let files = files?;

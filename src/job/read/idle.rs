@@ -1,0 +1,39 @@
+//! What is stated in one section and looked at by another one's reports, if any.
+
+use std::collections::BTreeMap;
+
+use super::Reader;
+use super::payments::Facts;
+use crate::findings;
+use crate::job::raw::Placed;
+use crate::job::{Key, Report, StatisticKind};
+
+impl Reader<'_> {
+    /// Refuses values of columns that no level has as a key, as nothing would be left out for want
+    /// of one of them, and edges of tickets that no report shows.
+    pub(super) fn refuse_idle(
+        &self,
+        reports: Option<&[Report]>,
+        facts: &Facts,
+        key_sets: &BTreeMap<String, Placed<Vec<String>>>,
+    ) {
+        // Of reports that cannot be read nobody knows what they look at.
+        let Some(reports) = reports else { return };
+        let keys = || reports.iter().flat_map(|report| &report.levels).flat_map(|l| &l.keys);
+        let is_key =
+            |name: &String| keys().any(|key| matches!(key, Key::Column(own) if own == name));
+        let known = key_sets.iter().filter(|(name, _)| facts.columns.contains(name));
+        for (name, set) in known.filter(|(name, _)| !is_key(name)) {
+            let what = format!("levels by `{name}` (`where` picks payments)");
+            let finding = findings::key_idle(&format!("keys.{name}"), &what);
+            self.faults.add(finding.at(set.span.clone()));
+        }
+        let mut insights = reports.iter().flat_map(|report| &report.insights);
+        if let Some(span) = &facts.ticket_edges
+            && !insights.any(|i| i.statistics().contains(&StatisticKind::TicketHistogram))
+        {
+            let finding = findings::key_idle("ticket_edges", "`ticket_histogram`");
+            self.faults.add(finding.at(span.clone()));
+        }
+    }
+}
