@@ -183,7 +183,8 @@ pub struct ReportArgs {
     /// The ledger that was charged; without it a manifest that was replaced does not show.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
-    /// Where to write the page; a file that is there is replaced.
+    /// Where to write the page; a file that is there is replaced. The release's own page, if it is
+    /// lost, is RELEASE/report.html.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,
     /// Print a JSON object in place of text.
@@ -206,7 +207,7 @@ pub struct LedgerInitArgs {
     #[arg(long, value_name = "D", value_parser = delta)]
     pub delta_max: Delta,
     /// Who is protected: `user`, or a user within a period of a time zone, such as
-    /// `user-month Asia/Shanghai`; day, week, month, quarter or year.
+    /// `user-month Asia/Shanghai`; day, week, month, quarter or year. Jobs state the same `unit`.
     #[arg(long, default_value = "user", value_parser = unit)]
     pub unit: String,
     /// A budget for one recipient; may be given several times.
@@ -376,8 +377,9 @@ pub struct RunArgs {
     /// manifest says so.
     #[arg(long)]
     pub accept_useless: bool,
-    /// Memory for payments, totals, noised values and estimates, such as 2GiB; payments that do not
-    /// fit wait on disk. The process takes up to 256 MiB more [default: half of what is free].
+    /// Memory for payments, totals, noised values and estimates, such as 2GiB, 512MiB at least;
+    /// payments that do not fit wait on disk. The process takes up to 256 MiB more [default: half
+    /// of what is free].
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// Folder for what does not fit in memory, which is gone when the run ends: a file without a

@@ -276,6 +276,14 @@ pub fn level_key_unknown(name: &str, known: &[&str]) -> Finding {
         .hint(did_you_mean(name, known))
 }
 
+/// The same in a job without a table of merchants, whose columns are keys too.
+pub fn level_key_unregistered(name: &str, known: &[&str]) -> Finding {
+    let hint = did_you_mean(name, known);
+    level_key_unknown(name, known).hint(format!(
+        "{hint}; if it is a column of a table of merchants, add [merchants] with `files`"
+    ))
+}
+
 /// Values are stated for something that is no column.
 pub fn key_set_unknown(name: &str, known: &[&str]) -> Finding {
     Finding::new("key-set-unknown", format!("[keys] has `{name}`, which is no column of `columns`"))
@@ -377,6 +385,18 @@ pub fn error_out_of_reach(statistic: &str, level: &str, least: f64) -> Finding {
         ),
     )
     .hint("raise the bound, or leave it to the run; or ask for a larger error")
+}
+
+/// The same where the run chooses the bound.
+pub fn error_out_of_any_reach(statistic: &str, level: &str, least: f64) -> Finding {
+    Finding::new(
+        "error-unreachable",
+        format!(
+            "no budget reaches that error of `{statistic}` of {level}: the least that noise on a computer leaves of it is {:.1e} %",
+            least * 100.0
+        ),
+    )
+    .hint("ask for a larger error")
 }
 
 /// `error` that costs more than the job may.

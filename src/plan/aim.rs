@@ -95,7 +95,10 @@ impl Plan {
         };
         let (mut low, mut high) = (1u128, MOST_UNITS);
         if error(high) > wanted.error.value() {
-            let finding = findings::error_out_of_reach(kind.name(), level, error(high));
+            let finding = match self.is_open(wanted.at.0, wanted.at.1) {
+                true => findings::error_out_of_any_reach(kind.name(), level, error(high)),
+                false => findings::error_out_of_reach(kind.name(), level, error(high)),
+            };
             return Err(finding.at(wanted.span.clone()));
         }
         while high - low > high / 1024 {

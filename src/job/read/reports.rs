@@ -436,7 +436,10 @@ impl Reader<'_> {
                 .flat_map(|start| names.attributes.iter().map(move |name| format!("{start}{name}")))
                 .collect();
             known.extend(more.iter().map(String::as_str));
-            let finding = findings::level_key_unknown(text, &known);
+            let finding = match names.has_registry {
+                true => findings::level_key_unknown(text, &known),
+                false => findings::level_key_unregistered(text, &known),
+            };
             self.faults.add(finding.at(name.span.clone()));
         }
         None
