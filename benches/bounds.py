@@ -49,8 +49,7 @@ columns = {{ user = "household_id", merchant = "store_id", time = "transaction_t
 [merchants]
 files = ["{purchases_folder}/stores.parquet"]
 id = "store_id"
-[keys]
-department = {departments}
+{keys}
 """
 # First and last day of the made-up month and of the one before it; and of a later one with those before,
 # the last first. All have four weeks.
@@ -163,7 +162,7 @@ def write_job(
         folder=folder, month=month, first_day=first_day, last_day=last_day, purchases=purchases,
         sample=SAMPLES.get(month, [""])[0],
         purchases_folder=PURCHASES.parent,
-        departments=json.dumps(departments()) if payments is JOURNEY else "",
+        keys=f"[keys]\ndepartment = {json.dumps(departments())}" if '"department"' in report else "",
     )
     text += f'[privacy]\nunit = "user"\nepsilon = "{epsilon}"\ndelta = "{delta}"\n'
     text += f'[ledger]\nfile = "{work}/ledger.sqlite"\npopulation = "p"\n'

@@ -32,8 +32,7 @@ columns = {{ user = "user_token", merchant = "merchant_id", time = "paid_at", am
 [merchants]
 files = ["merchants.parquet"]
 min_per_cell = 1
-[keys]
-wallet = ["alipay", "apple_pay", "card", "unionpay_quickpass", "wechat_pay"]
+{keys}
 [privacy]
 unit = "user"
 epsilon = "{epsilon}"
@@ -50,6 +49,10 @@ suppress_above = "never"
 levels = {levels}
 insights = ["customers", "payments", "sales", "average_ticket"]
 """
+
+# Of jobs that have a level by wallet.
+KEYS = """[keys]
+wallet = ["alipay", "apple_pay", "card", "unionpay_quickpass", "wechat_pay"]"""
 
 PULSE = '[[], ["week"], ["region", "week"], ["category", "month"], ["weekday", "hour"], ["wallet", "month"]]'
 PEERS = '[["category", "month"], ["merchant", "month"]]'
@@ -70,7 +73,8 @@ def main(binary, folder, write):
         shutil.rmtree(folder)
     discretail(binary, None, "sample", str(folder), "--payments", "1000000", "--users", "50000", "--merchants", "200")
     for name, epsilon, report, levels in JOBS:
-        text = JOB.format(name=name, epsilon=epsilon, report=report, levels=levels)
+        keys = KEYS if '"wallet"' in levels else ""
+        text = JOB.format(name=name, epsilon=epsilon, report=report, levels=levels, keys=keys)
         (folder / f"{name}.toml").write_text(text)
         discretail(binary, folder, "run", f"{name}.toml")
     discretail(binary, folder, "audit", "pulse.toml", "--users", "50000", "--full" if write else "--quick")

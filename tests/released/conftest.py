@@ -285,8 +285,8 @@ def currencies(tmp_path_factory):
 def provisional(tmp_path_factory):
     """A release of which its manifest has much to say, with comparisons and new customers."""
     folder = tmp_path_factory.mktemp("provisional")
-    keys = f"[keys]\nwallet = {WALLETS}\n[expect]\nusers = 2000\npayments = 9000"
-    files = [ROOT / "data/payments/*.parquet", ROOT / "data/merchants.parquet", keys]
+    expected = "[expect]\nusers = 2000\npayments = 9000"
+    files = [ROOT / "data/payments/*.parquet", ROOT / "data/merchants.parquet", expected]
     release(folder, "first", PROVISIONAL, *files, least=3, options=["--accept-useless"])
     head = 'status = "provisional"\nrevises = "first"'
     return release(folder, "second", PROVISIONAL, *files, head=head, least=3, options=["--accept-useless"])
