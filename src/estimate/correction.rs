@@ -94,7 +94,7 @@ impl Correction {
         self.between * (1.0 - 1.0 / self.factor)
     }
 
-    /// The same of what a cell is multiplied with beside.
+    /// The same of what a cell is multiplied with beside, its scale's factor with it.
     pub(super) fn margin_sd(&self, cell: usize) -> f64 {
         self.margin_variances.get(cell).map_or(0.0, |&variance| f64::from(variance).sqrt())
     }
@@ -223,8 +223,12 @@ impl Correction {
         let corrected = self.apply(whole(report, at));
         let sds = noise(report, at).into_iter().enumerate();
         let sds: Vec<f64> = sds.map(|(cell, sd)| sd * self.factor(cell)).collect();
-        let ratios = scaled::ratios(report, at, (&corrected, &sds)).unwrap_or_default();
-        self.by_scale = ratios.into_iter().map(|ratio| ratio as f32).collect();
+        let taken = 1.0 - 1.0 / self.factor;
+        let ratios = scaled::ratios(report, at, (&corrected, &sds), taken).unwrap_or_default();
+        self.by_scale = ratios.iter().map(|ratio| ratio.value as f32).collect();
+        self.margin_variances.resize(ratios.len().max(self.margin_variances.len()), 0.0);
+        let variances = self.margin_variances.iter_mut().zip(&ratios);
+        variances.for_each(|(variance, ratio)| *variance += ratio.variance as f32);
     }
 
     /// Multiplies cells, whose noised values these are, by no more than [`MOST`]; the sum of all

@@ -1,89 +1,123 @@
 //! What the fit takes where cells have scales: users of small cells have large norms there, so it
 //! takes more from small cells than from large ones.
 
-use super::correction::{Sum, group, ratios as differing};
+use super::correction::{Ratio, Sum, group};
 use super::model::Report;
 use super::panel::Panel;
 use super::shrink::{Posterior, shrink};
 use crate::plan::{EarlierGroup, Scales};
 
 /// Relative standard deviation of how far cells of one scale change from one release to the next,
-/// beside all others.
+/// beside all others and beside what their merchants tell of it.
 const CHANGE: f64 = 0.05;
 
-/// Of each cell what its corrected value is to be multiplied with: so that cells of each scale have
-/// about the same part of all that they had in the earlier releases which told the scales, and all
-/// together what they had.
+/// By how much the logarithm of what the fit leaves of cells of one scale differs from that of all
+/// (standard deviation), for each part that it takes of all.
+const UNEVEN: f64 = 0.3;
+
+/// Of each cell what its corrected value is to be multiplied with: so that cells of each scale are
+/// nearer to the part of all that they had in the earlier releases which told the scales, and all
+/// together have what they had; `taken` is the share that the fit takes.
 ///
 /// Earlier values are drawn towards each other before, as the scales were chosen by their noise,
-/// too. Merchants of whom none are known are left as they are. `None`: they say nothing.
+/// too. Merchants of whom none are known are left as they are. `None`: there are no scales.
 pub(super) fn ratios(
     report: &Report,
     at: (usize, usize),
-    (corrected, sds): (&[f64], &[f64]),
-) -> Option<Vec<f64>> {
+    values: (&[f64], &[f64]),
+    taken: f64,
+) -> Option<Vec<Ratio>> {
     let known = report.plan.levels[at.0].earlier_groups(report.statistic(at).kind)?;
-    of_cells((report.scales(at)?, &known), (corrected, sds), report.threads)
+    Some(of_cells((report.scales(at)?, &known), values, taken, report.threads))
 }
 
 fn of_cells(
     (scales, known): (&Scales, &[EarlierGroup]),
     (corrected, sds): (&[f64], &[f64]),
+    taken: f64,
     threads: usize,
-) -> Option<Vec<f64>> {
-    let theirs = earlier(known, scales, threads)?;
-    // One more for merchants of whom nothing is known.
-    let unknown = theirs.len();
-    let of_cell = |cell: usize| match known[scales.group(cell)].mean() {
-        Some(_) => scales.shift(cell) as usize,
-        None => unknown,
+) -> Vec<Ratio> {
+    let now = group(corrected, sds, known.len(), |cell| scales.group(cell));
+    let before = earlier(known, threads);
+    let both = now.iter().zip(&before);
+    let there = scales.shifts().iter().zip(both);
+    let there: Vec<(u8, Merchant)> = there
+        .filter_map(|(&shift, (&now, &before))| Some((shift, Merchant { now, before: before? })))
+        .collect();
+    let of_scale = |scale: u8| there.iter().filter(move |(shift, _)| *shift == scale);
+    let told: Vec<Option<(f64, f64)>> =
+        (0..=scales.octaves_max()).map(|scale| change(of_scale(scale).map(|(_, m)| m))).collect();
+    let (all, weights) =
+        told.iter().flatten().fold((0.0, 0.0), |(all, weights), (log, variance)| {
+            (all + log / variance, weights + 1.0 / variance)
+        });
+    let between = (UNEVEN * taken).powi(2);
+    let untold = Ratio { value: 1.0, variance: between };
+    let drawn = |&(log, variance): &(f64, f64)| {
+        let part = between / (between + variance);
+        let log = (part * (log - all / weights)).clamp(-taken, taken);
+        Ratio { value: log.exp(), variance: part * variance }
     };
-    let of_cell: Vec<usize> = (0..corrected.len()).map(of_cell).collect();
-    let mut ours = group(corrected, sds, unknown + 1, |cell| of_cell[cell]);
-    ours.truncate(unknown);
-    let noise = ours.iter().fold(0.0, |noise: f64, sum| noise.hypot(sum.1));
-    if all(&ours) <= 10.0 * noise {
+    let mut ratios: Vec<Ratio> =
+        told.iter().map(|told| told.as_ref().map_or(untold, drawn)).collect();
+    let sum = |factor: &dyn Fn(u8) -> f64| -> f64 {
+        there.iter().map(|(shift, merchant)| merchant.now.0 * factor(*shift)).sum()
+    };
+    let changed = sum(&|_| 1.0) / sum(&|shift| ratios[usize::from(shift)].value);
+    let changed = if changed.is_finite() && changed > 0.0 { changed } else { 1.0 };
+    ratios.iter_mut().for_each(|ratio| ratio.value *= changed);
+    let of_cell = |cell: usize| match before[scales.group(cell)] {
+        Some(_) => ratios[scales.shift(cell) as usize],
+        None => untold,
+    };
+    (0..corrected.len()).map(of_cell).collect()
+}
+
+/// What a merchant has, and about what it had in earlier releases.
+struct Merchant {
+    now: Sum,
+    before: Sum,
+}
+
+/// The logarithm of what merchants had for each part that they have, with its variance: of noise,
+/// and of how differently they have changed, by moments. `None`: they are mostly noise, or too few
+/// to tell.
+fn change<'m>(merchants: impl Iterator<Item = &'m Merchant> + Clone) -> Option<(f64, f64)> {
+    let sum = |of: fn(&Merchant) -> Sum| {
+        let add = |all: Sum, one: Sum| (all.0 + one.0, all.1.hypot(one.1));
+        merchants.clone().map(of).fold((0.0, 0.0), add)
+    };
+    let (now, before) = (sum(|merchant| merchant.now), sum(|merchant| merchant.before));
+    let others = merchants.clone().count().checked_sub(1).filter(|&others| others > 0)? as f64;
+    if now.0 <= 4.0 * now.1 || before.0 <= 4.0 * before.1 {
         return None;
     }
-    let growth = all(&ours) / all(&theirs);
-    let grown = |&(sum, sd): &Sum| (sum * growth, (sd * growth).hypot(CHANGE * sum * growth));
-    let theirs: Vec<Sum> = theirs.iter().map(grown).collect();
-    let ratios = differing(&ours, &theirs).into_iter();
-    let mut ratios: Vec<f64> = ratios.map(|ratio| ratio.value).collect();
-    let changed: f64 = ours.iter().zip(&ratios).map(|(sum, ratio)| sum.0 * ratio).sum();
-    ratios.iter_mut().for_each(|ratio| *ratio *= all(&ours) / changed);
-    ratios.push(1.0);
-    Some(of_cell.into_iter().map(|at| ratios[at]).collect())
+    let growth = now.0 / before.0;
+    let square = |Merchant { now, before }: &Merchant| {
+        (now.0 - growth * before.0).powi(2) - now.1.powi(2) - (growth * before.1).powi(2)
+    };
+    let own = merchants.map(square).sum::<f64>().max(0.0) * (others + 1.0) / others;
+    let noise = (now.1 / now.0).powi(2) + (before.1 / before.0).powi(2);
+    Some((-growth.ln(), noise + own / now.0.powi(2) + CHANGE.powi(2)))
 }
 
-fn all(sums: &[Sum]) -> f64 {
-    sums.iter().map(|sum| sum.0).sum()
-}
-
-/// By scale, about what earlier releases had, with the standard deviation of that.
-fn earlier(known: &[EarlierGroup], scales: &Scales, threads: usize) -> Option<Vec<Sum>> {
-    let there = known.iter().zip(scales.shifts());
-    let there: Vec<(&u8, (f64, f64))> =
-        there.filter_map(|(group, shift)| Some((shift, group.mean()?))).collect();
-    let (means, sds): (Vec<f64>, Vec<f64>) = there.iter().map(|(_, mean)| *mean).unzip();
-    let alike = Panel::of_single_cells(there.len());
-    let likely = shrink(&alike, &means, &sds, &vec![1.0; there.len()], threads);
-    let mut sums = vec![(0.0, 0.0); 1 + usize::from(scales.octaves_max())];
-    for ((shift, _), Posterior { mean, sd }) in there.into_iter().zip(likely) {
-        let sum: &mut Sum = &mut sums[usize::from(*shift)];
-        *sum = (sum.0 + mean, sum.1.hypot(sd));
-    }
-    (all(&sums) > 0.0).then_some(sums)
+/// By merchant, about what cells had in earlier releases, with the standard deviation of that.
+fn earlier(known: &[EarlierGroup], threads: usize) -> Vec<Option<Sum>> {
+    let there: Vec<Option<Sum>> = known.iter().map(EarlierGroup::mean).collect();
+    let (means, sds): (Vec<f64>, Vec<f64>) = there.iter().flatten().copied().unzip();
+    let alike = Panel::of_single_cells(means.len());
+    let likely = shrink(&alike, &means, &sds, &vec![1.0; means.len()], threads);
+    let mut likely = likely.into_iter().map(|Posterior { mean, sd }| (mean, sd));
+    there.into_iter().map(|mean| mean.and_then(|_| likely.next())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Two hundred merchants of four sizes, of which an earlier release knows all but the last
-    /// `unknown`, in two weeks each; the fit leaves of each scale so much. What values are
-    /// multiplied with, and what they should be.
-    fn found(left: [f64; 4], unknown: usize, sd: f64) -> Option<(Vec<f64>, Vec<f64>)> {
+    /// Two hundred merchants of four sizes in two weeks each, as an earlier release knows all but
+    /// the last `unknown`; of each there is now so much times what there was.
+    fn found(now: &dyn Fn(usize) -> f64, unknown: usize, sd: f64, taken: f64) -> Vec<Ratio> {
         let shift = |merchant: usize| (merchant % 4) as u8;
         let size = |merchant: usize| 64.0 * f64::from(1 << (2 * (3 - shift(merchant))));
         let scales = Scales::with_shifts((0..200).map(shift).collect(), 2);
@@ -92,39 +126,77 @@ mod tests {
             false => EarlierGroup::default(),
         };
         let known: Vec<EarlierGroup> = (0..200).map(group).collect();
-        let seen = |cell: usize| size(cell / 2) * left[usize::from(shift(cell / 2))];
+        let seen = |cell: usize| size(cell / 2) * now(cell / 2);
         let seen: Vec<f64> = (0..400).map(seen).collect();
-        let ratios = of_cells((&scales, &known), (&seen, &vec![sd; 400]), 1)?;
-        let known = 400 - 2 * unknown;
-        let all =
-            |ratio: &dyn Fn(usize) -> f64| (0..known).map(|c| seen[c] * ratio(c)).sum::<f64>();
-        let whole = all(&|_| 1.0) / all(&|cell| 1.0 / left[usize::from(shift(cell / 2))]);
-        let wanted = (0..400).map(|cell| match cell < known {
-            true => whole / left[usize::from(shift(cell / 2))],
-            false => 1.0,
-        });
-        Some((ratios, wanted.collect()))
+        let ratios = of_cells((&scales, &known), (&seen, &vec![sd; 400]), taken, 1);
+        // All of known merchants together keep what they have.
+        let of_known = |ratio: &dyn Fn(usize) -> f64| -> f64 {
+            (0..400 - 2 * unknown).map(|cell| seen[cell] * ratio(cell)).sum()
+        };
+        let (before, after) = (of_known(&|_| 1.0), of_known(&|cell| ratios[cell].value));
+        assert!((after - before).abs() <= 1e-6 * before.abs(), "{before} {after}");
+        ratios
+    }
+
+    /// Cells of merchants of each size.
+    fn value(ratios: &[Ratio], scale: usize) -> f64 {
+        ratios[2 * scale].value
     }
 
     #[test]
-    fn cells_of_each_scale_have_the_part_that_they_had() {
+    fn cells_of_each_scale_come_near_to_the_part_that_they_had() {
+        let left = |merchant: usize| [0.9, 0.8, 0.6, 0.5][merchant % 4];
         for unknown in [0, 60] {
-            let (ratios, wanted) = found([0.9, 0.8, 0.6, 0.5], unknown, 2.0).expect("they tell");
-            for (cell, (ratio, wanted)) in ratios.iter().zip(&wanted).enumerate() {
-                assert!((ratio / wanted - 1.0).abs() < 0.05, "{unknown} {cell}: {ratio} {wanted}");
-            }
+            let ratios = found(&left, unknown, 2.0, 0.4);
+            // How far scales may differ is 0.12, how far they change 0.05.
+            let part = 0.12f64.powi(2) / (0.12f64.powi(2) + CHANGE.powi(2));
+            let moved = (value(&ratios, 3) / value(&ratios, 0)).ln();
+            assert!((moved - part * (0.9f64 / 0.5).ln()).abs() < 0.01, "{unknown}: {moved}");
+            let sd = ratios[0].variance.sqrt();
+            assert!((sd - part.sqrt() * CHANGE).abs() < 0.002, "{unknown}: {sd}");
+            let rest = ratios[400 - 2 * unknown..].iter();
+            rest.for_each(|ratio| {
+                assert_eq!((ratio.value, ratio.variance.sqrt()), (1.0, UNEVEN * 0.4));
+            });
+        }
+    }
+
+    #[test]
+    fn what_merchants_change_is_not_what_the_fit_takes() {
+        // Of the smallest merchants four have thirty times what they had.
+        let opened = |merchant: usize| if merchant % 4 == 3 && merchant < 16 { 30.0 } else { 1.0 };
+        let ratios = found(&opened, 0, 2.0, 0.2);
+        for scale in 0..4 {
+            assert!((value(&ratios, scale) - 1.0).abs() < 0.05, "{:?}", ratios[2 * scale]);
+        }
+        // As unsure as if nothing were known of them.
+        assert!(ratios[6].variance > 0.9 * (UNEVEN * 0.2).powi(2), "{:?}", ratios[6]);
+        assert!(ratios[0].variance < 0.5 * (UNEVEN * 0.2).powi(2), "{:?}", ratios[0]);
+    }
+
+    #[test]
+    fn no_scale_is_moved_by_more_than_the_fit_takes() {
+        let grown = |merchant: usize| if merchant % 4 == 3 { 20.0 } else { 1.0 };
+        for taken in [0.0, 0.05, 0.2] {
+            let ratios = found(&grown, 0, 2.0, taken);
+            let moved = (value(&ratios, 0) / value(&ratios, 3)).ln();
+            assert!((0.0..=2.0 * taken + 1e-9).contains(&moved), "{taken}: {moved}");
         }
     }
 
     #[test]
     fn merchants_of_whom_nothing_is_known_move_nothing() {
-        let (ratios, _) = found([0.7; 4], 60, 2.0).expect("they tell");
-        assert!(ratios.iter().all(|ratio| (ratio - 1.0).abs() < 1e-3), "{ratios:?}");
+        let ratios = found(&|_| 0.7, 60, 2.0, 0.3);
+        assert!(ratios.iter().all(|ratio| (ratio.value - 1.0).abs() < 1e-3));
     }
 
     #[test]
     fn noise_tells_nothing() {
-        assert!(found([0.9, 0.8, 0.6, 0.5], 0, 1e6).is_none());
-        assert!(found([0.9, 0.8, 0.6, 0.5], 200, 2.0).is_none());
+        let left = |merchant: usize| [0.9, 0.8, 0.6, 0.5][merchant % 4];
+        for (unknown, sd) in [(0, 1e6), (200, 2.0)] {
+            let ratios = found(&left, unknown, sd, 0.3);
+            let untold = Ratio { value: 1.0, variance: (UNEVEN * 0.3).powi(2) };
+            assert!(ratios.iter().all(|ratio| *ratio == untold), "{:?}", ratios[0]);
+        }
     }
 }
