@@ -133,20 +133,7 @@ impl Unit {
 /// Posterior rates of units, each from its own prior; how far units are from their priors is
 /// learned from all of them.
 fn towards(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
-    // Of squares of distances, what noise does not explain: the variance of rates.
-    let (least, most) = range.between;
-    let mut between = (least * most).sqrt();
-    for _ in 0..10 {
-        let (mut over, mut sizes) = (0.0, 0.0);
-        for (unit, prior) in units.iter().zip(priors) {
-            let (distance, variance) = unit.pair.distance(prior.mean);
-            let square = unit.size.powi(2);
-            let weight = square / (variance + square * between).max(1e-100).powi(2);
-            over += weight * (distance.powi(2) - variance);
-            sizes += weight * square;
-        }
-        between = (over / sizes.max(f64::MIN_POSITIVE)).clamp(least, most);
-    }
+    let between = between(units, priors, range);
     let posterior = |(unit, prior): (&Unit, &Rate)| {
         let (distance, variance) = unit.pair.distance(prior.mean);
         let own = between + prior.sd.powi(2);
@@ -158,6 +145,29 @@ fn towards(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
         Rate { mean: mean.clamp(range.low, range.high), sd: (own * variance / total).sqrt() }
     };
     units.iter().zip(priors).map(posterior).collect()
+}
+
+/// The variance of rates around their priors, by moments: with it, squares of distances are as large
+/// as expected, each against its own variance, so that large units count no more than small ones
+/// which are known as well (Paule and Mandel 1982).
+fn between(units: &[Unit], priors: &[Rate], range: Range) -> f64 {
+    let distance = |(unit, prior): (&Unit, &Rate)| {
+        let (distance, variance) = unit.pair.distance(prior.mean);
+        (distance.powi(2), variance, unit.size.powi(2))
+    };
+    let distances = units.iter().zip(priors).map(distance);
+    let told: Vec<(f64, f64, f64)> = distances.filter(|(_, _, size)| *size > 0.0).collect();
+    let differ = |between: f64| {
+        let square =
+            |(square, variance, size): &(f64, f64, f64)| square / (variance + size * between);
+        told.iter().map(square).sum::<f64>() > told.len() as f64
+    };
+    let (mut low, mut high) = range.between;
+    for _ in 0..30 {
+        let middle = (low * high).sqrt();
+        if differ(middle) { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// The grouping whose groups differ most in their rates, if groups differ by more than noise.
@@ -217,6 +227,31 @@ mod tests {
             assert!(mean < most, "{sd}: {mean}");
             assert!(found.iter().all(|rate| (0.0..=1.0).contains(&rate.mean) && rate.sd < 0.4));
         }
+    }
+
+    #[test]
+    fn small_units_unlike_large_ones_tell_how_far_rates_differ() {
+        // Forty large units are alike; of two hundred small ones every other is not.
+        let is_other = |place: usize| place >= 40 && place.is_multiple_of(2);
+        let share = |place: usize| if is_other(place) { 0.9 } else { 0.1 };
+        let size = |place: usize| if place < 40 { 4_000.0 } else { 80.0 };
+        let sizes: Vec<f64> = (0..240).map(size).collect();
+        let cell = |place: usize| {
+            let part = size(place) * share(place) + 30.0 * noise(place);
+            let rest = size(place) * (1.0 - share(place)) + 30.0 * noise(place + 31);
+            Pair::share((part, 900.0), (rest, 900.0))
+        };
+        let cells: Vec<Pair> = (0..240).map(cell).collect();
+        let found = drawn(&panel(240, 1), &cells, &sizes, Range::SHARES);
+        let error = |place: usize| (found[place].mean - share(place)).abs();
+        let mean = |of: &dyn Fn(usize) -> f64| {
+            (0..240).filter(|&place| is_other(place)).map(of).sum::<f64>() / 100.0
+        };
+        let held = |place: usize| f64::from(error(place) < 1.96 * found[place].sd);
+        let (error, held) = (mean(&error), mean(&held));
+        assert!(error < 0.5 && held > 0.5, "{error} {held}");
+        // Noise of large ones is small.
+        assert!(found[..40].iter().all(|rate| (rate.mean - 0.1).abs() < 0.03), "{found:?}");
     }
 
     #[test]
