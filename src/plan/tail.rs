@@ -10,17 +10,18 @@ use super::law::{believed, likely};
 /// A bin shows if it is so many standard deviations of noise above zero.
 const SHOWN: f64 = 8.0;
 
-/// So many bins before the last that shows tell how the tail begins,
+/// So many bins before the last that shows tell how the tail begins, but none before the peak,
+/// where numbers bend down whatever the tail does;
 const BACK: usize = 3;
 
-/// and a tail need not be nearer to these than this share of them.
+/// a tail need not be nearer to these than this share of them.
 const MISFIT: f64 = 0.1;
 
 /// Tails: how fast they begin to fall (the logarithm of users, for each bin),
 const SLOPES: std::ops::RangeInclusive<i32> = -6..=22;
 /// and how much they bend down, with how likely that is beforehand.
 const BENDS: [(f64, f64); 12] = [
-    (0.0, 0.3),
+    (0.0, 1.0),
     (0.02, 1.0),
     (0.05, 1.0),
     (0.08, 1.0),
@@ -98,7 +99,8 @@ impl Seen<'_> {
     /// What may be, and how many bins from the first on are taken as seen.
     pub(super) fn possible(&self) -> (Vec<Possible>, usize) {
         let shown = self.shown();
-        let from = shown.saturating_sub(BACK + 1);
+        let first = self.peak().filter(|_| shown > 0).unwrap_or(0);
+        let from = shown.saturating_sub(BACK + 1).max(first);
         let forms = if shown > 0 { self.tails(shown) } else { self.whole() };
         let mut tried: Vec<Tried> = Vec::new();
         for (class, prior) in self.classes() {
@@ -110,10 +112,14 @@ impl Seen<'_> {
     /// How many bins count as seen: those up to the last of those that show, one after the other
     /// from the largest on; none if the largest does not show.
     fn shown(&self) -> usize {
-        let peak = (0..self.guess.len()).max_by(|&a, &b| self.guess[a].total_cmp(&self.guess[b]));
         let shows = |&bin: &usize| self.bins[bin] > SHOWN * self.sd;
-        let Some(peak) = peak else { return 0 };
+        let Some(peak) = self.peak() else { return 0 };
         (peak..self.bins.len()).take_while(shows).last().map_or(0, |last| last + 1)
+    }
+
+    /// The bin with most users.
+    fn peak(&self) -> Option<usize> {
+        (0..self.guess.len()).max_by(|&a, &b| self.guess[a].total_cmp(&self.guess[b]))
     }
 
     /// Tails after the bins that count as seen.
@@ -233,5 +239,61 @@ impl Seen<'_> {
     fn sum(&self, users: &[f64]) -> f64 {
         let sum: f64 = users.iter().zip(self.sizes).map(|(n, size)| n * size).sum();
         sum.max(1e-9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of forty thousand users whose norms are a power law, at most 300: how much of Σ|x| beyond the
+    /// bins that show is found there, on average over some noise, as a share of what is there.
+    fn found(exponent: f64, sd: f64) -> f64 {
+        const PEAK: usize = 6;
+        let above = |norm: f64| if norm > 300.0 { 0.0 } else { (norm / 8.0).powf(-exponent) };
+        let edge = |bin: usize| (bin as f64 / 2.0).exp2();
+        // Few have less than 8, as chance makes some lighter than others.
+        let users = |bin: usize| {
+            let steps = PEAK.saturating_sub(bin) as f64;
+            let from = bin.max(PEAK);
+            40_000.0 * (above(edge(from)) - above(edge(from + 1))) * (-0.5 * steps * steps).exp()
+        };
+        let users: Vec<f64> = (0..40).map(|bin| users(bin).max(0.0)).collect();
+        let sizes: Vec<f64> = (0..40).map(|bin| edge(bin) * 2f64.powf(0.25)).collect();
+        let (mut known, mut there) = (0.0, 0.0);
+        for seed in 0..20 {
+            let noise = |bin: usize| ((bin + 40 * seed) * 7919 % 101) as f64 / 100.0 - 0.5;
+            let bins: Vec<f64> = users
+                .iter()
+                .enumerate()
+                .map(|(bin, n)| n + sd * noise(bin) * 12f64.sqrt())
+                .collect();
+            let seen = Seen {
+                bins: &bins,
+                sd,
+                guess: &users,
+                sizes: &sizes,
+                heavy: 6.0 + 2.0 * 20f64.powf(1.0 / exponent).log2(),
+                expected_peak: 6.0,
+                once: false,
+            };
+            let (laws, shown) = seen.possible();
+            let beyond = |users: &[f64]| -> f64 {
+                users.iter().zip(&sizes).skip(shown).map(|(n, size)| n * size).sum()
+            };
+            known += laws.iter().map(|law| law.weight * beyond(&law.users)).sum::<f64>();
+            there += beyond(&users);
+        }
+        known / there
+    }
+
+    #[test]
+    fn power_laws_go_on_beyond_the_few_bins_that_show() {
+        for exponent in [1.6, 2.2, 3.0] {
+            for sd in [300.0, 523.0, 800.0] {
+                let share = found(exponent, sd);
+                assert!((0.7..1.3).contains(&share), "{exponent} {sd}: {share}");
+            }
+        }
     }
 }
