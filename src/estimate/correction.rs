@@ -225,9 +225,14 @@ impl Correction {
         let sds: Vec<f64> = sds.map(|(cell, sd)| sd * self.factor(cell)).collect();
         let taken = 1.0 - 1.0 / self.factor;
         let ratios = scaled::ratios(report, at, (&corrected, &sds), taken).unwrap_or_default();
+        self.scale(&ratios);
+    }
+
+    /// Multiplies cells with what their scales tell, and is as unsure of each as that is.
+    fn scale(&mut self, ratios: &[Ratio]) {
         self.by_scale = ratios.iter().map(|ratio| ratio.value as f32).collect();
         self.margin_variances.resize(ratios.len().max(self.margin_variances.len()), 0.0);
-        let variances = self.margin_variances.iter_mut().zip(&ratios);
+        let variances = self.margin_variances.iter_mut().zip(ratios);
         variances.for_each(|(variance, ratio)| *variance += ratio.variance as f32);
     }
 
@@ -318,6 +323,24 @@ pub(super) fn group(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unsure_of_a_scale_is_unsure_of_its_cells() {
+        let mut own = Correction { factor: 2.0, ..Correction::default() };
+        own.scale(&[Ratio { value: 1.1, variance: 0.09 }, Ratio { value: 0.9, variance: 0.16 }]);
+        assert!((own.factor(0) - 2.2).abs() < 1e-6 && (own.factor(1) - 1.8).abs() < 1e-6);
+        let sds = [own.margin_sd(0), own.margin_sd(1)];
+        assert!((sds[0] - 0.3).abs() < 1e-6 && (sds[1] - 0.4).abs() < 1e-6, "{sds:?}");
+        // Beside what is unsure of its margins.
+        own.scale(&[Ratio { value: 1.0, variance: 0.16 }, Ratio::ONE]);
+        assert!(
+            (own.margin_sd(0) - 0.5).abs() < 1e-6 && (own.factor_but_scale(0) - 2.0).abs() < 1e-6
+        );
+        own.scale(&[]);
+        assert!((own.margin_sd(0) - 0.5).abs() < 1e-6 && (own.factor(0) - 2.0).abs() < 1e-6);
+    }
+
     #[test]
     fn what_the_fit_takes_is_put_back() {
         use crate::estimate::estimate;
