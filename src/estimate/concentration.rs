@@ -85,8 +85,8 @@ pub(super) fn concentration(sellers: &[&Seller], signed: bool) -> Estimate<Optio
     found
 }
 
-/// Sums of the second, third and fourth power of estimates, each times the relative variance of what
-/// the fit takes of one merchant rather than another, with the estimates' sum.
+/// Sums of the second, third and fourth power of estimates, each times the relative variance of
+/// what the fit takes of one merchant rather than another, with the estimates' sum.
 struct Fit {
     powers: [f64; 3],
     sum: f64,

@@ -11,6 +11,7 @@ mod concentration;
 mod correction;
 mod dominance;
 mod earlier;
+mod filter;
 mod grown;
 mod joint;
 mod lift;

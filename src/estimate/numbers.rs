@@ -173,8 +173,8 @@ mod tests {
     use crate::fixture::{DAYS, Market, Row, settled};
     use crate::mechanism::{RunKey, add_noise};
 
-    /// Users with one to sixty payments, fewer by a power the more, all anywhere: a day of a merchant
-    /// has some twenty of them.
+    /// Users with one to sixty payments, fewer by a power the more, all anywhere: a day of a
+    /// merchant has some twenty of them.
     fn market() -> Market {
         let mut state = 7u64;
         let mut any = |below: u64| {

@@ -147,8 +147,8 @@ fn towards(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
     units.iter().zip(priors).map(posterior).collect()
 }
 
-/// The variance of rates around their priors, by moments: with it, squares of distances are as large
-/// as expected, each against its own variance, so that large units count no more than small ones
+/// The variance of rates around their priors, by moments: with it, squares of distances are as
+/// large as expected, each against its own variance, so that large units count no more than small ones
 /// which are known as well (Paule and Mandel 1982).
 fn between(units: &[Unit], priors: &[Rate], range: Range) -> f64 {
     let distance = |(unit, prior): (&Unit, &Rate)| {

@@ -246,8 +246,8 @@ impl Seen<'_> {
 mod tests {
     use super::*;
 
-    /// Of forty thousand users whose norms are a power law, at most 300: how much of Σ|x| beyond the
-    /// bins that show is found there, on average over some noise, as a share of what is there.
+    /// Of forty thousand users whose norms are a power law, at most 300: how much of Σ|x| beyond
+    /// the bins that show is found there, on average over some noise, as a share of what is there.
     fn found(exponent: f64, sd: f64) -> f64 {
         const PEAK: usize = 6;
         let above = |norm: f64| if norm > 300.0 { 0.0 } else { (norm / 8.0).powf(-exponent) };

@@ -22,15 +22,15 @@ impl Ratio {
     }
 }
 
-/// How far ratios differ beside noise, as a deviation of their logarithms, is thought to be about this
-/// beforehand, if they differ: the scale of a half-Cauchy law.
+/// How far ratios differ beside noise, as a deviation of their logarithms, is thought to be about
+/// this beforehand, if they differ: the scale of a half-Cauchy law.
 const USUAL: f64 = 0.1;
 
 /// The chance that they differ at all, beforehand.
 const DIFFER: f64 = 0.5;
 
-/// Ratios of their sums to ours, which are as large in all: the logarithm of each drawn towards 0 by
-/// its noise against how far they differ beside, of which each deviation counts as it is likely.
+/// Ratios of their sums to ours, which are as large in all: the logarithm of each drawn towards 0
+/// by its noise against how far they differ beside, of which each deviation counts as it is likely.
 pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum]) -> Vec<Ratio> {
     let log = |(own, their): (&Sum, &Sum)| {
         // What is mostly noise says nothing.
