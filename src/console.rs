@@ -13,6 +13,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::caught;
 use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::secret_lines;
@@ -36,6 +37,9 @@ pub fn start_log(verbose: bool) {
     // The message of a panic in a library may quote a record, so only its place is shown.
     let whole = verbose.then(std::panic::take_hook);
     std::panic::set_hook(Box::new(move |panic| {
+        if caught::is_expected() {
+            return;
+        }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let bug = Error::environment(findings::bug_found(&place));
         *lock(&BUG) = place;

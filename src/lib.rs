@@ -16,6 +16,7 @@
 //! `ARCHITECTURE.md` has the invariants.
 
 pub mod audit;
+mod caught;
 pub mod cli;
 pub mod commands;
 pub mod console;

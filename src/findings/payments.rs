@@ -96,6 +96,15 @@ pub fn column_twice(column: &str, path: &Path) -> Finding {
         .hint("give one of them another name where the file is written")
 }
 
+/// A column that a folder of the job's own path is called after.
+pub fn column_above(column: &str) -> Finding {
+    let text = format!(
+        "the job uses the column `{column}`, and its own path has a folder `{column}=...`, which would be one, too"
+    );
+    Finding::new("column-twice", text)
+        .hint("move the job file out of that folder, and name the files from there")
+}
+
 /// Two files that differ in a column; `is_one_field`: a text file's first line has no separator.
 pub fn schema_differs(
     path: &Path,
@@ -125,6 +134,23 @@ pub fn column_unreadable(column: &str, what: &str, path: &Path) -> Finding {
         format!("column `{column}` of {} is {what}, which cannot be read", path.display()),
     )
     .hint("write the files without it, even if the job does not use it, or with it as text")
+}
+
+/// A file with a column of such a type that even its name is not known.
+pub fn columns_unreadable(what: &str, path: &Path) -> Finding {
+    let text = format!("a column of {} is {what}, which cannot be read", path.display());
+    Finding::new("column-unreadable", text)
+        .hint("write the files without it, even if the job does not use it, or as plain values")
+}
+
+/// A file whose folders give other columns than those of the first.
+pub fn folders_differ(path: &Path) -> Finding {
+    let text = format!(
+        "the folders of {} give other columns (`name=value`) than those of the first file",
+        path.display()
+    );
+    Finding::new("schema-differs", text)
+        .hint("name files whose folders have the same names and depth, or run a job for each kind")
 }
 
 /// A column that an expression names and the files lack.
@@ -174,6 +200,18 @@ pub fn column_type_wrong(key: &str, found: &dyn Display, wanted: &str, is_bytes:
 pub fn expression_unfit(key: &str, cause: &dyn Display) -> Finding {
     Finding::new("expression-unfit", format!("`{key}` cannot be computed: {cause}"))
         .hint("convert its parts in SQL, for example CAST(... AS BIGINT)")
+}
+
+/// An expression that polars cannot apply to some row.
+pub fn expression_failed(key: &str) -> Finding {
+    Finding::new(
+        "expression-failed",
+        format!("`{key}` cannot be computed for some row, and polars does not make it null there"),
+    )
+    .hint(
+        "the files are fine; write it in another way, or a column where the files are made; -v shows polars' own words, \
+         which may quote records",
+    )
 }
 
 /// Times are text and nobody has said how they are written.

@@ -8,6 +8,7 @@ mod bands;
 mod calendar;
 mod dialect;
 mod expect;
+mod files;
 mod insight;
 mod percent;
 mod raw;
@@ -20,6 +21,7 @@ mod statistic;
 mod table;
 #[cfg(test)]
 mod tests_rows;
+mod text;
 mod twin;
 mod unit;
 
@@ -31,6 +33,9 @@ pub use bands::{Bands, Run};
 pub use calendar::{Clock, Period, TimeKey};
 pub use dialect::Dialect;
 pub use expect::Expect;
+pub(crate) use files::{
+    hive_names, hive_names_above, is_compressed, odd_columns, scan, wide_decimal,
+};
 pub use insight::{Comparison, Insight};
 pub use iso_currency::Currency;
 pub use percent::Percent;
@@ -44,6 +49,7 @@ pub use statistic::{
     recency_names, ticket_log, visit_class,
 };
 pub use table::{ColumnType, TableSource};
+pub(crate) use text::{LINE, Layout, LineFault, Marks, Record, without_header};
 pub use unit::PrivacyUnit;
 
 use crate::privacy::{Delta, Epsilon, PrivacyLoss, largest_loss};
@@ -130,6 +136,8 @@ pub struct PaymentsSource {
     pub patterns: Vec<PathBuf>,
     /// The table that holds the payments, in place of files.
     pub table: Option<TableSource>,
+    /// The job file's folder.
+    pub folder: PathBuf,
     /// Place of `files` or `table` in the job file.
     pub span: Range<usize>,
     /// How the files are written; from their ending when not stated.

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use polars::prelude::{
-    Column, DataType, IntoLazy, LazyCsvReader, LazyFileListReader, LazyFrame, PlRefPath,
-    ScanArgsParquet, UnifiedScanArgs, col,
-};
+use polars::prelude::{Column, DataFrame, DataType, IntoLazy, PolarsResult, SchemaRef, col};
 
+use super::files::{is_compressed, odd_columns, scan};
+use super::text::{LINE, Layout, LineFault, Marks, without_header};
 use super::{Bands, CsvDialect, Format, Percent, StatisticKind};
 use crate::findings::{self, Finding};
 
@@ -63,9 +62,18 @@ impl Registry {
         id: &str,
     ) -> Result<Vec<String>, Finding> {
         let invalid = |why: &str| findings::registry_invalid(shown, why);
-        let schema = scan(path, format)
-            .and_then(|mut table| table.collect_schema())
-            .map_err(|e| invalid(&format!("cannot be read: {e}")))?;
+        if path.is_dir() {
+            return Err(invalid("is a folder, and must be one file"));
+        }
+        if format == Format::Csv && is_compressed(path) {
+            return Err(invalid("is compressed: unpack it, or write it as Parquet"));
+        }
+        if let Some((name, what)) = odd_columns(path, format).into_iter().next() {
+            let name = name.map_or("a column".to_owned(), |name| format!("the column `{name}`"));
+            let why = format!("has {name}, which is {what} and cannot be read: write it without");
+            return Err(invalid(&why));
+        }
+        let schema = schema(path, format).map_err(|e| invalid(&format!("cannot be read: {e}")))?;
         let line = std::fs::File::open(path).ok().filter(|_| format == Format::Csv);
         let mut line =
             line.and_then(|file| CsvDialect::DEFAULT.first_line(file)).unwrap_or_default();
@@ -97,10 +105,14 @@ impl Registry {
         let invalid = |why: &str| findings::registry_invalid(shown, why);
         let wanted = std::iter::once(id).chain(attributes.iter().map(String::as_str));
         let select: Vec<_> = wanted.map(|name| col(name).cast(DataType::String)).collect();
+        let table = match format {
+            Format::Csv => lines(path).map_err(|why| invalid(&why))?.lazy().select(select),
+            _ => scan(&[path.to_owned()], format, &CsvDialect::DEFAULT, false)
+                .map_err(|e| invalid(&format!("cannot be read: {e}")))?
+                .select(select),
+        };
         #[expect(clippy::disallowed_methods, reason = "a public table, not payments")]
-        let table = scan(path, format)
-            .and_then(|table| table.select(select).collect())
-            .map_err(|e| invalid(&format!("cannot be read: {e}")))?;
+        let table = table.collect().map_err(|e| invalid(&format!("cannot be read: {e}")))?;
         let table = table.lazy().sort([id], Default::default());
         #[expect(clippy::disallowed_methods, reason = "a public table, not payments")]
         let table = table.collect().map_err(|e| invalid(&format!("cannot be sorted: {e}")))?;
@@ -134,12 +146,37 @@ impl Registry {
     }
 }
 
-fn scan(path: &Path, format: Format) -> polars::prelude::PolarsResult<LazyFrame> {
-    let path = PlRefPath::new(path.to_string_lossy());
-    match format {
-        Format::Parquet => LazyFrame::scan_parquet(path, ScanArgsParquet::default()),
-        Format::Ipc => LazyFrame::scan_ipc(path, Default::default(), UnifiedScanArgs::default()),
-        Format::Csv => LazyCsvReader::new(path).with_infer_schema_length(Some(0)).finish(),
+fn schema(path: &Path, format: Format) -> PolarsResult<SchemaRef> {
+    scan(&[path.to_owned()], format, &CsvDialect::DEFAULT, false)?.collect_schema()
+}
+
+/// A whole text file, or what is wrong with it.
+fn lines(path: &Path) -> Result<DataFrame, String> {
+    let unread = |e: &dyn std::fmt::Display| format!("cannot be read: {e}");
+    let mut bytes = std::fs::read(path).map_err(|e| unread(&e))?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    let schema = schema(path, Format::Csv).map_err(|e| unread(&e))?;
+    let marks = Marks::of(&CsvDialect::DEFAULT);
+    let mut records = marks.records(&bytes, true);
+    without_header(&mut bytes, &mut records);
+    let wanted = schema.iter_names().cloned().zip(0..).collect();
+    let layout = Layout { width: schema.len(), wanted };
+    let table = marks.table(&bytes, &records, &layout).map_err(|e| unread(&e))?;
+    let faults = table.column(LINE).and_then(Column::u8).map_err(|e| unread(&e))?;
+    let fault = |(row, code): (usize, Option<u8>)| Some((row, LineFault::of(code?)?));
+    let found = faults.iter().enumerate().find_map(fault);
+    match found {
+        Some((row, fault)) => {
+            let what = match fault {
+                LineFault::Quotes => "has a quote that is neither closed nor doubled",
+                LineFault::Long => "has more fields than the first line",
+                LineFault::NotText => "is not UTF-8",
+            };
+            Err(format!("cannot be read: record {} after the first line {what}", row + 1))
+        }
+        None => Ok(table),
     }
 }
 

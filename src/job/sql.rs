@@ -40,7 +40,7 @@ impl SqlExpression {
     /// # Errors
     /// Not SQL (`sql-wrong`), without a column (`sql-constant`), or not row by row
     /// (`sql-not-row-by-row`).
-    pub(super) fn parse(
+    pub(crate) fn parse(
         key: &str,
         text: &str,
         span: std::ops::Range<usize>,

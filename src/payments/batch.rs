@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use polars::prelude::{
     BooleanChunked, ChunkFilter, Column, DataFrame, NewChunkedArray, PolarsError, PolarsResult,
-    StringChunked,
+    StringChunked, UInt8Chunked,
 };
 
 use super::Payment;
 use super::convert::{AmountColumn, TimeColumn, Verdict, Verdicts};
 use super::quarantine::Reason;
 use crate::error::{Error, Result};
-use crate::job::{Clock, minor_places};
+use crate::job::{Clock, LINE, LineFault, minor_places};
 use crate::plan::Plan;
 
 /// Valid payments, column by column; all columns are of one length and none holds a null.
@@ -146,6 +146,9 @@ impl<'p> Rows<'p> {
         frame.rechunk_mut();
         let mut verdicts = Verdicts::new(frame.height());
         let mut batch = self.convert(frame, &mut verdicts).map_err(Fault::Reader)?;
+        if let Ok(faults) = frame.column(LINE) {
+            refuse_lines(faults.u8().map_err(Fault::Reader)?, &mut verdicts);
+        }
         let mut good = Vec::new();
         for (row, verdict) in verdicts.rows().iter().enumerate() {
             if let Verdict::Bad(reason) = verdict {
@@ -252,6 +255,17 @@ impl<'p> Rows<'p> {
             value.map_or(String::new(), |value| value.str_value().into_owned())
         };
         self.names.iter().map(|name| text(frame.column(name).ok())).collect()
+    }
+}
+
+fn refuse_lines(faults: &UInt8Chunked, verdicts: &mut Verdicts) {
+    for (row, code) in faults.iter().enumerate() {
+        match code.and_then(LineFault::of) {
+            Some(LineFault::Quotes) => verdicts.overrule(row, Reason::LineQuotes),
+            Some(LineFault::Long) => verdicts.overrule(row, Reason::LineLong),
+            Some(LineFault::NotText) => verdicts.overrule(row, Reason::LineNotText),
+            None => {}
+        }
     }
 }
 

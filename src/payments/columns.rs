@@ -2,48 +2,37 @@
 
 use std::path::Path;
 
-use polars::prelude::{
-    ArrowDataType, DataType, Expr, Field, PlSmallStr, Schema, TimeUnit, TimeZone,
-};
+use polars::prelude::{DataType, Expr, Field, PlSmallStr, Schema, TimeUnit};
 
 use super::source::{Files, type_name};
 use crate::findings::{self, Columns, Finding};
-use crate::job::PaymentsSource;
+use crate::job::{PaymentsSource, hive_names_above, odd_columns, wide_decimal};
 
-/// The columns of which polars has no type, of the first file with such; it looks at all columns,
-/// used or not, and would panic.
+/// The columns of which polars has no type, of the first file with such.
 pub(super) fn unreadable(files: &Files) -> Vec<Finding> {
     let of_file = |path: &Path| -> Vec<Finding> {
-        // What cannot be read at all is told by whoever reads it.
-        let schema = files.arrow_schema(path).unwrap_or_default();
-        let fields = schema.iter_values();
-        let odd = fields.filter_map(|field| Some((&field.name, odd_type(&field.dtype)?)));
-        odd.map(|(name, odd)| findings::column_unreadable(name, &odd, path)).collect()
+        let odd = odd_columns(path, files.format()).into_iter();
+        let told = |(name, what): (Option<String>, String)| match name {
+            Some(name) => findings::column_unreadable(&name, &what, path),
+            None => findings::columns_unreadable(&what, path),
+        };
+        odd.map(told).collect()
     };
     files.paths.iter().map(|path| of_file(path)).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
-/// The words for a type that polars does not have, anywhere in this one.
-fn odd_type(dtype: &ArrowDataType) -> Option<String> {
-    match dtype {
-        ArrowDataType::Extension(extension) => Some(format!("the extension {}", extension.name)),
-        ArrowDataType::Interval(_) => Some("an interval".to_owned()),
-        ArrowDataType::Union(_) => Some("a union".to_owned()),
-        ArrowDataType::Float16 => Some("a 16-bit float".to_owned()),
-        ArrowDataType::UInt128 => Some("an unsigned 128-bit whole number".to_owned()),
-        ArrowDataType::Unknown => Some("a type without a name".to_owned()),
-        ArrowDataType::Timestamp(_, Some(zone)) => {
-            let known = TimeZone::opt_try_new(Some(zone.clone())).is_ok();
-            (!known).then(|| format!("a timestamp with the zone {zone}"))
-        }
-        ArrowDataType::List(field)
-        | ArrowDataType::LargeList(field)
-        | ArrowDataType::FixedSizeList(field, _)
-        | ArrowDataType::Map(field, _) => odd_type(&field.dtype),
-        ArrowDataType::Struct(fields) => fields.iter().find_map(|field| odd_type(&field.dtype)),
-        ArrowDataType::Dictionary(_, values, _) => odd_type(values),
-        _ => None,
-    }
+/// The first `used` column whose type polars knows, but cannot read.
+pub(super) fn too_wide(
+    files: &Files,
+    used: &[PlSmallStr],
+    source: &PaymentsSource,
+) -> Option<Finding> {
+    let is_used = |name: &str| used.iter().any(|used| used == name);
+    files.paths.iter().find_map(|path| {
+        let name = wide_decimal(path, files.format(), is_used)?;
+        let what = "a decimal of more than 38 digits";
+        Some(findings::column_unreadable(&name, &what, path).at(source.span.clone()))
+    })
 }
 
 /// The columns as expressions see them: what has a dictionary is what its codes stand for.
@@ -93,7 +82,7 @@ pub(super) fn differing(
     for path in files.paths.iter().skip(1) {
         let schema = match files.schema(path, source) {
             Ok(schema) => schema,
-            Err(cause) => return vec![super::scan::unreadable_file(path, &cause)],
+            Err(cause) => return vec![super::unread::unreadable_file(path, &cause)],
         };
         let mut found: Vec<Finding> =
             unmapped_currency(source, &schema, Some(path)).into_iter().collect();
@@ -127,6 +116,19 @@ pub(super) fn twice(
         let name = used.iter().find(|name| times(name) > 1)?;
         Some(findings::column_twice(name, path).at(source.span.clone()))
     })
+}
+
+/// The first `used` column that a folder above the job is called after. Whether files can see that
+/// depends on how the job file is named.
+pub(super) fn above(
+    files: &Files,
+    used: &[PlSmallStr],
+    source: &PaymentsSource,
+) -> Option<Finding> {
+    let above = hive_names_above(&source.folder);
+    let name = used.iter().find(|name| above.iter().any(|above| above == name.as_str()))?;
+    let finding = findings::column_above(name).at(source.span.clone());
+    (!files.is_csv()).then_some(finding)
 }
 
 /// The columns that a message may name.

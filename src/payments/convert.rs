@@ -248,6 +248,11 @@ impl Verdicts {
         }
     }
 
+    /// What else is found out about the row does not count: none of its fields can be trusted.
+    pub(super) fn overrule(&mut self, row: usize, reason: Reason) {
+        self.rows[row] = Verdict::Bad(reason);
+    }
+
     /// Converts a column; a row that is null or cannot be converted is bad or left out, and holds
     /// nothing.
     pub(super) fn each<V, T: Default, E: Into<Verdict> + From<Reason>>(

@@ -9,9 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::Pattern;
 
-use super::source::hive_names;
 use crate::findings::{self, Finding};
-use crate::job::Format;
+use crate::job::{Format, hive_names};
 
 /// The files that a name, pattern or folder of the job means.
 ///

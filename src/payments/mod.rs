@@ -9,13 +9,16 @@ mod batch;
 mod columns;
 mod convert;
 mod find;
+mod lines;
 mod own;
 mod parts;
 mod progress;
 mod quarantine;
 mod scan;
 mod sinks;
+mod sound;
 mod source;
+mod unread;
 
 pub use batch::Batch;
 pub use own::own_files;

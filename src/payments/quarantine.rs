@@ -12,6 +12,12 @@ use crate::findings;
 /// Why a row is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
+    /// In a text file, a quote is neither closed nor doubled.
+    LineQuotes,
+    /// A line of a text file has more fields than the first.
+    LineLong,
+    /// A line of a text file is not UTF-8.
+    LineNotText,
     /// The user is null or blank.
     UserMissing,
     /// The merchant is null or blank.
@@ -36,6 +42,9 @@ impl Reason {
     /// The words in the quarantine file.
     pub fn text(self) -> &'static str {
         match self {
+            Reason::LineQuotes => "a quote in its line is neither closed nor doubled",
+            Reason::LineLong => "its line has more fields than the first line",
+            Reason::LineNotText => "its line is not UTF-8",
             Reason::UserMissing => "user is null or blank",
             Reason::MerchantMissing => "merchant is null or blank",
             Reason::MerchantUnknown => "merchant is not in the table of merchants",

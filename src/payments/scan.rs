@@ -1,26 +1,31 @@
 //! Reading: from files to valid payments.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 
 use polars::prelude::{
     DataFrame, DataType, Engine, Expr, IntoLazy, LazyFrame, PlSmallStr, PlanCallback, PolarsError,
-    Schema,
+    Schema, col,
 };
 use polars_plan::utils::expr_to_leaf_column_names;
 
 use super::batch::{Batch, Rows};
 use super::columns;
 use super::convert::{AMOUNT_TYPES, TIME_TYPES, is_amount, is_time};
-use super::parts::{PartReader, parts};
+use super::lines::LineReader;
+use super::parts::{Part, PartReader, parts};
 use super::progress::{Meter, ScanControl};
 use super::quarantine::{Quarantine, Reason};
 use super::sinks::{Counts, Intake};
+use super::sound::{nested, sound};
 use super::source::{Files, type_name};
+use super::unread::{Unread, unreadable, unreadable_file};
 use crate::error::{Error, Result};
 use crate::findings::{self, Columns, Finding};
-use crate::job::{PaymentsSource, SqlExpression};
+use crate::job::{LINE, PaymentsSource, SqlExpression};
 use crate::parallel::lock;
 use crate::plan::Plan;
 
@@ -82,14 +87,17 @@ impl<'p> Scan<'p> {
         if findings.is_empty() {
             findings = columns::differing(&files, &schema, &used, source);
             findings.extend(columns::twice(&files, &used, source));
+            findings.extend(columns::too_wide(&files, &used, source));
+            findings.extend(columns::above(&files, &used, source));
         }
         if !findings.is_empty() {
             return Err(Error::invalid_all(findings));
         }
         let table = files.scan_used(&used, source).map_err(|cause| unreadable(&cause, source))?;
-        let decoded = |e: &SqlExpression| columns::decoded(e.expr.clone(), &schema);
-        let filter = source.filter.as_ref().map(decoded);
-        let select = expressions.iter().map(|(name, e)| selected(name, decoded(e))).collect();
+        let on_values =
+            |e: &SqlExpression| columns::decoded(sound(e.expr.clone(), &values), &schema);
+        let filter = source.filter.as_ref().map(on_values);
+        let select = expressions.iter().map(|(name, e)| selected(name, on_values(e))).collect();
         let names = expressions.into_iter().map(|(name, _)| name).collect();
         Ok(Scan { plan, files, table, filter, select, names, used })
     }
@@ -124,16 +132,8 @@ impl<'p> Scan<'p> {
         let parts = groups.and_then(|groups| parts(&groups, memory, sinks.len()));
         let intake = Intake { rows: &rows, meter: &meter, quarantine: &mut quarantine, sinks };
         let counts = match parts {
-            Some(parts) => {
-                let reader = PartReader::new(&self.files.paths, parts, |path| {
-                    self.files.scan_one(path, &source.csv)
-                });
-                let next = || match reader.next(|table| self.wanted(table))? {
-                    Ok(table) => Some(table.map_err(|cause| unreadable(&cause, source))),
-                    Err(_) => Some(Err(reader_failed(source))),
-                };
-                intake.take_all(next)
-            }
+            Some(parts) => self.read_parts(parts, intake),
+            None if self.files.is_csv() => self.read_lines(intake),
             None => self.stream(intake),
         };
         // Of files that changed the reader may have said anything.
@@ -160,10 +160,43 @@ impl<'p> Scan<'p> {
     /// Of a table of payments, the rows and columns that the job wants.
     fn wanted(&self, table: LazyFrame) -> LazyFrame {
         let table = match &self.filter {
+            // Of a line that cannot be trusted, no field can.
+            Some(filter) if self.files.is_csv() => {
+                table.filter(filter.clone().or(col(LINE).is_not_null()))
+            }
             Some(filter) => table.filter(filter.clone()),
             None => table,
         };
-        table.select(&self.select)
+        let line = self.files.is_csv().then(|| col(LINE));
+        table.select(self.select.iter().cloned().chain(line).collect::<Vec<_>>())
+    }
+
+    fn read_parts<S>(&self, parts: Vec<Part>, intake: Intake<S>) -> Result<Counts>
+    where
+        S: FnMut(&Batch) -> Result<()> + Send,
+    {
+        let reader = PartReader::new(&self.files.paths, parts, |path| {
+            self.files.scan_one(path, &self.plan.job.payments.csv)
+        });
+        let next = || match reader.next(|table| self.wanted(table))? {
+            Ok(table) => Some(table.map_err(|cause| self.told(Unread::Cause(cause)))),
+            Err(_) => Some(Err(self.told(Unread::Panic))),
+        };
+        intake.take_all(next)
+    }
+
+    fn read_lines<S>(&self, intake: Intake<S>) -> Result<Counts>
+    where
+        S: FnMut(&Batch) -> Result<()> + Send,
+    {
+        let source = &self.plan.job.payments;
+        let layouts = self.files.layouts(&self.used, source).map_err(Error::invalid)?;
+        let reader = LineReader::new(&source.csv, &self.files.paths, layouts);
+        let next = || {
+            let table = reader.next(|table| self.wanted(table))?;
+            Some(table.map_err(|unread| self.told(unread)))
+        };
+        intake.take_all(next)
     }
 
     /// Reads all files by one query on all threads.
@@ -176,21 +209,82 @@ impl<'p> Scan<'p> {
         });
         let query = self.wanted(self.table.clone()).sink_batches(callback, false, None);
         let query = query.map_err(|cause| unreadable(&cause, source))?;
-        std::thread::scope(|scope| {
+        let (counts, read) = std::thread::scope(|scope| {
             #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
             let reader = scope.spawn(|| query.collect_with_engine(Engine::Streaming).map(drop));
             let receiver = Mutex::new(receiver);
             let next = move || lock(&receiver).recv().ok().map(Ok);
             let counts = intake.take_all(next);
             // A reader that failed or panicked must not look like the end of the data.
-            let read = reader.join();
-            let counts = counts?;
-            match read {
-                Ok(Ok(())) => Ok(counts),
-                Ok(Err(cause)) => Err(unreadable(&cause, source)),
-                Err(_) => Err(reader_failed(source)),
+            (counts, reader.join())
+        });
+        let counts = counts?;
+        match read {
+            Ok(Ok(())) => Ok(counts),
+            Ok(Err(cause)) => Err(self.told(Unread::Cause(cause))),
+            Err(_) => Err(self.told(Unread::Panic)),
+        }
+    }
+
+    /// Says what could not be read: a file, or an expression if there is one that cannot be computed
+    /// for some row of files that can be read.
+    fn told(&self, unread: Unread) -> Error {
+        let source = &self.plan.job.payments;
+        if unread.may_be_of_an_expression()
+            && let Some((key, span)) = self.failing()
+        {
+            if let Unread::Cause(cause) = &unread {
+                tracing::debug!("{cause}");
             }
-        })
+            return Error::invalid(findings::expression_failed(key).at(span));
+        }
+        unread.told(source)
+    }
+
+    /// The first expression without which the files could be read, and its place.
+    fn failing(&self) -> Option<(&str, Range<usize>)> {
+        let source = &self.plan.job.payments;
+        let used: Vec<Expr> = self.used.iter().cloned().map(col).collect();
+        if !self.reads(None, used) {
+            return None;
+        }
+        if let (Some(filter), Some(e)) = (&self.filter, &source.filter)
+            && !self.reads(None, vec![filter.clone()])
+        {
+            return Some(("where", e.span.clone()));
+        }
+        let expressions = expressions(self.plan);
+        let failing = |select: &Expr| !self.reads(self.filter.as_ref(), vec![select.clone()]);
+        let at = self.select.iter().position(failing)?;
+        Some((&self.names[at], expressions[at].1.span.clone()))
+    }
+
+    /// Can all rows be read, if only these are computed?
+    fn reads(&self, filter: Option<&Expr>, select: Vec<Expr>) -> bool {
+        let source = &self.plan.job.payments;
+        let choose = |table: LazyFrame| {
+            let table = filter.map_or(table.clone(), |filter| table.filter(filter.clone()));
+            table.select(select.clone())
+        };
+        if self.files.is_csv() {
+            let Ok(layouts) = self.files.layouts(&self.used, source) else { return false };
+            let reader = LineReader::new(&source.csv, &self.files.paths, layouts);
+            return std::iter::from_fn(|| reader.next(choose)).all(|table| table.is_ok());
+        }
+        let groups = self.files.row_groups(&self.used);
+        if let Some(parts) = groups.and_then(|groups| parts(&groups, 0, 1)) {
+            let scan = |path: &PathBuf| self.files.scan_one(path, &source.csv);
+            let reader = PartReader::new(&self.files.paths, parts, scan);
+            let mut tables = std::iter::from_fn(|| reader.next(choose));
+            return tables.all(|table| matches!(table, Ok(Ok(_))));
+        }
+        let callback = PlanCallback::new(|_: DataFrame| Ok(false));
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            let query = choose(self.table.clone()).sink_batches(callback, false, None)?;
+            #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
+            query.collect_with_engine(Engine::Streaming).map(drop)
+        }));
+        matches!(read, Ok(Ok(())))
     }
 }
 
@@ -232,10 +326,14 @@ fn check(
     if !missing.is_empty() {
         return missing;
     }
+    if let Some(name) = nested(&expression.expr, schema) {
+        let cause = format!("`{name}` has fields: name one, as in {name}.field");
+        return vec![findings::expression_unfit(key, &cause).at(expression.span.clone())];
+    }
     // On a table of these columns without rows, so that no message can quote one.
     let none = DataFrame::empty_with_schema(schema).lazy();
     #[expect(clippy::disallowed_methods, reason = "a table without rows")]
-    let typed = none.select([expression.expr.clone().alias("x")]).collect();
+    let typed = none.select([sound(expression.expr.clone(), schema).alias("x")]).collect();
     let dtype = match typed.as_ref().map(|table| table.schema().get("x").cloned()) {
         Ok(dtype) => dtype.unwrap_or(DataType::Null),
         Err(cause) => {
@@ -282,53 +380,12 @@ fn unreadable_one(files: &Files, cause: &PolarsError, source: &PaymentsSource) -
     }
 }
 
-pub(super) fn unreadable_file(path: &Path, cause: &PolarsError) -> Finding {
-    tracing::debug!("{cause}");
-    findings::file_damaged(path, &kind_of(cause))
-}
-
 fn selected(name: &str, expr: Expr) -> Expr {
     let expr = expr.alias(name);
     match name {
         "time" | "amount" => expr,
         _ => expr.cast(DataType::String),
     }
-}
-
-/// polars' errors may quote values of records: show their kind only, all with -v.
-pub(super) fn unreadable(cause: &PolarsError, source: &PaymentsSource) -> Error {
-    tracing::debug!("{cause}");
-    Error::invalid(findings::payments_unreadable(&kind_of(cause)).at(source.span.clone()))
-}
-
-/// The reader panicked; polars has no error for some damaged files.
-fn reader_failed(source: &PaymentsSource) -> Error {
-    Error::invalid(findings::payments_unreadable("the reader failed").at(source.span.clone()))
-}
-
-fn kind_of(cause: &PolarsError) -> String {
-    match cause {
-        PolarsError::ColumnNotFound(_) => "a column is missing".to_owned(),
-        PolarsError::IO { error, .. } => match error.kind() {
-            std::io::ErrorKind::Other => "a file is damaged or cut off".to_owned(),
-            kind => kind.to_string(),
-        },
-        PolarsError::SchemaMismatch(_) | PolarsError::SchemaFieldNotFound(_) => {
-            "the files' columns differ".to_owned()
-        }
-        PolarsError::ComputeError(text) if text.contains("found more fields than") => {
-            "a line of a CSV file has more fields than its first line".to_owned()
-        }
-        PolarsError::NoData(_) => "a file has no columns".to_owned(),
-        other if says_utf8(other) => "a text is not UTF-8".to_owned(),
-        _ => "a file is damaged or of another format".to_owned(),
-    }
-}
-
-/// Errors of texts are of several kinds, perhaps with a context, and write it in two ways.
-fn says_utf8(cause: &PolarsError) -> bool {
-    let text = cause.to_string().to_lowercase();
-    text.contains("utf-8") || text.contains("utf8")
 }
 
 fn first_line(cause: &PolarsError) -> String {

@@ -9,7 +9,7 @@ use polars::prelude::DataFrame;
 use super::batch::{Batch, Fault, Rows};
 use super::progress::Meter;
 use super::quarantine::Quarantine;
-use super::scan::unreadable;
+use super::unread::unreadable;
 use crate::error::Result;
 use crate::parallel::lock;
 

@@ -1,21 +1,15 @@
 //! Which files there are, and polars' view of them.
 
-use std::io::Read;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use polars::prelude::{
-    ArrowSchema, CsvReadOptions, DataType, DslBuilder, ExtraColumnsPolicy, HiveOptions, IpcReader,
-    IpcScanOptions, LazyFrame, MissingColumnsPolicy, ParquetOptions, ParquetReader, PlRefPath,
-    PlSmallStr, PolarsResult, ScanSources, Schema, SchemaRef, SerReader, UnifiedScanArgs,
-};
+use polars::prelude::{DataType, LazyFrame, PlSmallStr, PolarsResult, SchemaRef};
 
 use super::find::{each_once, expand};
+use super::unread::unreadable_file;
 use crate::findings::{self, Finding};
-use crate::job::{CsvDialect, Format, PaymentsSource};
+use crate::job::{CsvDialect, Format, Layout, PaymentsSource, hive_names, is_compressed, scan};
 
 /// The files of a job, all of one format, in a fixed order.
 pub(super) struct Files {
@@ -98,6 +92,9 @@ impl Files {
         match format {
             Some(format) if findings.is_empty() => {
                 let bytes = states.iter().map(|(bytes, _)| bytes).sum();
+                if let Some(path) = other_folders(&paths).filter(|_| format != Format::Csv) {
+                    return Err(vec![findings::folders_differ(path).at(source.span.clone())]);
+                }
                 Ok(Files { paths, bytes, format, states })
             }
             _ => Err(findings.into_iter().map(|f| f.at(source.span.clone())).collect()),
@@ -132,14 +129,24 @@ impl Files {
         self.scan_one(path, &source.csv)?.collect_schema()
     }
 
-    /// The columns that a file says it has, before polars takes them for its own; none of text.
-    pub(super) fn arrow_schema(&self, path: &Path) -> PolarsResult<Arc<ArrowSchema>> {
-        let file = std::fs::File::open(path)?;
-        match self.format {
-            Format::Parquet => ParquetReader::new(file).schema(),
-            Format::Ipc => IpcReader::new(file).schema(),
-            Format::Csv => Ok(Arc::default()),
-        }
+    /// How the files are written.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Where `used` columns stand in each text file.
+    pub(super) fn layouts(
+        &self,
+        used: &[PlSmallStr],
+        source: &PaymentsSource,
+    ) -> Result<Vec<Layout>, Finding> {
+        let layout = |path: &PathBuf| {
+            let schema = self.schema(path, source).map_err(|e| unreadable_file(path, &e))?;
+            let used = schema.iter_names().enumerate().filter(|(_, name)| used.contains(name));
+            let wanted = used.map(|(at, name)| (name.clone(), at)).collect();
+            Ok(Layout { width: schema.len(), wanted })
+        };
+        self.paths.iter().map(layout).collect()
     }
 
     /// The fields of a text file's first line, which may be a record.
@@ -154,7 +161,7 @@ impl Files {
 
     /// All files as one table, with the columns of the first.
     pub(super) fn scan(&self, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
-        scan(&self.paths, self.format, csv)
+        scan(&self.paths, self.format, csv, true)
     }
 
     /// The same, where other files may have columns that the job does not use.
@@ -176,75 +183,24 @@ impl Files {
         {
             paths.swap(0, at);
         }
-        scan(&paths, self.format, &source.csv)
+        scan(&paths, self.format, &source.csv, true)
     }
 
     /// One file, to find the one that differs.
     pub(super) fn scan_one(&self, path: &Path, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
-        scan(std::slice::from_ref(&path.to_owned()), self.format, csv)
+        scan(std::slice::from_ref(&path.to_owned()), self.format, csv, true)
     }
 }
 
-/// Does a file start as those of gzip, zlib and zstd do? What cannot be read is told elsewhere.
-fn is_compressed(path: &Path) -> bool {
-    let mut start = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    let known = [[0x1f, 0x8b], [0x78, 0x01], [0x78, 0x5e], [0x78, 0x9c], [0x78, 0xda]];
-    read.is_ok() && (known.contains(&[start[0], start[1]]) || start == [0x28, 0xb5, 0x2f, 0xfd])
-}
-
-fn scan(paths: &[PathBuf], format: Format, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
-    // Folders such as `month=2025-01` give columns. They stay text: a type guessed from all
-    // folders would let one user's folder rename everybody's keys.
-    let names = paths.iter().flat_map(|path| hive_names(path));
-    let schema: Schema = names.map(|name| (name.into(), DataType::String)).collect();
-    let schema = (!schema.is_empty()).then(|| SchemaRef::new(schema));
-    let hive = HiveOptions { schema, try_parse_dates: false, ..HiveOptions::new_enabled() };
-    let paths = paths.iter().map(|path| PlRefPath::try_from_path(path));
-    let sources = ScanSources::Paths(paths.collect::<PolarsResult<Vec<_>>>()?.into());
-    // Columns that the job does not use may come and go: `columns` looks at those that it uses.
-    let args = UnifiedScanArgs {
-        hive_options: hive,
-        glob: false,
-        missing_columns_policy: MissingColumnsPolicy::Insert,
-        extra_columns_policy: ExtraColumnsPolicy::Ignore,
-        ..Default::default()
+/// The first file whose folders give other columns than those of the first file.
+fn other_folders(paths: &[PathBuf]) -> Option<&Path> {
+    let names = |path: &Path| {
+        let mut names = hive_names(path);
+        names.sort();
+        names
     };
-    // Which rows are read follows from the rows, not from what a file says of them elsewhere
-    // (Lemma 0). The rest of that is in `job::sql`.
-    let table = match format {
-        Format::Parquet => {
-            let options = ParquetOptions { use_statistics: false, ..Default::default() };
-            DslBuilder::scan_parquet(sources, options, args)
-        }
-        Format::Ipc => {
-            let options = IpcScanOptions { record_batch_statistics: false, ..Default::default() };
-            DslBuilder::scan_ipc(sources, options, args)
-        }
-        // All columns are text, so that no amount passes through a float on its way.
-        Format::Csv => {
-            let options = CsvReadOptions::default()
-                .with_infer_schema_length(Some(0))
-                .with_infer_schema_files(NonZeroUsize::MIN)
-                .with_has_header(csv.header)
-                .map_parse_options(|options| {
-                    options.with_separator(csv.separator).with_quote_char(csv.quote)
-                });
-            let args = UnifiedScanArgs { hive_options: HiveOptions::new_disabled(), ..args };
-            DslBuilder::scan_csv(sources, options, args)
-        }
-    };
-    Ok(table?.build().into())
-}
-
-/// The names of `name=value` in a file's folders.
-pub(super) fn hive_names(path: &Path) -> Vec<String> {
-    let folders = path.parent().into_iter().flat_map(Path::components);
-    let name = |folder: std::path::Component| {
-        let (name, _) = folder.as_os_str().to_str()?.split_once('=')?;
-        Some(name.to_owned())
-    };
-    folders.filter_map(name).collect()
+    let first = names(paths.first()?);
+    paths.iter().map(PathBuf::as_path).find(|path| names(path) != first)
 }
 
 /// What a message calls a type.

@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series, TimeUnit};
 
 use crate::bad_input::refused;
-use crate::common::{JOB, Workshop, payments, shown};
+use crate::common::{JOB, Workshop, command, payments, registry, shown};
 use crate::sources::{
     SHANGHAI, base, ipc, job_with, majors, rows, text, times, totals, with as with_column,
 };
@@ -221,6 +221,50 @@ fn columns_that_cannot_be_read_are_named_even_if_no_one_uses_them() {
         texts += &refused(&workshop, JOB);
     }
     assert_snapshot!(texts);
+}
+
+/// polars has no name for the first, and cannot read rows of the second.
+#[test]
+fn ipc_files_with_columns_that_cannot_be_read_are_named() {
+    let mut texts = String::new();
+    for bytes in [
+        &include_bytes!("files/run_end_encoded.arrow")[..],
+        include_bytes!("files/wide_decimal.arrow"),
+    ] {
+        let workshop = Workshop::new();
+        let file = File::create(workshop.path("payments.arrow")).unwrap();
+        std::io::Write::write_all(&mut &file, bytes).unwrap();
+        texts += &refused(&workshop, &JOB.replace("payments.parquet", "payments.arrow"));
+    }
+    assert_snapshot!(texts);
+}
+
+/// Else the numbers would be others where the job is called by its whole path.
+#[test]
+fn columns_are_no_folders_above_the_job() {
+    let workshop = Workshop::new();
+    workshop.parquet("wallet=card/payments.parquet", rows());
+    workshop.parquet("wallet=card/merchants.parquet", registry());
+    workshop.text("wallet=card/job.toml", JOB);
+    let folder = workshop.path("wallet=card");
+    let whole = folder.join("job.toml").display().to_string();
+    let texts =
+        [(&folder, "job.toml"), (&workshop.folder.path().to_owned(), &whole)].map(|(at, job)| {
+            let output = command(at).args(["run", job]).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{}", shown(&workshop, &output));
+            shown(&workshop, &output)
+        });
+    assert!(texts.iter().all(|text| text.contains("error[column-twice]")), "{texts:?}");
+    assert_snapshot!(texts[0]);
+}
+
+/// A part of the payments would be in no folder of the others' kind.
+#[test]
+fn folders_give_all_files_the_same_columns() {
+    let workshop = Workshop::new();
+    workshop.parquet("all/wallet=card/a.parquet", rows());
+    workshop.parquet("all/wallet=card/day=1/b.parquet", rows());
+    assert_snapshot!(refused(&workshop, &JOB.replace("payments.parquet", "all")));
 }
 
 /// Bytes that are no text, such as those of UUIDs, are no damage.

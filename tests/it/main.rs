@@ -23,6 +23,7 @@ mod flows;
 mod hive;
 mod insights;
 mod ledger;
+mod lines;
 mod merchants;
 mod output;
 mod peers;

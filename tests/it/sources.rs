@@ -19,7 +19,12 @@ use crate::common::{JOB, Workshop, payments};
 
 /// The totals by both engines, which must agree, whether memory is ample or short.
 fn totals_of(workshop: &Workshop, job: &str) -> Result<ExactTotals> {
-    let plan = Plan::new(Job::parse(job, workshop.folder.path())?)?;
+    totals_in(workshop.folder.path(), workshop, job)
+}
+
+/// The same of a job that is in a folder of its own.
+fn totals_in(folder: &Path, workshop: &Workshop, job: &str) -> Result<ExactTotals> {
+    let plan = Plan::new(Job::parse(job, folder)?)?;
     let cancelled = AtomicBool::new(false);
     let control = ScanControl { cancelled: &cancelled, progress: &|_| {} };
     let engine = Local {
@@ -328,6 +333,31 @@ fn hive_folders_give_columns() {
         let job = JOB.replace("payments.parquet", files);
         assert!(totals(&workshop, &job) == base, "{files}");
     }
+}
+
+/// Of other names than the job uses: nothing changes.
+#[test]
+fn folders_above_the_job_change_nothing() {
+    let workshop = Workshop::new();
+    workshop.parquet("x=1/payments.parquet", rows());
+    workshop.parquet("x=1/region=x/merchants.parquet", crate::common::registry());
+    let folder = workshop.path("x=1");
+    let job = JOB.replace("merchants.parquet", "region=x/merchants.parquet");
+    let totals = totals_in(&folder, &workshop, &job).unwrap_or_else(|e| panic!("{e}"));
+    assert!(totals == base());
+}
+
+/// A table of merchants is one file, by its name.
+#[test]
+fn the_table_of_merchants_is_no_pattern() {
+    let workshop = Workshop::new();
+    workshop.parquet("payments.parquet", rows());
+    workshop.parquet("mer[1].parquet", crate::common::registry());
+    workshop.parquet("mer1.parquet", crate::common::registry().head(Some(1)));
+    assert!(totals(&workshop, &JOB.replace("merchants.parquet", "mer[1].parquet")) == base());
+    let quoted = "merchant_id,region,category\r\n\"M1\",north,\"food\"\r\nM2,north,fuel\r\n";
+    workshop.text("mer.csv", &format!("\u{feff}{quoted}M3,south,food\r\nNULL,south,books"));
+    assert!(totals(&workshop, &JOB.replace("merchants.parquet", "mer.csv")) == base(), "CSV");
 }
 
 #[test]

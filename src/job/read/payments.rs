@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Fixed, Item, StrftimeItems};
 use iso_currency::Currency;
 
 use super::Reader;
@@ -119,6 +119,7 @@ impl Reader<'_> {
             let span = files.first().map(|f| f.span.start..files[files.len() - 1].span.end);
             Some(PaymentsSource {
                 span: span.or(table.as_ref().map(|table| table.span.clone()))?,
+                folder: self.folder.to_owned(),
                 patterns: files.iter().map(|f| self.path(&f.value)).collect(),
                 table,
                 format,
@@ -251,13 +252,18 @@ impl Reader<'_> {
     }
 
     fn time_format(&self, text: Placed<String>) -> Option<String> {
-        let wrong = StrftimeItems::new(&text.value).any(|item| item == Item::Error);
-        if wrong {
-            let (shown, rule) = (format!("\"{}\"", text.value), "made of chrono's marks");
-            self.faults
-                .add(findings::value_out_of_range("time_format", &shown, rule).at(text.span));
-        }
-        (!wrong).then_some(text.value)
+        let has = |wanted: Item| StrftimeItems::new(&text.value).any(|item| item == wanted);
+        let wrong = if has(Item::Error) {
+            "made of chrono's marks"
+        } else if has(Item::Fixed(Fixed::TimezoneName)) {
+            "without `%Z`, as names of zones are not understood: `%z` is for +0800 and the like, and a name \
+             that all times have is written as it is, with `times_without_zone`"
+        } else {
+            return Some(text.value);
+        };
+        let shown = format!("\"{}\"", text.value);
+        self.faults.add(findings::value_out_of_range("time_format", &shown, wrong).at(text.span));
+        None
     }
 
     fn zone(&self, section: &Section) -> Option<chrono_tz::Tz> {

@@ -1,0 +1,126 @@
+//! Text files (CSV), block by block: they are read and cut into records on one thread at a time, and
+//! made columns of on all.
+
+use std::fs::File;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use polars::prelude::{DataFrame, Engine, IntoLazy, LazyFrame, PolarsResult};
+
+use super::unread::Unread;
+use crate::job::{CsvDialect, Layout, Marks, Record, without_header};
+use crate::parallel::lock;
+
+/// Bytes that are read at once.
+const BLOCK: usize = 4 << 20;
+
+/// Hands out blocks, to any thread that asks.
+pub(super) struct LineReader<'p> {
+    marks: Marks,
+    header: bool,
+    left: Mutex<Left<'p>>,
+}
+
+struct Left<'p> {
+    files: std::vec::IntoIter<(&'p Path, Layout)>,
+    open: Option<Open<'p>>,
+}
+
+/// A file that is being read.
+struct Open<'p> {
+    path: &'p Path,
+    file: File,
+    layout: Arc<Layout>,
+    /// The start of a record.
+    rest: Vec<u8>,
+    is_start: bool,
+    header_left: bool,
+}
+
+/// Whole records.
+struct Block {
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+    layout: Arc<Layout>,
+}
+
+impl<'p> LineReader<'p> {
+    /// `layouts`: of each of `paths`.
+    pub(super) fn new(csv: &CsvDialect, paths: &'p [PathBuf], layouts: Vec<Layout>) -> Self {
+        let files: Vec<_> = paths.iter().map(PathBuf::as_path).zip(layouts).collect();
+        let left = Mutex::new(Left { files: files.into_iter(), open: None });
+        LineReader { marks: Marks::of(csv), header: csv.header, left }
+    }
+
+    /// The next block, after `choose` has said what of it is wanted; `None` if there is none left.
+    pub(super) fn next(
+        &self,
+        choose: impl Fn(LazyFrame) -> LazyFrame,
+    ) -> Option<Result<DataFrame, Unread>> {
+        let block = match self.block()? {
+            Ok(block) => block,
+            Err(unread) => return Some(Err(unread)),
+        };
+        let chosen = || -> PolarsResult<DataFrame> {
+            let table = self.marks.table(&block.bytes, &block.records, &block.layout)?;
+            #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
+            let table = choose(table.lazy()).collect_with_engine(Engine::InMemory)?;
+            Ok(table.unwrap_single())
+        };
+        let chosen = catch_unwind(AssertUnwindSafe(chosen));
+        Some(chosen.map_err(|_| Unread::Panic).and_then(|chosen| chosen.map_err(Unread::Cause)))
+    }
+
+    fn block(&self) -> Option<Result<Block, Unread>> {
+        let mut left = lock(&self.left);
+        loop {
+            if left.open.is_none() {
+                let (path, layout) = left.files.next()?;
+                let file = match File::open(path) {
+                    Ok(file) => file,
+                    Err(cause) => return Some(Err(Unread::File(path.to_owned(), cause))),
+                };
+                let layout = Arc::new(layout);
+                let header_left = self.header;
+                let rest = Vec::new();
+                left.open = Some(Open { path, file, layout, rest, is_start: true, header_left });
+            }
+            let open = left.open.as_mut()?;
+            match open.block(self.marks) {
+                Ok(Some(block)) => return Some(Ok(block)),
+                Ok(None) => left.open = None,
+                Err(cause) => return Some(Err(Unread::File(open.path.to_owned(), cause))),
+            }
+        }
+    }
+}
+
+impl Open<'_> {
+    /// `None` at the end of the file.
+    fn block(&mut self, marks: Marks) -> std::io::Result<Option<Block>> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        loop {
+            // Twice as much each time, if a record is longer than that.
+            let wanted = bytes.len().max(BLOCK);
+            let read = (&mut self.file).take(wanted as u64).read_to_end(&mut bytes)?;
+            let is_last = read < wanted;
+            if std::mem::take(&mut self.is_start) && bytes.starts_with(b"\xef\xbb\xbf") {
+                bytes.drain(..3);
+            }
+            let mut records = marks.records(&bytes, is_last);
+            if self.header_left {
+                self.header_left = !without_header(&mut bytes, &mut records);
+            }
+            if let Some(last) = records.last() {
+                self.rest = bytes.split_off(last.end());
+                let layout = self.layout.clone();
+                return Ok(Some(Block { bytes, records, layout }));
+            }
+            if is_last {
+                return Ok(None);
+            }
+        }
+    }
+}
