@@ -79,6 +79,8 @@ pub(crate) fn hive_names(path: &Path) -> Vec<String> {
 
 /// The names of `name=value` in the whole path of a folder.
 pub(crate) fn hive_names_above(folder: &Path) -> Vec<String> {
+    // The folder that no name stands for is the one we are in.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let whole = std::path::absolute(folder).unwrap_or_default();
     whole.components().filter_map(hive_name).collect()
 }

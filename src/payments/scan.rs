@@ -1,5 +1,6 @@
 //! Reading: from files to valid payments.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -244,7 +245,8 @@ impl<'p> Scan<'p> {
     /// The first expression without which the files could be read, and its place.
     fn failing(&self) -> Option<(&str, Range<usize>)> {
         let source = &self.plan.job.payments;
-        let used: Vec<Expr> = self.used.iter().cloned().map(col).collect();
+        let used: BTreeSet<&PlSmallStr> = self.used.iter().collect();
+        let used = used.into_iter().cloned().map(col).collect();
         if !self.reads(None, used) {
             return None;
         }
