@@ -31,7 +31,7 @@ pub(super) fn too_wide(
     files.paths.iter().find_map(|path| {
         let name = wide_decimal(path, files.format(), is_used)?;
         let what = "a decimal of more than 38 digits";
-        Some(findings::column_unreadable(&name, &what, path).at(source.span.clone()))
+        Some(findings::column_unreadable(&name, what, path).at(source.span.clone()))
     })
 }
 
