@@ -57,7 +57,7 @@ fn take_earlier(plan: &mut Plan, remarks: &mut BTreeSet<String>) -> Result<()> {
     let ledger = Report::read(&plan.job.ledger.file)?;
     let mut faults = Vec::new();
     if let Some(revises) = plan.job.revises.clone() {
-        match revised(&plan.job, &revises, &ledger, remarks) {
+        match revised(&plan.job, &revises, &ledger) {
             Ok(release) => plan.revises = Some(release),
             Err(finding) => faults.push(finding.at(revises.span)),
         }
@@ -264,7 +264,9 @@ fn latest<'l>(
         let (Some(_), Some(folder), Some(digest)) =
             (published, &entry.folder, &entry.release_digest)
         else {
-            not_under_way(&plan.job, entry, before, findings::earlier_under_way)?;
+            if goes_on(&plan.job, entry, before) {
+                return Err(findings::earlier_under_way(&entry.id));
+            }
             continue;
         };
         let unusable = |why: &str| findings::previous_unusable(&entry.id, why);
@@ -312,21 +314,15 @@ pub(super) fn reserved_by(job: &Job, ledger: &Report) -> i64 {
     own.map_or(i64::MAX, |own| own.reserved_by)
 }
 
-/// Whether a run ends before this one begins hangs on how long it takes, and so on payments: it
-/// must not decide what this one goes by.
-pub(super) fn not_under_way(
-    own: &Job,
-    other: &JobEntry,
-    before: i64,
-    finding: fn(&str) -> Finding,
-) -> std::result::Result<(), Finding> {
-    let file = &own.ledger.file;
-    let is_under_way = other.id != own.id
+/// Does a run of another job of the recipient go on that was reserved before an entry? Whether it
+/// ends before this one begins hangs on how long it takes, and so on payments: that must not decide
+/// what this one goes by.
+pub(super) fn goes_on(own: &Job, other: &JobEntry, before: i64) -> bool {
+    other.id != own.id
         && other.recipient == own.recipient
         && other.reserved_by < before
         && matches!(other.state, EntryState::Reserved | EntryState::Spent)
-        && Hold::is_taken(file, &other.id).unwrap_or(true);
-    if is_under_way { Err(finding(&other.id)) } else { Ok(()) }
+        && Hold::is_taken(&own.ledger.file, &other.id).unwrap_or(true)
 }
 
 /// Why a release can tell nothing of the plan's period, if so.

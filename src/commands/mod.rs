@@ -23,8 +23,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
 use crate::cli::{Cli, Command};
 use crate::console;
 use crate::error::{Error, Result};
@@ -99,29 +97,13 @@ fn read_plan(path: &Path) -> std::result::Result<(Plan, String), Failure> {
     }
 }
 
-/// Set by Ctrl-C, by termination, and by the end of the terminal unless the process was started so
-/// that it outlives that (`nohup`).
+/// Set by Ctrl-C and by termination.
 fn cancel_flag() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    if is_ignored(SIGHUP) {
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, flag.clone())
-                .map_err(|e| Error::environment(findings::signals_refused(&e)))?;
-        }
-        return Ok(flag);
-    }
     let set = flag.clone();
     ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
         .map_err(|e| Error::environment(findings::signals_refused(&e)))?;
     Ok(flag)
-}
-
-/// Does the process ignore a signal, as far as the system tells?
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn threads(asked: Option<usize>) -> usize {

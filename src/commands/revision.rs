@@ -1,10 +1,7 @@
 //! The release that a job takes the place of, as payments came in late or were corrected
 //! (`revises`).
 
-use std::collections::BTreeSet;
-
-use super::earlier::{NOT_PUBLISHED, not_under_way, published, reserved_by};
-use crate::error::{Error, Result as Outcome};
+use super::earlier::{NOT_PUBLISHED, published};
 use crate::findings::{self, Finding};
 use crate::job::{EarlierJob, Job};
 use crate::ledger::Report;
@@ -17,7 +14,6 @@ pub(super) fn revised(
     job: &Job,
     revises: &EarlierJob,
     ledger: &Report,
-    remarks: &mut BTreeSet<String>,
 ) -> Result<(String, String), Finding> {
     let unusable = |why: &str| findings::revises_unusable(&revises.job, why);
     if revises.job == job.id {
@@ -26,9 +22,7 @@ pub(super) fn revised(
     let (folder, digest) = published(revises, ledger).ok_or_else(|| unusable(NOT_PUBLISHED))?;
     let moved = "its release is not where it was published, or not what it was";
     let earlier = standing(folder, digest).ok_or_else(|| unusable(moved))?;
-    let entry = ledger.job(&revises.job);
-    let recipient = entry.map_or("", |entry| &entry.recipient);
-    let published_by = entry.and_then(|entry| entry.published_by).unwrap_or_default();
+    let recipient = ledger.job(&revises.job).map_or("", |entry| &entry.recipient);
     let period = job.payments.period;
     let days = (period.first().to_string(), period.last().to_string());
     let zone = job.payments.zone.name();
@@ -44,43 +38,13 @@ pub(super) fn revised(
         return Err(unusable(&format!("its {what} is {theirs}, not {ours}")));
     }
     // A chain of revisions has no branches, so that everybody finds the newest.
-    let (mut newer, mut gone) = (None, None);
-    for other in ledger.jobs.iter().filter(|other| other.id != job.id) {
-        not_under_way(job, other, reserved_by(job, ledger), findings::revision_under_way)?;
-        let Some((folder, digest)) = other.folder.as_ref().zip(other.release_digest.as_ref())
-        else {
-            continue;
-        };
-        match standing(folder, digest) {
-            Some(known) if known.revises.as_deref() == Some(&*revises.job) => {
-                newer = Some(&other.id);
-            }
-            Some(_) => {}
-            None if other.recipient == job.recipient && other.reserved_by > published_by => {
-                gone = Some(&other.id);
-            }
-            None => {}
-        }
-    }
-    if let Some(newer) = newer {
+    let others = ledger.jobs.iter().filter(|other| other.id != job.id);
+    let newer = others.filter_map(|other| {
+        let known = standing(other.folder.as_ref()?, other.release_digest.as_ref()?)?;
+        (known.revises.as_deref() == Some(&*revises.job)).then_some(&other.id)
+    });
+    if let Some(newer) = newer.last() {
         return Err(unusable(&format!("job `{newer}` has revised it since")));
     }
-    remarks.extend(gone.map(|gone| {
-        format!(
-            "whether job `{gone}` has revised job `{}` cannot be known, as its release is not where the ledger says",
-            revises.job
-        )
-    }));
     Ok((revises.job.clone(), digest.clone()))
-}
-
-/// The same when the job is reserved: of two that were begun at once, the one that came later finds
-/// the other one under way or published.
-///
-/// # Errors
-/// Refused: another job revises the same release, or may.
-pub(super) fn still_newest(job: &Job, ledger: &Report) -> Outcome<()> {
-    let Some(revises) = &job.revises else { return Ok(()) };
-    let newest = revised(job, revises, ledger, &mut BTreeSet::new());
-    newest.map(drop).map_err(|finding| Error::refused(finding.at(revises.span.clone())))
 }

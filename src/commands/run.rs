@@ -9,7 +9,6 @@ use indicatif::HumanBytes;
 use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::predicted::admit;
-use super::revision::still_newest;
 use super::{Failure, cancel_flag, cut, memory, note_untested, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -65,10 +64,6 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         Some(published @ Reservation::Published { .. }) => {
             return released_before(plan, &terms, published, &folder);
         }
-        // A draw that the ledger does not know of: another one for the same id would be free.
-        None if release::is_complete(&folder, &job).is_some() => {
-            return Err(Error::refused(findings::release_unrecorded(&job.id, &folder)));
-        }
         None if folder.exists() && !args.force => {
             return Err(Error::invalid(findings::release_exists(&folder)));
         }
@@ -97,12 +92,12 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
 
     memory::suffices(&engine, plan)?;
-    let (mut ledger, reservation) = reserve(plan, &terms)?;
+    let mut ledger = Ledger::open_or_create(&job.ledger.file, &terms)?;
+    let reservation = ledger.reserve(&request(plan))?;
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
     let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
-        still_newest(&job, &ledger.report()?)?;
         Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?))
     });
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
@@ -119,20 +114,8 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     write(plan, (totals, in_ledger), (draft, key), (args.force, engine.threads))
         .map_err(|error| error.map(|finding| finding.when_charged(&job.id)))?;
     let folder = folder.canonicalize().unwrap_or(folder);
-    publish(&mut ledger, &job, plan.loss, &folder)
-        .map_err(|error| error.map(|finding| finding.when_whole(&job.id, &folder)))?;
+    publish(&mut ledger, &job, plan.loss, &folder)?;
     Ok(Outcome::Released(folder))
-}
-
-/// Sets the job's price aside, by a run that has the job to itself: in place of what a dead one has
-/// reserved at another price.
-fn reserve(plan: &Plan, terms: &Terms) -> Result<(Ledger, Reservation)> {
-    let mut ledger = Ledger::open_or_create(&plan.job.ledger.file, terms)?;
-    if ledger.is_reserved_otherwise(&request(plan))? {
-        ledger.void(&plan.job.id)?;
-    }
-    let reservation = ledger.reserve(&request(plan))?;
-    Ok((ledger, reservation))
 }
 
 /// Adds the noise and writes the release.
@@ -186,8 +169,7 @@ fn released_before(
         // of the ledger: a plan whose earlier releases are gone since has another one.
         Reservation::Spent { loss } if release::publishable(folder, job, loss).is_ok() => {
             let mut ledger = Ledger::open_or_create(&job.ledger.file, terms)?;
-            publish(&mut ledger, job, loss, folder)
-                .map_err(|error| error.map(|finding| finding.when_whole(&job.id, folder)))?;
+            publish(&mut ledger, job, loss, folder)?;
             Ok(Outcome::ReleasedBefore(folder.to_owned()))
         }
         _ => Err(Error::refused(findings::job_spent(&job.id, &job.ledger.file))),

@@ -108,14 +108,6 @@ pub fn earlier_under_way(job: &str) -> Finding {
         .hint("run the job again when it has ended, or name the releases that are meant: how long a run takes must not decide what another goes by")
 }
 
-/// Who revises a release is being decided.
-pub fn revision_under_way(job: &str) -> Finding {
-    let text =
-        format!("job `{job}` of the same recipient is under way, and may revise the same release");
-    Finding::new("earlier-under-way", text)
-        .hint("run the job again when it has ended: of one release there is one revision, so that everybody finds the newest")
-}
-
 /// An insight that a level cannot carry.
 pub fn insight_unfit(insight: &str, level: &str, why: &str, hint: &str) -> Finding {
     Finding::new("insight-unfit", format!("level {level} cannot show `{insight}`: {why}"))

@@ -178,15 +178,6 @@ pub fn job_content_differs(job: &str, path: &Path) -> Finding {
     )
 }
 
-/// The job's id is reserved for other content, perhaps by a run that is no more.
-pub fn job_reserved_differs(job: &str, path: &Path) -> Finding {
-    job_content_differs(job, path).hint(format!(
-        "a run of it is under way, or was killed before it drew noise: if it was, `discretail ledger void {} {job}` gives \
-         back what it reserved and frees the id; else give the changed job a new `job` id",
-        path.display()
-    ))
-}
-
 /// The job costs more than what is left.
 pub fn budget_exceeded(job: &str, path: &Path, overruns: &[Overrun]) -> Finding {
     let list: Vec<String> = overruns.iter().map(Overrun::to_string).collect();
@@ -195,15 +186,6 @@ pub fn budget_exceeded(job: &str, path: &Path, overruns: &[Overrun]) -> Finding 
         format!("job `{job}` does not fit the ledger `{}`: {}", path.display(), list.join("; ")),
     )
     .hint("lower `epsilon` or `delta` of the job; a ledger's budget never grows")
-}
-
-/// The same where another job has reserved some of the budget, perhaps by a run that is no more.
-pub fn budget_reserved(job: &str, path: &Path, overruns: &[Overrun], other: &str) -> Finding {
-    budget_exceeded(job, path, overruns).hint(format!(
-        "lower `epsilon` or `delta` of the job; a ledger's budget never grows, but job `{other}` is reserved and not spent: \
-         if no run of it is under way, `discretail ledger void {} {other}` gives that back",
-        path.display()
-    ))
 }
 
 /// The job costs more than a ledger of its own terms would ever have, so that none is made.
@@ -233,10 +215,7 @@ pub fn job_spent(job: &str, path: &Path) -> Finding {
             path.display()
         ),
     )
-    .hint(
-        "wait for a run under way; if it was run with --out, run it again with the same --out, as a release that is \
-         whole there is published at no price; else give the job a new `job` id, which is charged again",
-    )
+    .hint("wait for a run under way; else give the job a new `job` id, which is charged again")
 }
 
 /// The job is published already.

@@ -14,7 +14,6 @@ mod spark;
 mod sql;
 
 use std::ops::Range;
-use std::path::Path;
 
 pub use job::*;
 pub use ledger::*;
@@ -83,18 +82,6 @@ impl Finding {
         let hint = format!(
             "{before}job `{job}` is charged and makes no other release under this id: a run with a \
              new `job` id is charged again"
-        );
-        Finding { hint: Some(hint), ..self }
-    }
-
-    /// What went wrong when the release was whole already, and only the ledger did not hear of it.
-    #[must_use]
-    pub fn when_whole(self, job: &str, folder: &Path) -> Self {
-        let before = self.hint.map_or(String::new(), |hint| format!("{hint}; "));
-        let hint = format!(
-            "{before}job `{job}` is charged and its release is whole in {}: run it again, with the same --out if there \
-             was one, and the ledger publishes it; nothing more is charged",
-            folder.display()
         );
         Finding { hint: Some(hint), ..self }
     }

@@ -80,18 +80,6 @@ pub fn release_exists(folder: &Path) -> Finding {
         .hint("give the job a new id, or name another folder with --out; --force replaces a release of this very job")
 }
 
-/// The ledger does not know of a release of the job that is there.
-pub fn release_unrecorded(job: &str, folder: &Path) -> Finding {
-    let text = format!(
-        "{} is a release of job `{job}`, of which the ledger knows nothing: the ledger may be an older copy",
-        folder.display()
-    );
-    Finding::new("release-unrecorded", text).hint(
-        "restore the newest copy of the ledger, which knows what was charged; if the release was charged to another \
-         ledger, give the job a new id",
-    )
-}
-
 /// What --force would replace is not this job's.
 pub fn release_of_others(job: &str, folder: &Path) -> Finding {
     let text = format!(

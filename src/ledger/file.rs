@@ -15,25 +15,16 @@ use crate::findings;
 /// How long to wait for another process; its changes take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The path as SQLite must see it: never one of its special names, such as `:memory:`; and where a
-/// link leads, also to where no ledger is yet, as locks stand beside the file for all to see.
+/// The path as SQLite must see it: never one of its special names, such as `:memory:`.
 pub(super) fn locate(path: &Path) -> Result<PathBuf> {
-    let mut real = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Ok(target) = std::fs::read_link(&real) else { break };
-        real = folder_of(&real).join(target);
-    }
-    match real.file_name() {
-        Some(name) => Ok(folder_of(&real).join(name)),
+    match path.file_name() {
+        Some(name) => Ok(folder_of(path).join(name)),
         None => {
             let cause = "the path names a folder";
             Err(Error::environment(findings::ledger_unreadable(path, &cause)))
         }
     }
 }
-
-/// As many as Linux follows.
-const LINKS_MAX: u32 = 40;
 
 /// Is there a ledger? An environment error if it was there and is gone.
 pub(super) fn exists(path: &Path) -> Result<bool> {

@@ -135,33 +135,6 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
-    /// Links elsewhere lead to one ledger, and to one lock, before it is made and then.
-    #[test]
-    fn holders_meet_by_whatever_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        for name in ["real", "a", "b"] {
-            std::fs::create_dir(at(name)).unwrap();
-        }
-        std::os::unix::fs::symlink("../real/l.sqlite", at("a/l.sqlite")).unwrap();
-        std::os::unix::fs::symlink(at("a/l.sqlite"), at("b/other.sqlite")).unwrap();
-        for there in [false, true] {
-            if there {
-                File::create(at("real/l.sqlite")).unwrap();
-            }
-            let hold = Hold::take(&at("a/l.sqlite"), "job").unwrap();
-            for path in ["real/l.sqlite", "a/l.sqlite", "b/other.sqlite"] {
-                assert!(Hold::is_taken(&at(path), "job").unwrap(), "{path}");
-                assert_eq!(
-                    Hold::take(&at(path), "job").unwrap_err().findings()[0].code(),
-                    "job-under-way"
-                );
-            }
-            drop(hold);
-            assert!(!Hold::is_taken(&at("real/l.sqlite"), "job").unwrap());
-        }
-    }
-
     /// Eight threads pass the lock around; each is alone while it has it.
     #[test]
     fn holders_never_meet() {

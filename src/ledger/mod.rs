@@ -215,21 +215,6 @@ impl Ledger {
         }
     }
 
-    /// Is the same content reserved at another price? Earlier releases, on which a price rests, or
-    /// this program may be others since a run was killed. Whoever has the job to itself may void
-    /// that, as nothing is drawn.
-    ///
-    /// # Errors
-    /// Refused: an entry was edited. Environment: the file cannot be read.
-    pub fn is_reserved_otherwise(&self, request: &Request<'_>) -> Result<bool> {
-        let (_, book) = read(&self.connection, &self.path)?;
-        Ok(book.job(request.job).is_some_and(|known| {
-            known.state == EntryState::Reserved
-                && known.digest == request.digest
-                && !is_same(known, request)
-        }))
-    }
-
     /// Sets the job's loss aside, before its payments are read.
     ///
     /// # Errors
@@ -241,10 +226,7 @@ impl Ledger {
         let (reservation, seq) = change(&mut self.connection, path, |book| match book.job(id) {
             Some(known) if known.state != EntryState::Voided => {
                 if !is_same(known, request) {
-                    return Err(Error::refused(match known.state {
-                        EntryState::Reserved => findings::job_reserved_differs(id, path),
-                        _ => findings::job_content_differs(id, path),
-                    }));
+                    return Err(Error::refused(findings::job_content_differs(id, path)));
                 }
                 Ok((None, (answer(known), known.reserved_by)))
             }
@@ -391,11 +373,7 @@ fn grant(book: &Book, request: &Request<'_>, path: &Path) -> Result<Entry> {
             .filter_map(|(whose, budget)| budget.map(|budget| (whose, budget)))
             .flat_map(|(whose, (limit, left))| overrun::overruns(whose, request.loss, left, limit))
             .collect();
-        let mut reserved = book.jobs().iter().filter(|(_, r)| r.state == EntryState::Reserved);
-        return Err(Error::refused(match reserved.next() {
-            Some((other, _)) => findings::budget_reserved(request.job, path, &overruns, other),
-            None => findings::budget_exceeded(request.job, path, &overruns),
-        }));
+        return Err(Error::refused(findings::budget_exceeded(request.job, path, &overruns)));
     }
     Ok(book.reservation(request))
 }

@@ -88,18 +88,6 @@ fn paths_that_cannot_be_a_ledger_are_named() {
     assert!(memory.is_file());
 }
 
-/// A link to where there is no ledger yet is no ledger that is gone: the first run makes it there.
-#[test]
-fn a_ledger_is_made_where_a_link_leads() {
-    let (folder, path) = folder();
-    let link = folder.path().join("link.sqlite");
-    std::os::unix::fs::symlink(path.file_name().unwrap(), &link).unwrap();
-    fill(&link);
-    assert!(path.is_file() && link.is_symlink());
-    let ledger = Ledger::open(&path, &terms(100, 10)).unwrap().unwrap();
-    assert_eq!(ledger.spent().unwrap(), loss(40, 4));
-}
-
 #[test]
 fn ledgers_of_other_versions_are_not_touched() {
     let (_folder, path) = folder();

@@ -277,44 +277,6 @@ pub(crate) fn signal(run: &Child, signal: &str) {
     assert!(sent.success());
 }
 
-/// What is started to outlive its terminal does.
-#[test]
-fn a_run_under_nohup_goes_on_when_its_terminal_ends() {
-    let workshop = prepared();
-    for (id, trap, code) in [("outlives", "trap '' HUP; ", 0), ("ends", "", 130)] {
-        let file = job(&workshop, id, "20");
-        let mut shell = Command::new("/bin/sh");
-        let script = format!("{trap}exec \"$0\" run {file}");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_discretail")]);
-        shell.current_dir(workshop.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut run = shell.spawn().unwrap();
-        wait_until(|| !events(&workshop.path(LEDGER), id).is_empty());
-        signal(&run, "-HUP");
-        assert_eq!(run.wait().unwrap().code(), Some(code), "{id}");
-    }
-}
-
-/// The ledger cannot be told of a release that is whole: the message says that it is paid and where
-/// it is, and the same run again publishes it.
-#[test]
-fn a_release_of_which_the_ledger_did_not_hear_is_told_of() {
-    let workshop = prepared();
-    let file = job(&workshop, "unheard", "20");
-    let reader = Reader::open(&workshop);
-    let mut run = command(workshop.folder.path());
-    let run = run.args(["run", &file, "--out", "mine"]).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until(|| reader.holds("unheard", "spent"));
-    let output = run.wait_with_output().unwrap();
-    let said = shown(&workshop, &output);
-    assert!(said.starts_with("exit: 3\n") && said.contains("ledger-busy"), "{said}");
-    assert!(said.contains("is charged and its release is whole in FOLDER/mine"), "{said}");
-    reader.release();
-    let output = workshop.discretail(&["run", &file]);
-    assert!(shown(&workshop, &output).contains("again with the same --out"));
-    let output = workshop.discretail(&["run", &file, "--out", "mine"]);
-    assert!(output.status.success(), "{}", shown(&workshop, &output));
-}
-
 /// `ledger void` sees a run that goes on by its lock; where locks are not seen, as on another
 /// machine, it is the run that stops, before it draws noise.
 #[test]

@@ -41,17 +41,18 @@ fn head(workshop: &Workshop) -> String {
 
 /// A reservation as a killed run leaves it.
 fn reserve(path: &Path, job: &str) {
-    reserve_as(path, job, &"d".repeat(64), "press");
+    reserve_as(path, job, &"d".repeat(64));
 }
 
-pub(crate) fn reserve_as(path: &Path, job: &str, digest: &str, recipient: &str) -> Ledger {
+fn reserve_as(path: &Path, job: &str, digest: &str) -> Ledger {
     let mut ledger = Ledger::open_to_change(path).unwrap();
     let loss = PrivacyLoss {
         mu_squared: MuSquared::from_units(1 << 50),
         threshold_delta: Delta::parse("1e-9").unwrap(),
     };
     let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
-    let request = Request { job, digest, recipient, user: "user", time: None, loss, all_units };
+    let request =
+        Request { job, digest, recipient: "press", user: "user", time: None, loss, all_units };
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
     ledger
 }
@@ -78,7 +79,7 @@ fn plan_says_what_the_ledger_knows_of_the_job() {
     tell("content-differs", true);
     assert!(workshop.discretail(&["ledger", "void", "ledger.sqlite", "test"]).status.success());
     let digest = plan()["digest"].as_str().unwrap().to_owned();
-    let mut ledger = reserve_as(&path, "test", &digest, "partner");
+    let mut ledger = reserve_as(&path, "test", &digest);
     tell("reserved", true);
     ledger.void("test").unwrap();
     assert!(workshop.discretail(&["run", "job.toml"]).status.success());
@@ -130,63 +131,6 @@ fn a_ledger_of_another_structure_is_charged_nothing() {
     workshop.release();
     assert_eq!(entries(&raw), 3);
     assert_snapshot!(texts);
-}
-
-/// A run that was killed has reserved another price, as its earlier releases were others: what it
-/// reserved is given back and the job runs. Of other content it says how to give that back.
-#[test]
-fn what_a_dead_run_has_reserved_is_in_nobodys_way() {
-    let workshop = Workshop::new();
-    let path = workshop.path("ledger.sqlite");
-    assert!(workshop.discretail(&INIT).status.success());
-    let plan = workshop.discretail(&["plan", "job.toml", "--json"]);
-    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
-    drop(reserve_as(&path, "test", plan["digest"].as_str().unwrap(), "partner"));
-    workshop.release();
-    let all = ["reserved", "voided", "reserved", "spent", "published"];
-    assert_eq!(crate::crash::events(&path, "test"), all);
-    reserve(&path, "next");
-    let refused = |job: &str, code: &str, hint: &str| {
-        workshop.text("job.toml", job);
-        let output = workshop.discretail(&["run", "job.toml"]);
-        let said = shown(&workshop, &output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(&format!("error[{code}]")) && said.contains(hint), "{said}");
-    };
-    let void = "`discretail ledger void ./ledger.sqlite next` gives";
-    refused(&JOB.replace("\"test\"", "\"next\""), "job-content-differs", void);
-    // No room beside what that has reserved.
-    let large = JOB.replace("\"test\"", "\"large\"").replace("epsilon = \"1\"", "epsilon = \"4\"");
-    refused(&large.replace("\"1e-6\"", "\"1e-5\""), "budget-exceeded", void);
-}
-
-/// An older copy of the ledger, put back, does not know of a release that is there: to draw again
-/// for it would be free.
-#[test]
-fn a_release_that_the_ledger_does_not_know_is_not_drawn_again() {
-    let workshop = Workshop::new();
-    assert!(workshop.discretail(&INIT).status.success());
-    let older = std::fs::read(workshop.path("ledger.sqlite")).unwrap();
-    workshop.release();
-    let newer = std::fs::read(workshop.path("ledger.sqlite")).unwrap();
-    let manifest = std::fs::read(workshop.path("releases/test/manifest.json")).unwrap();
-    let put = |bytes: &[u8]| {
-        let mut file = std::fs::File::create(workshop.path("ledger.sqlite")).unwrap();
-        std::io::Write::write_all(&mut file, bytes).unwrap();
-    };
-    put(&older);
-    for args in [&["run", "job.toml"][..], &["run", "job.toml", "--force"]] {
-        let output = workshop.discretail(args);
-        let said = shown(&workshop, &output);
-        assert!(
-            said.starts_with("exit: 1\n") && said.contains("error[release-unrecorded]"),
-            "{said}"
-        );
-    }
-    assert!(crate::crash::events(&workshop.path("ledger.sqlite"), "test").is_empty());
-    put(&newer);
-    workshop.release();
-    assert!(manifest == std::fs::read(workshop.path("releases/test/manifest.json")).unwrap());
 }
 
 /// A job with another `user` expression is refused, unless it says that it names the same people.

@@ -1,13 +1,9 @@
 //! Late data: provisional and final releases, and which one takes the place of which.
 
-use std::process::Stdio;
-
-use discretail::ledger::Hold;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, command, shown};
-use crate::ledger::reserve_as;
+use crate::common::{JOB, Workshop, shown};
 use crate::verify::{Copy, names};
 
 /// [`JOB`] under another id, with more lines at its top.
@@ -80,49 +76,6 @@ fn only_the_newest_release_of_the_same_days_can_be_revised() {
     // The same with another population, which is another ledger's.
     let people = other("revises = \"newer\"", "\"people\"", "\"others\"");
     assert!(people.contains("its population is people, not others"), "{people}");
-}
-
-/// While another job may revise the same release, this one waits; of two that are begun at once,
-/// one is refused.
-#[test]
-fn of_one_release_there_is_one_revision() {
-    let workshop = Workshop::new();
-    run(&workshop, "test", "status = \"provisional\"");
-    let path = workshop.path("ledger.sqlite");
-    // As a run that goes on leaves it.
-    let hold = Hold::take(&path, "other").unwrap();
-    let mut ledger = reserve_as(&path, "other", &"d".repeat(64), "partner");
-    workshop.text("job.toml", &job("late", "revises = \"test\""));
-    let output = workshop.discretail(&["run", "job.toml"]);
-    assert_snapshot!(shown(&workshop, &output));
-    ledger.void("other").unwrap();
-    drop(hold);
-    for id in ["a", "b"] {
-        workshop.text(&format!("{id}.toml"), &job(id, "revises = \"test\""));
-    }
-    let start = |job: &str| {
-        let mut run = command(workshop.folder.path());
-        run.args(["run", job]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let runs = ["a.toml", "b.toml"].map(start);
-    let codes = runs.map(|mut run| run.wait().unwrap().code());
-    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
-    let revised = ["a", "b"].map(|id| workshop.path(&format!("releases/{id}")).exists());
-    assert_eq!(revised.iter().filter(|made| **made).count(), 1);
-}
-
-/// A release that is gone may have revised the same one: that is said.
-#[test]
-fn revisions_that_are_gone_are_remarked() {
-    let workshop = Workshop::new();
-    run(&workshop, "test", "status = \"provisional\"");
-    run(&workshop, "newer", "revises = \"test\"");
-    std::fs::remove_dir_all(workshop.path("releases/newer")).unwrap();
-    workshop.text("job.toml", &job("late", "revises = \"test\""));
-    let output = workshop.discretail(&["check", "job.toml"]);
-    let said = shown(&workshop, &output);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("whether job `newer` has revised job `test` cannot be known"), "{said}");
 }
 
 #[test]
