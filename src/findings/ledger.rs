@@ -65,6 +65,15 @@ pub fn ledger_unreadable(path: &Path, cause: &dyn Display) -> Finding {
     .hint("check `file` in `[ledger]` and its permissions, or restore the ledger from a backup")
 }
 
+/// The ledger's path is a link to nothing.
+pub fn ledger_link_broken(path: &Path, target: &Path) -> Finding {
+    let cause = format!("it is a link to `{}`, where nothing is", target.display());
+    ledger_unreadable(path, &cause).hint(
+        "correct the link, or put back what it names; a ledger that never was is made by `discretail ledger init`, with \
+         its own path in place of the link's",
+    )
+}
+
 /// The ledger was made by another version of this program.
 pub fn ledger_version_unknown(path: &Path, found: i32, known: i32) -> Finding {
     Finding::new(

@@ -15,15 +15,27 @@ use crate::findings;
 /// How long to wait for another process; its changes take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The path as SQLite must see it: never one of its special names, such as `:memory:`.
+/// The path as SQLite must see it: never one of its special names, such as `:memory:`; and never a
+/// link, as all who use the ledger, by whatever path, must find the same journal and the same
+/// locks beside it.
+///
+/// # Errors
+/// Environment: it names a folder, or is a link to nothing. A ledger that was there is then gone,
+/// and must not begin anew.
 pub(super) fn locate(path: &Path) -> Result<PathBuf> {
-    match path.file_name() {
-        Some(name) => Ok(folder_of(path).join(name)),
-        None => {
-            let cause = "the path names a folder";
-            Err(Error::environment(findings::ledger_unreadable(path, &cause)))
-        }
+    let Some(name) = path.file_name() else {
+        let cause = "the path names a folder";
+        return Err(Error::environment(findings::ledger_unreadable(path, &cause)));
+    };
+    if !path.is_symlink() {
+        return Ok(folder_of(path).join(name));
     }
+    path.canonicalize().map_err(|cause| {
+        Error::environment(match (cause.kind(), std::fs::read_link(path)) {
+            (io::ErrorKind::NotFound, Ok(target)) => findings::ledger_link_broken(path, &target),
+            _ => findings::ledger_unreadable(path, &cause),
+        })
+    })
 }
 
 /// Is there a ledger? An environment error if it was there and is gone.

@@ -88,6 +88,42 @@ fn paths_that_cannot_be_a_ledger_are_named() {
     assert!(memory.is_file());
 }
 
+/// By whatever path: one set of locks, and one journal.
+#[cfg(unix)]
+#[test]
+fn behind_a_link_it_is_the_same_ledger() {
+    use std::os::unix::fs::symlink;
+    let (folder, path) = folder();
+    fill(&path);
+    for name in ["a", "b"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let (link, other) = (folder.path().join("a/link"), folder.path().join("b/other"));
+    symlink("../ledger.sqlite", &link).unwrap();
+    symlink(&link, &other).unwrap();
+    let hold = Hold::take(&link, "c").unwrap();
+    assert!(path.with_file_name(".ledger.sqlite.c.lock").exists());
+    for way in [&path, &link, &other] {
+        assert!(Hold::is_taken(way, "c").unwrap());
+        assert_eq!(code(Hold::take(way, "c")), (ErrorClass::Refused, "job-under-way"));
+    }
+    drop(hold);
+    assert!(!Hold::is_taken(&path, "c").unwrap());
+    // One that is gone does not begin anew.
+    std::fs::remove_file(&path).unwrap();
+    let broken = (ErrorClass::Environment, "ledger-unreadable");
+    for way in [&link, &other] {
+        assert_eq!(code(Ledger::open(way, &terms(100, 10))), broken);
+        assert_eq!(code(Ledger::open_or_create(way, &terms(100, 10))), broken);
+        assert_eq!(code(Ledger::create(way, &terms(100, 10))), broken);
+        assert_eq!(code(Hold::take(way, "c")), broken);
+    }
+    let error = Ledger::open_or_create(&link, &terms(100, 10)).unwrap_err();
+    let said = error.findings()[0].message().to_owned();
+    assert!(said.ends_with("it is a link to `../ledger.sqlite`, where nothing is"), "{said}");
+    assert!(!path.exists());
+}
+
 #[test]
 fn ledgers_of_other_versions_are_not_touched() {
     let (_folder, path) = folder();

@@ -20,7 +20,7 @@ type Write = fn(&Workshop, &str, &str) -> String;
 const KINDS: [(&str, Write); 3] =
     [("stated", job), ("open", open_job), ("discovered", discovered_job)];
 
-const LEDGER: &str = "ledger.sqlite";
+pub(crate) const LEDGER: &str = "ledger.sqlite";
 
 /// Long enough for any step on a slow machine; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,10 +34,10 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
 }
 
 /// Reads of the ledger that go on keep every writer from committing.
-struct Reader(Connection);
+pub(crate) struct Reader(Connection);
 
 impl Reader {
-    fn open(workshop: &Workshop) -> Reader {
+    pub(crate) fn open(workshop: &Workshop) -> Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let connection = Connection::open_with_flags(workshop.path(LEDGER), flags).unwrap();
         connection.busy_timeout(PATIENCE).unwrap();
@@ -45,7 +45,7 @@ impl Reader {
     }
 
     /// Begins to read, and goes on if the job's last event is `wanted`.
-    fn holds(&self, id: &str, wanted: &str) -> bool {
+    pub(crate) fn holds(&self, id: &str, wanted: &str) -> bool {
         self.0.execute_batch("BEGIN").unwrap();
         let sql = "SELECT coalesce((SELECT event FROM entry WHERE job = ?1 ORDER BY seq DESC), '')";
         let last: String = self.0.query_row(sql, [id], |row| row.get(0)).unwrap();
@@ -55,7 +55,7 @@ impl Reader {
         last == wanted
     }
 
-    fn release(self) {
+    pub(crate) fn release(self) {
         self.0.execute_batch("COMMIT").unwrap();
     }
 }
@@ -64,13 +64,13 @@ fn journal(workshop: &Workshop) -> PathBuf {
     workshop.path("ledger.sqlite-journal")
 }
 
-fn kill(mut run: Child) {
+pub(crate) fn kill(mut run: Child) {
     run.kill().expect("kills");
     run.wait().expect("ends");
 }
 
 /// A workshop whose ledger is there, so that the next commit is a job's.
-fn prepared() -> Workshop {
+pub(crate) fn prepared() -> Workshop {
     let workshop = workshop("150000");
     let init = ["ledger", "init", LEDGER, "--population", "people"];
     let budget = ["--epsilon-max", "20", "--delta-max", "1e-7"];
@@ -121,16 +121,29 @@ fn five_times(what: &str, mut round: impl FnMut(usize) -> bool) {
 
 /// A job, and a run of it that is stopped between its reservation and its price.
 fn stopped_while_reading(id: &str) -> (Workshop, String, Child) {
+    let workshop = prepared();
+    let file = job(&workshop, id, "20");
+    let run = stopped(&workshop, id, || start(&workshop, &file));
+    (workshop, file, run)
+}
+
+/// A run of a job that is stopped between its reservation and its price.
+pub(crate) fn stopped(workshop: &Workshop, id: &str, start: impl Fn() -> Child) -> Child {
+    let ledger = workshop.path(LEDGER);
+    let (before, last) = (std::fs::read(&ledger), || events(&ledger, id).pop().unwrap_or_default());
+    let before = before.expect("a ledger");
     for _ in 0..10 {
-        let workshop = prepared();
-        let file = job(&workshop, id, "20");
-        let run = start(&workshop, &file);
-        wait_until(|| !events(&workshop.path(LEDGER), id).is_empty());
+        let run = start();
+        wait_until(|| ["reserved", "spent", "published"].contains(&&*last()));
         signal(&run, "-STOP");
-        if events(&workshop.path(LEDGER), id) == ["reserved"] {
-            return (workshop, file, run);
+        if last() == "reserved" {
+            return run;
         }
         kill(run);
+        // As if it had never been.
+        let _ = std::fs::remove_file(journal(workshop));
+        std::io::Write::write_all(&mut std::fs::File::create(&ledger).unwrap(), &before).unwrap();
+        let _ = std::fs::remove_dir_all(workshop.path("releases").join(id));
     }
     panic!("no run of 10 was stopped between its reservation and its price");
 }

@@ -31,6 +31,7 @@ mod places;
 mod predict;
 mod remote;
 mod report;
+mod resumed;
 mod revisions;
 mod rows;
 mod scales;

@@ -1,0 +1,81 @@
+//! What a run finds that came after one that did not end well, or beside one that goes on: by which
+//! way the ledger is reached, what was reserved, what is paid and not recorded.
+
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+use rusqlite::Connection;
+
+use crate::common::{Workshop, command, shown};
+use crate::crash::{events, job, open_job, settle, start};
+use crate::faults::{LEDGER, Reader, kill, prepared, signal, stopped, wait_until};
+
+/// A job over some days that goes by the latest release there is.
+fn latest_job(workshop: &Workshop, id: &str, days: [&str; 2]) -> String {
+    let file = open_job(workshop, id, "20");
+    let text = std::fs::read_to_string(workshop.path(&file)).unwrap();
+    let text = text.replace("2025-01-01", days[0]).replace("2025-03-31", days[1]);
+    // Else noise would drown it, by what the release before says.
+    let text = text.replace("\"0.1\"", "\"1\"").replace(", \"category\", \"week\"", "");
+    workshop.text(&file, &(text + "previous = \"latest\"\n"));
+    file
+}
+
+const JANUARY: [&str; 2] = ["2025-01-01", "2025-01-31"];
+const FEBRUARY: [&str; 2] = ["2025-02-01", "2025-02-28"];
+
+fn run(workshop: &Workshop, args: &[&str], code: i32) -> String {
+    let output = workshop.discretail(args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", shown(workshop, &output));
+    shown(workshop, &output)
+}
+
+/// The prices of a job's reservations, in their order.
+fn prices(workshop: &Workshop, id: &str) -> Vec<String> {
+    let ledger = Connection::open(workshop.path(LEDGER)).unwrap();
+    let sql = "SELECT mu_squared FROM entry WHERE job = ?1 AND event = 'reserved' ORDER BY seq";
+    let mut query = ledger.prepare(sql).unwrap();
+    let rows = query.query_map([id], |row| row.get(0)).unwrap();
+    rows.map(|row| row.unwrap()).collect()
+}
+
+/// Locks are beside the ledger itself, by whatever link it is reached.
+#[test]
+fn a_run_is_seen_by_whatever_path_the_ledger_is_reached() {
+    let workshop = prepared();
+    for (place, target) in [("a", "../ledger.sqlite"), ("b", "../a/link.sqlite")] {
+        std::fs::create_dir(workshop.path(place)).unwrap();
+        symlink(target, workshop.path(place).join("link.sqlite")).unwrap();
+    }
+    let [january, february] = [("january", JANUARY), ("february", FEBRUARY)].map(|(id, days)| {
+        let file = latest_job(&workshop, id, days);
+        let text = std::fs::read_to_string(workshop.path(&file)).unwrap();
+        let place = if id == "january" { "a" } else { "b" };
+        workshop.text(&file, &text.replace(LEDGER, &format!("{place}/link.sqlite")));
+        file
+    });
+    let mut going = stopped(&workshop, "january", || start(&workshop, &january));
+    for ledger in [LEDGER, "a/link.sqlite", "b/link.sqlite"] {
+        let said = run(&workshop, &["ledger", "void", ledger, "january"], 1);
+        assert!(said.contains("error[job-under-way]"), "{said}");
+    }
+    let said = shown(&workshop, &workshop.discretail(&["run", &february]));
+    assert!(said.contains("error[earlier-under-way]: job `january`"), "{said}");
+    assert!(events(&workshop.path(LEDGER), "february").is_empty());
+    signal(&going, "-CONT");
+    assert!(going.wait().expect("ends").success());
+    settle(&workshop, "january", &january, LEDGER);
+    settle(&workshop, "february", &february, LEDGER);
+    // A link to nothing is no ledger that is yet to be made.
+    symlink("gone.sqlite", workshop.path("broken.sqlite")).unwrap();
+    let text = std::fs::read_to_string(workshop.path(&january)).unwrap();
+    workshop.text("job.toml", &text.replace("a/link.sqlite", "broken.sqlite"));
+    let mut texts = run(&workshop, &["run", "job.toml"], 3);
+    texts += &run(&workshop, &["ledger", "show", "broken.sqlite"], 3);
+    assert!(!workshop.path("gone.sqlite").exists());
+    assert_snapshot!(texts);
+}
+
+/// Where locks are not seen, the run that has lost its reservation draws no noise, however the
+/// The release is whole and paid, and the ledger cannot be written: the run says so, and the next
