@@ -15,6 +15,8 @@ pub(super) enum Known {
     Spent,
     Published(PathBuf),
     Differs,
+    /// Only reserved, by a run that has not paid yet.
+    ReservedOtherwise,
 }
 
 impl Known {
@@ -31,7 +33,7 @@ impl Known {
                 Ok(match own.filter(|job| job.state == EntryState::Reserved) {
                     None => Known::New,
                     Some(job) if job.digest == plan.job.digest => Known::Reserved,
-                    Some(_) => Known::Differs,
+                    Some(_) => Known::ReservedOtherwise,
                 })
             }
         }
@@ -48,14 +50,14 @@ impl Known {
             Known::Reserved => "reserved",
             Known::Spent => "spent",
             Known::Published(_) => "published",
-            Known::Differs => "content-differs",
+            Known::Differs | Known::ReservedOtherwise => "content-differs",
         }
     }
 
     pub(super) fn line(&self) -> String {
         match self {
             Known::New => String::new(),
-            Known::Reserved => "\nthe job is reserved: `run` takes that over".to_owned(),
+            Known::Reserved => "\nthe job is reserved: `run` takes that over, or reserves it anew".to_owned(),
             Known::Spent => "\nthe job is spent and not published: `run` would draw no noise again, and publish what is \
                              whole or refuse it (job-spent)"
                 .to_owned(),
@@ -65,6 +67,10 @@ impl Known {
             ),
             Known::Differs => "\nthe ledger has this job with other content or price: `run` would refuse it \
                                (job-content-differs); give the changed job a new id"
+                .to_owned(),
+            Known::ReservedOtherwise => "\nthe ledger has this job reserved with other content: `run` would refuse it \
+                                         (job-content-differs); give the changed job a new id, or give back what is \
+                                         reserved with `discretail ledger void`"
                 .to_owned(),
         }
     }

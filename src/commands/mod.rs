@@ -12,6 +12,7 @@ mod plan;
 mod predicted;
 mod reader;
 mod report;
+mod reserved;
 mod revision;
 mod run;
 mod sample;

@@ -9,6 +9,7 @@ use indicatif::HumanBytes;
 use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::predicted::admit;
+use super::reserved::give_back;
 use super::{Failure, cancel_flag, cut, memory, note_untested, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -79,13 +80,14 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
         None => {}
     }
     used?;
+    let hold = give_back(plan, args.accept_useless)?;
     let plan = &*plan;
     if !job.ledger.file.exists() {
         terms.allow(&request(plan), &job.ledger.file)?;
     }
     let engine = engine(args, ScanControl { cancelled: &cancelled, progress: &|_| {} });
     let (work, text) = ready(args, plan, &engine)?;
-    let _hold = Hold::take(&job.ledger.file, &job.id)?;
+    let _hold = hold.map_or_else(|| Hold::take(&job.ledger.file, &job.id), Ok)?;
     // What another run did before this one had the job to itself.
     if let Some(known) = earlier(plan, &terms)? {
         return released_before(plan, &terms, known, &folder);

@@ -187,19 +187,47 @@ pub fn job_content_differs(job: &str, path: &Path) -> Finding {
     )
 }
 
-/// The job costs more than what is left.
-pub fn budget_exceeded(job: &str, path: &Path, overruns: &[Overrun]) -> Finding {
+/// A run that stopped has reserved the job's id for other content, or at another price.
+pub fn job_reserved_otherwise(job: &str, path: &Path) -> Finding {
+    let path = path.display();
+    Finding::new(
+        "job-content-differs",
+        format!("job `{job}` is reserved in the ledger `{path}` with other content or price"),
+    )
+    .hint(format!(
+        "for what is reserved no noise was drawn: if no run of it goes on, on another machine, give it back with \
+         `discretail ledger void {path} {job}` and run again; or give the changed job a new `job` id, beside which the \
+         old one counts on"
+    ))
+}
+
+/// The job costs more than what is left, where no run goes on of the jobs `idle`, which count only
+/// as they are reserved.
+pub fn budget_exceeded(job: &str, path: &Path, overruns: &[Overrun], idle: &[&str]) -> Finding {
     let list: Vec<String> = overruns.iter().map(Overrun::to_string).collect();
+    let path = path.display();
+    let back = match idle {
+        [] => String::new(),
+        [one] => format!(
+            "; of job `{one}`, which is reserved, no run goes on here: `discretail ledger void {path} {one}` gives \
+             that back"
+        ),
+        more => format!(
+            "; of jobs `{}`, which are reserved, no run goes on here: `discretail ledger void {path} JOB` gives that \
+             back",
+            more.join("`, `")
+        ),
+    };
     Finding::new(
         "budget-exceeded",
-        format!("job `{job}` does not fit the ledger `{}`: {}", path.display(), list.join("; ")),
+        format!("job `{job}` does not fit the ledger `{path}`: {}", list.join("; ")),
     )
-    .hint("lower `epsilon` or `delta` of the job; a ledger's budget never grows")
+    .hint(format!("lower `epsilon` or `delta` of the job; a ledger's budget never grows{back}"))
 }
 
 /// The job costs more than a ledger of its own terms would ever have, so that none is made.
 pub fn budget_never_enough(job: &str, path: &Path, overruns: &[Overrun]) -> Finding {
-    budget_exceeded(job, path, overruns).hint(
+    budget_exceeded(job, path, overruns, &[]).hint(
         "lower `epsilon` or `delta` of the job, or raise `epsilon_max` or `delta_max` of `[ledger]`: \
          no ledger was made yet, so its terms are still open",
     )

@@ -226,7 +226,10 @@ impl Ledger {
         let (reservation, seq) = change(&mut self.connection, path, |book| match book.job(id) {
             Some(known) if known.state != EntryState::Voided => {
                 if !is_same(known, request) {
-                    return Err(Error::refused(findings::job_content_differs(id, path)));
+                    return Err(Error::refused(match known.state {
+                        EntryState::Reserved => findings::job_reserved_otherwise(id, path),
+                        _ => findings::job_content_differs(id, path),
+                    }));
                 }
                 Ok((None, (answer(known), known.reserved_by)))
             }
@@ -373,9 +376,22 @@ fn grant(book: &Book, request: &Request<'_>, path: &Path) -> Result<Entry> {
             .filter_map(|(whose, budget)| budget.map(|budget| (whose, budget)))
             .flat_map(|(whose, (limit, left))| overrun::overruns(whose, request.loss, left, limit))
             .collect();
-        return Err(Error::refused(findings::budget_exceeded(request.job, path, &overruns)));
+        let idle = idle(book, request, path);
+        return Err(Error::refused(findings::budget_exceeded(request.job, path, &overruns, &idle)));
     }
     Ok(book.reservation(request))
+}
+
+/// Of which jobs that stand in the way, as they are reserved, does no run go on that is seen?
+fn idle<'b>(book: &'b Book, request: &Request<'_>, path: &Path) -> Vec<&'b str> {
+    let in_all = book.budgets("")[0].is_some_and(|(_, left)| !left.allows(request.loss));
+    let stands = |(id, record): &(&String, &JobRecord)| {
+        record.state == EntryState::Reserved
+            && *id != request.job
+            && (in_all || record.recipient == request.recipient)
+            && !Hold::is_taken(path, id).unwrap_or(true)
+    };
+    book.jobs().iter().filter(stands).map(|(id, _)| &**id).collect()
 }
 
 /// The same content; and while nothing is spent also the same price, which may depend on the

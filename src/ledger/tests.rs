@@ -310,8 +310,8 @@ fn a_refusal_over_budget_says_what_is_asked_and_left() {
         "error[budget-exceeded]: job `b` does not fit the ledger `LEDGER`: it asks for 100 % of \
          the budget for noise (μ² 0.5 of 0.5), 40 % is left (μ² 0.2); it asks for 100.000001 % of \
          the δ for thresholds (δ 1.000000001e-9 of 1e-9), 100 % is left (δ 1e-9)\n\
-         hint: lower `epsilon` or `delta` of the job; a ledger's budget never grows, but job `a` is reserved and not spent: \
-         if no run of it is under way, `discretail ledger void LEDGER a` gives that back"
+         hint: lower `epsilon` or `delta` of the job; a ledger's budget never grows; of job `a`, \
+         which is reserved, no run goes on here: `discretail ledger void LEDGER a` gives that back"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use discretail::ledger::{Ledger, Request, Reservation};
+use discretail::ledger::{Hold, Ledger, Request, Reservation};
 use discretail::privacy::{AllUnits, Delta, MuSquared, PrivacyLoss};
 use insta::{Settings, assert_snapshot};
 use rusqlite::{Connection, OptionalExtension};
@@ -187,6 +187,42 @@ fn a_recipient_gets_no_more_than_its_budget() {
     workshop.text("job.toml", &JOB.replace("\"partner\"", "\"press\""));
     texts += &run(&workshop, &["run", "job.toml", "--json"]);
     assert_snapshot!(texts);
+}
+
+/// Reservations of runs that are no more: what is said of them gives them back.
+#[test]
+fn reservations_of_the_dead_are_named_where_they_stand_in_the_way() {
+    let workshop = Workshop::new();
+    let path = workshop.path("ledger.sqlite");
+    assert!(workshop.discretail(&INIT).status.success());
+    // Of the job's id, for other content.
+    reserve(&path, "test");
+    let mut texts = run(&workshop, &["run", "job.toml"]);
+    let plan = run(&workshop, &["plan", "job.toml"]);
+    texts += &(plan.lines().rev().nth(1).unwrap().to_owned() + "\n");
+    assert!(workshop.discretail(&["ledger", "void", "ledger.sqlite", "test"]).status.success());
+    // Of the budget; one of them is of a run that goes on.
+    let take = |job: &str, share: u128| {
+        let mut ledger = Ledger::open_to_change(&path).unwrap();
+        let left = ledger.left().unwrap().mu_squared.units();
+        let mu_squared = MuSquared::from_units(left / share);
+        let loss = PrivacyLoss { mu_squared, ..PrivacyLoss::default() };
+        let all_units = AllUnits { periods: 1, mu_squared: loss.mu_squared };
+        let (digest, recipient, user) = (&*"d".repeat(64), "press", "user");
+        let request = Request { job, digest, recipient, user, time: None, loss, all_units };
+        assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
+    };
+    take("going", 2);
+    let going = Hold::take(&path, "going").unwrap();
+    take("dead", 1);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    drop(going);
+    texts += &run(&workshop, &["run", "job.toml"]);
+    hidden().bind(|| assert_snapshot!(texts));
+    for job in ["dead", "going"] {
+        assert!(workshop.discretail(&["ledger", "void", "ledger.sqlite", job]).status.success());
+    }
+    assert!(workshop.discretail(&["run", "job.toml"]).status.success());
 }
 
 #[test]

@@ -77,5 +77,47 @@ fn a_run_is_seen_by_whatever_path_the_ledger_is_reached() {
     assert_snapshot!(texts);
 }
 
+/// The price of a reservation was reckoned from a release that is not there any more.
+#[test]
+fn what_a_dead_run_reserved_at_another_price_is_reserved_anew() {
+    let workshop = prepared();
+    let january = latest_job(&workshop, "january", JANUARY);
+    run(&workshop, &["run", &january], 0);
+    let february = latest_job(&workshop, "february", FEBRUARY);
+    let going = stopped(&workshop, "february", || start(&workshop, &february));
+    let releases = workshop.path("releases");
+    std::fs::rename(releases.join("january"), workshop.path("moved")).unwrap();
+    // Not as long as that run goes on.
+    let said = run(&workshop, &["run", &february], 1);
+    assert!(said.contains("error[job-under-way]"), "{said}");
+    assert_eq!(events(&workshop.path(LEDGER), "february"), ["reserved"]);
+    kill(going);
+    let plan = run(&workshop, &["plan", &february], 0);
+    assert!(plan.contains("`run` takes that over, or reserves it anew"), "{plan}");
+    let after = settle(&workshop, "february", &february, LEDGER);
+    assert_eq!(after, ["reserved", "voided", "reserved", "spent", "published"]);
+    let prices = prices(&workshop, "february");
+    assert_ne!(prices[0], prices[1], "the release that was moved makes no difference");
+    let shown = run(&workshop, &["ledger", "show", LEDGER, "--json"], 0);
+    assert!(shown.contains(r#""reserved":{"mu_squared_units":"0","threshold_delta_units":"0"}"#));
+}
+
 /// Where locks are not seen, the run that has lost its reservation draws no noise, however the
+/// other one ended.
+#[test]
+fn a_run_whose_reservation_was_made_anew_draws_no_noise() {
+    let workshop = prepared();
+    let january = latest_job(&workshop, "january", JANUARY);
+    run(&workshop, &["run", &january], 0);
+    let february = latest_job(&workshop, "february", FEBRUARY);
+    let mut lost = stopped(&workshop, "february", || start(&workshop, &february));
+    std::fs::rename(workshop.path("releases/january"), workshop.path("moved")).unwrap();
+    std::fs::remove_file(workshop.path(".ledger.sqlite.february.lock")).unwrap();
+    run(&workshop, &["run", &february], 0);
+    signal(&lost, "-CONT");
+    assert_eq!(lost.wait().expect("ends").code(), Some(1));
+    let after = settle(&workshop, "february", &february, LEDGER);
+    assert_eq!(after, ["reserved", "voided", "reserved", "spent", "published"]);
+}
+
 /// The release is whole and paid, and the ledger cannot be written: the run says so, and the next
