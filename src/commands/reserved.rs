@@ -33,7 +33,8 @@ pub(super) fn give_back(plan: &mut Plan, accept_useless: bool) -> Result<Option<
 }
 
 /// Is the job reserved with this content, but so that this run must reserve it anew? At another
-/// price, as what it takes from earlier releases is not where it was, or is there again.
+/// price, as what it takes from earlier releases is not where it was, or is there again; or where
+/// it `revises` another one: of two such jobs the one that is reserved later sees the other.
 fn is_stale(plan: &Plan) -> Result<bool> {
     let job = &plan.job;
     if !job.ledger.file.exists() {
@@ -42,5 +43,5 @@ fn is_stale(plan: &Plan) -> Result<bool> {
     let ledger = Report::read(&job.ledger.file)?;
     let own = ledger.job(&job.id).filter(|own| own.state == EntryState::Reserved);
     let own = own.filter(|own| own.digest == job.digest);
-    Ok(own.is_some_and(|own| own.loss != plan.loss))
+    Ok(own.is_some_and(|own| own.loss != plan.loss || job.revises.is_some()))
 }

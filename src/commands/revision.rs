@@ -1,10 +1,12 @@
 //! The release that a job takes the place of, as payments came in late or were corrected
 //! (`revises`).
 
-use super::earlier::{NOT_PUBLISHED, published};
+use super::earlier::{NOT_PUBLISHED, goes_on, published, reserved_by};
+use crate::error::{Error, Result};
 use crate::findings::{self, Finding};
 use crate::job::{EarlierJob, Job};
 use crate::ledger::Report;
+use crate::plan::Plan;
 use crate::release::standing;
 
 /// The job that is revised with the digest of its release's manifest: it is published in the same
@@ -14,7 +16,7 @@ pub(super) fn revised(
     job: &Job,
     revises: &EarlierJob,
     ledger: &Report,
-) -> Result<(String, String), Finding> {
+) -> std::result::Result<(String, String), Finding> {
     let unusable = |why: &str| findings::revises_unusable(&revises.job, why);
     if revises.job == job.id {
         return Err(unusable("it is this job: give this one an id of its own"));
@@ -38,13 +40,43 @@ pub(super) fn revised(
         return Err(unusable(&format!("its {what} is {theirs}, not {ours}")));
     }
     // A chain of revisions has no branches, so that everybody finds the newest.
-    let others = ledger.jobs.iter().filter(|other| other.id != job.id);
-    let newer = others.filter_map(|other| {
-        let known = standing(other.folder.as_ref()?, other.release_digest.as_ref()?)?;
-        (known.revises.as_deref() == Some(&*revises.job)).then_some(&other.id)
-    });
-    if let Some(newer) = newer.last() {
-        return Err(unusable(&format!("job `{newer}` has revised it since")));
+    let since = ledger.job(&revises.job).and_then(|entry| entry.published_by);
+    let mut unknown = None;
+    for other in ledger.jobs.iter().filter(|other| other.published_by > since) {
+        let (Some(folder), Some(digest)) = (&other.folder, &other.release_digest) else { continue };
+        match standing(folder, digest) {
+            _ if other.id == job.id || other.recipient != job.recipient => {}
+            Some(known) if known.revises.as_deref() == Some(&*revises.job) => {
+                return Err(unusable(&format!("job `{}` has revised it since", other.id)));
+            }
+            Some(_) => {}
+            None => unknown = Some(findings::revises_unknown(&revises.job, &other.id, folder)),
+        }
     }
-    Ok((revises.job.clone(), digest.clone()))
+    unknown.map_or(Ok((revises.job.clone(), digest.clone())), Err)
+}
+
+/// Sees to it that a job is the only one to revise what it revises: asked before it is reserved, so
+/// that it waits at no entry, and when it is. Of two that are run at once, the one that was
+/// reserved later finds the other under way, or published.
+///
+/// # Errors
+/// Refused: a run that may revise the same goes on. Invalid: the release cannot be revised, or not
+/// any more. Refused or environment: the ledger is broken or cannot be read.
+pub(super) fn revises_alone(plan: &Plan) -> Result<()> {
+    let Some(revises) = &plan.job.revises else { return Ok(()) };
+    loop {
+        let ledger = Report::read(&plan.job.ledger.file)?;
+        let own = reserved_by(&plan.job, &ledger);
+        // The ledger does not say what a job revises before its release is there.
+        if let Some(other) = ledger.jobs.iter().find(|other| goes_on(&plan.job, other, own)) {
+            let finding = findings::revision_under_way(&other.id);
+            return Err(Error::refused(finding.at(revises.span.clone())));
+        }
+        // One that did not go on any more may have published in between.
+        if Report::read(&plan.job.ledger.file)?.head() == ledger.head() {
+            let found = revised(&plan.job, revises, &ledger);
+            return found.map(drop).map_err(|f| Error::invalid(f.at(revises.span.clone())));
+        }
+    }
 }

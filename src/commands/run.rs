@@ -10,6 +10,7 @@ use super::earlier::use_earlier;
 use super::plan::terms_of;
 use super::predicted::admit;
 use super::reserved::give_back;
+use super::revision::revises_alone;
 use super::{Failure, cancel_flag, cut, memory, note_untested, read_plan, reader, threads};
 use crate::cli::RunArgs;
 use crate::console::{self, Progress};
@@ -81,6 +82,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     used?;
     let hold = give_back(plan, args.accept_useless)?;
+    revises_alone(plan)?;
     let plan = &*plan;
     if !job.ledger.file.exists() {
         terms.allow(&request(plan), &job.ledger.file)?;
@@ -99,7 +101,8 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     if reservation != Reservation::Granted {
         return released_before(plan, &terms, reservation, &folder);
     }
-    let fitted = in_ledger(plan, &ledger).and_then(|in_ledger| {
+    let alone = revises_alone(plan).and_then(|()| in_ledger(plan, &ledger));
+    let fitted = alone.and_then(|in_ledger| {
         Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?))
     });
     let (in_ledger, (plan, totals, draft, key)) = match fitted {

@@ -175,6 +175,26 @@ pub fn revises_unusable(job: &str, why: &str) -> Finding {
         .hint("name the newest published release of the same ledger, period and recipient, or leave `revises` out")
 }
 
+/// Nobody can tell whether a release is revised already.
+pub fn revises_unknown(job: &str, later: &str, folder: &Path) -> Finding {
+    let text = format!(
+        "the release of job `{job}` cannot be revised: whether job `{later}` has revised it cannot be known, as its \
+         release is not in {}, or not what it was",
+        folder.display()
+    );
+    Finding::new("revises-unusable", text)
+        .hint("put that release back, or a link to it; its manifest.json is enough")
+}
+
+/// A run goes on that may revise the same release.
+pub fn revision_under_way(job: &str) -> Finding {
+    let text =
+        format!("job `{job}` of the same recipient is under way, and may revise the same release");
+    Finding::new("earlier-under-way", text).hint(
+        "run the job again when it has ended: of one release there is one revision, so that everybody finds the newest",
+    )
+}
+
 /// A column with the name of a time key.
 pub fn column_name_reserved(name: &str) -> Finding {
     let message = format!("`{name}` in `columns` has the name of a part of the payment's time");

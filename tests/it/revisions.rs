@@ -1,9 +1,16 @@
 //! Late data: provisional and final releases, and which one takes the place of which.
 
+use std::process::Stdio;
+
+use discretail::ledger::{Hold, Ledger, Report, Request, Reservation};
+use discretail::privacy::AllUnits;
 use insta::assert_snapshot;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::common::{JOB, Workshop, shown};
+use crate::common::{JOB, Workshop, command, shown};
+use crate::crash::events;
+use crate::faults::wait_until;
 use crate::verify::{Copy, names};
 
 /// [`JOB`] under another id, with more lines at its top.
@@ -76,6 +83,100 @@ fn only_the_newest_release_of_the_same_days_can_be_revised() {
     // The same with another population, which is another ledger's.
     let people = other("revises = \"newer\"", "\"people\"", "\"others\"");
     assert!(people.contains("its population is people, not others"), "{people}");
+}
+
+/// Both have looked at what there is before either is reserved.
+#[test]
+fn of_two_revisions_at_once_one_is_released() {
+    let workshop = Workshop::new();
+    run(&workshop, "test", "status = \"provisional\"");
+    let ledger = Connection::open(workshop.path("ledger.sqlite")).unwrap();
+    let mut newest = "test".to_owned();
+    for round in 0..3 {
+        let ids = ["b", "c"].map(|name| format!("{name}{round}"));
+        for id in &ids {
+            let text = job(id, &format!("revises = \"{newest}\""));
+            workshop.text(&format!("{id}.toml"), &text.replace("\"0.5\"", "\"0.2\""));
+        }
+        ledger.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let runs = ids.each_ref().map(|id| {
+            let mut run = command(workshop.folder.path());
+            run.args(["run", &format!("{id}.toml")]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            run.spawn().expect("starts")
+        });
+        for id in &ids {
+            let lock = workshop.path(&format!(".ledger.sqlite.{id}.lock"));
+            wait_until(|| lock.exists());
+        }
+        ledger.execute_batch("COMMIT").unwrap();
+        let ends = runs.map(|run| run.wait_with_output().expect("ends"));
+        let [b, c] = ends.each_ref().map(|end| end.status.success());
+        assert_ne!(b, c, "{}", ends.each_ref().map(|end| shown(&workshop, end)).join("\n"));
+        let (won, lost) = if b { (0, 1) } else { (1, 0) };
+        let said = shown(&workshop, &ends[lost]);
+        let since = format!("job `{}` has revised it since", ids[won]);
+        let under_way = format!("error[earlier-under-way]: job `{}`", ids[won]);
+        assert!(said.contains(&since) || said.contains(&under_way), "{said}");
+        assert_eq!(events(&workshop.path("ledger.sqlite"), &ids[lost]), ["reserved", "voided"]);
+        let again = workshop.discretail(&["run", &format!("{}.toml", ids[lost])]);
+        assert!(shown(&workshop, &again).contains(&since), "{}", shown(&workshop, &again));
+        newest.clone_from(&ids[won]);
+    }
+}
+
+/// The one that was reserved before may not see the other: so a run that comes back is reserved
+/// after it.
+#[test]
+fn a_revision_that_was_killed_sees_what_is_under_way_since() {
+    let workshop = Workshop::new();
+    run(&workshop, "test", "status = \"provisional\"");
+    let path = workshop.path("ledger.sqlite");
+    workshop.text("job.toml", &job("killed", "revises = \"test\""));
+    let plan = workshop.discretail(&["plan", "job.toml", "--json"]);
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    // That of the same job under another id.
+    let price = Report::read(&path).unwrap().job("test").unwrap().loss;
+    let (killed, other) = (plan["digest"].as_str().unwrap().to_owned(), "d".repeat(64));
+    for (job, digest) in [("killed", &killed), ("other", &other)] {
+        let (loss, all_units) = (price, AllUnits::default());
+        let (user, recipient, time) = ("user", "partner", None);
+        let request = Request { job, digest, recipient, user, time, loss, all_units };
+        let reserved = Ledger::open_to_change(&path).unwrap().reserve(&request).unwrap();
+        assert_eq!(reserved, Reservation::Granted);
+    }
+    let under_way = Hold::take(&path, "other").unwrap();
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(output.status.code(), Some(1), "{}", shown(&workshop, &output));
+    assert_snapshot!(shown(&workshop, &output));
+    assert_eq!(events(&path, "killed"), ["reserved", "voided"]);
+    drop(under_way);
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+}
+
+/// The ledger does not hold what a release revises; its manifest does.
+#[test]
+fn a_release_is_not_revised_where_a_later_one_is_gone() {
+    let workshop = Workshop::new();
+    run(&workshop, "earlier", "status = \"provisional\"");
+    run(&workshop, "test", "status = \"provisional\"");
+    run(&workshop, "newer", "revises = \"test\"");
+    // What was published before has not revised it.
+    std::fs::remove_dir_all(workshop.path("releases/earlier")).unwrap();
+    std::fs::rename(workshop.path("releases/newer"), workshop.path("moved")).unwrap();
+    workshop.text("job.toml", &job("late", "revises = \"test\""));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_snapshot!(shown(&workshop, &output));
+    std::fs::create_dir(workshop.path("releases/newer")).unwrap();
+    let manifest = |folder: &str| workshop.path(folder).join("manifest.json");
+    std::fs::copy(manifest("moved"), manifest("releases/newer")).unwrap();
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(shown(&workshop, &output).contains("job `newer` has revised it since"));
+    assert!(events(&workshop.path("ledger.sqlite"), "late").is_empty());
+    workshop.text("job.toml", &job("late", "revises = \"newer\""));
+    let output = workshop.discretail(&["check", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
 }
 
 #[test]
