@@ -335,9 +335,13 @@ pub(super) fn request(plan: &Plan) -> Request<'_> {
     }
 }
 
+/// Records the release in `folder`, which is charged.
 fn publish(ledger: &mut Ledger, job: &Job, loss: PrivacyLoss, folder: &Path) -> Result<()> {
-    let digest = release::publishable(folder, job, loss)?;
-    ledger.publish(&job.id, folder, &digest)
+    let digest = release::publishable(folder, job, loss)
+        .map_err(|error| error.map(|finding| finding.when_charged(&job.id)))?;
+    ledger
+        .publish(&job.id, folder, &digest)
+        .map_err(|error| error.map(|finding| finding.when_released(folder)))
 }
 
 fn show(args: &RunArgs, plan: &Plan, outcome: Outcome) -> Result<()> {

@@ -252,7 +252,10 @@ pub fn job_spent(job: &str, path: &Path) -> Finding {
             path.display()
         ),
     )
-    .hint("wait for a run under way; else give the job a new `job` id, which is charged again")
+    .hint(
+        "wait for a run under way; if it was run with --out, run it with the same again, where its release may be; \
+         else give the job a new `job` id, which is charged again",
+    )
 }
 
 /// The job is published already.

@@ -14,6 +14,7 @@ mod spark;
 mod sql;
 
 use std::ops::Range;
+use std::path::Path;
 
 pub use job::*;
 pub use ledger::*;
@@ -82,6 +83,18 @@ impl Finding {
         let hint = format!(
             "{before}job `{job}` is charged and makes no other release under this id: a run with a \
              new `job` id is charged again"
+        );
+        Finding { hint: Some(hint), ..self }
+    }
+
+    /// What went wrong when the release was whole in `folder`, and charged.
+    #[must_use]
+    pub fn when_released(self, folder: &Path) -> Self {
+        let before = self.hint.map_or(String::new(), |hint| format!("{hint}; "));
+        let folder = folder.display();
+        let hint = format!(
+            "{before}the release is whole in {folder} and charged: run the job again with `--out \
+             {folder}`, which records it and charges nothing"
         );
         Finding { hint: Some(hint), ..self }
     }

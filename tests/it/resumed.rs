@@ -121,3 +121,39 @@ fn a_run_whose_reservation_was_made_anew_draws_no_noise() {
 }
 
 /// The release is whole and paid, and the ledger cannot be written: the run says so, and the next
+/// one records it. Without the folder's name it cannot be found, and nothing else is advised first.
+#[test]
+fn a_release_whose_entry_failed_is_recorded_by_the_next_run() {
+    let workshop = prepared();
+    for round in 0..40 {
+        let id = format!("busy-{round}");
+        let file = job(&workshop, &id, "20");
+        let out = format!("elsewhere/{id}");
+        let mut first = command(workshop.folder.path());
+        first.args(["run", &file, "--out", &out]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let first = first.spawn().expect("starts");
+        let reader = Reader::open(&workshop);
+        wait_until(|| ["spent", "published"].iter().any(|state| reader.holds(&id, state)));
+        if events(&workshop.path(LEDGER), &id).len() == 3 {
+            reader.release();
+            first.wait_with_output().expect("ends");
+            continue;
+        }
+        // The reader goes on for longer than the run waits.
+        let output = first.wait_with_output().expect("ends");
+        assert_eq!(output.status.code(), Some(3), "{}", shown(&workshop, &output));
+        let mut texts = shown(&workshop, &output);
+        reader.release();
+        let manifest = workshop.path(&out).join("manifest.json");
+        let before = std::fs::read(&manifest).unwrap();
+        texts += &run(&workshop, &["run", &file], 1);
+        assert_eq!(events(&workshop.path(LEDGER), &id), ["reserved", "spent"]);
+        texts += &run(&workshop, &["run", &file, "--out", &out], 0);
+        assert_eq!(before, std::fs::read(&manifest).unwrap());
+        assert_eq!(events(&workshop.path(LEDGER), &id), ["reserved", "spent", "published"]);
+        run(&workshop, &["verify", &out, "--ledger", LEDGER], 0);
+        assert_snapshot!(texts.replace(&id, "JOB"));
+        return;
+    }
+    panic!("no run of 40 was held between its release and its entry");
+}
