@@ -370,7 +370,8 @@ pub struct RunArgs {
     /// Folder of the release [default: the job's id in the job's `releases` folder].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Replace what stands at the release folder. Never draws noise twice for one job.
+    /// Replace an empty folder, or a release of a job of this id over other people. Never draws
+    /// noise twice for one job.
     #[arg(long)]
     pub force: bool,
     /// Run a job although noise is expected to drown some of its statistics, as `plan` shows; the

@@ -61,24 +61,8 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let terms = terms_of(plan)?;
     let used = use_earlier(plan).and_then(|()| admit(plan, args.accept_useless));
 
-    // A job that was released before is answered without a look at its payments.
-    match earlier(plan, &terms)? {
-        Some(published @ Reservation::Published { .. }) => {
-            return released_before(plan, &terms, published, &folder);
-        }
-        None if folder.exists() && !args.force => {
-            return Err(Error::invalid(findings::release_exists(&folder)));
-        }
-        None if folder.exists() && !release::is_of_job(&folder, &job.id) => {
-            return Err(Error::invalid(findings::release_of_others(&job.id, &folder)));
-        }
-        Some(spent) => {
-            let _hold = Hold::take(&job.ledger.file, &job.id)?;
-            let known = earlier(plan, &terms)?.unwrap_or(spent);
-            release::sweep(&folder);
-            return released_before(plan, &terms, known, &folder);
-        }
-        None => {}
+    if let Some(outcome) = done_before(plan, &terms, &folder, args.force)? {
+        return Ok(outcome);
     }
     used?;
     let hold = give_back(plan, args.accept_useless)?;
@@ -121,6 +105,26 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     let folder = folder.canonicalize().unwrap_or(folder);
     publish(&mut ledger, &job, plan.loss, &folder)?;
     Ok(Outcome::Released(folder))
+}
+
+/// A job that was released before is answered without a look at its payments. `None`: it was not,
+/// and its release may be put into `folder`.
+fn done_before(plan: &Plan, terms: &Terms, folder: &Path, force: bool) -> Result<Option<Outcome>> {
+    let job = &plan.job;
+    // Looked at first: what another run of the job has put there is known to the ledger by now.
+    let free = release::may_be_at(folder, job, force);
+    match earlier(plan, terms)? {
+        Some(published @ Reservation::Published { .. }) => {
+            released_before(plan, terms, published, folder).map(Some)
+        }
+        Some(spent) => {
+            let _hold = Hold::take(&job.ledger.file, &job.id)?;
+            let known = earlier(plan, terms)?.unwrap_or(spent);
+            release::sweep(folder);
+            released_before(plan, terms, known, folder).map(Some)
+        }
+        None => free.map(|()| None),
+    }
 }
 
 /// Adds the noise and writes the release.

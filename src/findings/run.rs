@@ -77,7 +77,23 @@ pub fn mechanism_failed(cause: &str) -> Finding {
 /// The release folder exists.
 pub fn release_exists(folder: &Path) -> Finding {
     Finding::new("release-exists", format!("{} exists already", folder.display()))
-        .hint("give the job a new id, or name another folder with --out; --force replaces a release of this very job")
+        .hint("give the job a new id, or name another folder with --out; --force replaces an empty folder, or a release \
+               of a job of this id over other people")
+}
+
+/// A release of this very job stands there, and the ledger does not know it.
+pub fn release_unknown(job: &str, folder: &Path, ledger: &Path) -> Finding {
+    let text = format!(
+        "{} holds a release of job `{job}`, which the ledger `{}` does not know to be paid: an older copy of the \
+         ledger may have been put back",
+        folder.display(),
+        ledger.display()
+    );
+    Finding::new("release-unknown", text).hint(
+        "put the newest ledger back (`discretail ledger verify --head` knows it): with an older one noise is drawn \
+         twice for one price. If the release was charged to another ledger, name another folder with --out, or move it \
+         away yourself",
+    )
 }
 
 /// What --force would replace is not this job's.

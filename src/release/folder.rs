@@ -173,14 +173,41 @@ fn drafts_of(target: &Path) -> String {
 }
 
 /// Is there a release of this job, or an empty folder?
-pub fn is_of_job(folder: &Path, job: &str) -> bool {
+fn is_of_job(folder: &Path, job: &str) -> bool {
     let empty = || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    let manifest = std::fs::read(folder.join("manifest.json")).ok();
-    let manifest = manifest.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match manifest {
-        Some::<serde_json::Value>(manifest) => manifest["job"]["id"] == job,
-        None => empty(),
+    manifest_in(folder).map_or_else(empty, |manifest| manifest["job"]["id"] == job)
+}
+
+/// May the release of a job whose ledger knows of none be put there, in place of what stands there
+/// if `force`?
+///
+/// # Errors
+/// Refused, also by `force`: a release of this very job and population is there. Whoever made it
+/// was charged, by a ledger that has since been replaced by an older one, or by another. Invalid:
+/// something else is there.
+pub fn may_be_at(folder: &Path, job: &Job, force: bool) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
     }
+    if manifest_in(folder).is_some_and(|manifest| is_of(&manifest, job)) {
+        let finding = findings::release_unknown(&job.id, folder, &job.ledger.file);
+        return Err(Error::refused(finding));
+    }
+    match force {
+        false => Err(Error::invalid(findings::release_exists(folder))),
+        true if is_of_job(folder, &job.id) => Ok(()),
+        true => Err(Error::invalid(findings::release_of_others(&job.id, folder))),
+    }
+}
+
+fn manifest_in(folder: &Path) -> Option<serde_json::Value> {
+    let manifest = std::fs::read(folder.join("manifest.json")).ok()?;
+    serde_json::from_slice(&manifest).ok()
+}
+
+/// Is it the manifest of a release of this job's id over this population?
+fn is_of(manifest: &serde_json::Value, job: &Job) -> bool {
+    manifest["job"]["id"] == job.id && manifest["job"]["population"] == job.ledger.population
 }
 
 fn open_to_readers(path: &Path, mode: u32) -> std::io::Result<()> {

@@ -19,7 +19,7 @@ mod values;
 
 pub use budget::InLedger;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
-pub use folder::{Draft, is_complete, is_of_job, page_fits, publishable, read, sweep, write_page};
+pub use folder::{Draft, is_complete, may_be_at, page_fits, publishable, read, sweep, write_page};
 use folder::{digest_of, digest_of_file};
 pub use layout::{TableFiles, files_of, read_table};
 use manifest::Manifest;

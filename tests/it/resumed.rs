@@ -157,3 +157,37 @@ fn a_release_whose_entry_failed_is_recorded_by_the_next_run() {
     }
     panic!("no run of 40 was held between its release and its entry");
 }
+
+/// An older ledger is put back: its newest release is the only sign of it.
+#[test]
+fn a_release_that_the_ledger_does_not_know_is_not_replaced() {
+    let workshop = Workshop::new();
+    let init = ["ledger", "init", LEDGER, "--population", "people"];
+    run(&workshop, &[&init[..], &["--epsilon-max", "4", "--delta-max", "1e-5"]].concat(), 0);
+    let older = std::fs::read(workshop.path(LEDGER)).unwrap();
+    run(&workshop, &["run", "job.toml"], 0);
+    let newest = std::fs::read(workshop.path(LEDGER)).unwrap();
+    let manifest = std::fs::read(workshop.path("releases/test/manifest.json")).unwrap();
+    let put_back = |ledger: &[u8]| {
+        let mut file = std::fs::File::create(workshop.path(LEDGER)).unwrap();
+        std::io::Write::write_all(&mut file, ledger).unwrap();
+    };
+    put_back(&older);
+    let mut texts = run(&workshop, &["run", "job.toml"], 1);
+    texts += &run(&workshop, &["run", "job.toml", "--force"], 1);
+    // Nor if it is not whole, or of a job that was changed since.
+    std::fs::remove_file(workshop.path("releases/test/report.html")).unwrap();
+    let text = std::fs::read_to_string(workshop.path("job.toml")).unwrap();
+    workshop.text("job.toml", &text.replace("cells_max = 8", "cells_max = 9"));
+    run(&workshop, &["run", "job.toml", "--force"], 1);
+    assert!(events(&workshop.path(LEDGER), "test").is_empty(), "charged for nothing");
+    assert!(manifest == std::fs::read(workshop.path("releases/test/manifest.json")).unwrap());
+    assert_snapshot!(texts);
+    put_back(&newest);
+    run(&workshop, &["ledger", "verify", LEDGER], 0);
+    // Over other people the same id is another job.
+    let others = text.replace("\"people\"", "\"others\"").replace(LEDGER, "others.sqlite");
+    workshop.text("job.toml", &others);
+    run(&workshop, &["run", "job.toml"], 2);
+    run(&workshop, &["run", "job.toml", "--force"], 0);
+}
