@@ -22,7 +22,10 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register;
 
 use crate::cli::{Cli, Command};
 use crate::console;
@@ -98,13 +101,24 @@ fn read_plan(path: &Path) -> std::result::Result<(Plan, String), Failure> {
     }
 }
 
-/// Set by Ctrl-C and by termination.
+/// Set by Ctrl-C, by termination and by a terminal that hangs up; but not by what was ignored when
+/// the process started, as hanging up is by `nohup`, and Ctrl-C of what a script runs aside.
 fn cancel_flag() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    let set = flag.clone();
-    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
-        .map_err(|e| Error::environment(findings::signals_refused(&e)))?;
+    let ignored = ignored();
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored >> (s - 1) & 1 == 0) {
+        register(signal, flag.clone())
+            .map_err(|e| Error::environment(findings::signals_refused(&e)))?;
+    }
     Ok(flag)
+}
+
+/// Which signals the process ignores, the first one in the lowest bit; none where the system does
+/// not say: not Linux.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 fn threads(asked: Option<usize>) -> usize {

@@ -158,6 +158,32 @@ fn a_release_whose_entry_failed_is_recorded_by_the_next_run() {
     panic!("no run of 40 was held between its release and its entry");
 }
 
+/// As `nohup` has it of hanging up, and a script of Ctrl-C for what runs beside it.
+#[test]
+fn signals_that_are_ignored_at_the_start_stop_nothing() {
+    for (name, sent) in [("HUP", "-HUP"), ("INT", "-INT")] {
+        let workshop = prepared();
+        let file = job(&workshop, "ignoring", "20");
+        let binary = command(workshop.folder.path()).get_program().to_owned();
+        let mut run = stopped(&workshop, "ignoring", || {
+            let mut shell = std::process::Command::new("sh");
+            let script = format!("trap '' {name}; exec \"$0\" run \"$1\"");
+            shell.arg("-c").arg(script).arg(&binary).arg(&file).current_dir(&workshop.folder);
+            shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+        });
+        signal(&run, sent);
+        signal(&run, "-CONT");
+        assert_eq!(run.wait().expect("ends").code(), Some(0), "{name}");
+        // The other ones are heard as ever.
+        let heard = job(&workshop, "hearing", "20");
+        let mut run = stopped(&workshop, "hearing", || start(&workshop, &heard));
+        signal(&run, sent);
+        signal(&run, "-CONT");
+        assert_eq!(run.wait().expect("ends").code(), Some(130), "{name}");
+        assert_eq!(events(&workshop.path(LEDGER), "hearing"), ["reserved", "voided"]);
+    }
+}
+
 /// An older ledger is put back: its newest release is the only sign of it.
 #[test]
 fn a_release_that_the_ledger_does_not_know_is_not_replaced() {
