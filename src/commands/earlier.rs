@@ -38,8 +38,8 @@ pub(super) fn use_earlier(plan: &mut Plan) -> Result<()> {
 ///
 /// # Errors
 /// Invalid: a job is not published in the plan's ledger, its release is not as it was, or has no
-/// such keys, or no survey of any open bound of the report. Refused or environment: the ledger is
-/// broken or cannot be read.
+/// such keys, or no survey of any open bound of the report. Refused: another run must end first.
+/// Refused or environment: the ledger is broken or cannot be read.
 fn take_earlier(plan: &mut Plan, remarks: &mut BTreeSet<String>) -> Result<()> {
     let reports = &plan.job.reports;
     let none = |report: &JobReport| report.keys_from.is_empty() && report.previous.is_empty();
@@ -79,11 +79,10 @@ fn take_earlier(plan: &mut Plan, remarks: &mut BTreeSet<String>) -> Result<()> {
         let adopted = adopt(plan, &report, &ledger, (&mut done, remarks));
         faults.extend(adopted.err().into_iter().flatten());
     }
-    match &faults[..] {
-        [] => Ok(()),
+    match faults.iter().find(|fault| fault.code() != "earlier-under-way") {
+        Some(_) => Err(Error::invalid_all(faults)),
         // Nothing is to be mended but to run the job again.
-        [only] if only.code() == "earlier-under-way" => Err(Error::refused(only.clone())),
-        _ => Err(Error::invalid_all(faults)),
+        None => faults.into_iter().next().map_or(Ok(()), |fault| Err(Error::refused(fault))),
     }
 }
 
