@@ -148,8 +148,8 @@ fn towards(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
 }
 
 /// The variance of rates around their priors, by moments: with it, squares of distances are as
-/// large as expected, each against its own variance, so that large units count no more than small ones
-/// which are known as well (Paule and Mandel 1982).
+/// large as expected, each against its own variance, so that large units count no more than
+/// small ones which are known as well (Paule and Mandel 1982).
 fn between(units: &[Unit], priors: &[Rate], range: Range) -> f64 {
     let distance = |(unit, prior): (&Unit, &Rate)| {
         let (distance, variance) = unit.pair.distance(prior.mean);

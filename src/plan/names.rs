@@ -11,6 +11,10 @@ pub(super) fn file_name(report: &Report, level: &Level) -> String {
     format!("{}.{}", report.name, level.name()).chars().map(plain).collect()
 }
 
+/// The longest name of a table's file, or of its folder; file systems take 255 bytes, endings among
+/// them.
+const NAME_MAX: usize = 240;
+
 /// What the names of an insight's columns in tables end in: the estimate, the ends of its
 /// interval, its grade, why it is not shown, the noised value and the standard deviation of its
 /// noise.
@@ -38,6 +42,12 @@ pub(super) fn name_clashes(
     });
     if let Some(key) = clash {
         return Some(findings::duplicate("the column", key.name()).at(level.span.clone()));
+    }
+    if file.len() > NAME_MAX {
+        let length = format!("{} letters long", file.len());
+        let rule = "at most 240: give the report or a column a shorter name";
+        let finding = findings::value_out_of_range("the table's name", &length, rule);
+        return Some(finding.at(level.span.clone()));
     }
     let finding = findings::duplicate("the file", &file).at(level.span.clone());
     (!files.insert(file)).then_some(finding)

@@ -299,6 +299,21 @@ fn privacy_parameters_are_decimals_in_range() {
     assert_snapshot!(texts);
 }
 
+/// Else a release could not be written once it is paid.
+#[test]
+fn names_of_tables_fit_a_file_system() {
+    let names = [1, 2, 3, 4, 5].map(|n| format!("a_code_of_{}_level_{n}", "merchants_".repeat(3)));
+    let columns: String = names.iter().map(|name| format!(", {name} = \"wallet\"")).collect();
+    let job = JOB.replace("wallet = \"wallet\" }", &format!("wallet = \"wallet\"{columns} }}"));
+    let level = |count: usize| format!("[\"wallet\", \"day\"], {:?}", &names[..count]);
+    let job = |count: usize| job.replace("[\"wallet\", \"day\"]", &level(count));
+    assert_snapshot!(faults(&job(5)));
+    let workshop = Workshop::new();
+    workshop.text("job.toml", &job(4));
+    let output = workshop.discretail(&["check", "job.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+}
+
 #[test]
 fn sql_looks_at_one_row() {
     let mut texts = String::new();
