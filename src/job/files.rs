@@ -113,8 +113,8 @@ fn arrow_schema(path: &Path, format: Format) -> Option<PolarsResult<Arc<ArrowSch
     caught(schema)
 }
 
-/// The columns of which polars has no type, with words for it. It looks at all columns, used or not,
-/// and would panic.
+/// The columns of which polars has no type, with words for it. It looks at all columns, used or
+/// not, and would panic.
 pub(crate) fn odd_columns(path: &Path, format: Format) -> Vec<(Option<String>, String)> {
     match arrow_schema(path, format) {
         None => vec![(None, "run-end encoded or a view of lists".to_owned())],

@@ -83,8 +83,8 @@ impl Marks {
         Marks { separator: csv.separator, quote: csv.quote }
     }
 
-    /// The records at the start of `bytes`, each whole; a last one may go on in what follows, unless
-    /// these are the last bytes.
+    /// The records at the start of `bytes`, each whole; a last one may go on in what follows,
+    /// unless these are the last bytes.
     pub(crate) fn records(self, bytes: &[u8], is_last: bool) -> Vec<Record> {
         let mut records = Vec::new();
         let mut start = 0;

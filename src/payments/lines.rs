@@ -1,5 +1,5 @@
-//! Text files (CSV), block by block: they are read and cut into records on one thread at a time, and
-//! made columns of on all.
+//! Text files (CSV), block by block: they are read and cut into records on one thread at a time,
+//! and made columns of on all.
 
 use std::fs::File;
 use std::io::Read;

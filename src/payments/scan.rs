@@ -227,8 +227,8 @@ impl<'p> Scan<'p> {
         }
     }
 
-    /// Says what could not be read: a file, or an expression if there is one that cannot be computed
-    /// for some row of files that can be read.
+    /// Says what could not be read: a file, or an expression if there is one that cannot be
+    /// computed for some row of files that can be read.
     fn told(&self, unread: Unread) -> Error {
         let source = &self.plan.job.payments;
         if unread.may_be_of_an_expression()

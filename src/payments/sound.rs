@@ -9,9 +9,9 @@ use polars_plan::dsl::{FunctionExpr, PowFunction, StringFunction, StructFunction
 
 /// The same expression on these columns.
 ///
-/// - Sums, differences and products of whole numbers are computed in 64 bits, whatever their columns
-///   have, and are null if they do not fit: polars computes them in the bits of the columns, and
-///   drops what does not fit.
+/// - Sums, differences and products of whole numbers are computed in 64 bits, whatever their
+///   columns have, and are null if they do not fit: polars computes them in the bits of the
+///   columns, and drops what does not fit.
 /// - Decimals are null that have too many digits, or are divided by zero.
 /// - Times that no calendar has are null where something is made of them: polars cannot write them.
 /// - Parts of a text with a length below zero are null.

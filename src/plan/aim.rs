@@ -119,10 +119,15 @@ impl Plan {
         let surveys: u128 = self.surveys.iter().map(|survey| survey.mu_squared().units()).sum();
         let rounds = self.levels.iter().filter_map(LevelPlan::discovery);
         let rounds: u128 = rounds.map(|rounds| rounds.mu_squared().units()).sum();
-        let mu_squared = MuSquared::from_units(units + surveys + rounds);
-        let loss = PrivacyLoss { mu_squared, ..self.loss };
-        let epsilon = epsilon_held(loss, self.job.privacy.delta).filter(|epsilon| *epsilon <= 20.0);
+        // Of what a job costs, these take the same share whatever it is.
         let whole = self.loss.mu_squared.units() as f64;
+        let left = (1.0 - (surveys + rounds) as f64 / whole).max(f64::MIN_POSITIVE);
+        let mu_squared = MuSquared::from_units((units as f64 / left).ceil() as u128);
+        let loss = PrivacyLoss { mu_squared, ..self.loss };
+        // Surveys' shares of single statistics are not quite the same.
+        const AMPLE: f64 = 1.02;
+        let epsilon = epsilon_held(loss, self.job.privacy.delta).map(|epsilon| AMPLE * epsilon);
+        let epsilon = epsilon.filter(|epsilon| *epsilon <= 20.0);
         let finding = |(wanted, price): (&Wanted, &MuSquared)| {
             let (kind, level) = self.names(wanted);
             let share = price.units() as f64 / whole;

@@ -134,7 +134,17 @@ fn errors_that_are_asked_for_are_planned_or_refused() {
     // Too dear; more than the bound takes, or than noise on a computer leaves; nothing to tell
     // errors from; private keys; no percentages.
     let little = large.replace("epsilon = \"1\"", "epsilon = \"0.1\"");
-    ask(&mut texts, &open(&asking("customers = \"0.5%\"", &little)));
+    for error in ["customers = \"0.5%\"", "payments = \"2%\", sales = \"3%\""] {
+        let job = open(&asking(error, &little));
+        ask(&mut texts, &job);
+        // What the hint says is enough.
+        let (_, hint) = texts.rsplit_once("raise `epsilon` to about ").expect("a hint");
+        let epsilon = hint.split(';').next().expect("a number");
+        let raised = job.replace("epsilon = \"0.1\"", &format!("epsilon = \"{epsilon}\""));
+        workshop.text("job.toml", &raised);
+        let output = workshop.discretail(&["check", "job.toml"]);
+        assert!(output.status.success(), "{}", shown(&workshop, &output));
+    }
     ask(&mut texts, &asking("sales = \"0.01%\"", &large));
     ask(&mut texts, &open(&asking("sales = \"0.0001%\"", &large)));
     ask(&mut texts, &asking("sales = \"5%\"", JOB));
