@@ -218,14 +218,7 @@ mod tests {
             sds: vec![10.0; 200],
         };
         assert!(joined(&panel, &seen(0), &seen(200), &[1.0; 200]).is_none());
-        let no_series = Panel {
-            cells: vec![],
-            own: 0,
-            starts: vec![0],
-            times: vec![],
-            groupings: vec![],
-            currencies: vec![],
-        };
+        let no_series = Panel::of_single_cells(0);
         let none = Observed { values: Vec::new(), sds: Vec::new() };
         assert!(joined(&no_series, &none, &none, &[]).is_none());
     }

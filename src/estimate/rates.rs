@@ -258,14 +258,7 @@ mod tests {
     fn nothing_is_a_share_too() {
         let found = drawn(&panel(3, 1), &[Pair::default(); 3], &[0.0; 3], Range::SHARES);
         assert!(found.iter().all(|rate| rate.mean.is_finite() && rate.sd.is_finite()));
-        let empty = Panel {
-            cells: vec![],
-            own: 0,
-            starts: vec![0],
-            times: vec![],
-            groupings: vec![],
-            currencies: vec![],
-        };
+        let empty = Panel::of_single_cells(0);
         assert_eq!(drawn(&empty, &[], &[], Range::SHARES), []);
     }
 }
