@@ -198,11 +198,9 @@ impl Correction {
                     let sds: Vec<f64> = noise_sds.iter().map(|sd| sd * self.factor).collect();
                     let ours = group(&corrected, &sds, count, of_cell);
                     // What levels have in all is told from above.
-                    let all = |sums: &[Sum]| sums.iter().map(|sum| sum.0).sum::<f64>();
-                    let scale = all(&ours) / all(&theirs);
-                    let scaled = theirs.iter().map(|(sum, sd)| (sum * scale, sd * scale));
-                    let found = ratios(&ours, &scaled.collect::<Vec<Sum>>());
-                    self.multiply(&found, &noisy, of_cell);
+                    if let Some(theirs) = as_large(&theirs, &ours) {
+                        self.multiply(&ratios(&ours, &theirs), &noisy, of_cell);
+                    }
                     done.push(key);
                 }
             }
@@ -306,6 +304,14 @@ fn whole(report: &Report, at: (usize, usize)) -> Vec<f64> {
     sums
 }
 
+/// Sums that come to as much in all as others do; `None` if they do not come to anything.
+fn as_large(sums: &[Sum], others: &[Sum]) -> Option<Vec<Sum>> {
+    let all = |sums: &[Sum]| sums.iter().map(|sum| sum.0).sum::<f64>();
+    let scale = all(others) / all(sums);
+    let scaled = |&(sum, sd): &Sum| (sum * scale, sd * scale);
+    (scale.is_finite() && scale > 0.0).then(|| sums.iter().map(scaled).collect())
+}
+
 /// Sums by group, of values with noise of `sds`.
 pub(super) fn group(
     values: &[f64],
@@ -324,6 +330,18 @@ pub(super) fn group(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_below_zero_are_made_as_large_as_none() {
+        let ours = [(60.0, 1.0), (40.0, 1.0)];
+        assert_eq!(
+            as_large(&[(3.0, 0.5), (1.0, 0.5)], &ours),
+            Some(vec![(75.0, 12.5), (25.0, 12.5)])
+        );
+        for noise in [[(-3.0, 2.0), (1.0, 2.0)], [(2.0, 2.0), (-2.0, 2.0)]] {
+            assert_eq!(as_large(&noise, &ours), None);
+        }
+    }
 
     #[test]
     fn what_is_unsure_of_a_scale_is_unsure_of_its_cells() {
