@@ -369,4 +369,23 @@ pub(super) mod tests {
             assert!(law.cells() >= 1.0 && law.users() >= 1.0);
         }
     }
+
+    /// Of 40,000 users nobody has a norm beyond 2^7, where noise of 5.5 deviations, a thousand
+    /// users, would have more than all of them.
+    #[test]
+    fn no_noise_of_a_single_bin_makes_the_bound() {
+        const SD: f64 = 190.0;
+        let exact = histogram(40_000.0, 3.2, 1.0);
+        let bound = |bins: &[f64]| {
+            let law = NormLaw::new(bins, SD, Some((60_000.0, 10.0 * SD)), COUNTS);
+            norm_bound(&law, 60.0, 1.0)
+        };
+        let usual = bound(&exact);
+        for bin in 14..SurveyPlan::BINS {
+            let mut bins = exact.clone();
+            bins[bin] += 5.5 * SD;
+            let found = bound(&bins);
+            assert!(found < 2.0 * usual, "{bin}: {found} in place of {usual}");
+        }
+    }
 }
