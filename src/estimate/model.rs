@@ -10,7 +10,7 @@ use super::panel::{Panel, currencies};
 use super::rates::{self, Pair, Range, Rate};
 use super::reconcile::{self, Coarse, Values};
 use super::season::{RATIOS_DIFFER, TIMES_DIFFER, seasons};
-use super::shrink::{Posterior, shrink};
+use super::shrink::{Drawn, Shift, shrink};
 use super::{Z95, bins, lift, limits};
 use crate::job::{Expected, LOG_PARTS, StatisticKind};
 use crate::mechanism::NoisyTotals;
@@ -281,8 +281,8 @@ impl Report<'_> {
         let posterior = shrink(panel, &turned, sds, &expected, self.threads);
         let (mut values, mut earlier) = (Values::zeros(count), vec![0.0; level.earlier_cells()]);
         let posterior = posterior.into_iter().zip(factors);
-        for (&cell, (Posterior { mean, sd }, factor)) in panel.cells.iter().zip(posterior) {
-            let place = cell as usize;
+        for (&cell, (Drawn { own, shifts }, factor)) in panel.cells.iter().zip(posterior) {
+            let (place, mean) = (cell as usize, own.mean);
             if place >= count {
                 earlier[place - count] = sign * mean * factor;
                 continue;
@@ -294,7 +294,9 @@ impl Report<'_> {
             // Where the model was held back, it is not what says how sure the value is.
             let held = (values.means[place] - mean).abs() > 0.0;
             let noise = model.noise(statistic, place);
-            values.variances[place] = if held { noise } else { sd * factor }.powi(2);
+            values.variances[place] = if held { noise } else { own.sd * factor }.powi(2);
+            let moved = |Shift { with, by }| Shift { with, by: by.abs() * factor };
+            values.shifts[place] = if held { Default::default() } else { shifts.map(moved) };
         }
         (values, earlier)
     }
@@ -311,7 +313,7 @@ impl Report<'_> {
         let statistic = self.statistic(at);
         let signed = statistic.kind.facts().signed;
         let (estimates, sums) = self.reconciled(at, 0, coarse, &mut own, signed, models);
-        models[at.0][at.1].sds = own.variances.iter().map(|v| v.sqrt() as f32).collect();
+        models[at.0][at.1].sds = own.sds().map(|sd| sd as f32).collect();
         let known = estimates.iter().map(|&e| e as f64 / parts(statistic.kind)).collect();
         models[at.0][at.1].estimates = estimates;
         for (level, place, sums) in sums {
@@ -345,12 +347,13 @@ impl Report<'_> {
             if !coarse.owned {
                 let estimates = model.estimates.iter().skip(bin).step_by(statistic.width);
                 let means = estimates.map(|&e| e as f64 / parts(kind)).collect::<Vec<f64>>();
-                return Values { variances: vec![0.0; means.len()], means };
+                return Values { means, ..Values::zeros(model.estimates.len() / statistic.width) };
             }
             let means = model.correction.apply(self.noisy((coarse.level, place), bin));
             let variance =
                 |(cell, &mean): (usize, &f64)| model.deviation(statistic, cell, mean).powi(2);
-            Values { variances: means.iter().enumerate().map(variance).collect(), means }
+            let variances = means.iter().enumerate().map(variance).collect();
+            Values { means, variances, shifts: Vec::new() }
         };
         let targets: Vec<Values> = coarse.iter().map(target).collect();
         let groups: Vec<&Coarse> = coarse.iter().map(|(coarse, _)| *coarse).collect();

@@ -4,7 +4,7 @@
 use super::correction::{Ratio, Sum, group};
 use super::model::Report;
 use super::panel::Panel;
-use super::shrink::{Posterior, shrink};
+use super::shrink::shrink;
 use crate::plan::{EarlierGroup, Scales};
 
 /// Relative standard deviation of how far cells of one scale change from one release to the next,
@@ -107,7 +107,7 @@ fn earlier(known: &[EarlierGroup], threads: usize) -> Vec<Option<Sum>> {
     let (means, sds): (Vec<f64>, Vec<f64>) = there.iter().flatten().copied().unzip();
     let alike = Panel::of_single_cells(means.len());
     let likely = shrink(&alike, &means, &sds, &vec![1.0; means.len()], threads);
-    let mut likely = likely.into_iter().map(|Posterior { mean, sd }| (mean, sd));
+    let mut likely = likely.into_iter().map(|drawn| (drawn.own.mean, drawn.own.sd));
     there.into_iter().map(|mean| mean.and_then(|_| likely.next())).collect()
 }
 

@@ -25,11 +25,31 @@ const SAMPLE_CELLS: usize = 10_000;
 /// What the law is smoothed with, as so many series that are spread over all components.
 const SMOOTHING: f64 = 2.0;
 
+/// Relative standard deviation of a group's scale that moves nothing.
+const SURE: f64 = 0.005;
+
 /// A value with its standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Posterior {
     pub(super) mean: f64,
     pub(super) sd: f64,
+}
+
+/// What a cell's value most likely is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Drawn {
+    /// Given how large values of its group are.
+    pub(super) own: Posterior,
+    /// How it moves with what is thought of that: with its group, and with its currency.
+    pub(super) shifts: [Shift; 2],
+}
+
+/// How a value moves together with those of the same number.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Shift {
+    pub(super) with: u32,
+    /// For one standard deviation.
+    pub(super) by: f64,
 }
 
 /// The law of the factor u of a series.
@@ -61,19 +81,23 @@ pub(super) fn shrink(
     sds: &[f64],
     expected: &[f64],
     threads: usize,
-) -> Vec<Posterior> {
+) -> Vec<Drawn> {
     let in_noise = |values: &[f64]| -> Vec<f64> {
         values.iter().zip(sds).map(|(value, sd)| value / sd).collect()
     };
     let (signal, expected) = (in_noise(noisy), in_noise(expected));
     let seen = Seen { panel, signal, expected, sample: sample(panel), threads };
     let groupings = std::iter::once(&panel.currencies).chain(&panel.groupings);
-    let fits = groupings.map(|grouping| Fit::new(&seen, group_scale(&seen, grouping)));
-    let best = fits.max_by(|a, b| a.likely.total_cmp(&b.likely));
-    let best = best.expect("cannot fail because there is the grouping of all");
+    let fits = groupings.map(|grouping| (Fit::new(&seen, group_scale(&seen, grouping)), grouping));
+    let best = fits.max_by(|a, b| a.0.likely.total_cmp(&b.0.likely));
+    let (best, groups) = best.expect("cannot fail because there is the grouping of all");
     let fit = best.tuned(&seen);
-    let parts = parallel::map(0..panel.series(), threads, |series| fit.posterior(&seen, series));
-    let back = |(p, sd): (Posterior, &f64)| Posterior { mean: p.mean * sd, sd: p.sd * sd };
+    let drawn = |series: usize| fit.drawn(&seen, series, groups[series]);
+    let parts = parallel::map(0..panel.series(), threads, drawn);
+    let back = |(Drawn { own, shifts }, sd): (Drawn, &f64)| {
+        let own = Posterior { mean: own.mean * sd, sd: own.sd * sd };
+        Drawn { own, shifts: shifts.map(|shift| Shift { by: shift.by * sd, ..shift }) }
+    };
     parts.into_iter().flatten().zip(sds).map(back).collect()
 }
 
@@ -84,9 +108,17 @@ fn sample(panel: &Panel) -> Vec<usize> {
     (0..panel.series()).step_by(panel.series().div_ceil(count).max(1)).collect()
 }
 
-/// By series, the factor from `expected` to what its group's values come to, in standard deviations
-/// of the noise; drawn towards that of all series of its currency where the group's noise is large.
-fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<f64> {
+/// What values of a series' group come to for each that is expected.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    factor: f64,
+    /// Relative standard deviations: of what its group alone is wrong by, and all of its currency.
+    sds: [f64; 2],
+}
+
+/// By series, the scale of its group, drawn towards that of all series of its currency where the
+/// group's noise is large.
+fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<Scale> {
     let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
     // Σ a·y and Σ a²: cells with much noise, or of which nothing is known, count for little.
     let mut sums = vec![(0.0, 0.0); count];
@@ -104,26 +136,29 @@ fn group_scale(seen: &Seen, groups: &[u32]) -> Vec<f64> {
         let own = sums.iter().zip(&currency_of).filter(|(_, own)| **own == currency);
         let all = own.fold((0.0, 0.0), |a, (b, _)| (a.0 + b.0, a.1 + b.1));
         // Where all is noise, as if it were one deviation of it.
-        f64::max(all.0, f64::sqrt(all.1)) / f64::max(all.1, f64::MIN_POSITIVE)
+        let sum = f64::max(all.0, f64::sqrt(all.1));
+        Scale { factor: sum / all.1.max(f64::MIN_POSITIVE), sds: [0.0, f64::sqrt(all.1) / sum] }
     };
     let last = currencies.iter().max().map_or(0, |&last| last);
-    let wholes: Vec<f64> = (0..=last).map(of_currency).collect();
+    let wholes: Vec<Scale> = (0..=last).map(of_currency).collect();
     let of_group = |(&(both, squares), &currency): (&(f64, f64), &u32)| {
         let whole = wholes[currency as usize];
         // Groups differ by about a half.
-        let variance = 1.0 / (whole * whole * squares);
-        let ratio = both / (whole * squares);
-        let drawn = (ratio * 0.25 + variance) / (0.25 + variance);
-        whole * drawn.max(0.05)
+        let variance = 1.0 / (whole.factor * whole.factor * squares);
+        let ratio = both / (whole.factor * squares);
+        let drawn = f64::max((ratio * 0.25 + variance) / (0.25 + variance), 0.05);
+        let of_whole = whole.sds[1] * variance / (0.25 + variance);
+        let own = (0.25 * variance / (0.25 + variance)).sqrt();
+        Scale { factor: whole.factor * drawn, sds: [own, of_whole].map(|sd| sd / drawn) }
     };
-    let scales: Vec<f64> = sums.iter().zip(&currency_of).map(of_group).collect();
+    let scales: Vec<Scale> = sums.iter().zip(&currency_of).map(of_group).collect();
     groups.iter().map(|&group| scales[group as usize]).collect()
 }
 
 /// The model of one grouping.
 struct Fit {
     /// By series, what `expected` is multiplied with.
-    scale: Vec<f64>,
+    scale: Vec<Scale>,
     law: Mixture,
     rhythm: Rhythm,
     /// Logarithm of the likelihood of the sample.
@@ -132,7 +167,7 @@ struct Fit {
 
 impl Fit {
     /// The model with a usual rhythm.
-    fn new(seen: &Seen, scale: Vec<f64>) -> Fit {
+    fn new(seen: &Seen, scale: Vec<Scale>) -> Fit {
         let law = Mixture::flat(seen, &scale);
         let one_time = seen.sample.iter().all(|&series| seen.panel.range(series).len() < 2);
         let rhythm = Rhythm { size: if one_time { 0.0 } else { 0.15 }, memory: 0.5 };
@@ -143,7 +178,7 @@ impl Fit {
     /// What is expected of the cells of a series.
     fn expected(&self, seen: &Seen, series: usize) -> Vec<f64> {
         let expected = &seen.expected[seen.panel.range(series)];
-        expected.iter().map(|a| a * self.scale[series]).collect()
+        expected.iter().map(|a| a * self.scale[series].factor).collect()
     }
 
     /// The model with another rhythm, and the law and likelihood that go with it.
@@ -201,23 +236,44 @@ impl Fit {
     }
 
     /// What the values of one series most likely are, in standard deviations of the noise.
-    fn posterior(&self, seen: &Seen, series: usize) -> Vec<Posterior> {
+    fn drawn(&self, seen: &Seen, series: usize, group: u32) -> Vec<Drawn> {
+        let (expected, sds) = (self.expected(seen, series), self.scale[series].sds);
+        let own = self.posterior(seen, series, &expected);
+        let sd = f64::hypot(sds[0], sds[1]);
+        let moved = if sd > SURE {
+            // No further than twice as large, as the model is not linear.
+            let factor = 1.0 + sd.min(1.0);
+            let larger: Vec<f64> = expected.iter().map(|a| a * factor).collect();
+            self.posterior(seen, series, &larger)
+        } else {
+            own.clone()
+        };
+        let drawn = |(own, moved): (Posterior, Posterior)| {
+            let shift =
+                |with, of: f64| Shift { with, by: (moved.mean - own.mean) * of / sd.max(SURE) };
+            let currency = seen.panel.currencies[series];
+            Drawn { own, shifts: [shift(group, sds[0]), shift(currency, sds[1])] }
+        };
+        own.into_iter().zip(moved).map(drawn).collect()
+    }
+
+    fn posterior(&self, seen: &Seen, series: usize, expected: &[f64]) -> Vec<Posterior> {
         let cells = seen.panel.range(series);
         let filter = &mut Filter::new(&seen.panel.times[cells.clone()]);
-        let (signal, expected) = (&seen.signal[cells], self.expected(seen, series));
+        let signal = &seen.signal[cells];
         let law = &self.law;
         let likely: Vec<f64> = law
             .sizes
             .iter()
-            .map(|&size| filter.run(signal, &expected, size, law.width, self.rhythm))
+            .map(|&size| filter.run(signal, expected, size, law.width, self.rhythm))
             .collect();
         let weights = law.given(&likely);
         // Σ p, Σ pθ and Σ p(θ² + var).
         let mut sums = vec![(0.0, 0.0); signal.len()];
         for (&size, weight) in law.sizes.iter().zip(weights) {
             if weight > 1e-6 {
-                filter.run(signal, &expected, size, law.width, self.rhythm);
-                filter.smooth(&expected, size, self.rhythm, |cell, value| {
+                filter.run(signal, expected, size, law.width, self.rhythm);
+                filter.smooth(expected, size, self.rhythm, |cell, value| {
                     let square = value.mean.powi(2) + value.sd.powi(2);
                     sums[cell].0 += weight * value.mean;
                     sums[cell].1 += weight * square;
@@ -234,11 +290,11 @@ impl Fit {
 
 impl Mixture {
     /// All sizes that the sample may have, each as likely.
-    fn flat(seen: &Seen, scale: &[f64]) -> Mixture {
+    fn flat(seen: &Seen, scale: &[Scale]) -> Mixture {
         let (mut largest, mut sharpest): (f64, f64) = (4.0, 1.0);
         for &series in &seen.sample {
             let cells = seen.panel.range(series);
-            let own = |cell: usize| seen.expected[cell] * scale[series];
+            let own = |cell: usize| seen.expected[cell] * scale[series].factor;
             let square: f64 = cells.clone().map(|cell| own(cell).powi(2)).sum();
             let both: f64 = cells.map(|cell| own(cell) * seen.signal[cell]).sum();
             largest = largest.max(both / square - 2.0 / square.sqrt());
@@ -346,7 +402,7 @@ pub(super) mod tests {
             let found =
                 shrink(&panel, &truth, &vec![0.01; truth.len()], &vec![1.0; truth.len()], 2);
             for (found, truth) in found.iter().zip(&truth) {
-                assert!((found.mean / truth - 1.0).abs() < 1e-3, "{found:?} {truth}");
+                assert!((found.own.mean / truth - 1.0).abs() < 1e-3, "{found:?} {truth}");
             }
         }
     }
@@ -359,11 +415,11 @@ pub(super) mod tests {
             let noisy: Vec<f64> =
                 truth.iter().enumerate().map(|(place, x)| x + sd * noise(place)).collect();
             let found = shrink(&panel, &noisy, &vec![sd; truth.len()], &vec![1.0; truth.len()], 2);
-            let own = error(found.iter().map(|p| p.mean), &truth);
+            let own = error(found.iter().map(|p| p.own.mean), &truth);
             let raw = error(noisy.iter().copied(), &truth);
             assert!(own < least * raw, "{times}: {own} against {raw}");
             // Deviations say how far off estimates are.
-            let off = found.iter().zip(&truth).map(|(p, x)| ((p.mean - x) / p.sd).powi(2));
+            let off = found.iter().zip(&truth).map(|(p, x)| ((p.own.mean - x) / p.own.sd).powi(2));
             let off = off.sum::<f64>() / truth.len() as f64;
             assert!((0.5..2.0).contains(&off), "{times}: {off}");
         }
@@ -384,7 +440,7 @@ pub(super) mod tests {
             let found = shrink(panel, &noisy, &[sd; 800], &payments, 2);
             let other = (0..800).filter(|cell| cell / 4 % 4 == 3);
             let sums = other.fold((0.0, 0.0), |(own, truth), cell| {
-                (own + found[cell].mean, truth + sales(cell))
+                (own + found[cell].own.mean, truth + sales(cell))
             });
             sums.0 / sums.1
         };
@@ -395,19 +451,49 @@ pub(super) mod tests {
         assert!((0.7..1.5).contains(&told) && mixed > 2.5, "{told} {mixed}");
     }
 
+    /// Of one in ten series all values together are three deviations of their noise, and a quarter
+    /// of what others like them have: by how much their sum is wrong is what shifts say.
+    #[test]
+    fn values_of_a_group_are_as_unsure_as_their_scale() {
+        let own = |cell: usize| cell / 2 % 10 == 9;
+        let value = |cell: usize| if own(cell) { 25.0 } else { 100.0 };
+        let panel = Panel {
+            groupings: vec![(0..200).map(|series| u32::from(series % 10 == 9)).collect()],
+            ..self::panel(200, 2)
+        };
+        let sum = |values: &dyn Fn(usize) -> f64| (0..400).filter(|&c| own(c)).map(values).sum();
+        let (truth, sd): (f64, f64) = (sum(&value), 50.0);
+        let (mut off, mut own_off, mut told) = (0.0, 0.0, 0.0);
+        for run in 0..30 {
+            let noisy: Vec<f64> =
+                (0..400).map(|cell| value(cell) + sd * noise(cell + 400 * run)).collect();
+            let found = shrink(&panel, &noisy, &[sd; 400], &[1.0; 400], 2);
+            let error: f64 = sum(&|cell| found[cell].own.mean) - truth;
+            off += error.powi(2) / 30.0;
+            own_off += sum(&|cell| found[cell].own.sd.powi(2)) / 30.0;
+            told += sum(&|cell| found[cell].shifts[0].by).powi(2) / 30.0;
+            told += sum(&|cell| found[cell].shifts[1].by).powi(2) / 30.0;
+        }
+        let (off, own_off, told) = (off.sqrt(), own_off.sqrt(), told.sqrt());
+        assert!(
+            off > 2.0 * own_off && (0.5..2.0).contains(&(told / off)),
+            "{off} {own_off} {told}"
+        );
+    }
+
     #[test]
     fn noise_alone_gives_next_to_nothing() {
         let panel = panel(300, 4);
         let noisy: Vec<f64> = (0..1200).map(|place| 10.0 * noise(place)).collect();
         let found = shrink(&panel, &noisy, &vec![10.0; 1200], &vec![1.0; 1200], 1);
-        assert!(found.iter().all(|p| p.mean.abs() < 10.0 && p.sd.is_finite()));
-        assert!(error(found.iter().map(|p| p.mean), &vec![0.0; 1200]) < 2.0);
+        assert!(found.iter().all(|p| p.own.mean.abs() < 10.0 && p.own.sd.is_finite()));
+        assert!(error(found.iter().map(|p| p.own.mean), &vec![0.0; 1200]) < 2.0);
     }
 
     #[test]
     fn a_single_cell_and_no_cells_are_fine() {
         let one = shrink(&panel(1, 1), &[500.0], &[10.0], &[1.0], 1);
-        assert!((one[0].mean - 500.0).abs() < 5.0, "{one:?}");
+        assert!((one[0].own.mean - 500.0).abs() < 5.0, "{one:?}");
         assert!(shrink(&panel(0, 1), &[], &[], &[], 1).is_empty());
     }
 }

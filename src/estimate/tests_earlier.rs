@@ -104,7 +104,7 @@ fn times_long_ago_do_no_harm_where_series_drift() {
             let panel = panel(series, known);
             let found = shrink(&panel, &seen, &vec![sd; count], &vec![1.0; count], 2);
             let last = |values: Vec<f64>| values.into_iter().skip(known - 1).step_by(known);
-            let found = last(found.iter().map(|p| p.mean).collect());
+            let found = last(found.iter().map(|p| p.own.mean).collect());
             error(found, &last(of(&all)).collect::<Vec<f64>>())
         };
         let errors = [1, 2, 4, 13].map(error_of);
