@@ -105,25 +105,23 @@ fn as_text(file: &Path, report: &Report) -> String {
             "guarantee   epsilon {}, delta {} for each {}",
             terms.epsilon_max, terms.delta_max, terms.unit
         ),
-        format!("users       {}", terms.user.as_deref().unwrap_or("as the first job tells them")),
+    ];
+    if let Some(Composed { periods, delta, epsilon, .. }) = within_periods(report) {
+        lines.push(format!(
+            "so far      epsilon {epsilon:.6}, delta {delta} for all payments of a user, over at \
+             most {periods} periods a job"
+        ));
+    }
+    let users = terms.user.as_deref().unwrap_or("as the first job tells them");
+    lines.push(format!("users       {users}"));
+    lines.extend(terms.time.iter().map(|time| format!("times       {time}")));
+    lines.extend([
         format!("neighbours  {}", report.neighbours),
         format!("conversion  {}", report.conversion),
         format!("entries     {}", report.entries()),
         format!("head        {}", report.head()),
         String::new(),
-    ];
-    if let Some(time) = &terms.time {
-        lines.insert(4, format!("times       {time}"));
-    }
-    if let Some(Composed { periods, delta, epsilon, .. }) = within_periods(report) {
-        lines.insert(
-            3,
-            format!(
-                "so far      epsilon {epsilon:.6}, delta {delta} for all payments of a user, over \
-                 at most {periods} periods a job"
-            ),
-        );
-    }
+    ]);
     let mut accounts =
         vec![row(&["budget of", "", "limit", "reserved", "spent", "published", "left"])];
     accounts.extend(account_rows("everybody", &report.total));

@@ -87,7 +87,7 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
     }
     let alone = revises_alone(plan).and_then(|()| in_ledger(plan, &ledger));
     let fitted = alone.and_then(|in_ledger| {
-        Ok((in_ledger, fit(&work, plan, &folder, &mut ledger, (text, engine.threads))?))
+        Ok((in_ledger, read_and_pay(&work, plan, &folder, &mut ledger, (text, engine.threads))?))
     });
     let (in_ledger, (plan, totals, draft, key)) = match fitted {
         Ok(fitted) => fitted,
@@ -240,7 +240,7 @@ fn ready<'w>(
 
 /// Reads the payments, or totals of them, and pays, before the first noise: that of the rounds that
 /// find keys, if there are any, else of the surveys, else of the totals.
-fn fit(
+fn read_and_pay(
     work: &Work,
     plan: &Plan,
     folder: &Path,

@@ -1,4 +1,5 @@
-//! The obvious engine: maps of maps, for tests. Slow, and as plain as the definition.
+//! The obvious engine: maps of maps, for tests and the audit. Slow, and as plain as the
+//! definition.
 
 mod cells;
 

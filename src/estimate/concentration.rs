@@ -78,7 +78,7 @@ pub(super) fn concentration(sellers: &[&Seller], signed: bool) -> Estimate<Optio
         return found;
     }
     let whole = known.sum * known.sum + known.noise;
-    let (low, high) = interval(&own, &fit(sellers), signed);
+    let (low, high) = interval(&own, &taken(sellers), signed);
     let value = ((known.squares + known.noise) / whole).clamp(low, high);
     let [value, low, high] = [value, low, high].map(|x| Some(POINTS * x));
     found.interval = Interval { value, low, high };
@@ -87,17 +87,17 @@ pub(super) fn concentration(sellers: &[&Seller], signed: bool) -> Estimate<Optio
 
 /// Sums of the second, third and fourth power of estimates, each times the relative variance of
 /// what the fit takes of one merchant rather than another, with the estimates' sum.
-struct Fit {
+struct Taken {
     powers: [f64; 3],
     sum: f64,
 }
 
-fn fit(sellers: &[&Seller]) -> Fit {
+fn taken(sellers: &[&Seller]) -> Taken {
     let power = |n| sellers.iter().map(|s| s.apart.powi(2) * s.mean.powi(n)).sum();
-    Fit { powers: [power(2), power(3), power(4)], sum: sellers.iter().map(|s| s.mean).sum() }
+    Taken { powers: [power(2), power(3), power(4)], sum: sellers.iter().map(|s| s.mean).sum() }
 }
 
-impl Fit {
+impl Taken {
     fn variance(&self, h: f64) -> f64 {
         let [two, three, four] = self.powers;
         let all = h * self.sum;
@@ -107,7 +107,7 @@ impl Fit {
 
 /// All h for which (sum of squares) − h · (square of the sum) may be nothing: as Fieller (1954)
 /// has it for ratios of normal values.
-fn interval(own: &Sums, fit: &Fit, signed: bool) -> (f64, f64) {
+fn interval(own: &Sums, fit: &Taken, signed: bool) -> (f64, f64) {
     let (squares, square) = own.parts();
     let may_be =
         |h: f64| (squares - h * square).abs() <= Z95 * (own.variance(h) + fit.variance(h)).sqrt();

@@ -2,7 +2,7 @@
 //!
 //! A finding says what, where, the limit, the value and the next step. It never holds a token, a
 //! raw value of a record or an exact count of sensitive rows: errors are outputs too.
-//! `docs/errors.md` has a heading for each code; `tests/tidy.rs` checks that none is missing.
+//! `docs/errors.md` has a heading for each code; `tests/it/tidy.rs` checks that none is missing.
 
 mod job;
 mod ledger;

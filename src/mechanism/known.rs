@@ -17,7 +17,7 @@
 //! ```
 
 use super::{
-    NoisyLevel, NoisyTotals, RunKey, failed, fit, noise_all, noise_surveys, settle, shown,
+    NoisyLevel, NoisyTotals, RunKey, are_of, failed, noise_all, noise_surveys, settle, shown,
 };
 use crate::engine::{ExactSurveys, ExactTotals, LevelTotals};
 use crate::error::Result;
@@ -92,7 +92,7 @@ pub fn add_known_noise(
 /// # Errors
 /// The totals are none of this plan.
 pub fn without_noise(plan: &Plan, totals: ExactTotals) -> Result<KnownTotals> {
-    if !fit(plan, &totals) {
+    if !are_of(plan, &totals) {
         return Err(failed("the totals are none of this plan"));
     }
     let level = |LevelTotals { keys, sums }| NoisyLevel { keys, values: sums };

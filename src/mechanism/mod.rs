@@ -16,8 +16,6 @@ mod tests_law;
 #[cfg(test)]
 mod tests_sampler;
 
-use std::sync::Mutex;
-
 pub use discovery::settle;
 pub use gaussian::opendp_epsilon;
 pub use keys::RunKey;
@@ -29,6 +27,7 @@ pub use survey::noise_surveys;
 use crate::engine::{ExactTotals, LevelTotals};
 use crate::error::{Error, Result};
 use crate::findings;
+use crate::parallel;
 use crate::plan::{CellKey, LevelPlan, Plan, Score, Selection, StatisticPlan};
 use keys::StatisticKey;
 
@@ -84,7 +83,7 @@ fn noise_all(
     key: &RunKey,
     threads: usize,
 ) -> Result<(Vec<NoisyLevel>, Vec<Call>)> {
-    if !plan.is_settled() || !fit(plan, &totals) {
+    if !plan.is_settled() || !are_of(plan, &totals) {
         return Err(failed("the totals are none of this plan"));
     }
     let (mut levels, mut calls) = (Vec::with_capacity(plan.levels.len()), Vec::new());
@@ -140,7 +139,7 @@ fn failed(cause: &str) -> Error {
 
 /// Has each statistic a total for each cell, and is no cell there twice? The same cell would get
 /// the same noise.
-fn fit(plan: &Plan, totals: &ExactTotals) -> bool {
+fn are_of(plan: &Plan, totals: &ExactTotals) -> bool {
     plan.levels.len() == totals.levels.len()
         && plan.levels.iter().zip(&totals.levels).all(|(level, totals)| {
             let whole = |(sums, plan): (&Vec<i64>, &StatisticPlan)| {
@@ -196,31 +195,14 @@ struct Chunk<'a> {
 /// measurement itself costs small.
 const CHUNK: usize = 4096;
 
-/// Noises every chunk. Threads take one after the other; opendp's objects stay in their thread.
+/// Noises every chunk; opendp's objects stay in their thread.
 fn noise_chunks(chunks: Vec<Chunk<'_>>, threads: usize) -> std::result::Result<(), String> {
-    let threads = threads.min(chunks.len());
-    let queue = Mutex::new(chunks.into_iter());
-    let work = || {
-        loop {
-            // Nothing can panic under the lock.
-            let Some(chunk) = queue.lock().ok().and_then(|mut queue| queue.next()) else {
-                return Ok(());
-            };
-            let noisy = gaussian::release(chunk.key, chunk.cells, chunk.totals, chunk.sigma)?;
-            chunk.noisy.copy_from_slice(&noisy);
-        }
+    let noise = |chunk: Chunk<'_>| {
+        let noisy = gaussian::release(chunk.key, chunk.cells, chunk.totals, chunk.sigma)?;
+        chunk.noisy.copy_from_slice(&noisy);
+        Ok(())
     };
-    // A thread of its own would take longer than the noise of a few cells.
-    if threads <= 1 {
-        return work();
-    }
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|_| Err("a thread stopped".to_owned()))
-        };
-        threads.into_iter().try_for_each(join)
-    })
+    parallel::map(chunks.into_iter(), threads, noise).into_iter().collect()
 }
 
 /// Drops the cells whose noised values do not reach the score's threshold, but for those that are

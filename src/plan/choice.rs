@@ -3,7 +3,7 @@
 //! Post-processing: whatever it answers is valid. The rule is written in *Chosen bounds* of
 //! `docs/privacy.md`.
 
-use super::law::{believed, fit};
+use super::law::{believed, likeliest};
 use super::spread::Spread;
 use super::tail::{Possible, Seen};
 
@@ -54,7 +54,7 @@ impl NormLaw {
         let count = (0..seen.len()).take_while(|&bin| possible(bin)).count().max(1);
         let mut whole = seen.to_vec();
         whole[count..].fill(0.0);
-        let (law, users) = fit(&whole, noise, expected.peak);
+        let (law, users) = likeliest(&whole, noise, expected.peak);
         let wide = law.no_narrower_than_a_bin();
         let norms = |bin: usize| {
             let points = points_of(bin, expected);

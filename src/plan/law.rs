@@ -18,7 +18,7 @@ pub(super) fn believed(fitted: f64, seen: f64, sd: f64) -> f64 {
 
 /// Noised numbers by bin without what looks like noise alone.
 pub(super) fn smoothed(bins: &[f64], sd: f64, expected_peak: f64) -> Vec<f64> {
-    let (law, all) = fit(bins, sd, expected_peak);
+    let (law, all) = likeliest(bins, sd, expected_peak);
     let number = |(bin, &seen): (usize, &f64)| believed(all * law.bin(bin), seen, sd);
     bins.iter().enumerate().map(number).collect()
 }
@@ -68,7 +68,7 @@ impl Law {
 ///
 /// Least squares over the peak and both widths, with a prior for each; the number of users follows.
 /// Bins that hold noise alone then hardly count, however many there are.
-pub(super) fn fit(bins: &[f64], sd: f64, expected_peak: f64) -> (Law, f64) {
+pub(super) fn likeliest(bins: &[f64], sd: f64, expected_peak: f64) -> (Law, f64) {
     let weighed = |tried: &'static Tried| (tried.likelihood(bins, sd, expected_peak), tried);
     let first = (f64::NEG_INFINITY, &LAWS[0]);
     let best = LAWS.iter().map(weighed).fold(first, |a, b| if b.0 > a.0 { b } else { a });

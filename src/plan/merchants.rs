@@ -209,8 +209,9 @@ pub(super) type OfLevels<T> = Vec<Vec<T>>;
 /// The different sets of merchants that cells stand for, coarse levels first; for each level those
 /// of its groups, and those that shares of each group are of.
 pub(super) fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<usize>>) {
-    let groups_of = |level: &LevelPlan| level.cells.merchants.clone().into_iter().next();
-    let count = |&level: &usize| groups_of(&levels[level]).map_or(0, |g| g.groups.len());
+    let count = |&level: &usize| {
+        levels[level].cells.merchants.as_ref().map_or(0, |grouping| grouping.groups.len())
+    };
     let mut order: Vec<usize> = (0..levels.len()).filter(|&l| !levels[l].unshown).collect();
     order.sort_by_key(count);
     let (mut known, mut all) = (BTreeMap::new(), Vec::new());
@@ -223,7 +224,7 @@ pub(super) fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfL
     let mut of_level = vec![Vec::new(); levels.len()];
     let mut wholes = vec![Vec::new(); levels.len()];
     for level in order {
-        let Some(grouping) = groups_of(&levels[level]) else { continue };
+        let Some(grouping) = &levels[level].cells.merchants else { continue };
         let mut members = vec![Vec::new(); grouping.groups.len()];
         for (merchant, &group) in (0..).zip(&grouping.group_of) {
             members[group as usize].push(merchant);

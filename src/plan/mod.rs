@@ -143,8 +143,8 @@ pub struct LevelPlan {
     pub tickets: Option<TicketPlan>,
     /// Is it measured to judge dominance, and not shown?
     pub unshown: bool,
-    /// Of each group of merchants whether its cells are hidden, as they tell of too few; empty if
-    /// none are.
+    /// Of each group of merchants, with each combination of homes, whether its cells are hidden, as
+    /// they tell of too few; empty if none are.
     pub hidden: Vec<bool>,
     /// Which of the hidden cells may be told in bands; `None`: none.
     pub bands: Option<LevelBands>,

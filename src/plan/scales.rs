@@ -54,7 +54,7 @@ impl Scales {
         exponent: f64,
     ) -> Option<Scales> {
         // Logarithms of tickets are measured against payments.
-        if !Scales::fit(level, kind) || level.tickets.is_some() {
+        if !Scales::can_have(level, kind) || level.tickets.is_some() {
             return None;
         }
         let cells = usize::try_from(level.cells.count(job)?).ok()?;
@@ -87,7 +87,7 @@ impl Scales {
 
     /// Can cells of a statistic have scales? They must be known by merchant and time, and have one
     /// number.
-    fn fit(level: &LevelPlan, kind: StatisticKind) -> bool {
+    fn can_have(level: &LevelPlan, kind: StatisticKind) -> bool {
         use StatisticKind::{Customers, Gross, Payments, Refunds, Sales, Visits};
         level.is_public()
             && level.cells.homes.is_empty()
@@ -177,7 +177,7 @@ impl Plan {
         for (place, level) in self.levels.iter_mut().enumerate() {
             let groups = level.cells.sellers().map_or(0, <[_]>::len);
             let kinds = level.statistics.iter().map(|statistic| statistic.kind);
-            let kinds = kinds.filter(|&kind| groups > 1 && Scales::fit(level, kind));
+            let kinds = kinds.filter(|&kind| groups > 1 && Scales::can_have(level, kind));
             for kind in kinds.collect::<Vec<StatisticKind>>() {
                 let any = |group: usize| (seed + place + kind as usize + group * group) * 7919;
                 let shift =

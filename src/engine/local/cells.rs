@@ -13,7 +13,8 @@ use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, Pairs, Plan, Selectio
 /// payments are in; then [`LevelIndex::at_home`] moves them. Where cells are pairs, records find
 /// those of single groups in place of them, which [`LevelIndex::pair`] then puts together.
 pub(super) struct LevelIndex<'p> {
-    pub(super) plan: &'p LevelPlan,
+    /// The level as it was before rounds and surveys.
+    pub(super) asked: &'p LevelPlan,
     cells: &'p CellSpace,
     merchants: u64,
     times: u64,
@@ -217,7 +218,7 @@ impl Found {
         });
         let merchants = cells.sellers().map_or(self.merchant_texts.len(), <[_]>::len);
         let index = LevelIndex {
-            plan: level,
+            asked: level,
             cells,
             merchants: merchants as u64,
             homes: homes.collect(),

@@ -31,7 +31,7 @@ impl UserChanges {
     /// Finds them; `cells` are the numbers of all the user's cells, with what they spent there.
     pub(super) fn find(&mut self, index: &LevelIndex, cells: impl Iterator<Item = (u64, i128)>) {
         let UserChanges { found, order } = self;
-        if index.plan.changes.is_empty() {
+        if index.asked.changes.is_empty() {
             return;
         }
         let spent = |(cell, amount)| {
@@ -41,8 +41,8 @@ impl UserChanges {
         order.clear();
         order.extend(cells.map(spent));
         order.sort_unstable_by_key(|spent| (spent.series, spent.time));
-        found.resize_with(index.plan.changes.len(), || (StatisticKind::Diffusion, Vec::new()));
-        for ((kind, changes), (own, found)) in index.plan.changes.iter().zip(found) {
+        found.resize_with(index.asked.changes.len(), || (StatisticKind::Diffusion, Vec::new()));
+        for ((kind, changes), (own, found)) in index.asked.changes.iter().zip(found) {
             *own = *kind;
             found.clear();
             for series in order.chunk_by(|a, b| a.series == b.series) {

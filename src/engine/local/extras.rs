@@ -119,7 +119,7 @@ impl Extras {
 
     /// Finds out how long before the end of each cell the user was last there.
     fn find_recent(&mut self, index: &LevelIndex, cells: impl Iterator<Item = u64>) {
-        let (Some(classes), Some(plan)) = (&mut self.recency, &index.plan.recency) else { return };
+        let (Some(classes), Some(plan)) = (&mut self.recency, &index.asked.recency) else { return };
         classes.clear();
         if self.words == 0 {
             return;
@@ -157,9 +157,9 @@ impl Extras {
             }
             let was = |day: u32| days[day as usize / 64] >> (day % 64) & 1 == 1;
             for &(_, row, time) in cells {
-                let window = index.plan.look_back.as_ref().and_then(|back| back.window(time));
+                let window = index.asked.look_back.as_ref().and_then(|back| back.window(time));
                 returns[row as usize] = window.map(|mut days| days.any(was));
-                let Some(plan) = &index.plan.cohorts else { continue };
+                let Some(plan) = &index.asked.cohorts else { continue };
                 if returns[row as usize] == Some(false) {
                     let came =
                         |k: &usize| plan.days_after(time, *k).is_some_and(|mut d| d.any(was));

@@ -103,7 +103,7 @@ impl Engine for Local<'_> {
         // sums: level → cell → statistics, totals in grid units
         let levels = sums.into_iter().zip(finder.levels).zip(&plan.levels);
         let levels = levels.map(|((sums, index), level)| {
-            let columns = index.plan.columns();
+            let columns = index.asked.columns();
             Ok(sums.resolve(&index, columns, &room.stop)?.with_always(level))
         });
         let totals = ExactTotals { levels: levels.collect::<Result<_>>()? };

@@ -205,10 +205,15 @@ impl<'s> Store<'s> {
         let less = |place: usize| place.checked_sub(1);
         let moved = self.first_on_disk.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         let Ok(place) = moved else { return Ok(false) };
-        let mut partition = lock(&self.partitions[place - 1]);
-        partition.on_disk = true;
-        for block in std::mem::take(&mut partition.blocks) {
-            partition.extents.push(self.write(&block)?);
+        let partition = &self.partitions[place - 1];
+        let blocks = {
+            let mut partition = lock(partition);
+            partition.on_disk = true;
+            std::mem::take(&mut partition.blocks)
+        };
+        for block in blocks {
+            let extent = self.write(&block)?;
+            lock(partition).extents.push(extent);
             self.room.memory.free(1);
         }
         Ok(true)

@@ -39,7 +39,7 @@ struct Found {
 
 impl Sums {
     pub(super) fn new(index: &LevelIndex) -> Self {
-        Sums::of_width(index, index.plan.width())
+        Sums::of_width(index, index.asked.width())
     }
 
     /// With so many numbers a cell.

@@ -276,7 +276,7 @@ impl<'p> UserCells<'p> {
         self.extras.find_times(index, self.cells.iter().map(|cell| sums.number(cell.place)));
         let spent = self.cells.iter().map(|cell| (sums.number(cell.place), cell.sales));
         self.changes.find(index, spent);
-        let most = match (&index.plan.selection, counting) {
+        let most = match (&index.asked.selection, counting) {
             (Selection::Threshold { cells_max, .. }, _) => *cells_max as usize,
             (_, Some(counting)) => {
                 self.cells.retain(|cell| counting.counts(cell.place, index, sums));

@@ -80,19 +80,18 @@ impl<'p> UserLevels<'p> {
         payments_only: bool,
     ) -> Self {
         let level = |(place, (index, sums)): (usize, (&LevelIndex<'p>, Option<Sums>))| {
-            let histogram = index.plan.position(StatisticKind::TicketHistogram);
-            let columns = histogram.and_then(|at| index.plan.columns().nth(at));
+            let histogram = index.asked.position(StatisticKind::TicketHistogram);
+            let columns = histogram.and_then(|at| index.asked.columns().nth(at));
             let columns = columns.filter(|_| !payments_only).unwrap_or(0..0);
             let extras = match payments_only {
                 true => Extras::default(),
-                false => Extras::new(plan, index.plan),
+                false => Extras::new(plan, index.asked),
             };
             sums.map(|sums| UserLevel {
                 sums,
-                user: UserCells::new(extras, columns.len(), &index.plan.scales),
+                user: UserCells::new(extras, columns.len(), &index.asked.scales),
                 tickets_at: columns.start,
-                // The finder's levels may be from before surveys had told what is usual, and rounds
-                // which cells there are.
+                // Surveys tell what is usual, and rounds which cells there are.
                 usual: usual(plan, &plan.levels[place]),
                 counting: Counting::new(&plan.levels[place]),
             })

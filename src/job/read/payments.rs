@@ -46,7 +46,7 @@ impl Facts {
     };
 }
 
-/// The largest edge of the ticket histogram, in minor units: no payment is larger.
+/// The largest edge of the ticket histogram, in minor units: no payment of one currency is larger.
 pub(super) const AMOUNT_MAX: i64 = 1_000_000_000_000;
 
 #[derive(Default)]
