@@ -209,9 +209,7 @@ pub(super) type OfLevels<T> = Vec<Vec<T>>;
 /// The different sets of merchants that cells stand for, coarse levels first; for each level those
 /// of its groups, and those that shares of each group are of.
 pub(super) fn sets(levels: &[LevelPlan]) -> (Vec<Vec<u32>>, OfLevels<usize>, OfLevels<Vec<usize>>) {
-    let count = |&level: &usize| {
-        levels[level].cells.merchants.as_ref().map_or(0, |grouping| grouping.groups.len())
-    };
+    let count = |&at: &usize| levels[at].cells.merchants.as_ref().map_or(0, |g| g.groups.len());
     let mut order: Vec<usize> = (0..levels.len()).filter(|&l| !levels[l].unshown).collect();
     order.sort_by_key(count);
     let (mut known, mut all) = (BTreeMap::new(), Vec::new());
