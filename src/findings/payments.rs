@@ -165,6 +165,7 @@ pub fn column_missing(key: &str, column: &str, columns: &Columns) -> Finding {
              add `csv = { header = false }` to [payments] and use `column_1`, `column_2`, ..."
                 .to_owned()
         }
+        Columns::Numbered => "text without a header has `column_1`, `column_2`, ...".to_owned(),
     };
     Finding::new(
         "column-missing",
@@ -181,6 +182,8 @@ pub enum Columns<'a> {
     OneOfText(char),
     /// The first line may be a record.
     PerhapsRecord,
+    /// There is no first line with names.
+    Numbered,
 }
 
 /// An expression of a type that its key cannot have.

@@ -162,7 +162,7 @@ fn lines(path: &Path) -> Result<DataFrame, String> {
     let mut records = marks.records(&bytes, true);
     without_header(&mut bytes, &mut records);
     let wanted = schema.iter_names().cloned().zip(0..).collect();
-    let layout = Layout { width: schema.len(), wanted };
+    let layout = Layout { width: Some(schema.len()), wanted };
     let table = marks.table(&bytes, &records, &layout).map_err(|e| unread(&e))?;
     let faults = table.column(LINE).and_then(Column::u8).map_err(|e| unread(&e))?;
     let fault = |(row, code): (usize, Option<u8>)| Some((row, LineFault::of(code?)?));

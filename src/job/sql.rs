@@ -6,13 +6,15 @@ use std::sync::Arc;
 use polars::chunked_array::cast::CastOptions;
 use polars::prelude::{DataType, Expr, NULL, Operator, Schema, col, lit, when};
 use polars_plan::dsl::{
-    AggExpr, BooleanFunction, DataTypeExpr, FunctionExpr, StringFunction, StrptimeOptions,
+    AggExpr, BooleanFunction, DataTypeExpr, FunctionExpr, ListFunction, StringFunction,
+    StrptimeOptions,
 };
 use polars_plan::plans::{AExpr, AExprSorted, ExprToIRContext, is_elementwise_rec, to_expr_ir};
 use polars_plan::prelude::Arena;
 use sqlparser::dialect::GenericDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::findings::{self, Finding};
 
@@ -52,7 +54,7 @@ impl SqlExpression {
         if !looks_at_rows(&expr) {
             return Err(findings::sql_constant(key).at(span));
         }
-        if !is_row_by_row(&expr) {
+        if !is_row_by_row(&expr) || has_window(text) {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
         let expr = expr.map_expr(unsorted).map_expr(with_columns);
@@ -229,8 +231,24 @@ fn is_row_by_row(expr: &Expr) -> bool {
     });
     let looks_around = |node: &Expr| {
         // `a = ANY(b)`: polars gathers the whole column b, but only after this check. And
-        // `REPLACE(a, 'x', b)` stops at a null b only where there are no other rows.
+        // `REPLACE(a, 'x', b)` stops at a null b only where there are no other rows; a constant
+        // text is split in another way where there is one row. Sums of lists are rounded in
+        // another way where a list of other rows has a null.
         let gathers = match node {
+            Expr::Function {
+                function: FunctionExpr::ListExpr(ListFunction::Sum | ListFunction::Mean),
+                ..
+            } => true,
+            Expr::Function {
+                input,
+                function:
+                    FunctionExpr::StringExpr(
+                        StringFunction::Split(_)
+                        | StringFunction::SplitN(_)
+                        | StringFunction::SplitExact { .. }
+                        | StringFunction::SplitRegex { .. },
+                    ),
+            } => !input.first().is_some_and(looks_at_rows),
             Expr::Function {
                 input,
                 function:
@@ -269,6 +287,21 @@ fn is_row_by_row(expr: &Expr) -> bool {
     let mut context = ExprToIRContext::new_no_verification(&mut arena, &schema);
     let Ok(ir) = to_expr_ir(expr, &mut context) else { return false };
     is_elementwise_rec(ir.node(), &arena)
+}
+
+/// Windows and filters of functions that are no aggregates: polars leaves these out.
+fn has_window(text: &str) -> bool {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    let words: Vec<&Token> =
+        tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    let opens = |token: &Token| match token {
+        Token::Word(word) => {
+            matches!(word.keyword, Keyword::OVER | Keyword::FILTER | Keyword::WITHIN)
+                && word.quote_style.is_none()
+        }
+        _ => false,
+    };
+    words.windows(2).any(|pair| *pair[0] == Token::RParen && opens(pair[1]))
 }
 
 fn is_constant_list(expr: &Expr) -> bool {
@@ -314,6 +347,8 @@ mod tests {
             "DATE(paid, '%d.%m.%Y')",
             "ROUND(amt, 2)",
             "ABS(amt)",
+            "SPLIT_PART(tag, '-', 2)",
+            "(amt) + \"over\"",
             "user",
             "\"user\" IS NOT NULL",
         ] {
@@ -329,6 +364,13 @@ mod tests {
             "COUNT(*)",
             "MAX(amt) OVER (PARTITION BY usr)",
             "ROW_NUMBER() OVER (ORDER BY amt)",
+            "LAST_VALUE(amt) OVER (PARTITION BY usr)",
+            "COALESCE(amt, 0)\n over w",
+            "ABS(amt) FILTER (WHERE amt > 5)",
+            "ARRAY_SUM(list)",
+            "ARRAY_MEAN(list)",
+            "STRING_TO_ARRAY('a-b', tag)",
+            "SPLIT_PART('a-b', tag, 2)",
             "RANK() OVER (ORDER BY amt)",
             "LAG(amt) OVER (ORDER BY ts)",
             "FIRST(amt)",

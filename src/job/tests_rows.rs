@@ -9,6 +9,7 @@ use polars::prelude::{
 use polars::series::IsSorted;
 
 use super::SqlExpression;
+use crate::payments::sound::sound;
 
 /// Every kind of expression that a job may have; `N` is a whole number, `X` a float, `T` a text,
 /// `W` a time as text in many formats, `S` a timestamp, `D` a date, `B` a truth, `L` a list.
@@ -32,7 +33,7 @@ EXTRACT(EPOCH FROM S); S > '2025-01-15'; D >= DATE('2025-01-15'); S + INTERVAL '
 S - INTERVAL '2 hours'; D BETWEEN '2025-01-02' AND '2025-01-20'; BIT_AND(N, 3); BIT_OR(N, 3)
 BIT_XOR(N, 3); BIT_NOT(N); BIT_COUNT(N); N & 3; N | 3; ABS(N); ABS(X); CEIL(X); FLOOR(X)
 ROUND(X); ROUND(X, 2); TRUNCATE(X, 1); SIGN(X); SQRT(X); CBRT(X); EXP(X); LN(X); LOG(X, 10)
-LOG2(X); LOG10(X); LOG1P(X); POW(X, 2); MOD(N, 3); DIV(N, 3); SIN(X); COS(X); TAN(X); COT(X)
+LOG2(X); LOG10(X); LOG1P(X); POW(X, 2); POW(N, 2); POW(2, X); POW(2.5, N); POW(X, N); POW(N, X); POW(X, X); POW(N, N); MOD(N, 3); DIV(N, 3); SIN(X); COS(X); TAN(X); COT(X)
 SIND(X); COSD(X); TAND(X); COTD(X); ACOS(X); ASIN(X); ATAN(X); ATAN2(X, N); ACOSD(X); ASIND(X)
 ATAND(X); ATAN2D(X, N); DEGREES(X); RADIANS(X); PI() * X; T || '-' || T; T || N; CONCAT(T, W)
 CONCAT_WS(':', T, W); UPPER(T); LOWER(T); INITCAP(T); LENGTH(T); BIT_LENGTH(T); OCTET_LENGTH(T)
@@ -42,6 +43,8 @@ REPLACE(T, 'a', 'b'); REPLACE(T, 'a', W); REPLACE(T, W, 'b'); REVERSE(T); SPLIT_
 STARTS_WITH(T, 'a'); ENDS_WITH(T, 'a'); REGEXP_LIKE(T, '^a'); T LIKE 'a%'; T NOT LIKE '_b%'
 T ILIKE 'A%'; T RLIKE 'a+'; T ~ '^a'; T !~* '^A'; T LIKE T; STARTS_WITH(W, T); NORMALIZE(T, NFC)
 ARRAY_LENGTH(L); ARRAY_GET(L, 1); ARRAY_SUM(L); ARRAY_MEAN(L); ARRAY_CONTAINS(L, 2)
+ARRAY_SUM(F); ARRAY_MEAN(F); ARRAY_LENGTH(F); ARRAY_GET(F, 1); ARRAY_MIN(F); ARRAY_MAX(F); ARRAY_UPPER(F); ARRAY_LOWER(F); ARRAY_UNIQUE(F)
+STRING_TO_ARRAY('a-b', T); SPLIT_PART('x-y-z', T, 2)
 ARRAY_REVERSE(L); ARRAY_UNIQUE(L); ARRAY_TO_STRING(L, ',')
 ARRAY_LENGTH(STRING_TO_ARRAY(W, '-')); UNNEST(L); N = ANY(L); SUM(N); MAX(N); FIRST(T); COUNT(N)
 N - AVG(N); ROW_NUMBER() OVER (ORDER BY N)
@@ -83,6 +86,12 @@ fn table() -> DataFrame {
     let truth: Vec<Option<bool>> = (0..rows).map(|i| some(i, 4).then_some(i % 3 == 0)).collect();
     let list = |i: i64| Series::new("".into(), (0..i % 4).map(|k| k + i % 3).collect::<Vec<_>>());
     let lists: Vec<Series> = (0..rows as i64).map(list).collect();
+    // Of none, of few with a null, and of many.
+    let floats = |i: usize| -> Series {
+        let value = |k: usize| (k % 5 != i % 7).then_some(0.1 * (k + i) as f64);
+        Series::new("".into(), (0..[0, 3, 200][i % 3]).map(value).collect::<Vec<_>>())
+    };
+    let floats: Vec<Series> = (0..rows).map(floats).collect();
     let mut whole = Series::new("N".into(), whole);
     whole.set_sorted_flag(IsSorted::Ascending);
     let columns = vec![
@@ -94,13 +103,15 @@ fn table() -> DataFrame {
         Series::new("D".into(), days).cast(&DataType::Date).expect("dates").into_column(),
         Series::new("B".into(), truth).into_column(),
         Series::new("L".into(), lists).into_column(),
+        Series::new("F".into(), floats).into_column(),
     ];
     DataFrame::new(rows, columns).expect("a table")
 }
 
 /// The expression's value at each row, as text; `None` if it stops at one.
 fn values(table: &DataFrame, expression: &SqlExpression, engine: Engine) -> Option<Vec<String>> {
-    let query = table.clone().lazy().select([expression.expr.clone().alias("x")]);
+    let expr = sound(expression.expr.clone(), table.schema());
+    let query = table.clone().lazy().select([expr.alias("x")]);
     #[expect(clippy::disallowed_methods, reason = "a test's table")]
     let found = query.collect_with_engine(engine).ok()?.unwrap_single();
     let found = found.column("x").expect("asked");

@@ -55,8 +55,8 @@ impl Record {
 /// Which fields are columns.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// How many fields the first line has.
-    pub(crate) width: usize,
+    /// How many fields the header has; `None`: there is none, and records may have any number.
+    pub(crate) width: Option<usize>,
     /// Name and place of those that are wanted.
     pub(crate) wanted: Vec<(PlSmallStr, usize)>,
 }
@@ -198,7 +198,7 @@ impl Marks {
                 fields += 1;
             }
             wanted.for_each(|column| columns[column].append_null());
-            if fields > layout.width && record.is_sound {
+            if layout.width.is_some_and(|width| fields > width) && record.is_sound {
                 fault = Some(LineFault::Long);
             }
             faults.push(fault.map(|fault| fault as u8));
@@ -283,7 +283,8 @@ mod tests {
         let wanted = (0..width).map(|at| (format!("c{at}").into(), at)).collect();
         let records = MARKS.records(text, true);
         assert_eq!(records.last().map_or(0, |record| record.end), text.len());
-        let table = MARKS.table(text, &records, &Layout { width, wanted }).expect("a table");
+        let table = MARKS.table(text, &records, &Layout { width: Some(width), wanted });
+        let table = table.expect("a table");
         let row = |row: usize| {
             let fields = (0..width).map(|at| {
                 let column = table.column(&format!("c{at}")).expect("a column").str();

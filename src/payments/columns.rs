@@ -141,6 +141,9 @@ pub(super) fn nameable<'a>(
     source: &PaymentsSource,
 ) -> Columns<'a> {
     let names: Vec<&str> = schema.iter_names().map(PlSmallStr::as_str).collect();
+    if files.is_without_header(source) {
+        return Columns::Numbered;
+    }
     if !files.is_csv() {
         return Columns::Named(names);
     }
@@ -151,7 +154,7 @@ pub(super) fn nameable<'a>(
     };
     match names.len() {
         1 => Columns::OneOfText(source.csv.separator.into()),
-        _ if source.csv.header && !names.iter().all(is_name) => Columns::PerhapsRecord,
+        _ if !names.iter().all(is_name) => Columns::PerhapsRecord,
         _ => Columns::Named(names),
     }
 }

@@ -16,7 +16,7 @@ mod progress;
 mod quarantine;
 mod scan;
 mod sinks;
-mod sound;
+pub(crate) mod sound;
 mod source;
 mod unread;
 

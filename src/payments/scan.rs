@@ -24,6 +24,7 @@ use super::sinks::{Counts, Intake};
 use super::sound::{nested, sound};
 use super::source::{Files, type_name};
 use super::unread::{Unread, unreadable, unreadable_file};
+use crate::caught::caught;
 use crate::error::{Error, Result};
 use crate::findings::{self, Columns, Finding};
 use crate::job::{LINE, PaymentsSource, SqlExpression};
@@ -62,8 +63,7 @@ impl<'p> Scan<'p> {
             let odd = odd.into_iter().map(|finding| finding.at(source.span.clone()));
             return Err(Error::invalid_all(odd.collect()));
         }
-        let table = files.scan(&source.csv);
-        let schema = match table.and_then(|mut table| table.collect_schema()) {
+        let schema = match files.all_columns(source) {
             Ok(schema) => schema,
             Err(cause) => return Err(unreadable_one(&files, &cause, source)),
         };
@@ -335,13 +335,14 @@ fn check(
     // On a table of these columns without rows, so that no message can quote one.
     let none = DataFrame::empty_with_schema(schema).lazy();
     #[expect(clippy::disallowed_methods, reason = "a table without rows")]
-    let typed = none.select([sound(expression.expr.clone(), schema).alias("x")]).collect();
-    let dtype = match typed.as_ref().map(|table| table.schema().get("x").cloned()) {
-        Ok(dtype) => dtype.unwrap_or(DataType::Null),
-        Err(cause) => {
-            let cause = first_line(cause);
-            return vec![findings::expression_unfit(key, &cause).at(expression.span.clone())];
-        }
+    let typed =
+        caught(|| none.select([sound(expression.expr.clone(), schema).alias("x")]).collect());
+    let unfit =
+        |cause: String| vec![findings::expression_unfit(key, &cause).at(expression.span.clone())];
+    let dtype = match typed {
+        Some(Ok(table)) => table.schema().get("x").cloned().unwrap_or(DataType::Null),
+        Some(Err(cause)) => return unfit(first_line(&cause)),
+        None => return unfit("a part of it does not go with the types of its columns".to_owned()),
     };
     let (fits, wanted) = match key {
         "time" => (is_time(&dtype), TIME_TYPES),

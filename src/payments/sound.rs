@@ -2,8 +2,8 @@
 //! all rows.
 
 use polars::prelude::{
-    ChunkExpandAtIndex, Column, DataType, Expr, Field, Int64Chunked, IntoColumn, NULL,
-    NewChunkedArray, Operator, PolarsResult, Schema, TimeUnit, UnknownKind, lit, when,
+    ChunkExpandAtIndex, Column, DataType, Expr, Field, Float64Chunked, Int64Chunked, IntoColumn,
+    NULL, NewChunkedArray, Operator, PolarsResult, Schema, TimeUnit, UnknownKind, lit, when,
 };
 use polars_plan::dsl::{FunctionExpr, PowFunction, StringFunction, StructFunction};
 
@@ -15,7 +15,8 @@ use polars_plan::dsl::{FunctionExpr, PowFunction, StringFunction, StructFunction
 /// - Decimals are null that have too many digits, or are divided by zero.
 /// - Times that no calendar has are null where something is made of them: polars cannot write them.
 /// - Parts of a text with a length below zero are null.
-pub(super) fn sound(expr: Expr, schema: &Schema) -> Expr {
+/// - Powers are the same for one row as among others (Lemma 0).
+pub(crate) fn sound(expr: Expr, schema: &Schema) -> Expr {
     if is_column(&expr) {
         return expr;
     }
@@ -53,6 +54,10 @@ pub(super) fn sound(expr: Expr, schema: &Schema) -> Expr {
                     whole(input[0].clone(), &input[1..], |values| {
                         values[0].checked_pow(u32::try_from(values[1]).ok()?)
                     })
+                }
+                FunctionExpr::Pow(PowFunction::Generic) if has_column(&input[1]) => {
+                    let dtype = type_of(&part, schema).unwrap_or(DataType::Float64);
+                    power(&input[0], &input[1]).cast(dtype)
                 }
                 FunctionExpr::StringExpr(function) => match length_of(function) {
                     Some(at) if at < input.len() => of_length(part, at),
@@ -183,6 +188,27 @@ fn whole(
     let typed =
         |_: &Schema, fields: &[Field]| Ok(Field::new(fields[0].name().clone(), DataType::Int64));
     first.map_many(values, others, typed)
+}
+
+/// A power, row by row: where there is one row, polars takes roots and products in its place.
+fn power(base: &Expr, exponent: &Expr) -> Expr {
+    let powers = |columns: &mut [Column]| {
+        let numbers = |column: &Column| -> PolarsResult<Float64Chunked> {
+            Ok(column.cast(&DataType::Float64)?.f64()?.clone())
+        };
+        let (base, exponent) = (numbers(&columns[0])?, numbers(&columns[1])?);
+        // A constant.
+        let base = match base.len() {
+            1 => base.new_from_index(0, exponent.len()),
+            _ => base,
+        };
+        let power = |(base, exponent): (Option<f64>, Option<f64>)| Some(base?.powf(exponent?));
+        let found: Vec<Option<f64>> = base.iter().zip(exponent.iter()).map(power).collect();
+        Ok(Float64Chunked::from_slice_options(columns[0].name().clone(), &found).into_column())
+    };
+    let typed =
+        |_: &Schema, fields: &[Field]| Ok(Field::new(fields[0].name().clone(), DataType::Float64));
+    base.clone().map_many(powers, &[exponent.clone()], typed)
 }
 
 /// Of decimals: null beyond the digits that the result has, and where zero divides.

@@ -124,9 +124,38 @@ impl Files {
         self.paths.iter().map(file).collect()
     }
 
+    /// The columns of all files, if they have those of the first.
+    pub(super) fn all_columns(&self, source: &PaymentsSource) -> PolarsResult<SchemaRef> {
+        match self.numbered(source) {
+            Some(schema) => Ok(schema),
+            None => scan(&self.paths, self.format, &source.csv, true)?.collect_schema(),
+        }
+    }
+
     /// The columns of one file, and those that its folders give.
     pub(super) fn schema(&self, path: &Path, source: &PaymentsSource) -> PolarsResult<SchemaRef> {
-        self.scan_one(path, &source.csv)?.collect_schema()
+        match self.numbered(source) {
+            Some(schema) => Ok(schema),
+            None => self.scan_one(path, &source.csv)?.collect_schema(),
+        }
+    }
+
+    /// One file, to find the one that differs.
+    pub(super) fn scan_one(&self, path: &Path, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
+        scan(std::slice::from_ref(&path.to_owned()), self.format, csv, true)
+    }
+
+    /// The columns of text without a header: those that the job names. Its first line is a record,
+    /// which must not decide on others (Lemma 0).
+    fn numbered(&self, source: &PaymentsSource) -> Option<SchemaRef> {
+        let text = |(name, _): (String, usize)| (name.into(), DataType::String);
+        let named = self.is_without_header(source).then(|| source.numbered_columns())?;
+        Some(SchemaRef::new(named.into_iter().map(text).collect()))
+    }
+
+    /// Are they text whose first line is a record?
+    pub(super) fn is_without_header(&self, source: &PaymentsSource) -> bool {
+        self.is_csv() && !source.csv.header
     }
 
     /// How the files are written.
@@ -140,11 +169,18 @@ impl Files {
         used: &[PlSmallStr],
         source: &PaymentsSource,
     ) -> Result<Vec<Layout>, Finding> {
+        if self.is_without_header(source) {
+            let named = source.numbered_columns().into_iter().map(|(name, at)| (name.into(), at));
+            let wanted: Vec<(PlSmallStr, usize)> =
+                named.filter(|(name, _)| used.contains(name)).collect();
+            let layout = |_| Layout { width: None, wanted: wanted.clone() };
+            return Ok(self.paths.iter().map(layout).collect());
+        }
         let layout = |path: &PathBuf| {
             let schema = self.schema(path, source).map_err(|e| unreadable_file(path, &e))?;
             let used = schema.iter_names().enumerate().filter(|(_, name)| used.contains(name));
             let wanted = used.map(|(at, name)| (name.clone(), at)).collect();
-            Ok(Layout { width: schema.len(), wanted })
+            Ok(Layout { width: Some(schema.len()), wanted })
         };
         self.paths.iter().map(layout).collect()
     }
@@ -159,12 +195,7 @@ impl Files {
         self.format == Format::Csv
     }
 
-    /// All files as one table, with the columns of the first.
-    pub(super) fn scan(&self, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
-        scan(&self.paths, self.format, csv, true)
-    }
-
-    /// The same, where other files may have columns that the job does not use.
+    /// All files as one table, where some may have columns that the job does not use.
     ///
     /// Of text and IPC files polars takes these only if it leaves out some of the first file it
     /// sees: that is one that has some, if there is any.
@@ -184,11 +215,6 @@ impl Files {
             paths.swap(0, at);
         }
         scan(&paths, self.format, &source.csv, true)
-    }
-
-    /// One file, to find the one that differs.
-    pub(super) fn scan_one(&self, path: &Path, csv: &CsvDialect) -> PolarsResult<LazyFrame> {
-        scan(std::slice::from_ref(&path.to_owned()), self.format, csv, true)
     }
 }
 

@@ -53,6 +53,36 @@ fn bad_lines_change_no_others_also_if_columns_are_not_used() {
     }
 }
 
+/// As it is a record, the first line of a text without a header must tell neither which others are
+/// too long, nor which columns there are.
+#[test]
+fn the_first_record_of_a_text_without_header_decides_on_no_other() {
+    let base = base();
+    let table = rows();
+    let mut job = job().replace("max_bad_share", "csv = { header = false }\nmax_bad_share");
+    for (at, name) in [(1, "user"), (2, "merchant"), (3, "time"), (5, "amount"), (6, "wallet")] {
+        let column = format!("{name} = \"column_{at}\"");
+        job = job.replace(&format!("{name} = \"{name}\""), &column);
+    }
+    let good = lines(&table, |_| "ok".to_owned());
+    let short = "u01,M1".to_owned();
+    for (name, first) in [("all alike", None), ("a short one", Some(&short))] {
+        let workshop = Workshop::new();
+        let mut all: Vec<String> = first.into_iter().cloned().collect();
+        // Some have fields that others lack, and so has none of them before the others.
+        let more = |(row, line): (usize, &String)| match row % 3 {
+            1 => format!("{line},more,and more"),
+            _ => line.clone(),
+        };
+        all.extend(good.iter().enumerate().map(more));
+        workshop.text("payments.csv", &all.join("\n"));
+        assert!(totals(&workshop, &job) == base, "{name}");
+        all.reverse();
+        workshop.text("payments.csv", &all.join("\n"));
+        assert!(totals(&workshop, &job) == base, "{name}, from the last to the first");
+    }
+}
+
 /// Whatever `where` says, as it looks at fields that cannot be trusted.
 #[test]
 fn bad_lines_are_told_and_no_filter_hides_them() {
