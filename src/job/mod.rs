@@ -19,8 +19,6 @@ mod split;
 mod sql;
 mod statistic;
 mod table;
-#[cfg(test)]
-mod tests_rows;
 mod text;
 mod twin;
 mod unit;

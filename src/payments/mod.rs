@@ -16,8 +16,10 @@ mod progress;
 mod quarantine;
 mod scan;
 mod sinks;
-pub(crate) mod sound;
+mod sound;
 mod source;
+#[cfg(test)]
+mod tests_rows;
 mod unread;
 
 pub use batch::Batch;

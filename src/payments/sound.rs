@@ -16,7 +16,7 @@ use polars_plan::dsl::{FunctionExpr, PowFunction, StringFunction, StructFunction
 /// - Times that no calendar has are null where something is made of them: polars cannot write them.
 /// - Parts of a text with a length below zero are null.
 /// - Powers are the same for one row as among others (Lemma 0).
-pub(crate) fn sound(expr: Expr, schema: &Schema) -> Expr {
+pub(super) fn sound(expr: Expr, schema: &Schema) -> Expr {
     if is_column(&expr) {
         return expr;
     }

@@ -8,8 +8,8 @@ use polars::prelude::{
 };
 use polars::series::IsSorted;
 
-use super::SqlExpression;
-use crate::payments::sound::sound;
+use super::sound::sound;
+use crate::job::SqlExpression;
 
 /// Every kind of expression that a job may have; `N` is a whole number, `X` a float, `T` a text,
 /// `W` a time as text in many formats, `S` a timestamp, `D` a date, `B` a truth, `L` a list.
