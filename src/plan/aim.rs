@@ -158,8 +158,8 @@ impl Plan {
     fn stated(&self, level: usize, place: usize) -> Bound {
         let own = &self.levels[level];
         let kind = own.statistics[place].kind;
-        let one_cell = own.is_public() && own.cells.count(&self.job) == Some(1);
-        known_bound(kind, asked(&self.job)[level].level.bounds[&kind], one_cell)
+        let stated = asked(&self.job)[level].level.bounds[&kind];
+        known_bound(kind, stated, own.one_cell(&self.job))
     }
 }
 

@@ -34,9 +34,10 @@ impl HomeKey {
     }
 }
 
-/// Are there homes and no other keys? Then a user has one cell.
-pub(super) fn alone(keys: &[Key]) -> bool {
-    !keys.is_empty() && keys.iter().all(|key| matches!(key, Key::Home(_)))
+/// Has a user one cell only? There is no other, or there are homes and no other keys.
+pub(super) fn one_cell(keys: &[Key], public_cells: Option<u128>) -> bool {
+    let alone = !keys.is_empty() && keys.iter().all(|key| matches!(key, Key::Home(_)));
+    alone || public_cells == Some(1)
 }
 
 /// For each level and each combination of its homes, the sets of merchants where those users pay
@@ -83,5 +84,20 @@ mod tests {
             let noise = plan.levels[0].statistics[0].noise;
             assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
         }
+    }
+
+    /// What a report asks of errors changes prices, and not what is known of bounds.
+    #[test]
+    fn jobs_that_ask_for_accuracy_know_the_bound_too() {
+        let homes = "levels = [[\"home_region\"]]\nkeys = \"public\"\ninsights = [\"customers\"]";
+        let aimed = "levels = [[\"region\"]]\nkeys = \"public\"\ninsights = [\"payments\"]\n\
+            error = { payments = \"30%\" }\n[expect]\nusers = \"10000\"\npayments = \"150000\"";
+        let mut plan = Market::new(&[]).plan(&[homes, aimed].map(str::to_owned));
+        plan.aim().expect("enough budget");
+        let asked: Vec<usize> = plan.surveys.iter().map(|survey| survey.level).collect();
+        assert_eq!(asked, [1]);
+        let customers = plan.levels[0].statistics[0];
+        assert_eq!(customers.charge, customers.noise.mu_squared);
+        assert_eq!(customers.noise.bound.norm(), 1 << customers.noise.grid_bits);
     }
 }

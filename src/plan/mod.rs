@@ -191,6 +191,11 @@ impl LevelPlan {
         if self.is_public() { self.cells.count(job).unwrap_or(0) as u64 } else { 0 }
     }
 
+    /// Has a user one cell only?
+    fn one_cell(&self, job: &Job) -> bool {
+        homes::one_cell(&self.keys, self.cells.count(job).filter(|_| self.is_public()))
+    }
+
     /// Does each cell lie in one cell of a coarser level, and have both public keys?
     pub fn splits(&self, coarse: &LevelPlan, job: &Job) -> bool {
         self.is_public() && coarse.is_public() && self.cells.splits(&coarse.cells, job)
@@ -315,7 +320,7 @@ impl Plan {
             findings.extend(changes::unfit(&job, tables, &changes));
             let count = cells.count(&job).filter(|_| report.selection.is_public());
             findings.extend(count.and_then(|count| too_many_cells(level, count)));
-            let one_cell = count == Some(1) || homes::alone(&level.keys);
+            let one_cell = homes::one_cell(&level.keys, count);
             let (tickets, recency) = (TicketPlan::new(&job, level), Recency::new(level, &cells));
             findings.extend(Recency::unfit(tables, recency.as_ref()));
             let classes = (tickets.as_ref(), recency.as_ref(), cohorts.as_ref());
