@@ -44,6 +44,8 @@ pub(super) fn expected(
     }
     let expect = plan.job.expect?;
     let cells = level.cells.count(&plan.job)? as f64;
+    // Those that a user's payments can be in.
+    let cells = if level.one_cell(&plan.job) { 1.0 } else { cells };
     // Units are people, or people within periods, each with a payment at least.
     let periods = f64::from(plan.unit_periods());
     let units = (expect.users * periods).min(expect.payments);

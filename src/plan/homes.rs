@@ -100,4 +100,19 @@ mod tests {
         assert_eq!(customers.charge, customers.noise.mu_squared);
         assert_eq!(customers.noise.bound.norm(), 1 << customers.noise.grid_bits);
     }
+
+    /// Of 10,000 users in three regions nearly all are counted, so noise alone is expected.
+    #[test]
+    fn users_at_home_are_expected_once() {
+        let report = "levels = [[\"home_region\"]]\nkeys = \"public\"\n\
+            insights = [\"customers\", \"payments\"]\nerror = { customers = \"5%\" }\n\
+            [expect]\nusers = \"10000\"\npayments = \"150000\"";
+        let mut plan = Market::new(&[]).plan(&[report.to_owned()]);
+        let customers = plan.predicted(0, 0).expect("expected");
+        assert!((customers.total / 10_000.0 - 1.0).abs() < 1e-9, "{customers:?}");
+        assert!(customers.of_cell < 0.01, "{customers:?}");
+        plan.aim().expect("within reach");
+        let aimed = plan.predicted(0, 0).expect("expected").of_cell;
+        assert!(aimed <= 0.05 && aimed > 0.049, "{aimed}");
+    }
 }

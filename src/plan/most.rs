@@ -16,6 +16,7 @@ impl Most {
     /// Of a statistic of a level.
     pub(super) fn of(job: &Job, level: &LevelPlan, kind: StatisticKind) -> Most {
         let cells = match &level.selection {
+            _ if level.one_cell(job) => Some(1.0),
             Selection::Public => level.cells.count(job).map(|cells| cells as f64),
             Selection::Threshold { cells_max, .. } => Some(f64::from(*cells_max)),
             Selection::Discovered(_) if level.round().is_some() => None,
@@ -45,5 +46,19 @@ mod tests {
         assert!(near(most(StatisticKind::Cohorts).norm, 36.0));
         let payments = most(StatisticKind::Payments);
         assert!(payments.norm > 1e300 && near(payments.spread, 12.0), "{payments:?}");
+    }
+
+    #[test]
+    fn users_have_one_home_whatever_the_number_of_homes() {
+        let report = "levels = [[\"home_region\"], [\"home_region\", \"month\"]]\nkeys = \"public\"\n\
+            insights = [\"customers\", \"payments\"]";
+        let plan = Market::new(&[]).plan(&[report.to_owned()]);
+        let most = |level: usize, kind| Most::of(&plan.job, &plan.levels[level], kind);
+        let customers = most(0, StatisticKind::Customers);
+        assert_eq!((customers.norm, customers.spread), (1.0, 1.0));
+        assert_eq!(most(0, StatisticKind::Payments).spread, 1.0);
+        assert!(most(1, StatisticKind::Customers).norm > 2.0);
+        // Nothing is taken from one customer at home, and the plan says so.
+        assert!(!plan.takes_unknown(0, 0));
     }
 }
