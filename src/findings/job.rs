@@ -351,6 +351,8 @@ pub fn registry_invalid(path: &str, why: &str) -> Finding {
 
 /// Too many cells for one level.
 pub fn cells_too_many(level: &str, cells: u128, limit: u128) -> Finding {
+    // Counts end there.
+    let cells = if cells == u128::MAX { "2^128 or more".to_owned() } else { cells.to_string() };
     Finding::new("cells-too-many", format!("level {level} has {cells} cells, more than {limit}"))
         .hint("use fewer keys or a shorter period in one level")
 }

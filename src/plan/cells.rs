@@ -126,9 +126,10 @@ impl CellSpace {
         Some(self.pairs.as_ref().map_or(groups?, |pairs| &pairs.groups))
     }
 
-    /// How many combinations of homes there are.
+    /// How many combinations of homes there are; `u64::MAX` for more.
     pub fn home_count(&self) -> u64 {
-        self.homes.iter().map(|home| home.values.len() as u64).product()
+        let values = self.homes.iter().map(|home| home.values.len() as u64);
+        values.fold(1, u64::saturating_mul)
     }
 
     /// The values of the combination of homes with this number.
@@ -151,15 +152,16 @@ impl CellSpace {
         pairs.fold(0, |all, (home, place)| all * home.values.len() as u64 + u64::from(place))
     }
 
-    /// The number of public cells; `None` if the keys are not all public.
+    /// The number of public cells, `u128::MAX` for more; `None` if the keys are not all public.
     pub fn count(&self, job: &Job) -> Option<u128> {
         let groups = self.merchants.as_ref()?.groups.len() as u64;
-        let merchants = u128::from(self.pairs.as_ref().map_or(groups, |pairs| pairs.count));
-        let times = self.times.groups.len() as u128;
-        let rest: Option<u128> =
-            self.rest.iter().map(|name| Some(public_values(job, name)?.len() as u128)).product();
-        let homes = u128::from(self.home_count());
-        merchants.checked_mul(times)?.checked_mul(rest?)?.checked_mul(homes)
+        let merchants = self.pairs.as_ref().map_or(groups, |pairs| pairs.count);
+        let mut parts = vec![u128::from(merchants), self.times.groups.len() as u128];
+        parts.extend(self.homes.iter().map(|home| home.values.len() as u128));
+        for name in &self.rest {
+            parts.push(public_values(job, name)?.len() as u128);
+        }
+        Some(parts.into_iter().fold(1, u128::saturating_mul))
     }
 
     /// The combinations of public values of the last part, ascending; `None` if not public.
@@ -425,6 +427,33 @@ mod tests {
         assert_eq!(within(3), None);
         assert_eq!(plan.levels[1].cells_of(&plan.levels[2], &plan.job), None);
         assert!(!plan.levels[1].splits(&plan.levels[0], &plan.job));
+    }
+
+    /// Forty columns of ten values have 10^40 combinations, which no number of the program holds.
+    #[test]
+    fn counts_that_no_number_holds_are_too_many() {
+        for (columns, cells) in [(20, "100000000000000000000 "), (40, "2^128 or more ")] {
+            let names: Vec<String> = (0..columns).map(|at| format!("k{at}")).collect();
+            let entries: String = names.iter().map(|name| format!(", {name} = \"wallet\"")).collect();
+            let values: Vec<String> = (0..10).map(|value| format!("\"{value}\"")).collect();
+            let set = |name: &String| format!("{name} = [{}]\n", values.join(", "));
+            let sets: String = names.iter().map(set).collect();
+            let keys: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+            let report = format!(
+                "levels = [[{}]]\nkeys = \"public\"\ninsights = [\"payments\"]",
+                keys.join(", ")
+            );
+            let changes = [
+                ("ticket_groups = \"region\"\n", ""),
+                (", wallet = \"wallet\"", &*entries),
+                ("wallet = [\"w0\", \"w1\", \"w2\"]\n", &*sets),
+            ];
+            let error = Market::new(&[]).try_plan_changed(&changes, &[report]);
+            let error = error.expect_err("too many");
+            let [finding] = error.findings() else { panic!("{error}") };
+            assert_eq!(finding.code(), "cells-too-many");
+            assert!(finding.message().contains(cells), "{}", finding.message());
+        }
     }
 
     #[test]
