@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use polars::prelude::{ParquetWriter, df};
+use polars::prelude::{Column, ParquetWriter, df};
 use tempfile::TempDir;
 
 use crate::engine::local::Local;
@@ -57,6 +57,20 @@ impl Market {
         let mut table =
             df!("merchant_id" => ids, "region" => regions, "kind" => kinds, "name" => names)
                 .expect("a table");
+        write(&market.folder.path().join("merchants.parquet"), &mut table);
+        market
+    }
+
+    /// A market whose table of merchants has so many columns, each with another value for each
+    /// merchant: c0, c1 and so on.
+    pub(crate) fn with_columns(count: usize) -> Self {
+        let market = Market::new(&[]);
+        let ids: Vec<String> = (0..10).map(|m| format!("M{m}")).collect();
+        let mut table = df!("merchant_id" => &ids, "region" => &ids).expect("a table");
+        for column in 0..count {
+            let column = Column::new(format!("c{column}").into(), &ids);
+            table.with_column(column).expect("as long as the others");
+        }
         write(&market.folder.path().join("merchants.parquet"), &mut table);
         market
     }

@@ -357,6 +357,15 @@ pub fn cells_too_many(level: &str, cells: u128, limit: u128) -> Finding {
         .hint("use fewer keys or a shorter period in one level")
 }
 
+/// The same of a level whose keys are not public.
+pub fn homes_too_many(level: &str, groups: u128, limit: u128) -> Finding {
+    let groups = if groups == u128::MAX { "2^128 or more".to_owned() } else { groups.to_string() };
+    let message = format!(
+        "level {level} has {groups} combinations of homes and merchants, more than {limit}"
+    );
+    Finding::new("cells-too-many", message).hint("use fewer keys of homes in one level")
+}
+
 /// Noise that is expected to be more than what it is added to.
 pub fn useless(statistic: &str, level: &str, error: f64, epsilon: Option<f64>) -> Finding {
     // To tenths, rounded up: what is useless is above 100 %.

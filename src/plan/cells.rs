@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::{HomeKey, LevelPlan, Pairs};
+use super::{HomeKey, LevelPlan, Pairs, Plan};
+use crate::findings::{self, Finding};
 use crate::job::{Job, Key, Level, Period, Registry, TimeKey};
 
 /// One value of one key.
@@ -130,6 +131,28 @@ impl CellSpace {
     pub fn home_count(&self) -> u64 {
         let values = self.homes.iter().map(|home| home.values.len() as u64);
         values.fold(1, u64::saturating_mul)
+    }
+
+    /// Are there more than fit? `count`: of public keys.
+    pub(super) fn too_many(&self, level: &Level, count: Option<u128>) -> Option<Finding> {
+        let (cells_max, homes_max) = (Plan::CELLS_MAX, Plan::HOMES_MAX);
+        let (name, groups) = (level.name(), self.group_count());
+        let finding = match count {
+            Some(count) if count > cells_max => findings::cells_too_many(&name, count, cells_max),
+            None if !self.homes.is_empty() && groups > homes_max => {
+                findings::homes_too_many(&name, groups, homes_max)
+            }
+            _ => return None,
+        };
+        Some(finding.at(level.span.clone()))
+    }
+
+    /// How many combinations of homes and groups of merchants there are, `u128::MAX` for more.
+    fn group_count(&self) -> u128 {
+        let groups = self.merchants.as_ref().map_or(1, |merchants| merchants.groups.len() as u64);
+        let sellers = self.pairs.as_ref().map_or(groups, |pairs| pairs.count);
+        let homes = self.homes.iter().map(|home| home.values.len() as u128);
+        homes.fold(sellers.into(), u128::saturating_mul)
     }
 
     /// The values of the combination of homes with this number.
@@ -379,8 +402,8 @@ pub(super) fn columns_of(levels: &[LevelPlan]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::fixture::Market;
-    use crate::plan::Plan;
 
     fn plan(levels: &str) -> Plan {
         let rest = "keys = \"public\"\ninsights = [\"payments\"]";
@@ -397,7 +420,7 @@ mod tests {
         assert_eq!(within.len(), fine_keys.len());
         for (key, cell) in fine_keys.iter().zip(within) {
             let coarse = &coarse_keys[cell as usize];
-            let text = |value: &super::KeyValue| format!("{value:?}");
+            let text = |value: &KeyValue| format!("{value:?}");
             assert_eq!(key[2], coarse[0]);
             let number: u32 = text(&key[0])[7..8].parse().expect("a merchant's number");
             assert!(text(&coarse[1]).contains(&format!("R{}", number % 3)));
@@ -434,7 +457,8 @@ mod tests {
     fn counts_that_no_number_holds_are_too_many() {
         for (columns, cells) in [(20, "100000000000000000000 "), (40, "2^128 or more ")] {
             let names: Vec<String> = (0..columns).map(|at| format!("k{at}")).collect();
-            let entries: String = names.iter().map(|name| format!(", {name} = \"wallet\"")).collect();
+            let entries: String =
+                names.iter().map(|name| format!(", {name} = \"wallet\"")).collect();
             let values: Vec<String> = (0..10).map(|value| format!("\"{value}\"")).collect();
             let set = |name: &String| format!("{name} = [{}]\n", values.join(", "));
             let sets: String = names.iter().map(set).collect();

@@ -1,5 +1,7 @@
 //! Where users are at home: keys that are found from all payments of a user.
 
+use std::collections::BTreeMap;
+
 use super::cells::{Grouping, merchant_groups};
 use super::merchants::OfLevels;
 use super::{KeyValue, LevelPlan};
@@ -40,29 +42,30 @@ pub(super) fn one_cell(keys: &[Key], public_cells: Option<u128>) -> bool {
     alone || public_cells == Some(1)
 }
 
-/// For each level and each combination of its homes, the sets of merchants where those users pay
-/// most; adds to `sets` those that are not there. What is said of them is said, in the main, of
-/// these merchants.
+/// For each level, each of its keys of homes and each value of that, the set of merchants where
+/// those users pay most; adds to `sets` those that are not there. What is said of them is said, in
+/// the main, of these merchants.
 pub(super) fn home_sets(levels: &[LevelPlan], sets: &mut Vec<Vec<u32>>) -> OfLevels<Vec<usize>> {
+    let mut known: BTreeMap<Vec<u32>, usize> = sets.iter().cloned().zip(0..).collect();
     let mut place_of = |set: Vec<u32>| {
-        sets.iter().position(|known| *known == set).unwrap_or_else(|| {
+        *known.entry(set.clone()).or_insert_with(|| {
             sets.push(set);
             sets.len() - 1
         })
     };
-    let mut of_level = |level: &LevelPlan| {
-        let mut combinations = vec![Vec::new()];
-        for home in &level.cells.homes {
-            let values: Vec<usize> = home.members().into_iter().map(&mut place_of).collect();
-            let longer = |combination: &Vec<usize>| {
-                let longer = |&value: &usize| [&combination[..], &[value]].concat();
-                values.iter().map(longer).collect::<Vec<_>>()
-            };
-            combinations = combinations.iter().flat_map(longer).collect();
-        }
-        combinations
+    let mut of_home =
+        |home: &HomeKey| home.members().into_iter().map(&mut place_of).collect::<Vec<_>>();
+    levels.iter().map(|level| level.cells.homes.iter().map(&mut of_home).collect()).collect()
+}
+
+/// Of each combination of a level's homes, in the order of their numbers, are all of its sets
+/// known?
+pub(super) fn at_home(of_homes: &[Vec<usize>], known: &[bool]) -> Vec<bool> {
+    let longer = |combinations: Vec<bool>, values: &Vec<usize>| {
+        let with = |is: bool| values.iter().map(move |&set| is && known[set]);
+        combinations.into_iter().flat_map(with).collect()
     };
-    levels.iter().map(&mut of_level).collect()
+    of_homes.iter().fold(vec![true], longer)
 }
 
 #[cfg(test)]
@@ -83,6 +86,31 @@ mod tests {
             assert_eq!(asked, [(0, 1), (1, 0), (1, 1)]);
             let noise = plan.levels[0].statistics[0].noise;
             assert_eq!(noise.bound.norm(), 1 << noise.grid_bits);
+        }
+    }
+
+    /// Nothing goes through all combinations before they are known to be few enough.
+    #[test]
+    fn homes_of_too_many_combinations_are_refused() {
+        for (columns, selection, found) in [
+            (12, "public", "has 1000000000000 cells, more than 20000000"),
+            (50, "public", "has 2^128 or more cells, more than 20000000"),
+            (
+                11,
+                "private",
+                "has 100000000000 combinations of homes and merchants, more than 200000000",
+            ),
+            (50, "discovered", "has 2^128 or more combinations of homes and merchants"),
+        ] {
+            let keys: Vec<String> = (0..columns).map(|at| format!("\"home_c{at}\"")).collect();
+            let report = format!(
+                "levels = [[{}]]\nkeys = \"{selection}\"\ninsights = [\"customers\"]",
+                keys.join(", ")
+            );
+            let error = Market::with_columns(columns).try_plan(&[report]).expect_err("too many");
+            let [finding] = error.findings() else { panic!("{error}") };
+            assert_eq!(finding.code(), "cells-too-many");
+            assert!(finding.message().contains(found), "{}", finding.message());
         }
     }
 

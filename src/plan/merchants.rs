@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::bands::{self, assign_bands};
-use super::homes::home_sets;
+use super::homes::{at_home, home_sets};
 use super::span::Sums;
 use super::{KeyValue, LevelPlan, SurveyPlan, TicketPlan, dominance};
 use crate::findings::{self, Finding};
@@ -143,7 +143,7 @@ pub(super) fn assign(
             let both = |&(one, other): &(u32, u32)| told[one as usize] && told[other as usize];
             told = pairs.members.iter().map(both).collect();
         }
-        let at_home = of_homes[place].iter().map(|sets| sets.iter().all(|&set| known[set]));
+        let at_home = at_home(&of_homes[place], known).into_iter();
         level.hidden =
             at_home.flat_map(|known| told.iter().map(move |told| !(known && *told))).collect();
         if !level.hidden.contains(&false) && !level.hidden.is_empty() {

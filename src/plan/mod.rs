@@ -78,7 +78,7 @@ pub use tickets::{TicketLaw, TicketPlan};
 
 use crate::error::{Error, Result};
 use crate::findings;
-use crate::job::{Bound, Job, Key, Level, PartitionSelection, Report, StatisticKind, Width};
+use crate::job::{Bound, Job, Key, PartitionSelection, Report, StatisticKind, Width};
 use crate::privacy::{Delta, MuSquared, PrivacyLoss, largest_loss};
 
 /// Everything that is decided before any payment is read.
@@ -286,6 +286,10 @@ impl Plan {
     /// The most public cells of one level.
     pub const CELLS_MAX: u128 = 20_000_000;
 
+    /// The most combinations of homes and merchants of a level whose keys are not public: of each
+    /// is known whether it is hidden.
+    pub const HOMES_MAX: u128 = 200_000_000;
+
     /// What the keys of all public cells take, in bytes.
     pub fn key_bytes(&self) -> u64 {
         let of_level = |level: &LevelPlan| {
@@ -305,6 +309,7 @@ impl Plan {
         let (level_delta, threshold_delta) = threshold_deltas(&job, &all);
         let total = largest_loss(job.privacy.epsilon, job.privacy.delta, threshold_delta);
         let mut too_small = level_delta == Delta::ZERO && all.iter().any(Asked::is_private);
+        let mut too_large = false;
         let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
         for Asked { level, tables } in &all {
             findings.extend(compared::table_faults(&job, tables, &mut files));
@@ -319,7 +324,9 @@ impl Plan {
             let changes = Changes::all(&job, level, &cells);
             findings.extend(changes::unfit(&job, tables, &changes));
             let count = cells.count(&job).filter(|_| report.selection.is_public());
-            findings.extend(count.and_then(|count| too_many_cells(level, count)));
+            let too_many = cells.too_many(level, count);
+            too_large |= too_many.is_some();
+            findings.extend(too_many);
             let one_cell = homes::one_cell(&level.keys, count);
             let (tickets, recency) = (TicketPlan::new(&job, level), Recency::new(level, &cells));
             findings.extend(Recency::unfit(tables, recency.as_ref()));
@@ -362,6 +369,10 @@ impl Plan {
         }
         if too_small {
             findings.push(budget_too_small(&job, &all));
+        }
+        // What follows goes through all cells.
+        if too_large {
+            return Err(Error::invalid_all(findings));
         }
         let merchants = protect(&job, &mut levels, &mut surveys, &mut findings);
         plan_peers(&job, &mut levels);
@@ -461,11 +472,6 @@ fn known_bound(kind: StatisticKind, stated: Bound, one_cell: bool) -> Bound {
 fn budget_too_small(job: &Job, all: &[Asked]) -> findings::Finding {
     let count = all.iter().map(|asked| asked.level.bounds.len()).sum();
     findings::budget_too_small(&job.privacy.epsilon, &job.privacy.delta, count)
-}
-
-fn too_many_cells(level: &Level, count: u128) -> Option<findings::Finding> {
-    let finding = || findings::cells_too_many(&level.name(), count, Plan::CELLS_MAX);
-    (count > Plan::CELLS_MAX).then(|| finding().at(level.span.clone()))
 }
 
 fn unit_periods(job: &Job) -> u32 {
