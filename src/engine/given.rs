@@ -120,8 +120,9 @@ impl Answer<'_> {
         if counts.rows == 0 {
             return invalid(findings::rows_missing(source.filter.is_some()));
         }
-        if counts.bad as f64 > source.max_bad_share * (counts.good as f64 + counts.bad as f64) {
-            return invalid(findings::totals_rows_bad(source.max_bad_share));
+        // None is below zero (`Counts::new`).
+        if source.too_many_bad(counts.good.unsigned_abs(), counts.bad.unsigned_abs()) {
+            return invalid(findings::totals_rows_bad(source.max_bad_share()));
         }
         if counts.good == 0 {
             let (first, last) = (source.period.first(), source.period.last());

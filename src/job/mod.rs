@@ -169,8 +169,8 @@ pub struct PaymentsSource {
     pub period: Period,
     /// The job's time zone.
     pub zone: chrono_tz::Tz,
-    /// Share of bad rows above which the job stops.
-    pub max_bad_share: f64,
+    /// Share of bad rows above which the job stops, in millionths.
+    pub max_bad_millionths: u32,
     /// Folder for bad rows.
     pub quarantine: PathBuf,
 }
@@ -206,6 +206,17 @@ impl PaymentsSource {
         let utc = if self.zoneless == Zoneless::Utc { ", utc" } else { "" };
         let format = self.time_format.iter().map(|format| format!(", format {format}"));
         format!("{}{utc}{}", self.time.normal, format.collect::<String>())
+    }
+
+    /// Is more than the job's share of all rows bad?
+    pub fn too_many_bad(&self, good: u64, bad: u64) -> bool {
+        let (good, bad) = (u128::from(good), u128::from(bad));
+        bad * 1_000_000 > u128::from(self.max_bad_millionths) * (good + bad)
+    }
+
+    /// [`Self::max_bad_millionths`], for people.
+    pub fn max_bad_share(&self) -> f64 {
+        f64::from(self.max_bad_millionths) / 1e6
     }
 
     /// Decimal places of money: those of the currency that has most.

@@ -34,7 +34,7 @@ impl Job {
         for (name, expression) in &mut source.columns {
             *expression = column(&format!("column {name}"));
         }
-        source.max_bad_share = 1.0;
+        source.max_bad_millionths = 1_000_000;
         source.quarantine = folder.join("quarantine");
         job.ledger.file = folder.join("no-ledger.sqlite");
         job.releases = folder.join("no-releases");

@@ -143,10 +143,9 @@ impl<'p> Scan<'p> {
         }
         let Counts { rows, good } = counts?;
         quarantine.finish()?;
-        let bad = quarantine.rows() as f64;
-        if bad > source.max_bad_share * (good as f64 + bad) {
+        if source.too_many_bad(good, quarantine.rows()) {
             let most = quarantine.most().map_or("", Reason::text);
-            let (share, file) = (source.max_bad_share, quarantine.file());
+            let (share, file) = (source.max_bad_share(), quarantine.file());
             let finding = findings::bad_rows_too_many(share, most, file);
             return Err(Error::invalid(finding.at(source.span.clone())));
         }
@@ -393,4 +392,27 @@ fn selected(name: &str, expr: Expr) -> Expr {
 
 fn first_line(cause: &PolarsError) -> String {
     cause.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Market;
+
+    /// Of a hundred rows as many as the job allows are bad, and one more; no share is rounded.
+    #[test]
+    fn a_share_of_bad_rows_is_what_the_job_says() {
+        let market = Market::new(&[]);
+        for percent in 1..100u64 {
+            let share = format!("currency = \"EUR\"\nmax_bad_share = 0.{percent:02}");
+            let changes = [("currency = \"EUR\"", &*share), ("ticket_groups = \"region\"\n", "")];
+            let report = "levels = [[]]\nkeys = \"public\"\ninsights = [\"payments\"]".to_owned();
+            let plan = market.try_plan_changed(&changes, &[report]).expect("a good job");
+            let source = &plan.job.payments;
+            assert!(!source.too_many_bad(100 - percent, percent), "{percent}");
+            assert!(source.too_many_bad(100 - percent, percent + 1), "{percent}");
+            // One row more of a million times as many.
+            let (good, bad) = ((100 - percent) * 1_000_000, percent * 1_000_000);
+            assert!(!source.too_many_bad(good, bad) && source.too_many_bad(good - 1, bad + 1));
+        }
+    }
 }

@@ -94,7 +94,7 @@ impl Reader<'_> {
         let currencies = self.currencies(section, columns.currency.is_some());
         let zoneless = self.zoneless(section);
         let stated_format = section.text("time_format").and_then(|f| self.time_format(f));
-        let max_bad_share = self.max_bad_share(section);
+        let max_bad_millionths = self.max_bad_millionths(section);
         let ticket_edges = self.ticket_edges(section, money_places(&currencies));
         let stated_edges = (!ticket_edges.is_empty() && section.has("ticket_edges"))
             .then(|| section.span_of("ticket_edges"));
@@ -137,7 +137,7 @@ impl Reader<'_> {
                 ticket_edges,
                 period: period?,
                 zone: zone?,
-                max_bad_share,
+                max_bad_millionths,
                 quarantine: self.path(&quarantine),
             })
         };
@@ -355,16 +355,16 @@ impl Reader<'_> {
         edges
     }
 
-    fn max_bad_share(&self, section: &Section) -> f64 {
-        let Some(text) = section.decimal("max_bad_share") else { return 0.01 };
+    fn max_bad_millionths(&self, section: &Section) -> u32 {
+        let Some(text) = section.decimal("max_bad_share") else { return 10_000 };
         let millionths = Decimal::parse(&text.value).ok().and_then(|d| d.scaled(6));
         match millionths {
-            Some(share) if (0..=1_000_000).contains(&share) => share as f64 / 1e6,
+            Some(share) if (0..=1_000_000).contains(&share) => share as u32,
             _ => {
                 let rule = "a decimal from 0 to 1 with at most six places";
                 let finding = findings::value_out_of_range("max_bad_share", &text.value, rule);
                 self.faults.add(finding.at(text.span));
-                0.0
+                0
             }
         }
     }
