@@ -15,7 +15,7 @@ mod server;
 mod shown;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -180,14 +180,13 @@ impl Reader<'_> {
     fn key_sets(&self, section: &Section) -> BTreeMap<String, Placed<Vec<String>>> {
         let mut sets = BTreeMap::new();
         for (name, values) in section.every_entry() {
-            let mut seen: Vec<String> = Vec::new();
+            let mut seen: BTreeSet<&str> = BTreeSet::new();
             for value in &values {
                 let why = if value.value.trim().is_empty() {
                     "has a blank value"
-                } else if seen.contains(&value.value) {
+                } else if !seen.insert(&value.value) {
                     "has a value twice"
                 } else {
-                    seen.push(value.value.clone());
                     continue;
                 };
                 let finding = findings::key_set_invalid(&name.value, why);
@@ -197,8 +196,8 @@ impl Reader<'_> {
                 let finding = findings::key_set_invalid(&name.value, "has no values");
                 self.faults.add(finding.at(name.span.clone()));
             }
-            seen.sort();
-            sets.insert(name.value, Placed { value: seen, span: name.span });
+            let value = seen.into_iter().map(str::to_owned).collect();
+            sets.insert(name.value, Placed { value, span: name.span });
         }
         sets
     }
@@ -279,4 +278,35 @@ impl Reader<'_> {
 
 fn earlier_job(text: Placed<String>) -> EarlierJob {
     EarlierJob { job: text.value, span: text.span }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::fixture::Market;
+
+    /// It takes a second or two; were each value looked for among all before, minutes.
+    #[test]
+    fn key_sets_may_be_large() {
+        let values: Vec<String> = (0..300_000).map(|value| format!("\"{value}\"")).collect();
+        let report = "levels = [[\"wallet\"]]\nkeys = \"public\"\ninsights = [\"payments\"]";
+        let plan = |values: &[String]| {
+            let set = format!("wallet = [{}]", values.join(", "));
+            let changes = [
+                ("wallet = [\"w0\", \"w1\", \"w2\"]", &*set),
+                ("ticket_groups = \"region\"\n", ""),
+            ];
+            Market::new(&[]).try_plan_changed(&changes, &[report.to_owned()])
+        };
+        let started = Instant::now();
+        let known = plan(&values).expect("a good job");
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+        let set = &known.job.key_sets["wallet"];
+        assert!(set.len() == 300_000 && set.is_sorted());
+        let faulty = ["\"a\"", "\"b\"", "\"a\"", "\" \""].map(str::to_owned);
+        let error = plan(&faulty).expect_err("has faults");
+        let found: Vec<&str> = error.findings().iter().map(|f| f.message()).collect();
+        assert!(found.len() == 2 && found[0].contains("twice") && found[1].contains("blank"));
+    }
 }
