@@ -33,6 +33,14 @@ pub fn file_unreadable(path: &Path, cause: &dyn Display) -> Finding {
         .hint("check its permissions, and whether all is mounted")
 }
 
+/// A line of a text file that is too long to be held.
+pub fn line_too_long(path: &Path, line: usize, mib: usize) -> Finding {
+    let place = path.display();
+    let message = format!("line {line} of {place} is longer than {mib} MiB");
+    Finding::new("line-too-long", message)
+        .hint("look whether lines end with a line feed and all is text; leave out columns that the job does not use")
+}
+
 /// A file that can be opened but not understood.
 pub fn file_damaged(path: &Path, cause: &dyn Display) -> Finding {
     Finding::new("file-damaged", format!("cannot read {}: {cause}", path.display()))

@@ -2,7 +2,7 @@
 //! and made columns of on all.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,9 @@ use crate::parallel::lock;
 
 /// Bytes that are read at once.
 const BLOCK: usize = 4 << 20;
+
+/// The most bytes of a line: it is held whole, whatever memory there is.
+const LINE_MAX: usize = 64 << 20;
 
 /// Hands out blocks, to any thread that asks.
 pub(super) struct LineReader<'p> {
@@ -91,7 +94,7 @@ impl<'p> LineReader<'p> {
             match open.block(self.marks) {
                 Ok(Some(block)) => return Some(Ok(block)),
                 Ok(None) => left.open = None,
-                Err(cause) => return Some(Err(Unread::File(open.path.to_owned(), cause))),
+                Err(unread) => return Some(Err(unread)),
             }
         }
     }
@@ -99,13 +102,15 @@ impl<'p> LineReader<'p> {
 
 impl Open<'_> {
     /// `None` at the end of the file.
-    fn block(&mut self, marks: Marks) -> std::io::Result<Option<Block>> {
+    fn block(&mut self, marks: Marks) -> Result<Option<Block>, Unread> {
+        let failed = |cause| Unread::File(self.path.to_owned(), cause);
         let mut bytes = std::mem::take(&mut self.rest);
         loop {
-            // Twice as much each time, if a record is longer than that.
-            let wanted = bytes.len().max(BLOCK);
-            let read = (&mut self.file).take(wanted as u64).read_to_end(&mut bytes)?;
-            let is_last = read < wanted;
+            // Twice as much each time, if a record is longer than that, and one byte too many at
+            // most.
+            let wanted = bytes.len().max(BLOCK).min(LINE_MAX + 1 - bytes.len());
+            let read = (&mut self.file).take(wanted as u64).read_to_end(&mut bytes);
+            let is_last = read.map_err(failed)? < wanted;
             if std::mem::take(&mut self.is_start) && bytes.starts_with(b"\xef\xbb\xbf") {
                 bytes.drain(..3);
             }
@@ -120,6 +125,23 @@ impl Open<'_> {
             }
             if is_last {
                 return Ok(None);
+            }
+            if bytes.len() > LINE_MAX {
+                let line = self.line(bytes.len()).map_err(failed)?;
+                return Err(Unread::Line(self.path.to_owned(), line, LINE_MAX >> 20));
+            }
+        }
+    }
+
+    /// The number of the line that starts so many bytes before what is read next.
+    fn line(&self, before: usize) -> std::io::Result<usize> {
+        let start = (&self.file).stream_position()?.saturating_sub(before as u64);
+        let (mut lines, mut above) = (1, File::open(self.path)?.take(start));
+        let mut block = vec![0; BLOCK];
+        loop {
+            match above.read(&mut block)? {
+                0 => return Ok(lines),
+                read => lines += block[..read].iter().filter(|&&byte| byte == b'\n').count(),
             }
         }
     }

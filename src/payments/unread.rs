@@ -16,6 +16,8 @@ pub(super) enum Unread {
     Panic,
     /// The file, and what the system says.
     File(PathBuf, std::io::Error),
+    /// A line, by the file and its number, that is longer than so many MiB.
+    Line(PathBuf, usize, usize),
 }
 
 impl Unread {
@@ -24,7 +26,7 @@ impl Unread {
         match self {
             Unread::Cause(cause) => says_utf8(cause) || kind_of(cause).is_none(),
             Unread::Panic => true,
-            Unread::File(..) => false,
+            Unread::File(..) | Unread::Line(..) => false,
         }
     }
 
@@ -33,6 +35,7 @@ impl Unread {
             Unread::Cause(cause) => return unreadable(cause, source),
             Unread::Panic => findings::payments_unreadable("the reader failed"),
             Unread::File(path, cause) => findings::file_unreadable(path, cause),
+            Unread::Line(path, line, most) => findings::line_too_long(path, *line, *most),
         };
         Error::invalid(finding.at(source.span.clone()))
     }

@@ -149,6 +149,29 @@ fn records_may_be_long_and_have_line_ends() {
     assert!(totals(&workshop, &job()) == base());
 }
 
+/// Lines are held whole, so that without a limit one could take all memory.
+#[test]
+fn a_line_without_end_is_told_with_its_number() {
+    let workshop = Workshop::new();
+    let good = lines(&rows(), |_| "\"two\nlines\"".to_owned());
+    let all = [vec![HEADER.to_owned()], good].concat().join("\n");
+    let first = all.matches('\n').count() + 2;
+    workshop.text("job.toml", &job());
+    for (length, code) in [((64 << 20) - 16, 0), ((64 << 20) + 1, 2)] {
+        workshop.text("payments.csv", &format!("{all}\nu01,M1,,{}", "x".repeat(length)));
+        let output = workshop.discretail(&["run", "job.toml"]);
+        let text = shown(&workshop, &output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        let told = format!("line {first} of payments.csv is longer than 64 MiB");
+        assert_eq!(text.contains(&told), code == 2, "{text}");
+        assert_eq!(text.contains("error[line-too-long]"), code == 2, "{text}");
+        for left in ["ledger.sqlite", "releases"] {
+            let left = workshop.path(left);
+            let _ = std::fs::remove_file(&left).or_else(|_| std::fs::remove_dir_all(&left));
+        }
+    }
+}
+
 /// What comes out of arithmetic does not depend on how wide numbers are stored.
 #[test]
 fn whole_numbers_of_any_width_are_added_up_alike() {
