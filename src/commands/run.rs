@@ -111,6 +111,8 @@ fn run_plan(args: &RunArgs, plan: &mut Plan) -> Result<Outcome> {
 /// and its release may be put into `folder`.
 fn done_before(plan: &Plan, terms: &Terms, folder: &Path, force: bool) -> Result<Option<Outcome>> {
     let job = &plan.job;
+    // A run that was killed while it replaced a release may have left it aside.
+    release::sweep(folder);
     // Looked at first: what another run of the job has put there is known to the ledger by now.
     let free = release::may_be_at(folder, job, force);
     match earlier(plan, terms)? {

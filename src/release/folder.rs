@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 use tempfile::{TempDir, TempPath};
 
+use super::beside::{Aside, own_folder, sweep};
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::job::Job;
@@ -39,15 +40,8 @@ impl Draft {
         let failed = |e: &std::io::Error| not_writable(&parent, e);
         std::fs::create_dir_all(&parent).map_err(|e| failed(&e))?;
         sweep(target);
-        loop {
-            let place = tempfile::Builder::new().prefix(&drafts_of(target)).tempdir_in(&parent);
-            let place = place.map_err(|e| failed(&e))?;
-            // Waits for who is sweeping it away.
-            let held = File::open(place.path()).ok().filter(|file| file.lock().is_ok());
-            if place.path().exists() {
-                return Ok(Draft { place, target: target.to_owned(), room: None, _held: held });
-            }
-        }
+        let (place, _held) = own_folder(target, "").map_err(|e| failed(&e))?;
+        Ok(Draft { place, target: target.to_owned(), room: None, _held })
     }
 
     /// Keeps so many bytes, and the files `names`, until [`Draft::use_room`], so that a full disk,
@@ -118,20 +112,10 @@ impl Draft {
         open_to_readers(place.path(), 0o755).map_err(failed)?;
         tell_no_time(place.path()).map_err(failed)?;
         let replaced = target.exists() && replace.is_some_and(|job| is_of_job(&target, job));
-        let old = if replaced {
-            let parent = parent_of(&target);
-            let aside = tempfile::Builder::new().prefix(".discretail-old-").tempdir_in(parent);
-            let aside = aside.map_err(failed)?;
-            std::fs::rename(&target, aside.path().join("release")).map_err(failed)?;
-            Some(aside)
-        } else {
-            None
-        };
+        let old = replaced.then(|| Aside::of(&target)).transpose().map_err(failed)?;
         // Linux refuses to rename over a folder that has files.
         if let Err(e) = std::fs::rename(place.path(), &target) {
-            if let Some(old) = &old {
-                std::fs::rename(old.path().join("release"), &target).map_err(failed)?;
-            }
+            old.map_or(Ok(()), |old| old.put_back(&target)).map_err(failed)?;
             return Err(match e.kind() {
                 std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists => {
                     Error::invalid(findings::release_exists(&target))
@@ -147,33 +131,8 @@ impl Draft {
     }
 }
 
-/// Removes drafts for `target` that killed runs have left, and none that a process writes to: a job
-/// of another ledger may have paid for it.
-pub fn sweep(target: &Path) {
-    let prefix = drafts_of(target);
-    let entries = std::fs::read_dir(parent_of(target)).into_iter().flatten().flatten();
-    for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(&prefix)) {
-        if let Some(_held) = held(&entry.path()) {
-            // What cannot be removed is in nobody's way.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// A draft's folder, locked; `None` if another process has it, or the disk knows no locks.
-fn held(folder: &Path) -> Option<File> {
-    let file = File::open(folder).ok()?;
-    file.try_lock().is_ok().then_some(file)
-}
-
-/// What names of drafts begin with; a name may be too long to be part of another one.
-fn drafts_of(target: &Path) -> String {
-    let name = target.file_name().unwrap_or_default();
-    format!(".discretail-{}-", &digest_of(name.as_encoded_bytes())[..16])
-}
-
 /// Is there a release of this job, or an empty folder?
-fn is_of_job(folder: &Path, job: &str) -> bool {
+pub(super) fn is_of_job(folder: &Path, job: &str) -> bool {
     let empty = || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     manifest_in(folder).map_or_else(empty, |manifest| manifest["job"]["id"] == job)
 }
@@ -200,7 +159,7 @@ pub fn may_be_at(folder: &Path, job: &Job, force: bool) -> Result<()> {
     }
 }
 
-fn manifest_in(folder: &Path) -> Option<serde_json::Value> {
+pub(super) fn manifest_in(folder: &Path) -> Option<serde_json::Value> {
     let manifest = std::fs::read(folder.join("manifest.json")).ok()?;
     serde_json::from_slice(&manifest).ok()
 }
@@ -239,7 +198,7 @@ fn tell_no_time(folder: &Path) -> std::io::Result<()> {
     set(folder)
 }
 
-fn parent_of(target: &Path) -> PathBuf {
+pub(super) fn parent_of(target: &Path) -> PathBuf {
     match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -407,21 +366,5 @@ mod tests {
         let error = draft.keep_room(10, &twice).expect_err("one is in the way");
         assert_eq!(error.findings()[0].code(), "room-missing");
         assert_eq!(std::fs::read_dir(draft.folder()).expect("lists").count(), 0);
-    }
-
-    #[test]
-    fn drafts_of_the_dead_are_swept_away_and_those_of_the_living_are_not() {
-        let parent = tempfile::tempdir().expect("a folder");
-        let target = parent.path().join("release");
-        let dead = parent.path().join(drafts_of(&target) + "dead");
-        std::fs::create_dir(&dead).expect("makes it");
-        let living = Draft::beside(&target).expect("a draft");
-        let other = Draft::beside(&target).expect("a second draft");
-        assert!(!dead.exists());
-        assert!(living.folder().exists() && other.folder().exists());
-        living.publish(None).expect("moves");
-        assert!(target.is_dir());
-        drop(other);
-        assert_eq!(std::fs::read_dir(parent.path()).expect("lists").count(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! The release: the only place that writes what leaves the building.
 
+mod beside;
 mod budget;
 mod composed;
 mod discovery;
@@ -17,9 +18,10 @@ mod tables;
 mod unshown;
 mod values;
 
+pub use beside::sweep;
 pub use budget::InLedger;
 pub use earlier::{ReleasedSurveys, released_surveys, shown_keys};
-pub use folder::{Draft, is_complete, may_be_at, page_fits, publishable, read, sweep, write_page};
+pub use folder::{Draft, is_complete, may_be_at, page_fits, publishable, read, write_page};
 use folder::{digest_of, digest_of_file};
 pub use layout::{TableFiles, files_of, read_table};
 use manifest::Manifest;

@@ -1,7 +1,7 @@
 //! Runs that are killed, stopped, or raced: what is released is charged, and nothing is lost.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -249,4 +249,44 @@ fn ctrl_c_gives_the_budget_back_and_leaves_nothing() {
     assert!(!workshop.path("releases").join("stopped").exists());
     let again = workshop.discretail(&["run", &file]);
     assert!(again.status.success(), "{}", shown(&workshop, &again));
+}
+
+/// strace holds the run when it has moved the old release away, and the new one is not there.
+#[test]
+fn a_run_killed_while_it_replaces_a_release_loses_none() {
+    let strace = |args: &[&str]| {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null"]).args(args);
+        strace
+    };
+    if !strace(&["true"]).output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: there is no strace here, or it may not trace");
+        return;
+    }
+    let workshop = Workshop::new();
+    let (target, ledger) = (workshop.path("releases/test"), workshop.path("ledger.sqlite"));
+    std::fs::create_dir_all(&target).expect("makes it");
+    const OLD: &str = r#"{"job":{"id":"test"}}"#;
+    workshop.text("releases/test/manifest.json", OLD);
+    // The first rename of that very path is followed by 100 seconds of nothing.
+    let calls = "?rename,?renameat,?renameat2";
+    let held = format!("inject={calls}:delay_exit=100000000");
+    let place = target.display().to_string();
+    let mut run = strace(&["-P", &place, "-e", &format!("trace={calls}"), "-e", &held]);
+    run.arg(command(workshop.folder.path()).get_program()).args(["run", "job.toml", "--force"]);
+    run.current_dir(&workshop.folder).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut run = run.spawn().expect("starts");
+    wait_until(|| !target.exists());
+    let traced = format!("/proc/{0}/task/{0}/children", run.id());
+    let traced = std::fs::read_to_string(traced).expect("tells children");
+    let killed = Command::new("kill").arg("-KILL").args(traced.split_whitespace()).status();
+    assert!(killed.expect("kill").success());
+    run.wait().expect("ends");
+    assert!(!target.exists(), "the run was not killed in time");
+    assert_eq!(events(&ledger, "test"), ["reserved", "spent"]);
+    let again = workshop.discretail(&["run", "job.toml"]);
+    let said = shown(&workshop, &again);
+    assert!(again.status.code() == Some(1) && said.contains("error[job-spent]"), "{said}");
+    assert_eq!(std::fs::read_to_string(target.join("manifest.json")).expect("is back"), OLD);
+    assert_eq!(std::fs::read_dir(workshop.path("releases")).expect("lists").count(), 1);
 }
