@@ -128,6 +128,9 @@ pub fn quantiles_of_currencies() -> Finding {
         .hint("pick one currency in [payments], or leave `ticket_quantiles` out")
 }
 
+/// What `csv` is for.
+pub const CSV_FILES: &str = "files of text (CSV), and these are of another format";
+
 /// A key that nothing in the job looks at; `what` it is for.
 pub fn key_idle(key: &str, what: &str) -> Finding {
     Finding::new("key-idle", format!("`{key}` is stated, but nothing looks at it"))

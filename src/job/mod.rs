@@ -142,6 +142,8 @@ pub struct PaymentsSource {
     pub format: Option<Format>,
     /// How CSV files are written.
     pub csv: CsvDialect,
+    /// Place of `csv` in the job file, if it states that.
+    pub csv_at: Option<Range<usize>>,
     /// Only rows for which this is true are read.
     pub filter: Option<SqlExpression>,
     /// Who pays.

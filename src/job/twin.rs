@@ -23,6 +23,7 @@ impl Job {
         let source = &mut job.payments;
         source.patterns = vec![file.to_owned()];
         source.table = None;
+        source.csv_at = None;
         source.format = Some(Format::Parquet);
         source.filter = None;
         source.time_format = None;
@@ -53,6 +54,7 @@ impl Job {
         source.patterns = files.to_vec();
         // Its expressions are read by this program then.
         source.table = None;
+        source.csv_at = None;
         // Endings tell, unless the job must say what they do not.
         let unclear = files.iter().any(|file| Format::of(file).is_none());
         source.format = source.format.filter(|_| unclear);

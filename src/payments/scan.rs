@@ -58,6 +58,10 @@ impl<'p> Scan<'p> {
             return Err(Error::invalid(finding));
         }
         let files = Files::find(source).map_err(Error::invalid_all)?;
+        if let Some(at) = source.csv_at.clone().filter(|_| !files.is_csv()) {
+            let finding = findings::key_idle("csv", findings::CSV_FILES).at(at);
+            return Err(Error::invalid(finding));
+        }
         let odd = columns::unreadable(&files);
         if !odd.is_empty() {
             let odd = odd.into_iter().map(|finding| finding.at(source.span.clone()));

@@ -236,6 +236,26 @@ fn what_nothing_looks_at_is_told() {
     assert_snapshot!(texts);
 }
 
+/// What the job itself does not tell, the files do: before anything is charged.
+#[test]
+fn how_text_files_are_written_is_said_of_text_files() {
+    let csv = "[payments]\ncsv = { separator = \";\" }";
+    let mut texts = faults(&JOB.replace("[payments]", csv));
+    texts += &faults(&JOB.replace("[payments]", &format!("{csv}\nformat = \"ipc\"")));
+    let workshop = Workshop::new();
+    workshop.parquet("folder/1.parquet", payments());
+    for files in ["folder", "*ments*"] {
+        let job = JOB.replace("[payments]", csv).replace("payments.parquet", files);
+        texts += &refused(&workshop, &job);
+    }
+    assert_snapshot!(texts);
+    // Text files take it.
+    let (workshop, job) = self::csv("");
+    workshop.text("job.toml", &job.replace("[payments]", "[payments]\ncsv = { header = true }"));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&workshop, &output));
+}
+
 #[test]
 fn days_that_are_looked_back_on_are_fewer_than_the_job_has() {
     let new = JOB

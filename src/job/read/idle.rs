@@ -1,14 +1,38 @@
-//! What is stated in one section and looked at by another one's reports, if any.
+//! What is stated and nothing looks at: no file, or no report of another section.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::Reader;
 use super::payments::Facts;
 use crate::findings;
-use crate::job::raw::Placed;
-use crate::job::{Key, Report, StatisticKind};
+use crate::job::raw::{Placed, Section};
+use crate::job::{Format, Key, Report, StatisticKind};
 
 impl Reader<'_> {
+    /// Refuses `csv` where the job says that no file is text. Of folders and patterns only the files
+    /// tell, when they are found.
+    pub(super) fn refuse_csv(
+        &self,
+        section: &Section,
+        files: Option<&[Placed<String>]>,
+        format: Option<Format>,
+    ) {
+        let other = |format: Option<Format>| format.is_some_and(|format| format != Format::Csv);
+        let endings = |files: &[Placed<String>]| {
+            // An empty list is that of a table, for which `csv` is refused elsewhere.
+            let ending = |file: &Placed<String>| Format::of(Path::new(&file.value));
+            !files.is_empty() && files.iter().all(|file| other(ending(file)))
+        };
+        let none = match section.has("format") {
+            true => other(format),
+            false => files.is_some_and(endings),
+        };
+        if section.has("csv") && !section.has("table") && none {
+            self.idle(section, "csv", findings::CSV_FILES);
+        }
+    }
+
     /// Refuses values of columns that no level has as a key, as nothing would be left out for want
     /// of one of them, and edges of tickets that no report shows.
     pub(super) fn refuse_idle(

@@ -82,6 +82,7 @@ impl Reader<'_> {
         let files = self.files(section, files, section.has("table"));
         let format = section.text("format").and_then(|f| self.format(f));
         let csv = section.section("csv", "[payments.csv]").map(|s| self.csv(&s));
+        self.refuse_csv(section, files.as_deref(), format);
         let filter = section.text("where").and_then(|w| self.sql("where", w));
         let zone = self.zone(section);
         let period = self.period(section);
@@ -124,6 +125,7 @@ impl Reader<'_> {
                 table,
                 format,
                 csv: csv.unwrap_or(CsvDialect::DEFAULT),
+                csv_at: section.has("csv").then(|| section.span_of("csv")),
                 filter,
                 user: columns.user?,
                 merchant: columns.merchant,
