@@ -135,6 +135,22 @@ pub fn schema_differs(
     .hint(hint)
 }
 
+/// Two files whose enums list different texts, or the same in another order.
+pub fn enums_differ(path: &Path, column: &str, same_texts: bool) -> Finding {
+    let how = match same_texts {
+        true => "with the same texts in another order",
+        false => "with other texts",
+    };
+    Finding::new(
+        "schema-differs",
+        format!("column `{column}` is an enum in {}, {how} than in the first file", path.display()),
+    )
+    .hint(
+        "write it as text in all files, or as an enum of the same texts in the same order; or run a job for each \
+         kind of file",
+    )
+}
+
 /// A column of a type that the reader does not know, whether or not the job uses it.
 pub fn column_unreadable(column: &str, what: &str, path: &Path) -> Finding {
     Finding::new(

@@ -89,8 +89,14 @@ pub(super) fn differing(
         let differs = |name: &&PlSmallStr| schema.get(name) != wanted.get(name);
         if let Some(name) = used.iter().find(differs) {
             let is_one_field = files.is_csv() && schema.len() == 1 && wanted.len() > 1;
-            let (here, there) = differing_types(schema.get(name), wanted.get(name));
-            let finding = findings::schema_differs(path, name, &here, &there, is_one_field);
+            let (here, there) = (schema.get(name), wanted.get(name));
+            let finding = match enums(here, there) {
+                Some(same_texts) => findings::enums_differ(path, name, same_texts),
+                None => {
+                    let (here, there) = differing_types(here, there);
+                    findings::schema_differs(path, name, &here, &there, is_one_field)
+                }
+            };
             found.push(finding.at(source.span.clone()));
         }
         if !found.is_empty() {
@@ -156,6 +162,39 @@ pub(super) fn nameable<'a>(
         1 => Columns::OneOfText(source.csv.separator.into()),
         _ if !names.iter().all(is_name) => Columns::PerhapsRecord,
         _ => Columns::Named(names),
+    }
+}
+
+/// Are two types the same but for the texts that enums list? Tells whether the texts are the same,
+/// too, and only their order is not.
+///
+/// No message names such a text: whoever wrote the file may have taken them from records.
+fn enums(here: Option<&DataType>, there: Option<&DataType>) -> Option<bool> {
+    match (here?, there?) {
+        (DataType::Enum(here, _), DataType::Enum(there, _)) => {
+            let [mut here, mut there] = [here, there].map(|of| {
+                let texts = of.categories().values_iter();
+                texts.map(str::to_owned).collect::<Vec<_>>()
+            });
+            here.sort_unstable();
+            there.sort_unstable();
+            Some(here == there)
+        }
+        // Within lists and fields.
+        (here, there) => {
+            let decoded = decoded_type(here)?;
+            (Some(decoded) == decoded_type(there) && has_enum(here) && has_enum(there))
+                .then_some(false)
+        }
+    }
+}
+
+fn has_enum(dtype: &DataType) -> bool {
+    match dtype {
+        DataType::Enum(..) => true,
+        DataType::List(inner) => has_enum(inner),
+        DataType::Struct(fields) => fields.iter().any(|field| has_enum(&field.dtype)),
+        _ => false,
     }
 }
 

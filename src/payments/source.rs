@@ -244,6 +244,8 @@ pub(super) fn type_name(dtype: &DataType) -> String {
         DataType::Datetime(_, None) => "a timestamp without a zone",
         DataType::Datetime(_, Some(zone)) => return format!("a timestamp with the zone {zone}"),
         DataType::Duration(_) => "a duration",
+        DataType::Enum(..) => "an enum",
+        DataType::Categorical(..) => "text with a dictionary",
         DataType::List(_) => "a list",
         DataType::Decimal(precision, scale) => return format!("a decimal({precision}, {scale})"),
         other => {

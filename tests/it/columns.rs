@@ -8,7 +8,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, IntervalDayTime, Schema};
 use insta::assert_snapshot;
 use parquet::arrow::ArrowWriter;
-use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series, TimeUnit};
+use polars::prelude::{DataFrame, FrozenCategories, IntoColumn, NamedFrom, Series, TimeUnit};
 
 use crate::bad_input::refused;
 use crate::common::{JOB, Workshop, command, payments, registry, shown};
@@ -52,6 +52,44 @@ fn unused_columns_may_differ() {
         ipc(&workshop.path("b.arrow"), second.clone());
         assert!(totals(&workshop, &two("a.arrow", "b.arrow")) == base, "IPC, {name}");
     }
+}
+
+/// No message names a text that an enum lists, as whoever wrote it may have taken it from records.
+#[test]
+fn enums_that_list_other_texts_are_told() {
+    let [first, second] = halves();
+    let listed = |table: &DataFrame, texts: &[&str]| {
+        let list = FrozenCategories::new(texts.iter().copied()).unwrap();
+        let dtype = polars::prelude::DataType::from_frozen_categories(list);
+        let wallets = table.column("wallet").unwrap().as_materialized_series();
+        with(table, wallets.cast(&dtype).unwrap())
+    };
+    let base = base();
+    let wallets = ["alipay", "apple_pay", "card"];
+    let a = listed(&first, &wallets);
+    let mut texts = String::new();
+    for (second, is_same) in [
+        (listed(&second, &wallets), true),
+        (listed(&second, &["card", "apple_pay", "alipay"]), false),
+        (listed(&second, &["alipay", "apple_pay", "card", "cash"]), false),
+        (second.clone(), false),
+    ] {
+        let workshop = Workshop::new();
+        workshop.parquet("a.parquet", a.clone());
+        workshop.parquet("b.parquet", second.clone());
+        ipc(&workshop.path("a.arrow"), a.clone());
+        ipc(&workshop.path("b.arrow"), second);
+        for ending in ["parquet", "arrow"] {
+            let job = two(&format!("a.{ending}"), &format!("b.{ending}"));
+            if is_same {
+                assert!(totals(&workshop, &job) == base, "{ending}");
+            } else {
+                texts += &refused(&workshop, &job);
+            }
+        }
+    }
+    assert!(!texts.contains("cash"), "{texts}");
+    assert_snapshot!(texts);
 }
 
 /// Columns of some rows as lines of text, with a header.
