@@ -98,6 +98,15 @@ pub fn payments_unreadable(kind: &str) -> Finding {
         .hint("run with -v for the reader's own words, which may quote records")
 }
 
+/// The system gives no more memory.
+pub fn memory_exhausted() -> Finding {
+    let text = "the system gave no more memory while the payments were read";
+    Finding::new("memory-exhausted", text).hint(
+        "nothing is wrong with the files, and nothing is charged: allow the process more (`ulimit -v`), or run it \
+         where more is free; --memory and --threads lower what it takes",
+    )
+}
+
 /// A text file with two columns of one name, which the job uses.
 pub fn column_twice(column: &str, path: &Path) -> Finding {
     Finding::new("column-twice", format!("two columns of {} are called `{column}`", path.display()))

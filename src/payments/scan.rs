@@ -23,7 +23,7 @@ use super::quarantine::{Quarantine, Reason};
 use super::sinks::{Counts, Intake};
 use super::sound::{nested, sound};
 use super::source::{Files, type_name};
-use super::unread::{Unread, unreadable, unreadable_file};
+use super::unread::{Unread, refusal, unreadable, unreadable_file};
 use crate::caught::caught;
 use crate::error::{Error, Result};
 use crate::findings::{self, Columns, Finding};
@@ -96,7 +96,7 @@ impl<'p> Scan<'p> {
             findings.extend(columns::above(&files, &used, source));
         }
         if !findings.is_empty() {
-            return Err(Error::invalid_all(findings));
+            return Err(refusal(findings));
         }
         let table = files.scan_used(&used, source).map_err(|cause| unreadable(&cause, source))?;
         let on_values =
@@ -194,7 +194,7 @@ impl<'p> Scan<'p> {
         S: FnMut(&Batch) -> Result<()> + Send,
     {
         let source = &self.plan.job.payments;
-        let layouts = self.files.layouts(&self.used, source).map_err(Error::invalid)?;
+        let layouts = self.files.layouts(&self.used, source).map_err(|f| refusal(vec![f]))?;
         let reader = LineReader::new(&source.csv, &self.files.paths, layouts);
         let next = || {
             let table = reader.next(|table| self.wanted(table))?;
@@ -381,7 +381,7 @@ fn unreadable_one(files: &Files, cause: &PolarsError, source: &PaymentsSource) -
         schema.err().map(|cause| unreadable_file(path, &cause))
     };
     match files.paths.iter().find_map(read) {
-        Some(finding) => Error::invalid(finding.at(source.span.clone())),
+        Some(finding) => refusal(vec![finding.at(source.span.clone())]),
         None => unreadable(cause, source),
     }
 }

@@ -469,6 +469,22 @@ fn files_are_there_and_readable() {
     assert_snapshot!(texts);
 }
 
+/// A file that is larger than the addresses that the process may have; most of it is a hole.
+#[test]
+fn memory_that_runs_out_is_no_fault_of_the_files() {
+    let (workshop, _) = csv("");
+    let file = std::fs::OpenOptions::new().write(true).open(workshop.path("payments.csv"));
+    file.unwrap().set_len(64 << 30).unwrap();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -v 8000000; exec \"$0\" run job.toml"]);
+    limited.arg(command(workshop.folder.path()).get_program());
+    let output = limited.current_dir(workshop.folder.path()).output().unwrap();
+    let text = shown(&workshop, &output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(!workshop.path("ledger.sqlite").exists());
+    assert_snapshot!(text);
+}
+
 #[test]
 fn columns_are_there() {
     let workshop = Workshop::new();
