@@ -264,6 +264,27 @@ pub fn sql_time_zone(key: &str) -> Finding {
         .hint("leave it out: days and hours are those of `timezone` in any case")
 }
 
+/// SQL with more operators than can be gone into, or that comes to too many parts.
+pub fn sql_too_large(key: &str, found: &str, limit: usize) -> Finding {
+    let text = format!("`{key}` is too large: it has {found}; there is room for {limit}");
+    Finding::new("sql-too-large", text).hint(
+        "write `column IN (...)` for many values of one column, which may be as many as you like; or make a \
+         column of it where the files are written, and name that",
+    )
+}
+
+/// SQL that is nested deeper than the parser goes.
+pub fn sql_too_deep(key: &str, depth: usize, limit: usize) -> Finding {
+    let text = format!(
+        "`{key}` cannot be read: its brackets, CASE, NOT and signs are {depth} deep, and there is room for {limit} \
+         levels, of which operators between them take some"
+    );
+    Finding::new("sql-too-large", text).hint(
+        "write it flatter: one CASE with many WHEN in place of one in the other, and brackets only where they \
+         change something; or make a column of it where the files are written, and name that",
+    )
+}
+
 /// SQL that is the same for every row.
 pub fn sql_constant(key: &str) -> Finding {
     Finding::new("sql-constant", format!("`{key}` names no column, so it is the same in every row"))

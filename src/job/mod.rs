@@ -15,6 +15,7 @@ mod raw;
 mod read;
 mod registry;
 mod server;
+mod size;
 mod split;
 mod sql;
 mod statistic;

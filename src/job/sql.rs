@@ -16,6 +16,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::size;
 use crate::findings::{self, Finding};
 
 /// An expression whose value for a row depends on that row alone.
@@ -40,16 +41,20 @@ impl SqlExpression {
     /// Parses `text`; `key` names it in messages.
     ///
     /// # Errors
-    /// Not SQL (`sql-wrong`), without a column (`sql-constant`), or not row by row
-    /// (`sql-not-row-by-row`).
+    /// Not SQL (`sql-wrong`), without a column (`sql-constant`), not row by row
+    /// (`sql-not-row-by-row`), or too large (`sql-too-large`).
     pub(crate) fn parse(
         key: &str,
         text: &str,
         span: std::ops::Range<usize>,
     ) -> Result<Self, Finding> {
+        size::fits(key, text).map_err(|finding| finding.at(span.clone()))?;
         // A plain word is a column, also if SQL has a use for it, as for `user`.
         let expr = if is_plain_word(text) { Ok(col(text)) } else { polars::sql::sql_expr(text) };
-        let expr = expr.map_err(|e| wrong(key, text, &e.to_string()).at(span.clone()))?;
+        let expr = expr.map_err(|e| {
+            let deep = size::too_deep(key, text);
+            deep.unwrap_or_else(|| wrong(key, text, &e.to_string())).at(span.clone())
+        })?;
         let expr = expr.map_expr(lenient);
         if !looks_at_rows(&expr) {
             return Err(findings::sql_constant(key).at(span));
@@ -58,6 +63,7 @@ impl SqlExpression {
             return Err(findings::sql_not_row_by_row(key).at(span));
         }
         let expr = expr.map_expr(unsorted).map_expr(with_columns);
+        size::has_room(key, &expr).map_err(|finding| finding.at(span.clone()))?;
         Ok(SqlExpression { text: text.to_owned(), normal: normal_form(text), span, expr })
     }
 
@@ -77,6 +83,7 @@ impl SqlExpression {
         text: &str,
         span: std::ops::Range<usize>,
     ) -> Result<(Self, Option<String>), Finding> {
+        size::fits("time", text).map_err(|finding| finding.at(span.clone()))?;
         let (inner, format) = unwrap_to_timestamp(text).unwrap_or((text.to_owned(), None));
         let parsed = Self::parse("time", &inner, span)?;
         Ok((SqlExpression { text: text.to_owned(), ..parsed }, format))
