@@ -297,6 +297,18 @@ pub fn rows_all_left_out(first: &dyn Display, last: &dyn Display) -> Finding {
     .hint("check `first_day`, `last_day`, `time` and `currency`; nothing is charged")
 }
 
+/// Of the rows that were read, none is sound; `most` is what most of them are bad for.
+pub fn rows_all_bad(most: &str, file: &Path) -> Finding {
+    Finding::new(
+        "rows-all-bad",
+        format!("no row is sound: all that are not left out are bad, most often: {most}"),
+    )
+    .hint(format!(
+        "they are in {}, with a reason each; mend the job or the files; nothing is charged",
+        file.display()
+    ))
+}
+
 /// There are no rows at all, or none that `where` chooses.
 pub fn rows_missing(has_where: bool) -> Finding {
     let (message, hint) = match has_where {

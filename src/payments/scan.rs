@@ -155,8 +155,11 @@ impl<'p> Scan<'p> {
         }
         if rows > 0 && good == 0 {
             let (first, last) = (source.period.first(), source.period.last());
-            let finding = findings::rows_all_left_out(&first, &last).at(source.span.clone());
-            return Err(Error::invalid(finding));
+            let finding = match quarantine.most() {
+                Some(most) => findings::rows_all_bad(most.text(), quarantine.file()),
+                None => findings::rows_all_left_out(&first, &last),
+            };
+            return Err(Error::invalid(finding.at(source.span.clone())));
         }
         Ok(())
     }

@@ -732,6 +732,25 @@ fn too_many_bad_rows_stop_the_job_before_anything_is_charged() {
     assert_snapshot!(text);
 }
 
+/// Some rows are left out, and all others are bad.
+#[test]
+fn rows_that_are_all_bad_stop_the_job_before_anything_is_charged() {
+    let (workshop, job) = csv("");
+    let bad = ",M1,2025-01-02 10:00:00,1.00,card,CNY\nu1,M9,2025-01-02 10:00:00,1.00,card,CNY\n";
+    let out = "u1,M1,2025-03-02 10:00:00,1.00,card,CNY\n";
+    workshop.text("payments.csv", &format!("{HEADER}{}{bad}{out}", bad.repeat(2)));
+    workshop.text("job.toml", &job.replace("[payments]", "[payments]\nmax_bad_share = 1"));
+    let output = workshop.discretail(&["run", "job.toml"]);
+    let text = shown(&workshop, &output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(!workshop.path("releases").exists());
+    let events = crate::crash::events(&workshop.path("ledger.sqlite"), "test");
+    assert_eq!(events, ["reserved", "voided"]);
+    let file = std::fs::read_to_string(workshop.path("quarantine/test.csv")).unwrap();
+    assert_eq!(file.lines().count(), 7, "{file}");
+    assert_snapshot!(text);
+}
+
 #[test]
 fn one_bad_row_in_a_hundred_is_not_more_than_one_percent() {
     for (bad, code) in [(10, 0), (11, 2)] {
