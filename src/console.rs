@@ -38,6 +38,7 @@ pub fn start_log(verbose: bool) {
     let whole = verbose.then(std::panic::take_hook);
     std::panic::set_hook(Box::new(move |panic| {
         if caught::is_expected() {
+            tracing::debug!("{panic}");
             return;
         }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

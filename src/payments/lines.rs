@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use polars::prelude::{DataFrame, Engine, IntoLazy, LazyFrame, PolarsResult};
 
 use super::unread::Unread;
+use crate::caught::caught;
 use crate::job::{CsvDialect, Layout, Marks, Record, without_header};
 use crate::parallel::lock;
 
@@ -72,8 +72,8 @@ impl<'p> LineReader<'p> {
             let table = choose(table.lazy()).collect_with_engine(Engine::InMemory)?;
             Ok(table.unwrap_single())
         };
-        let chosen = catch_unwind(AssertUnwindSafe(chosen));
-        Some(chosen.map_err(|_| Unread::Panic).and_then(|chosen| chosen.map_err(Unread::Cause)))
+        let chosen = caught(chosen).ok_or(Unread::Panic);
+        Some(chosen.and_then(|chosen| chosen.map_err(Unread::Cause)))
     }
 
     fn block(&self) -> Option<Result<Block, Unread>> {

@@ -3,13 +3,14 @@
 //! polars' stream of all files holds row groups in many places at once and every page of a file
 //! that it has mapped. A query for some rows of one row group holds nothing once it is done.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use polars::prelude::{DataFrame, Engine, LazyFrame, PolarsResult};
 
 use super::source::RowGroup;
+use super::unread::Unread;
+use crate::caught::caught;
 use crate::parallel::lock;
 
 /// The stream takes about this much at 100 million payments in row groups of 25 MB, measured.
@@ -79,18 +80,18 @@ impl<'p, F: Fn(&PathBuf) -> PolarsResult<LazyFrame>> PartReader<'p, F> {
     }
 
     /// The next part, after `choose` has said what of it is wanted; `None` if there is none left.
-    /// The inner error is a panic of polars.
     pub(super) fn next(
         &self,
         choose: impl Fn(LazyFrame) -> LazyFrame,
-    ) -> Option<std::thread::Result<PolarsResult<DataFrame>>> {
+    ) -> Option<Result<DataFrame, Unread>> {
         let query = self.query()?;
-        Some(catch_unwind(AssertUnwindSafe(|| {
+        let read = caught(|| -> PolarsResult<DataFrame> {
             #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
             let table = choose(query?).collect_with_engine(Engine::Streaming)?;
             // A query without sinks of its own has one table.
             Ok(table.unwrap_single())
-        })))
+        });
+        Some(read.ok_or(Unread::Panic).and_then(|read| read.map_err(Unread::Cause)))
     }
 
     /// The next part, before it is read.

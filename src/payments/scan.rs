@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
@@ -185,9 +184,9 @@ impl<'p> Scan<'p> {
         let reader = PartReader::new(&self.files.paths, parts, |path| {
             self.files.scan_one(path, &self.plan.job.payments.csv)
         });
-        let next = || match reader.next(|table| self.wanted(table))? {
-            Ok(table) => Some(table.map_err(|cause| self.told(Unread::Cause(cause)))),
-            Err(_) => Some(Err(self.told(Unread::Panic))),
+        let next = || {
+            let table = reader.next(|table| self.wanted(table))?;
+            Some(table.map_err(|unread| self.told(unread)))
         };
         intake.take_all(next)
     }
@@ -218,7 +217,8 @@ impl<'p> Scan<'p> {
         let query = query.map_err(|cause| unreadable(&cause, source))?;
         let (counts, read) = std::thread::scope(|scope| {
             #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
-            let reader = scope.spawn(|| query.collect_with_engine(Engine::Streaming).map(drop));
+            let read = || query.collect_with_engine(Engine::Streaming).map(drop);
+            let reader = scope.spawn(|| caught(read));
             let receiver = Mutex::new(receiver);
             let next = move || lock(&receiver).recv().ok().map(Ok);
             let counts = intake.take_all(next);
@@ -227,9 +227,9 @@ impl<'p> Scan<'p> {
         });
         let counts = counts?;
         match read {
-            Ok(Ok(())) => Ok(counts),
-            Ok(Err(cause)) => Err(self.told(Unread::Cause(cause))),
-            Err(_) => Err(self.told(Unread::Panic)),
+            Ok(Some(Ok(()))) => Ok(counts),
+            Ok(Some(Err(cause))) => Err(self.told(Unread::Cause(cause))),
+            _ => Err(self.told(Unread::Panic)),
         }
     }
 
@@ -284,15 +284,15 @@ impl<'p> Scan<'p> {
             let scan = |path: &PathBuf| self.files.scan_one(path, &source.csv);
             let reader = PartReader::new(&self.files.paths, parts, scan);
             let mut tables = std::iter::from_fn(|| reader.next(choose));
-            return tables.all(|table| matches!(table, Ok(Ok(_))));
+            return tables.all(|table| table.is_ok());
         }
         let callback = PlanCallback::new(|_: DataFrame| Ok(false));
-        let read = catch_unwind(AssertUnwindSafe(|| {
+        let read = caught(|| {
             let query = choose(self.table.clone()).sink_batches(callback, false, None)?;
             #[expect(clippy::disallowed_methods, reason = "reads records, in `payments`")]
             query.collect_with_engine(Engine::Streaming).map(drop)
-        }));
-        matches!(read, Ok(Ok(())))
+        });
+        matches!(read, Some(Ok(())))
     }
 }
 
