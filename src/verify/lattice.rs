@@ -325,6 +325,9 @@ impl<'a> Column<'a> {
                     if !(low <= value && value <= high && high < f64::INFINITY) {
                         faults.add(place, format!("`{insight}` is not within its interval"));
                     }
+                    if let Some(fault) = outside(insight, form, (low, high)) {
+                        faults.add(place, fault);
+                    }
                     let relative = form.relative_error([low, value, high]);
                     let limit = relative_error_max.map(|limit| limit * (1.0 + CLOSE));
                     // What is no number fails too.
@@ -402,4 +405,20 @@ impl<'a> Column<'a> {
             _ => self.money(suffix).iter().map(|m| m.map(|m| m as f64)).collect(),
         }
     }
+}
+
+/// What is wrong with an interval that reaches beyond what there can be. Refunds may be more than
+/// was paid in the same cell, so their rate has no end.
+fn outside(insight: &str, form: Form, (low, high): (f64, f64)) -> Option<String> {
+    let (least, most) = match form {
+        Form::Money if insight != "sales" => (0.0, f64::INFINITY),
+        Form::Per => (0.0, f64::INFINITY),
+        Form::Share | Form::Rates => (0.0, 1.0),
+        Form::Balance => (0.0, 200.0),
+        _ => return None,
+    };
+    if low < least {
+        return Some(format!("`{insight}` may be below {least}, which it cannot be"));
+    }
+    (high > most).then(|| format!("`{insight}` may be above {most}, which it cannot be"))
 }

@@ -597,6 +597,47 @@ fn values_that_no_mechanism_makes_are_found() {
     }
 }
 
+/// Amounts but sales are not below zero, and shares of people are no more than all.
+#[test]
+fn values_beyond_what_there_can_be_are_found() {
+    let workshop = Workshop::new();
+    let (head, _) = JOB.split_once("[[report]]").unwrap();
+    let head = head.replace("wallet = [\"alipay\", \"apple_pay\", \"card\"]\n", "");
+    let report = "[[report]]\nname = \"market\"\nlevels = [[]]\nkeys = \"public\"\nsuppress_above = \"never\"\n\
+                  insights = [\"gross\", \"refunds\", \"refund_rate\", \"repeat_rate\", \"sales\"]\n";
+    let job = format!("{head}{report}").replace("epsilon = \"1\"", "epsilon = \"4\"");
+    workshop.text("job.toml", &job);
+    let output = workshop.discretail(&["run", "job.toml"]);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+    assert_eq!(names(&Copy::of(&workshop).failed(None)), "");
+    for (column, wanted) in [
+        ("gross_low", "`gross` may be below 0, which it cannot be"),
+        ("refunds_low", "`refunds` may be below 0, which it cannot be"),
+        ("refund_rate_low", "`refund_rate` may be below 0, which it cannot be"),
+        ("repeat_rate_low", "`repeat_rate` may be below 0, which it cannot be"),
+        ("repeat_rate_high", "`repeat_rate` may be above 1, which it cannot be"),
+        ("sales_low", ""),
+    ] {
+        let copy = Copy::of(&workshop);
+        copy.table("market.all.parquet", |batch| {
+            let found = batch.column_by_name(column).unwrap();
+            let by = if column.ends_with("_high") { 1 } else { -1 };
+            let moved: ArrayRef = match found.data_type() {
+                DataType::Float64 => Arc::new(Float64Array::from(vec![f64::from(2 * by)])),
+                _ => {
+                    let moved = Decimal128Array::from(vec![i128::from(by)]);
+                    Arc::new(moved.with_data_type(found.data_type().clone()))
+                }
+            };
+            replaced(&batch, column, moved)
+        });
+        let failed = copy.failed(None);
+        let said = failed.get("lattice").cloned().unwrap_or_default();
+        assert!(said.contains(wanted), "{column}: {failed:?}");
+        assert!(!wanted.is_empty() || !said.contains("may be"), "{column}: {failed:?}");
+    }
+}
+
 /// Reasons for all rows.
 fn reasons(rows: usize, reason: Option<&str>) -> ArrayRef {
     Arc::new((0..rows).map(|_| reason).collect::<DictionaryArray<Int32Type>>())
