@@ -154,6 +154,44 @@ fn a_revision_that_was_killed_sees_what_is_under_way_since() {
     assert!(output.status.success(), "{}", shown(&workshop, &output));
 }
 
+/// As one is that was killed between its folder and its entry: payments that came in since have no
+/// part in it, and it is charged once, though another revision was published meanwhile.
+#[test]
+fn a_revision_that_was_paid_is_published_as_it_was_made() {
+    let workshop = Workshop::new();
+    run(&workshop, "test", "status = \"provisional\"");
+    let path = workshop.path("ledger.sqlite");
+    let before = std::fs::read(&path).unwrap();
+    run(&workshop, "killed", "revises = \"test\"");
+    let report = Report::read(&path).unwrap();
+    let (entry, manifest) = (report.job("killed").unwrap(), manifest(&workshop, "killed"));
+    std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), &before).unwrap();
+    let request = Request {
+        job: "killed",
+        digest: &entry.digest,
+        recipient: "partner",
+        user: "user",
+        time: None,
+        loss: entry.loss,
+        all_units: AllUnits::default(),
+    };
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
+    ledger.spend("killed").unwrap();
+    drop(ledger);
+    run(&workshop, "other", "revises = \"test\"");
+    workshop.parquet("payments.parquet", crate::common::payments().head(Some(700)));
+    let bytes = std::fs::read(workshop.path("releases/killed/manifest.json")).unwrap();
+    run(&workshop, "killed", "revises = \"test\"");
+    assert!(bytes == std::fs::read(workshop.path("releases/killed/manifest.json")).unwrap());
+    assert_eq!(events(&path, "killed"), ["reserved", "spent", "published"]);
+    assert_eq!(Report::read(&path).unwrap().job("killed").unwrap().loss, entry.loss);
+    assert_eq!(manifest["job"]["revises"]["job"], "test");
+    let args = ["verify", "releases/killed", "--ledger", "ledger.sqlite"];
+    let output = workshop.discretail(&args);
+    assert!(output.status.success(), "{}", shown(&workshop, &output));
+}
+
 /// The ledger does not hold what a release revises; its manifest does.
 #[test]
 fn a_release_is_not_revised_where_a_later_one_is_gone() {
