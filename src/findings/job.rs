@@ -92,6 +92,17 @@ pub fn keys_from_unusable(job: &str, why: &str) -> Finding {
         .hint("name jobs of the same ledger whose releases are where they were published")
 }
 
+/// Keys of an earlier release for a report that shows all keys anyway.
+pub fn keys_from_public(job: &str) -> Finding {
+    let text = format!(
+        "the keys of job `{job}` cannot be used: the report's own keys are public, and all are shown anyway"
+    );
+    Finding::new("keys-from-unusable", text).hint(
+        "leave `keys_from` out; or, where keys are to come from the payments, write `keys = \"private\"` or \
+         \"discovered\" in place of \"public\"",
+    )
+}
+
 /// An earlier release that can tell neither bounds nor values.
 pub fn previous_unusable(job: &str, why: &str) -> Finding {
     Finding::new("previous-unusable", format!("the release of job `{job}` cannot be used: {why}"))

@@ -248,8 +248,7 @@ impl Reader<'_> {
         if selection.is_some_and(PartitionSelection::is_public)
             && let Some(first) = jobs.first()
         {
-            let why = "public keys are all shown anyway: leave `keys_from` out";
-            self.faults.add(findings::keys_from_unusable(&first.value, why).at(first.span.clone()));
+            self.faults.add(findings::keys_from_public(&first.value).at(first.span.clone()));
         }
         jobs.into_iter().map(earlier_job).collect()
     }
