@@ -155,8 +155,14 @@ impl Marks {
         }
     }
 
+    /// Has a line nothing in it, as those have that editors leave at the end of a file?
+    fn is_blank(self, line: &[u8]) -> bool {
+        let marks = [Some(self.separator), self.quote];
+        line.iter().all(|byte| b" \t".contains(byte) && !marks.contains(&Some(*byte)))
+    }
+
     /// The wanted fields of the records that `bytes` consist of, as texts, and the column [`LINE`].
-    /// What is empty, or missing at the end of a record, is null.
+    /// What is empty, or missing at the end of a record, is null. Blank lines are no records.
     pub(crate) fn table(
         self,
         bytes: &[u8],
@@ -175,6 +181,9 @@ impl Marks {
         for record in records {
             let bytes = line(&bytes[start..record.end]);
             start = record.end;
+            if self.is_blank(bytes) {
+                continue;
+            }
             let mut fault = (!record.is_sound).then_some(LineFault::Quotes);
             let mut wanted = order.iter().copied().peekable();
             let mut fields = 0;
@@ -305,7 +314,8 @@ mod tests {
         for (text, rows) in [
             ("a,b,c\r\nd,e,f", &["a|b|c", "d|e|f"][..]),
             ("a\n,,c\n\"\",\"b\nb\",\"c,\"\"c\"\"\"\n", &["a|-|-", "-|-|c", "|b\nb|c,\"c\""]),
-            ("\nä,b,c\n", &["-|-|-", "ä|b|c"]),
+            ("\nä,b,c\n \t\r\n\n  ", &["ä|b|c"]),
+            (",,\n , ,\n\"\"\n", &["-|-|-", " | |-", "|-|-"]),
             // One field more, also if it is empty.
             ("a,b,c,d\na,b,c,\na,\"b,b\",c\n", &["a|b|c Long", "a|b|c Long", "a|b,b|c"]),
             // Inches are text.
@@ -324,6 +334,18 @@ mod tests {
             assert_eq!(read(text.as_bytes(), 3), rows, "{text:?}");
         }
         assert_eq!(read(b"a,\xff,c\na,b,c\n", 3), ["a|-|c NotText", "a|b|c"]);
+    }
+
+    /// Separators are fields, if empty ones.
+    #[test]
+    fn lines_of_separators_are_not_blank() {
+        for (separator, rows) in [(b',', 1), (b'\t', 2), (b' ', 2)] {
+            let marks = Marks { separator, quote: Some(b'"') };
+            let text = b"\t\t\n\n  \na\n";
+            let layout = Layout { width: 3, wanted: vec![("c".into(), 0)] };
+            let table = marks.table(text, &marks.records(text, true), &layout).expect("a table");
+            assert_eq!(table.height(), rows, "{separator}");
+        }
     }
 
     #[test]

@@ -83,6 +83,26 @@ fn the_first_record_of_a_text_without_header_decides_on_no_other() {
     }
 }
 
+/// As editors and other programs leave them.
+#[test]
+fn blank_lines_are_no_rows() {
+    let base = base();
+    let good = lines(&rows(), |_| "ok".to_owned());
+    let (first, second) = good.split_at(600);
+    let blank = "\n\r\n  \n\t \r\n".repeat(200);
+    let (first, second) = (first.join("\n"), second.join("\n"));
+    let job = job().replace("max_bad_share = 0.2", "max_bad_share = 0");
+    for text in [
+        format!("{HEADER}\n{first}\n{second}\n{blank}"),
+        format!("{HEADER}\n{first}\n{blank}{second}{blank}   "),
+    ] {
+        let workshop = Workshop::new();
+        workshop.text("payments.csv", &text);
+        assert!(totals(&workshop, &job) == base);
+        assert!(!workshop.path("quarantine/test.csv").exists());
+    }
+}
+
 /// Whatever `where` says, as it looks at fields that cannot be trusted.
 #[test]
 fn bad_lines_are_told_and_no_filter_hides_them() {
