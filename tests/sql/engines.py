@@ -136,6 +136,7 @@ def postgresql():
     server = PostgreSql()
     connection = server.connect()
     connection.execute("SET TimeZone = 'America/New_York'")
+    connection.execute(f"SET client_encoding = '{os.environ.get('POSTGRESQL_ENCODING', 'UTF8')}'")
     for at, locale in enumerate(COLLATIONS):
         connection.execute(f"CREATE COLLATION alike{at} (provider = icu, locale = '{locale}', deterministic = false)")
 

@@ -1,6 +1,6 @@
 //! Rows of totals as clusters and databases send them.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use polars::prelude::{Int64Chunked, StringChunked};
 
@@ -48,10 +48,20 @@ impl Answer<'_> {
 
 impl Table {
     fn of_batch(batch: &RecordBatch) -> std::result::Result<Table, &'static str> {
+        if !batch.columns().iter().all(is_sound) {
+            return Err("a text is not UTF-8");
+        }
         let text = |name: &str| texts(batch.column_by_name(name)?);
         let number = |name: &str| numbers(batch.column_by_name(name)?);
         Table::of_columns(batch.num_columns(), text, number)
     }
+}
+
+/// Are its texts UTF-8, if it has any? Drivers give their bytes as they are.
+fn is_sound(column: &ArrayRef) -> bool {
+    let is_text =
+        matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    !is_text || column.to_data().validate_full().is_ok()
 }
 
 fn texts(column: &dyn Array) -> Option<StringChunked> {
@@ -86,7 +96,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, LargeStringArray,
+        Decimal128Array, Float64Array, Int32Array, Int64Array, LargeStringArray,
         NullArray, StringArray, StringViewArray,
     };
 
@@ -101,6 +111,7 @@ mod tests {
             Arc::new(StringViewArray::from(wanted.to_vec())),
         ];
         for column in columns {
+            assert!(is_sound(&column));
             let found = texts(&column).expect("texts");
             assert_eq!(found.iter().collect::<Vec<_>>(), wanted);
         }

@@ -36,8 +36,10 @@ const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Adbc {
     driver: ManagedDriver,
     options: Vec<(OptionDatabase, OptionValue)>,
-    /// Said before a query; a database that does not know it goes on without.
-    setting: Option<&'static str>,
+    /// What the SQL needs of its session.
+    settings: &'static [&'static str],
+    /// Said besides; a database that does not know it goes on without.
+    wish: Option<&'static str>,
     /// As messages name the database.
     shown: String,
     /// Is it a part of this process, without a connection that could break?
@@ -79,14 +81,15 @@ impl Adbc {
         }
         // It would compile the whole query first, for 10 s and more, and not hear of Ctrl-C
         // meanwhile.
-        let setting = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
+        let wish = (server.dialect == Dialect::PostgreSql).then_some("SET jit = off");
         let shown = format!("the database ({})", server.dialect.name());
         let (driver, deadline) = (load(server)?, DEADLINE);
         let options_span = server.options_span.clone();
         Ok(Adbc {
             driver,
             options,
-            setting,
+            settings: server.dialect.settings(),
+            wish,
             shown,
             is_inside,
             deadline,
@@ -141,10 +144,10 @@ impl Client for Adbc {
     fn rows(&self, sql: &str, cancelled: &AtomicBool) -> Result<Vec<RecordBatch>> {
         let (tell, heard) = mpsc::channel();
         let (driver, options) = (self.driver.clone(), self.options.clone());
-        let sql = (self.setting, sql.to_owned());
+        let (settings, wish, sql) = (self.settings, self.wish, sql.to_owned());
         // Not a thread that is waited for: a driver may wait for a server for ever.
         let work = move || {
-            let done = ask(driver, options, (sql.0, &sql.1), &tell);
+            let done = ask((driver, options), (settings, wish), &sql, &tell);
             let _ = tell.send(Step::Done(done));
         };
         std::thread::Builder::new().name("adbc".to_owned()).spawn(work).map_err(|cause| {
@@ -197,18 +200,21 @@ fn stop(query: Box<dyn CancelHandle>) {
 }
 
 fn ask(
-    mut driver: ManagedDriver,
-    options: Vec<(OptionDatabase, OptionValue)>,
-    (setting, sql): (Option<&str>, &str),
+    (mut driver, options): (ManagedDriver, Vec<(OptionDatabase, OptionValue)>),
+    (settings, wish): (&[&str], Option<&str>),
+    sql: &str,
     tell: &Sender<Step>,
 ) -> std::result::Result<Vec<RecordBatch>, Failed> {
     let database = driver.new_database_with_opts(options).map_err(Failed::Connecting)?;
     let mut connection = database.new_connection().map_err(Failed::Connecting)?;
     let mut statement = connection.new_statement().map_err(Failed::Asking)?;
-    if let Some(setting) = setting {
-        let set = statement.set_sql_query(setting).and_then(|()| statement.execute_update());
-        let _ = set.inspect_err(|error| tracing::debug!("{error}"));
+    let mut say = |setting: &str| {
+        statement.set_sql_query(setting).and_then(|()| statement.execute_update())
+    };
+    for setting in settings {
+        say(setting).map_err(Failed::Asking)?;
     }
+    let _ = wish.map(say).transpose().inspect_err(|error| tracing::debug!("{error}"));
     statement.set_sql_query(sql).map_err(Failed::Asking)?;
     // Nobody hears it once the run has ended.
     let _ = tell.send(Step::Asked(statement.get_cancel_handle()));

@@ -227,6 +227,8 @@ impl Dialect {
         match self {
             // With ANSI rules a text beside a number is read as a whole one, else as a float.
             Dialect::Spark => "current_timezone() = 'UTC' AND typeof(1 + '1') = 'bigint'",
+            // By another one texts are other ones there, and not UTF-8 here.
+            Dialect::PostgreSql => "current_setting('client_encoding') = 'UTF8'",
             _ => "TRUE",
         }
     }
@@ -237,6 +239,7 @@ impl Dialect {
             Dialect::Spark => {
                 &["SET spark.sql.ansi.enabled = true", "SET spark.sql.session.timeZone = UTC"]
             }
+            Dialect::PostgreSql => &["SET client_encoding = 'UTF8'"],
             _ => &[],
         }
     }

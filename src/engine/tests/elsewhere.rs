@@ -7,6 +7,8 @@
 mod clusters;
 #[cfg(feature = "adbc")]
 mod databases;
+#[cfg(feature = "adbc")]
+mod sessions;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -13,7 +13,7 @@ use crate::engine::remote::{Asker, Remote};
 use crate::error::ErrorClass;
 use crate::job::{AdbcServer, Server, Setting};
 
-fn server(dialect: Dialect, options: &[(&str, &str)]) -> Server {
+pub(super) fn server(dialect: Dialect, options: &[(&str, &str)]) -> Server {
     let driver = match dialect {
         Dialect::DuckDb => "duckdb",
         _ => "adbc_driver_postgresql",
@@ -30,7 +30,7 @@ fn server(dialect: Dialect, options: &[(&str, &str)]) -> Server {
     })
 }
 
-fn with_remote<T>(
+pub(super) fn with_remote<T>(
     plan: &Plan,
     server: &Server,
     cancelled: &AtomicBool,
@@ -43,7 +43,7 @@ fn with_remote<T>(
 }
 
 /// Looks at the table, then adds it up.
-fn ask(plan: &Plan, server: &Server, settle: Settle) -> Result<ExactTotals> {
+pub(super) fn ask(plan: &Plan, server: &Server, settle: Settle) -> Result<ExactTotals> {
     let asked = with_remote(plan, server, &NEVER, |remote| {
         remote.is_there(plan)?;
         remote.totals(plan, settle)
@@ -55,7 +55,7 @@ fn ask(plan: &Plan, server: &Server, settle: Settle) -> Result<ExactTotals> {
 }
 
 /// Has a database do what gives no rows that matter.
-fn change(server: &Server, sql: &str) -> Result<()> {
+pub(super) fn change(server: &Server, sql: &str) -> Result<()> {
     let plan = one().1;
     with_remote(&plan, server, &NEVER, |remote| remote.rows(sql).map(|_| ()))?
 }
@@ -65,7 +65,7 @@ const WHOLE: &str = "time = \"integer\", amount = \"integer\"";
 
 /// A folder with the payments of a case, which always is the same, and its plan: times and amounts
 /// are whole numbers, and some payment counts.
-fn one() -> (TempDir, Plan) {
+pub(super) fn one() -> (TempDir, Plan) {
     let (folder, case) = one_with(WHOLE);
     let plan = case.plan(folder.path(), true);
     (folder, plan)
@@ -73,7 +73,7 @@ fn one() -> (TempDir, Plan) {
 
 /// The first case whose job has this text, of which some payment counts, with a folder of its
 /// payments.
-fn one_with(wanted: &str) -> (TempDir, Case) {
+pub(super) fn one_with(wanted: &str) -> (TempDir, Case) {
     let mut runner = TestRunner::deterministic();
     loop {
         let case = case().new_tree(&mut runner).expect("a case").current();
@@ -94,7 +94,7 @@ fn one_with(wanted: &str) -> (TempDir, Case) {
 }
 
 /// A database file with a table of what a folder has.
-fn duckdb(folder: &Path) -> String {
+pub(super) fn duckdb(folder: &Path) -> String {
     let path = folder.join("payments.duckdb").display().to_string();
     let payments = folder.join("payments.parquet");
     let writing = server(Dialect::DuckDb, &[("path", &path), ("access_mode", "READ_WRITE")]);
@@ -115,14 +115,15 @@ fn a_duckdb_that_is_asked_and_reference_agree_to_the_last_unit() {
 #[test]
 #[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
 fn a_postgresql_that_is_asked_and_reference_agree_to_the_last_unit() {
-    postgresql_agrees(&[]);
+    postgresql_agrees(6, &[], "");
 }
 
-/// Six cases in a server of its own, which `settings` change.
-fn postgresql_agrees(settings: &[(&str, &str)]) {
+/// So many cases in a server of its own, which `settings` change, at its address with these words.
+pub(super) fn postgresql_agrees(cases: u32, settings: &[(&str, &str)], words: &str) {
     let elsewhere = std::cell::RefCell::new(Elsewhere::start("postgresql", settings));
-    let server = server(Dialect::PostgreSql, &[("uri", &elsewhere.borrow().address)]);
-    agree(6, &|folder, plan, settle| {
+    let address = format!("{}{words}", elsewhere.borrow().address);
+    let server = server(Dialect::PostgreSql, &[("uri", &address)]);
+    agree(cases, &|folder, plan, settle| {
         let task = serde_json::json!({ "payments": folder.join("payments.parquet") });
         let said = elsewhere.borrow_mut().ask(&task);
         prop_assert!(said == "ok", "{said}");
@@ -163,7 +164,8 @@ fn a_duckdb_that_finds_texts_alike_and_reference_agree() {
 #[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
 fn a_postgresql_that_finds_texts_alike_and_reference_agree() {
     // Texts are alike where only case or accents differ, or only case, in every other column.
-    postgresql_agrees(&[("POSTGRESQL_COLLATIONS", "und-u-ks-level1 und-u-ks-level2")]);
+    let collations = ("POSTGRESQL_COLLATIONS", "und-u-ks-level1 und-u-ks-level2");
+    postgresql_agrees(6, &[collations], "");
 }
 
 #[test]

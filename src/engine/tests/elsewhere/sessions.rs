@@ -1,0 +1,53 @@
+//! What sessions of databases may be set to, by the environment or the job, and what their columns
+//! may hold: the totals are the same, or refused.
+
+use super::databases::{change, one, postgresql_agrees, server, with_remote};
+use super::*;
+use crate::engine::given::Answer;
+use crate::findings::TotalsOf;
+
+/// The environment, the address or the server's own settings may ask for another encoding, by which
+/// texts of the query would be other ones, and keys no UTF-8.
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn a_postgresql_that_is_to_speak_another_encoding_and_reference_agree() {
+    postgresql_agrees(2, &[], "?client_encoding=LATIN1");
+}
+
+#[test]
+#[ignore = "needs psycopg in SQL_PYTHON and a PostgreSQL server; .ci/run has both"]
+fn a_query_in_another_encoding_of_a_postgresql_is_refused() {
+    let mut elsewhere = Elsewhere::start("postgresql", &[("POSTGRESQL_ENCODING", "LATIN1")]);
+    let (folder, plan) = one();
+    let query = Query::new(&plan, Dialect::PostgreSql).expect("all of it has SQL");
+    let out = folder.path().join("totals.parquet");
+    let payments = folder.path().join("payments.parquet");
+    assert_eq!(elsewhere.run(query.text(), &payments, &out), "ok");
+    assert_eq!(totals(&Given { path: &out }, &plan).err(), Some("totals-session"));
+}
+
+/// A database without an encoding gives bytes as they are.
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn texts_of_a_postgresql_that_are_not_utf_8_are_refused() {
+    let (_folder, plan) = one();
+    let elsewhere = Elsewhere::start("postgresql", &[]);
+    let there = server(Dialect::PostgreSql, &[("uri", &elsewhere.address)]);
+    change(&there, "CREATE DATABASE raw ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        .expect("makes a database");
+    let raw = format!("{}raw", elsewhere.address.strip_suffix("postgres").expect("its database"));
+    let raw = server(Dialect::PostgreSql, &[("uri", &raw)]);
+    let query = Query::new(&plan, Dialect::PostgreSql).expect("all of it has SQL");
+    let answer = Answer {
+        query: &query,
+        of: TotalsOf::Table("payments"),
+    };
+    let asked = |text: &str| {
+        let sql = format!("SELECT CAST({text} AS TEXT) AS plan");
+        let rows = with_remote(&plan, &raw, &NEVER, |remote| remote.rows(&sql));
+        let rows = rows.expect("a driver").expect("rows");
+        answer.totals_of(&plan, &rows).err().expect("it is refused").to_string()
+    };
+    assert!(asked("chr(233)").contains("a text is not UTF-8"), "{}", asked("chr(233)"));
+    assert!(!asked("chr(101)").contains("a text is not UTF-8"), "{}", asked("chr(101)"));
+}
