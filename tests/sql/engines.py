@@ -56,6 +56,7 @@ def spark():
     builder = builder.config("spark.sql.shuffle.partitions", 3).config("spark.driver.memory", "2g")
     builder = builder.config("spark.sql.ansi.enabled", os.environ.get("SPARK_ANSI", "true"))
     builder = builder.config("spark.sql.session.timeZone", os.environ.get("SPARK_ZONE", "UTC"))
+    builder = builder.config("spark.sql.parser.escapedStringLiterals", os.environ.get("SPARK_LITERALS", "false"))
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     return through_spark(session)

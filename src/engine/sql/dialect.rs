@@ -39,8 +39,9 @@ impl Dialect {
     pub(super) fn is_blank(self, text: &str) -> String {
         let points = (0..=0x3000).filter_map(char::from_u32).filter(|c| c.is_whitespace());
         let spaces = match self {
-            // Not those before U+0080 by chr, which knows no others in Spark.
-            Dialect::Spark | Dialect::Snowflake | Dialect::BigQuery => {
+            // What a `\` means there is a setting, and chr knows none from U+0100 on.
+            Dialect::Spark => self.text(&points.collect::<String>()),
+            Dialect::Snowflake | Dialect::BigQuery => {
                 let escapes: String = points.map(|c| format!("\\u{:04X}", c as u32)).collect();
                 format!("'{escapes}'")
             }

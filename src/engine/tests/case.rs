@@ -377,6 +377,16 @@ impl Case {
         }
     }
 
+    /// Users of these names, each with one payment in one cell.
+    pub(super) fn of_users(users: &[&str]) -> Case {
+        let rich = Case::rich();
+        let row = |user: &&str| Row { user: Some((*user).to_owned()), ..rich.rows[0].clone() };
+        let report = "levels = [[\"wallet\"]]\nkeys = \"public\"\ninsights = [\"customers\"]\n\
+                      bounds = { customers = 1 }";
+        let rows = users.iter().map(row).collect();
+        Case { rows, reports: vec![report.to_owned()], ..rich }
+    }
+
     pub(super) fn plan(&self, folder: &Path, in_table: bool) -> Plan {
         self.plan_with(folder, in_table, ("", ""))
     }

@@ -316,6 +316,27 @@ fn duckdb_cuts_what_surveys_see_of_large_cells_as_the_reference_does() {
     assert!((spread - 2f64.sqrt()).abs() < 0.01, "{spread}");
 }
 
+/// White space is blank, and what is made of the letters that would name it is not, where the server
+/// takes a `\` in the query for itself.
+#[test]
+#[ignore = "needs Spark in SQL_PYTHON and Java; .ci/run has both"]
+fn spark_that_reads_texts_as_they_stand_and_reference_agree() {
+    let case = Case::of_users(&["\\u2003", "0ADF0", "u9", "\\", "\u{2003}\t\u{85}", " ", "u1", "u2"]);
+    for literals in ["true", "false"] {
+        let elsewhere = Elsewhere::start("spark", &[("SPARK_LITERALS", literals)]);
+        let elsewhere = std::cell::RefCell::new(elsewhere);
+        let compared = compare(&case, &|folder, plan, settle| {
+            let totals =
+                by_hand((folder, plan), settle, Dialect::Spark, &mut elsewhere.borrow_mut())?;
+            let grid = plan.levels[0].statistics[0].noise.grid_bits;
+            let users = |found: &ExactTotals| found.levels[0].sums[0].iter().sum::<i64>() >> grid;
+            prop_assert!(totals.as_ref().is_ok_and(|found| users(found) == 6), "{literals}");
+            Ok(totals)
+        });
+        assert!(compared.expect("they agree"), "there are payments");
+    }
+}
+
 /// A session without ANSI rules, or of another zone, says so; and a column with a collation of its
 /// own is of another type there.
 #[test]
