@@ -231,9 +231,10 @@ impl<'p> Cells<'p> {
         });
         let counts = self.level.is_discovered().then(|| "c.n_counts DESC".to_owned());
         let most = self.cells_max().map(|_| "c.n_payments DESC".to_owned());
-        let single = self.second().map(|_| "c.n_pair".to_owned());
+        let single = self.second().map(|_| "c.n_pair ASC".to_owned());
         let before = counts.into_iter().chain(most).chain(single);
-        let order: Vec<String> = before.chain(order).collect();
+        // Said of each, as what an order is without it may be a setting.
+        let order: Vec<String> = before.chain(order.map(|key| format!("{key} ASC"))).collect();
         let user = self.user.replace("dr_u", "c.dr_u");
         format!("ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY {})", order.join(", "))
     }

@@ -102,7 +102,7 @@ impl<'p> Rows<'p> {
     fn home(&self, column: &str) -> Cte {
         let user = user(self.plan, self.dialect);
         let by = format!("{user}, {column}");
-        let order = format!("n_rows DESC, {}", self.dialect.in_order(column));
+        let order = format!("n_rows DESC, {} ASC", self.dialect.in_order(column));
         let sql = format!(
             "SELECT {by}\n  FROM (SELECT {by}, ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY {order}) AS \
              n_place\n    FROM (SELECT {by}, COUNT(*) AS n_rows FROM dr_payments GROUP BY {by}) dr_all) \

@@ -95,7 +95,7 @@ impl<'p> TicketsSql<'p> {
         let count = self.dialect.integer(&format!("LEAST(n_rows, {TICKETS_MAX})"));
         let user = &self.user;
         format!(
-            "SELECT {user}, dr_bin, n_rows,\n    ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY dr_bin) AS \
+            "SELECT {user}, dr_bin, n_rows,\n    ROW_NUMBER() OVER (PARTITION BY {user} ORDER BY dr_bin ASC) AS \
              n_place,\n    CASE WHEN dr_bin >= 0 THEN {count} * {grid} ELSE 0 END AS z1\n  FROM {}_cells",
             self.name
         )

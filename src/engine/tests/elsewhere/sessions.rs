@@ -1,7 +1,7 @@
 //! What sessions of databases may be set to, by the environment or the job, and what their columns
 //! may hold: the totals are the same, or refused.
 
-use super::databases::{change, one, postgresql_agrees, server, with_remote};
+use super::databases::{ask, change, duckdb, one, postgresql_agrees, server, with_remote};
 use super::*;
 use crate::engine::given::Answer;
 use crate::findings::TotalsOf;
@@ -50,4 +50,15 @@ fn texts_of_a_postgresql_that_are_not_utf_8_are_refused() {
     };
     assert!(asked("chr(233)").contains("a text is not UTF-8"), "{}", asked("chr(233)"));
     assert!(!asked("chr(101)").contains("a text is not UTF-8"), "{}", asked("chr(101)"));
+}
+
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn a_duckdb_of_another_order_and_reference_agree() {
+    agree(6, &|folder, plan, settle| {
+        let path = duckdb(folder);
+        let orders = [("default_order", "desc"), ("default_null_order", "nulls_first")];
+        let options: Vec<_> = orders.into_iter().chain([("path", &*path)]).collect();
+        Ok(ask(plan, &server(Dialect::DuckDb, &options), settle))
+    });
 }
