@@ -282,14 +282,17 @@ impl<'p> Rows<'p> {
             bad.push("dr_id IS NULL".to_owned());
         } else if self.expressions.merchant.is_some() {
             bad.push(format!("dr_merchant IS NULL OR {}", blank("dr_merchant")));
+            bad.extend(self.dialect.is_garbled("dr_merchant"));
         }
         for (name, at) in self.plan.columns.iter().zip(1..) {
-            bad.push(match job.key_sets.get(name) {
-                Some(values) => {
-                    format!("dr_c{at} IS NULL OR dr_c{at} NOT IN ({})", self.texts(values))
+            match job.key_sets.get(name) {
+                Some(values) => bad
+                    .push(format!("dr_c{at} IS NULL OR dr_c{at} NOT IN ({})", self.texts(values))),
+                None => {
+                    bad.push(format!("dr_c{at} IS NULL"));
+                    bad.extend(self.dialect.is_garbled(&format!("dr_c{at}")));
                 }
-                None => format!("dr_c{at} IS NULL"),
-            });
+            }
         }
         let attributes = if has_registry { self.of_merchants() } else { Vec::new() };
         let attributes: String = attributes.iter().map(|name| format!(", {name}")).collect();

@@ -337,6 +337,49 @@ fn spark_that_reads_texts_as_they_stand_and_reference_agree() {
     }
 }
 
+/// Spark takes in texts of any bytes. As keys, none of which is listed, they could not be read when
+/// they come back, nor could all others.
+#[test]
+#[ignore = "needs Spark in SQL_PYTHON and Java; .ci/run has both"]
+fn rows_of_a_spark_whose_keys_are_not_utf_8_are_bad() {
+    let case = Case::of_users(&["u1", "u2", "u3", "u4"]);
+    let (folder, mut elsewhere) =
+        (TempDir::new().expect("a folder"), Elsewhere::start("spark", &[]));
+    case.write(folder.path());
+    let text = case.text(true);
+    let listed = text.find("[keys]").expect("keys are listed")..text.find("[privacy]").expect("is");
+    let text = text.replace(&text[listed], "").replace(
+        "levels = [[\"wallet\"]]\nkeys = \"public\"",
+        "levels = [[\"wallet\", \"merchant\"]]\nkeys = \"private\"\ncells_max = 2",
+    );
+    let plan = |share: &str| {
+        let text = text.replace("max_bad_share = 1", &format!("max_bad_share = {share}"));
+        crate::job::Job::parse(&text, folder.path()).and_then(Plan::new).expect("a plan")
+    };
+    let there = |name: &str| folder.path().join(name);
+    let all = "`user`, merchant, time, amount, wallet, currency, channel, refund, number";
+    let garbled = |column: &str| {
+        let of_bytes = format!("CAST(X'636166E9' AS STRING) AS {column}");
+        format!("SELECT {} FROM payments", all.replace(column, &of_bytes))
+    };
+    let sql = format!(
+        "SELECT {all} FROM payments UNION ALL ({}) UNION ALL ({})",
+        garbled("wallet"),
+        garbled("merchant")
+    );
+    assert_eq!(elsewhere.run(&sql, &there("payments.parquet"), &there("garbled")), "ok");
+    let mut added_up = |plan: &Plan, payments: &str| {
+        let query = Query::new(plan, Dialect::Spark).expect("all of it has SQL");
+        let out = there("totals");
+        assert_eq!(elsewhere.run(query.text(), &there(payments), &out), "ok");
+        totals(&Given { path: &out }, plan)
+    };
+    let sound = added_up(&plan("1"), "payments.parquet").expect("totals");
+    assert!(sound.levels[0].keys.len() == 1);
+    assert!(added_up(&plan("1"), "garbled").is_ok_and(|found| found == sound));
+    assert_eq!(added_up(&plan("0.5"), "garbled").err(), Some("totals-rows-bad"));
+}
+
 /// A session without ANSI rules, or of another zone, says so; and a column with a collation of its
 /// own is of another type there.
 #[test]
