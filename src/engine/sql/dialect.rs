@@ -178,17 +178,25 @@ impl Dialect {
     /// Seconds since 1970 of a column: in universal time, or by the wall clock for a time without a
     /// zone. Parts of a second are cut off, of times before 1970 too.
     pub(super) fn seconds(self, value: &str, kind: ColumnType) -> String {
-        let micros = |micros: &str| {
-            let whole = self.part(&format!("{micros} - MOD({micros}, 1000000)"), 1_000_000);
-            format!("{whole} - CASE WHEN MOD({micros}, 1000000) < 0 THEN 1 ELSE 0 END")
+        let whole = |parts: &str, of: i64| {
+            let whole = self.part(&format!("{parts} - MOD({parts}, {of})"), of);
+            format!("{whole} - CASE WHEN MOD({parts}, {of}) < 0 THEN 1 ELSE 0 END")
         };
+        let micros = |micros: &str| whole(micros, 1_000_000);
         match (self, kind) {
             (_, ColumnType::Integer) => self.integer(value),
             (Dialect::DuckDb, ColumnType::Date) => {
                 format!("DATEDIFF('day', DATE '1970-01-01', {value}) * 86400")
             }
             (Dialect::DuckDb, ColumnType::Timestamp) => {
-                micros(&format!("epoch_us(CAST({value} AS TIMESTAMP))"))
+                let plain = format!("CAST({value} AS TIMESTAMP)");
+                // Of nanoseconds that cast may round up, to the next day.
+                let nanos = format!("epoch_ns(CAST({value} AS TIMESTAMP_NS))");
+                format!(
+                    "CASE WHEN typeof({value}) <> 'TIMESTAMP_NS' THEN {} WHEN isfinite({plain}) THEN {} END",
+                    micros(&format!("epoch_us({plain})")),
+                    whole(&nanos, 1_000_000_000)
+                )
             }
             (Dialect::DuckDb, _) => micros(&format!("epoch_us({value})")),
             (Dialect::Spark, ColumnType::Date) => format!("unix_date({value}) * 86400L"),
