@@ -140,10 +140,20 @@ impl Dialect {
         format!("CAST({value} AS {})", self.double_type())
     }
 
-    /// A decimal of so many places, from a value below 10^12.
-    pub(super) fn decimal(self, value: &str, places: u32) -> String {
+    /// A decimal in units of 10^-places; NULL if it is no whole number of them, or beyond ± the
+    /// limit, which is below 10^12.
+    pub(super) fn units(self, value: &str, places: u32, limit: i64) -> String {
         let name = if self == Dialect::BigQuery { "NUMERIC" } else { "DECIMAL" };
-        format!("CAST({value} AS {name}(20,{places}))")
+        let cast = if self == Dialect::DuckDb { "TRY_CAST" } else { "CAST" };
+        let exact = format!("{cast}({value} AS {name}(20,{places}))");
+        let within = |value: &str| format!("{value} >= -{limit} AND {value} <= {limit}");
+        let (first, then) = match self {
+            // The limit may be too large for the value's own type, and so may the rounded value.
+            Dialect::DuckDb => (format!("TRY({exact} = {value})"), within(&exact)),
+            _ => (within(value), format!("{exact} = {value}")),
+        };
+        let units = self.integer(&format!("{exact} * {}", 10i64.pow(places)));
+        format!("CASE WHEN {first} THEN CASE WHEN {then} THEN {units} END END")
     }
 
     /// The whole part of a quotient of wide numbers, the first not below zero, the second above it.
@@ -184,6 +194,8 @@ impl Dialect {
         };
         let micros = |micros: &str| whole(micros, 1_000_000);
         match (self, kind) {
+            // One that has no sign may be too large: a bad row, and no fault of all.
+            (Dialect::DuckDb, ColumnType::Integer) => format!("TRY_CAST({value} AS BIGINT)"),
             (_, ColumnType::Integer) => self.integer(value),
             (Dialect::DuckDb, ColumnType::Date) => {
                 format!("DATEDIFF('day', DATE '1970-01-01', {value}) * 86400")

@@ -228,13 +228,7 @@ impl<'p> Rows<'p> {
         let with_places = |places: u32| {
             let factor = 10i64.pow(most - places);
             let minor = if self.expressions.amount.kind == Some(ColumnType::Decimal) {
-                let limit = AMOUNT_MAX / 10i64.pow(places);
-                let exact = self.dialect.decimal("dr_amount", places);
-                format!(
-                    "CASE WHEN dr_amount >= -{limit} AND dr_amount <= {limit} THEN CASE WHEN {exact} \
-                     = dr_amount THEN {} END END",
-                    self.dialect.integer(&format!("{exact} * {}", 10i64.pow(places)))
-                )
+                self.dialect.units("dr_amount", places, AMOUNT_MAX / 10i64.pow(places))
             } else {
                 format!(
                     "CASE WHEN dr_amount >= -{AMOUNT_MAX} AND dr_amount <= {AMOUNT_MAX} THEN {} END",

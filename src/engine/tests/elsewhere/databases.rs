@@ -61,7 +61,7 @@ pub(super) fn change(server: &Server, sql: &str) -> Result<()> {
 }
 
 /// A job has times and amounts that are whole numbers.
-const WHOLE: &str = "time = \"integer\", amount = \"integer\"";
+pub(super) const WHOLE: &str = "time = \"integer\", amount = \"integer\"";
 
 /// A folder with the payments of a case, which always is the same, and its plan: times and amounts
 /// are whole numbers, and some payment counts.
@@ -195,7 +195,7 @@ fn times_without_an_end_are_bad_rows_of_a_postgresql() {
 }
 
 /// What is found, and its class.
-fn found<T>(outcome: Result<T>) -> (ErrorClass, &'static str) {
+pub(super) fn found<T>(outcome: Result<T>) -> (ErrorClass, &'static str) {
     let error = outcome.err().expect("it is refused");
     (error.class(), error.findings()[0].code())
 }

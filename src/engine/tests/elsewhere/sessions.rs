@@ -1,9 +1,12 @@
 //! What sessions of databases may be set to, by the environment or the job, and what their columns
 //! may hold: the totals are the same, or refused.
 
-use super::databases::{ask, change, duckdb, one, postgresql_agrees, server, with_remote};
+use super::databases::{
+    WHOLE, ask, change, duckdb, found, one, one_with, postgresql_agrees, server, with_remote,
+};
 use super::*;
 use crate::engine::given::Answer;
+use crate::error::ErrorClass;
 use crate::findings::TotalsOf;
 
 /// The environment, the address or the server's own settings may ask for another encoding, by which
@@ -86,4 +89,54 @@ fn duckdb_cuts_nanoseconds_off() {
         any.map(|_| ())
     });
     tested.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Totals of what a query makes of the payments of a DuckDB.
+fn totals_of(folder: &Path, plan: &Plan, sql: &str) -> Result<ExactTotals> {
+    let path = folder.join("payments.duckdb").display().to_string();
+    let options = [("path", &*path), ("access_mode", "READ_WRITE")];
+    let payments = folder.join("payments.parquet");
+    let create = format!(
+        "CREATE OR REPLACE TABLE payments AS {}",
+        sql.replace("FROM payments", &format!("FROM read_parquet('{}')", payments.display()))
+    );
+    change(&server(Dialect::DuckDb, &options), &create).expect("makes a table");
+    ask(plan, &server(Dialect::DuckDb, &[("path", &path)]), &mut no_surveys)
+}
+
+/// Seconds without a sign reach beyond those with one.
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn times_that_are_too_large_are_bad_rows_of_a_duckdb() {
+    let (folder, case) = one_with(WHOLE);
+    let folder = folder.path();
+    let plan = case.plan(folder, true);
+    let unsigned = |time: &str| format!("SELECT * REPLACE ({time} AS time) FROM payments");
+    let whole = unsigned("CAST(GREATEST(time, 0) AS UBIGINT)");
+    let before = totals_of(folder, &plan, &whole).expect("totals");
+    let with = format!("{whole} UNION ALL {}", unsigned("CAST('9223372036854775808' AS UBIGINT)"));
+    assert!(totals_of(folder, &plan, &with).expect("totals") == before);
+    let strict = case.plan_with(folder, true, ("max_bad_share = 1", "max_bad_share = 0.4"));
+    let refused = found(totals_of(folder, &strict, &with));
+    assert_eq!(refused, (ErrorClass::Invalid, "totals-rows-bad"));
+}
+
+/// A type of many places has no room for the largest amount that a payment may have.
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn amounts_of_many_places_are_added_up_in_a_duckdb() {
+    let (folder, case) = one_with("amount = \"decimal\"");
+    let folder = folder.path();
+    let plan = case.plan(folder, true);
+    let amounts = |kind: &str| {
+        let fits = "CASE WHEN ABS(amount) < 100000000 THEN amount END";
+        let sql = format!("SELECT * REPLACE (CAST({fits} AS {kind}) AS amount) FROM payments");
+        // The next larger amount of two places is beyond the type.
+        let last = format!(
+            "SELECT * REPLACE (CAST('99999999.999' AS {kind}) AS amount) FROM payments LIMIT 5"
+        );
+        totals_of(folder, &plan, &format!("{sql} UNION ALL ({last})"))
+    };
+    let few = amounts("DECIMAL(30,3)").expect("totals");
+    assert!(amounts("DECIMAL(38,30)").expect("totals") == few);
 }
