@@ -6,6 +6,7 @@
 
 mod batch;
 mod cells;
+mod pairs;
 mod paying;
 
 use std::fs::File;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::pairs::{Pairs, no_second};
 use super::paying::Paying;
 use super::{Counts, Row};
 use crate::engine::sql::key_value;
 use crate::engine::{LevelTotals, TOTAL_MAX};
 use crate::job::{Job, Key};
-use crate::plan::{CellKey, KeyValue, LevelPlan, Plan, StatisticPlan};
+use crate::plan::{CellKey, LevelPlan, Plan, StatisticPlan};
 
 /// The cells of one level, as they come in.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub(super) struct Cells {
     dropped: HashSet<CellKey>,
     /// Whether users of cells have paid, where they also count by the period before.
     pub(super) paying: Paying,
+    /// Whether users of pairs are those of single values, where cells are pairs.
+    pairs: Pairs,
 }
 
 impl Cells {
@@ -36,7 +39,7 @@ impl Cells {
         let key = key_of(plan, level, &row.keys).ok_or("a cell has a key that the job has not")?;
         let second = level.keys.iter().position(|key| key.pairs_of().is_some());
         if second.is_some_and(|second| key[second] == no_second()) {
-            return self.add_single(row);
+            return self.add_single(key, row);
         }
         if second.is_some() && row.first != 0 {
             return Err("a pair counts users that single values count");
@@ -45,6 +48,7 @@ impl Cells {
             return Err("the counts of a cell do not agree");
         }
         self.paying.add(level, &key, row);
+        self.pairs.add(level, &key, row.users);
         let (own, others) = row.totals.split_at(level.width());
         let own: Option<Vec<i64>> = own.iter().copied().collect();
         let own = own.filter(|_| others.iter().all(Option::is_none));
@@ -68,19 +72,22 @@ impl Cells {
     }
 
     /// Adds the row of a single value, where cells are pairs: it has payments and users, so that
-    /// all are counted, and no totals.
-    fn add_single(&mut self, row: &Row) -> Result<(), &'static str> {
+    /// all are counted, and in place of a total in how many pairs these users are.
+    fn add_single(&mut self, key: CellKey, row: &Row) -> Result<(), &'static str> {
         let counted = row.users == 0 && 0 <= row.first && row.first <= row.rows && row.rows > 0;
-        let [own, others @ ..] = &row.totals[..] else { return Err("a cell has too few numbers") };
-        if !counted || *own != Some(0) || others.iter().any(Option::is_some) {
+        let [Some(pairs), others @ ..] = &row.totals[..] else {
+            return Err("a cell has too few numbers, or too many");
+        };
+        if !counted || others.iter().any(Option::is_some) {
             return Err("the counts of a cell do not agree");
         }
+        self.pairs.add_single(key, *pairs)?;
         self.rows += i128::from(row.rows);
         self.first += i128::from(row.first);
         Ok(())
     }
 
-    /// Is every payment, and every user, in this level once?
+    /// Is every payment, and every user, in this level once, and in all of their pairs?
     pub(super) fn check(&self, counts: &Counts) -> Result<(), &'static str> {
         if self.rows != i128::from(counts.good) {
             return Err("the rows of a level are not all rows");
@@ -88,7 +95,7 @@ impl Cells {
         if self.first != i128::from(counts.users) || self.users > counts.users {
             return Err("the users of a level are not all users");
         }
-        Ok(())
+        self.pairs.check()
     }
 
     pub(super) fn into_totals(
@@ -150,11 +157,6 @@ fn limits(level: &LevelPlan, statistic: &StatisticPlan, row: &Row) -> (i128, i12
         None => 0,
     };
     (least, most)
-}
-
-/// In place of the second of a pair, where the row is of a single value.
-fn no_second() -> KeyValue {
-    KeyValue::Number(0)
 }
 
 /// The key of a cell; `None` if it is none of the job's.

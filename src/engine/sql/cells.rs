@@ -100,7 +100,8 @@ impl<'p> Cells<'p> {
     /// The columns of `NAME_cut` before the numbers.
     pub(super) fn before(&self) -> String {
         let counts = if self.level.is_discovered() { ", n_counts" } else { "" };
-        format!("{}, n_rows, n_place{counts}", self.user_and_keys())
+        let with = if self.second().is_some() { ", n_with" } else { "" };
+        format!("{}, n_rows, n_place{counts}{with}", self.user_and_keys())
     }
 
     /// The most cells of a user that count, if that is limited.
@@ -191,7 +192,8 @@ impl<'p> Cells<'p> {
     }
 
     /// If cells are pairs: those of single values, with `n_pair` 0, and each two of a user that
-    /// differ in this value alone, the smaller one first, with 1.
+    /// differ in this value alone, the smaller one first, with 1. `n_with` is in how many pairs a
+    /// single one should be, counted apart from them, so that pairs that are lost are seen.
     fn pairs(&self) -> Option<String> {
         let second = self.second()?;
         let column = self.level.keys.iter().find_map(Key::pairs_of)?;
@@ -201,19 +203,18 @@ impl<'p> Cells<'p> {
         let single = self.prefixed("c.");
         let null = format!("CAST(NULL AS {})", self.dialect.text_type());
         let others = self.keys.iter().filter(|&key| key != first && key != second);
-        let same: String = self
-            .user
-            .split(", ")
-            .map(str::to_owned)
-            .chain(others.cloned())
-            .map(|column| format!("d.{column} = c.{column} AND "))
-            .collect();
+        let both: Vec<String> =
+            self.user.split(", ").map(str::to_owned).chain(others.cloned()).collect();
+        let same: String =
+            both.iter().map(|column| format!("d.{column} = c.{column} AND ")).collect();
+        let within: Vec<String> = both.iter().map(|column| format!("c.{column}")).collect();
+        let with = format!("COUNT(*) OVER (PARTITION BY {}) - 1", within.join(", "));
         let order = |letter: char| self.dialect.in_order(&format!("{letter}.{first}"));
         let (name, one, other) = (&self.name, order('c'), order('d'));
         Some(format!(
-            "SELECT {single}, {null} AS {second}, c.n_rows, 0 AS n_pair\n  FROM {name}_cells c\n  UNION ALL\n  \
-             SELECT {single}, d.{first} AS {second}, c.n_rows + d.n_rows AS n_rows, 1 AS n_pair\n  \
-             FROM {name}_cells c JOIN {name}_cells d ON {same}{one} < {other}"
+            "SELECT {single}, {null} AS {second}, c.n_rows, 0 AS n_pair,\n    {with} AS n_with\n  FROM \
+             {name}_cells c\n  UNION ALL\n  SELECT {single}, d.{first} AS {second}, c.n_rows + \
+             d.n_rows AS n_rows, 1 AS n_pair,\n    0 AS n_with\n  FROM {name}_cells c JOIN {name}_cells d ON {same}{one} < {other}"
         ))
     }
 
@@ -264,7 +265,11 @@ impl<'p> Cells<'p> {
                 self.name
             );
         }
-        let counts = if self.level.is_discovered() { " c.n_counts," } else { "" };
+        let counts = match self.second() {
+            Some(_) => " c.n_with,",
+            None if self.level.is_discovered() => " c.n_counts,",
+            None => "",
+        };
         let cut = format!(
             "SELECT {all}, c.n_rows,{counts}\n    {} AS n_place,\n    {named}\n  FROM {from}",
             self.place()

@@ -125,14 +125,16 @@ impl<'p> SurveySql<'p> {
         });
         let columns: String = columns.collect();
         let (user, name) = (self.cells.user(), self.cells.name());
-        // Those of pairs are in the single cells, too.
         let rows = match self.cells.second() {
-            Some(second) => format!("CASE WHEN {second} IS NULL THEN n_rows ELSE 0 END"),
-            None => "n_rows".to_owned(),
+            // Those of pairs are in the single cells, too. Where pairs are lost, none are right, as
+            // the check of all rows sees.
+            Some(second) => format!(
+                "CASE WHEN SUM(n_with) = 2 * COUNT({second}) THEN SUM(CASE WHEN {second} IS NULL THEN n_rows \
+                 ELSE 0 END) ELSE 0 END"
+            ),
+            None => "SUM(n_rows)".to_owned(),
         };
-        format!(
-            "SELECT {user}, SUM({rows}) AS n_rows{columns}\n  FROM {name}_cut\n  GROUP BY {user}"
-        )
+        format!("SELECT {user}, {rows} AS n_rows{columns}\n  FROM {name}_cut\n  GROUP BY {user}")
     }
 
     /// Users times statistics.
