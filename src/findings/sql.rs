@@ -154,6 +154,13 @@ pub fn totals_types(of: TotalsOf, column: &str, kind: &str) -> Finding {
     })
 }
 
+/// A database whose texts are in another encoding.
+pub fn encoding_unfit(table: &str) -> Finding {
+    let text = format!("the table `{table}` is in a database of another encoding than UTF-8");
+    Finding::new("encoding-unfit", text)
+        .hint("copy the table into a database that is made with ENCODING 'UTF8', and name that one")
+}
+
 /// Too many bad rows.
 pub fn totals_rows_bad(share: f64) -> Finding {
     Finding::new("totals-rows-bad", format!("more than {share} of the table's rows are bad"))

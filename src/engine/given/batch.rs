@@ -6,7 +6,8 @@ use polars::prelude::{Int64Chunked, StringChunked};
 
 use super::{Answer, Table};
 use crate::engine::{ExactSurveys, ExactTotals};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::findings;
 use crate::plan::Plan;
 
 impl Answer<'_> {
@@ -26,6 +27,25 @@ impl Answer<'_> {
         batches: &[RecordBatch],
     ) -> Result<ExactSurveys> {
         self.asked(plan, &self.tables(batches)?)
+    }
+
+    /// Checks what a look at the table has told.
+    pub(in crate::engine) fn check_look(&self, plan: &Plan, batches: &[RecordBatch]) -> Result<()> {
+        let told = |name: &str| {
+            let columns = batches.iter().filter_map(|batch| batch.column_by_name(name));
+            let columns: Vec<Int64Chunked> = columns.filter_map(|column| numbers(column)).collect();
+            columns.iter().flat_map(|numbers| numbers.iter().flatten()).find(|&bits| bits != 0)
+        };
+        if told("dr_encoding").is_some() {
+            let table = plan.job.payments.table.as_ref();
+            let table = table.expect("cannot fail because it was looked at");
+            let finding = findings::encoding_unfit(&table.shown());
+            return Err(Error::invalid(finding.at(table.span.clone())));
+        }
+        match told("dr_types") {
+            Some(bits) => Err(Error::invalid_all(self.other_types(plan, bits))),
+            None => Ok(()),
+        }
     }
 
     /// Rows of this very query.
@@ -96,8 +116,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        Decimal128Array, Float64Array, Int32Array, Int64Array, LargeStringArray,
-        NullArray, StringArray, StringViewArray,
+        Decimal128Array, Float64Array, Int32Array, Int64Array, LargeStringArray, NullArray,
+        StringArray, StringViewArray,
     };
 
     use super::*;

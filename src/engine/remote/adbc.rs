@@ -208,9 +208,8 @@ fn ask(
     let database = driver.new_database_with_opts(options).map_err(Failed::Connecting)?;
     let mut connection = database.new_connection().map_err(Failed::Connecting)?;
     let mut statement = connection.new_statement().map_err(Failed::Asking)?;
-    let mut say = |setting: &str| {
-        statement.set_sql_query(setting).and_then(|()| statement.execute_update())
-    };
+    let mut say =
+        |setting: &str| statement.set_sql_query(setting).and_then(|()| statement.execute_update());
     for setting in settings {
         say(setting).map_err(Failed::Asking)?;
     }
@@ -286,7 +285,8 @@ fn in_words(error: &DriverError) -> String {
         Status::Unauthenticated | Status::Unauthorized => "the user may not do that",
         Status::Cancelled => "somebody stopped it",
         Status::Timeout => "it took too long",
-        Status::IO => "the connection broke",
+        // Some drivers say that of whatever the database refuses.
+        Status::IO if is_broken(error) => "the connection broke",
         Status::NotImplemented => "the driver cannot do that",
         _ => "the database refuses it",
     };
@@ -373,6 +373,8 @@ mod tests {
             (Status::IO, b"57P03"),
         ] {
             assert!(is_broken(&error(status, state)), "{status:?}");
+            let words = in_words(&error(status, state));
+            assert_eq!(words.contains("the connection broke"), status == Status::IO, "{words}");
         }
         for (status, state) in [
             (Status::IO, b"22003"),
@@ -382,6 +384,8 @@ mod tests {
             (Status::Internal, none),
         ] {
             assert!(!is_broken(&error(status, state)), "{status:?}");
+            let words = in_words(&error(status, state));
+            assert!(!words.contains("the connection broke"), "{words}");
         }
     }
 }

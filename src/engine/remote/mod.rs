@@ -68,11 +68,11 @@ impl<'a> Remote<'a> {
         Ok(Remote { client, table, server, asker, pauses: PAUSES })
     }
 
-    /// Asks for no row of the table, with the columns that the job needs: before anything is
-    /// charged.
+    /// Asks for no row of the table, with the columns that the job needs, and for their types:
+    /// before anything is charged.
     ///
     /// # Errors
-    /// All of the plan that has no SQL; no connection, no table, another column.
+    /// All of the plan that has no SQL; no connection, no table, another column, or of another type.
     pub fn is_there(&self, plan: &Plan) -> Result<()> {
         let query = Query::next(plan, self.server.dialect())?;
         let unreadable = |error: Error| match error.findings() {
@@ -83,8 +83,9 @@ impl<'a> Remote<'a> {
             }
             _ => error,
         };
-        self.rows(&query.look()).map_err(unreadable)?;
-        Ok(())
+        let rows = self.rows(&query.look()).map_err(unreadable)?;
+        let table = self.table.shown();
+        Answer { query: &query, of: TotalsOf::Table(&table) }.check_look(plan, &rows)
     }
 
     pub(super) fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {

@@ -175,10 +175,30 @@ fn a_table_is_looked_at_before_it_is_read() {
     assert_eq!(
         asked,
         [
-            "SELECT 1 AS dr_look, `amount`, `merchant`, `time`, `user`, `wallet` FROM `lake`.`payments` \
-          WHERE 1 = 0"
+            "SELECT CAST(CASE WHEN typeof(`amount`) NOT LIKE 'tinyint' AND typeof(`amount`) NOT LIKE \
+             'smallint' AND typeof(`amount`) NOT LIKE 'int' AND typeof(`amount`) NOT LIKE 'bigint' THEN 1 ELSE 0 END\n      \
+             + CASE WHEN typeof(`merchant`) NOT LIKE 'string' THEN 2 ELSE 0 END\n      \
+             + CASE WHEN typeof(`time`) NOT LIKE 'tinyint' AND typeof(`time`) NOT LIKE 'smallint' AND \
+             typeof(`time`) NOT LIKE 'int' AND typeof(`time`) NOT LIKE 'bigint' THEN 4 ELSE 0 END\n      \
+             + CASE WHEN typeof(`user`) NOT LIKE 'string' THEN 8 ELSE 0 END\n      \
+             + CASE WHEN typeof(`wallet`) NOT LIKE 'string' THEN 16 ELSE 0 END AS BIGINT) AS dr_types, \
+             CAST(CASE WHEN TRUE THEN 0 ELSE 1 END AS BIGINT) AS dr_encoding\n  FROM (SELECT 1 AS dr_one) dr_first \
+             LEFT JOIN (SELECT 1 AS dr_look, `amount`, `merchant`, `time`, `user`, `wallet` FROM \
+             `lake`.`payments` WHERE 1 = 0) dr_none ON 1 = 1"
         ]
     );
+    let told = |types: i64, encoding: i64| {
+        let column = |told: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![told])) };
+        let columns = [("dr_types", column(types)), ("dr_encoding", column(encoding))];
+        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+        ask(&plan, vec![Ok(vec![batch])], false, |remote| remote.is_there(&plan)).0
+    };
+    assert_eq!(code(&told(0, 0)), None);
+    assert_eq!(code(&told(0, 1)), Some((ErrorClass::Invalid, "encoding-unfit")));
+    let error = told(1 + 8, 0).expect_err("two columns are other ones");
+    let codes: Vec<&str> = error.findings().iter().map(|finding| finding.code()).collect();
+    assert_eq!(codes, ["totals-types"; 2], "{error}");
+    assert!(error.findings()[1].message().contains("`user`"), "{error}");
     let failed = Error::environment(findings::query_failed("the database refuses it"));
     let (outcome, _) = ask(&plan, vec![Err(failed)], false, |remote| remote.is_there(&plan));
     let error = outcome.expect_err("it fails");

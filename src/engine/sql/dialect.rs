@@ -260,6 +260,15 @@ impl Dialect {
         }
     }
 
+    /// Has the database the encoding that the SQL needs? In PostgreSQL it may have another one, in
+    /// which not all of the characters are that are white space.
+    pub(super) fn is_utf8(self) -> &'static str {
+        match self {
+            Dialect::PostgreSql => "getdatabaseencoding() = 'UTF8'",
+            _ => "TRUE",
+        }
+    }
+
     /// What must be set before, as statements.
     pub(crate) fn settings(self) -> &'static [&'static str] {
         match self {

@@ -49,6 +49,8 @@ pub struct Query {
     /// The columns that the query looks at, in the order of the bits by which it tells that they
     /// are of another type than the job says.
     pub(super) columns: Vec<String>,
+    /// Which bits these are, as the dialect writes it.
+    types: String,
     /// The table, as the dialect writes it.
     table: String,
     text: String,
@@ -119,13 +121,25 @@ impl Query {
         &self.text
     }
 
-    /// A query that gives no row, and fails where the table or a column that this one looks at is
-    /// not there.
+    /// A query that reads no row, and fails where the table or a column that this one looks at is
+    /// not there. It tells which columns are of another type than the job says, with which this one
+    /// may fail before it can tell, and whether the database has another encoding than it needs.
     pub(super) fn look(&self) -> String {
         let columns = self.columns.iter().map(|name| self.dialect.quoted(name));
         let columns: Vec<String> =
             std::iter::once("1 AS dr_look".to_owned()).chain(columns).collect();
-        format!("SELECT {} FROM {} WHERE 1 = 0", columns.join(", "), self.table)
+        let none = format!("SELECT {} FROM {} WHERE 1 = 0", columns.join(", "), self.table);
+        // Nobody has seen what others say of the type of a value that is not there.
+        if !self.dialect.is_tested() {
+            return none;
+        }
+        let encoding = format!("CASE WHEN {} THEN 0 ELSE 1 END", self.dialect.is_utf8());
+        format!(
+            "SELECT {} AS dr_types, {} AS dr_encoding\n  FROM (SELECT 1 AS dr_one) dr_first LEFT JOIN ({none}) \
+             dr_none ON 1 = 1",
+            self.dialect.integer(&self.types),
+            self.dialect.integer(&encoding)
+        )
     }
 }
 
@@ -222,8 +236,8 @@ impl<'p> Parts<'p> {
             write!(origin, "{byte:02x}").expect("cannot fail because it is a string");
         }
         text = text.replace(ORIGIN, &origin);
-        let table = rows.table();
-        Query { dialect, plan: origin, width, columns: rows.into_columns(), table, text }
+        let (types, table) = (rows.other_types(), rows.table());
+        Query { dialect, plan: origin, width, columns: rows.into_columns(), types, table, text }
     }
 }
 

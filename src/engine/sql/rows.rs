@@ -171,7 +171,7 @@ impl<'p> Rows<'p> {
     }
 
     /// A bit for each column that is of another type than the job says.
-    fn other_types(&self) -> String {
+    pub(super) fn other_types(&self) -> String {
         let table = self.source.table.as_ref().expect("cannot fail because there is a table");
         let bit = |(at, name): (usize, &String)| {
             let test = self.dialect.is_other_type(&self.dialect.quoted(name), table.types[name]);

@@ -321,7 +321,8 @@ fn duckdb_cuts_what_surveys_see_of_large_cells_as_the_reference_does() {
 #[test]
 #[ignore = "needs Spark in SQL_PYTHON and Java; .ci/run has both"]
 fn spark_that_reads_texts_as_they_stand_and_reference_agree() {
-    let case = Case::of_users(&["\\u2003", "0ADF0", "u9", "\\", "\u{2003}\t\u{85}", " ", "u1", "u2"]);
+    let case =
+        Case::of_users(&["\\u2003", "0ADF0", "u9", "\\", "\u{2003}\t\u{85}", " ", "u1", "u2"]);
     for literals in ["true", "false"] {
         let elsewhere = Elsewhere::start("spark", &[("SPARK_LITERALS", literals)]);
         let elsewhere = std::cell::RefCell::new(elsewhere);

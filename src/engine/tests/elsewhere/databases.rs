@@ -327,7 +327,7 @@ fn stopped(plan: &Plan, server: &Server) -> Duration {
 }
 
 /// A table that has no end, as far as anybody can wait.
-const ENDLESS: &str = "CREATE VIEW payments AS SELECT CAST('u' AS TEXT) AS \"user\", CAST('M0' AS TEXT) \
+pub(super) const ENDLESS: &str = "CREATE VIEW payments AS SELECT CAST('u' AS TEXT) AS \"user\", CAST('M0' AS TEXT) \
                        AS merchant, i AS \"time\", i AS amount, CAST('w0' AS TEXT) AS wallet, CAST('EUR' AS TEXT) \
                        AS currency, CAST('shop' AS TEXT) AS channel, TRUE AS refund, i AS number FROM ";
 

@@ -2,7 +2,8 @@
 //! may hold: the totals are the same, or refused.
 
 use super::databases::{
-    WHOLE, ask, change, duckdb, found, one, one_with, postgresql_agrees, server, with_remote,
+    ENDLESS, WHOLE, ask, change, duckdb, found, one, one_with, postgresql_agrees, server,
+    with_remote,
 };
 use super::*;
 use crate::engine::given::Answer;
@@ -41,10 +42,7 @@ fn texts_of_a_postgresql_that_are_not_utf_8_are_refused() {
     let raw = format!("{}raw", elsewhere.address.strip_suffix("postgres").expect("its database"));
     let raw = server(Dialect::PostgreSql, &[("uri", &raw)]);
     let query = Query::new(&plan, Dialect::PostgreSql).expect("all of it has SQL");
-    let answer = Answer {
-        query: &query,
-        of: TotalsOf::Table("payments"),
-    };
+    let answer = Answer { query: &query, of: TotalsOf::Table("payments") };
     let asked = |text: &str| {
         let sql = format!("SELECT CAST({text} AS TEXT) AS plan");
         let rows = with_remote(&plan, &raw, &NEVER, |remote| remote.rows(&sql));
@@ -139,4 +137,41 @@ fn amounts_of_many_places_are_added_up_in_a_duckdb() {
     };
     let few = amounts("DECIMAL(30,3)").expect("totals");
     assert!(amounts("DECIMAL(38,30)").expect("totals") == few);
+}
+
+/// Before the query, which would fail: a number has no collation, and not all of white space is in
+/// every encoding.
+#[test]
+#[ignore = "needs DuckDB's library; .ci/run has it"]
+fn numbers_that_are_said_to_be_texts_are_told_by_a_look_at_a_duckdb() {
+    let (folder, case) = one_with(WHOLE);
+    let plan = case.plan(folder.path(), true);
+    let numbers = "SELECT * REPLACE (1 AS merchant) FROM payments";
+    let refused = found(totals_of(folder.path(), &plan, numbers));
+    assert_eq!(refused, (ErrorClass::Invalid, "totals-types"));
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server, its driver, and psycopg in SQL_PYTHON; .ci/run has them"]
+fn other_types_and_encodings_are_told_by_a_look_at_a_postgresql() {
+    let (_folder, plan) = one();
+    let elsewhere = Elsewhere::start("postgresql", &[]);
+    let there = |database: &str| {
+        let address = elsewhere.address.strip_suffix("postgres").expect("its database");
+        server(Dialect::PostgreSql, &[("uri", &format!("{address}{database}"))])
+    };
+    let five = format!("{ENDLESS} generate_series(CAST(1 AS BIGINT), CAST(5 AS BIGINT)) t(i)");
+    let numbers = five.replace("CAST('M0' AS TEXT)", "1");
+    change(&there("postgres"), &numbers).expect("makes a view");
+    let refused = found(ask(&plan, &there("postgres"), &mut no_surveys));
+    assert_eq!(refused, (ErrorClass::Invalid, "totals-types"));
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let create = format!(
+            "CREATE DATABASE \"{encoding}\" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        );
+        change(&there("postgres"), &create).expect("makes a database");
+        change(&there(encoding), &five).expect("makes a view");
+        let refused = found(ask(&plan, &there(encoding), &mut no_surveys));
+        assert_eq!(refused, (ErrorClass::Invalid, "encoding-unfit"), "{encoding}");
+    }
 }
