@@ -16,6 +16,7 @@ mod cross;
 mod diffusion;
 mod discovered;
 mod dominance;
+mod durable;
 mod elsewhere;
 mod engine;
 mod faults;
