@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod bands;
 mod budget;
+mod claims;
 mod cli;
 mod cohorts;
 mod columns;
