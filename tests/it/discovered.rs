@@ -106,6 +106,23 @@ fn rounds_that_are_not_what_they_should_be_are_found() {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\d{5,}", "N");
     settings.bind(|| assert_snapshot!(texts));
+    // Grids that are whole, but too coarse, and one that is none.
+    for (grid, fault) in [(1 << 15, "a user has a norm of 1"), (98_304, "no power of two")] {
+        let other = failed(&|m| {
+            round(m, "grid_units_per_unit", json!(grid));
+            round(m, "sensitivity", json!(grid));
+        });
+        assert!(other["manifest"].contains(fault), "{other:?}");
+    }
+    // Keys of an earlier release make more rows than were found, and not fewer.
+    let kept = |found: u64| {
+        failed(&|m| {
+            m["key_sets"][0]["keys_from"] = json!([{ "job": "none", "manifest_sha256": "0" }]);
+            round(m, "found", json!(found));
+        })
+    };
+    assert!(kept(100)["lattice"].contains("but rounds have found"));
+    assert!(!kept(0).contains_key("lattice"));
 }
 
 /// Cells of too few merchants are in no round, and where dominance hides some, nobody is told how
