@@ -185,6 +185,19 @@ mod tests {
         // Caps to (5, -5, 1): norm √51, g = 8; 25/8, -25/8, 5/8, truncated.
         assert_eq!(fitted(&[100, -7, 1], bound, 0), vec![3, -3, 0]);
         assert_eq!(fitted(&[3, 4], bound, 0), vec![3, 4]);
+        // Just beyond the bound: with the root rounded down it would be left as it is.
+        assert_eq!(fitted(&[5, 1], bound, 0), vec![4, 0]);
+    }
+
+    #[test]
+    fn no_small_vector_stays_beyond_a_small_bound() {
+        for norm in 1..20u64 {
+            let bound = NormBound::new(norm, norm).expect("cannot fail because 0 < cap <= norm");
+            for (a, b, c) in (0..8000).map(|n: i128| (n % 20, n / 20 % 20, n / 400)) {
+                let fitted = fitted(&[a, -b, c], bound, 0);
+                assert!(square_norm(&fitted) <= u128::from(norm).pow(2), "{norm} {a} {b} {c}");
+            }
+        }
     }
 
     #[test]

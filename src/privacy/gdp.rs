@@ -216,6 +216,41 @@ mod tests {
         }
     }
 
+    /// In the middle, where an argument needs no room, that of the functions is left: half of 2⁻⁴⁸
+    /// for each of two tails and of an exponential.
+    #[test]
+    fn both_terms_of_delta_are_rounded_against_us() {
+        for exponent in [-6, -8, -10] {
+            let mu = 2f64.powi(exponent);
+            let epsilon = mu * mu / 2.0;
+            let plain = 0.5 - libm::exp(epsilon) * libm::erfc(mu * FRAC_1_SQRT_2) / 2.0;
+            let room = (delta_of(mu_of_power(exponent), epsilon) - plain) / FUNCTION;
+            assert!((1.25..2.0).contains(&room), "2^{exponent}: {room}");
+        }
+    }
+
+    #[test]
+    fn a_right_guess_counts_the_thresholds_too() {
+        // Φ(1/2), and what a key alone gives away.
+        let (both, noise) = (right_guess_up(1.0, 1e-3), right_guess_up(1.0, 0.0));
+        assert!(both >= 0.691_462_461_274_013_1 + 5e-4 && both < noise + 5e-4 + 1e-12, "{both}");
+        assert!((right_guess_up(0.0, 1e-3) - 0.5005).abs() < 1e-12);
+    }
+
+    /// What δ leaves covers the roundings of δ itself, and 2⁻¹⁴⁹.
+    #[test]
+    fn the_noise_has_less_than_thresholds_leave() {
+        for (delta, thresholds) in
+            [("1e-15", 0), ("1e-9", 0), ("0.01", 0), ("1e-6", 450_000_000_000)]
+        {
+            let delta = Delta::parse(delta).expect("valid");
+            let left = gaussian_delta(delta, Delta::from_units(thresholds)).expect("some");
+            let most = (delta.units() - thresholds) as f64 / 1e18;
+            assert!(left <= most * (1.0 - PARAMETER / 2.0), "{delta} {thresholds}");
+            assert!(left >= most * (1.0 - PARAMETER * 2.0) && most - left > 2f64.powi(-149));
+        }
+    }
+
     #[test]
     fn epsilon_is_the_inverse_from_above() {
         for (exponent, epsilon, delta) in CURVE {
@@ -323,6 +358,11 @@ mod tests {
         assert!((tail_quantile(1e-9) - 5.997_807_015_007_686).abs() < 1e-8);
         assert!((tail_quantile(0.025) - 1.959_963_984_540_054).abs() < 1e-8);
         assert!(tail_quantile(0.025) >= 1.959_963_984_540_054);
+        for probability in (1..300).map(|n| 0.5 * 0.9f64.powi(n)) {
+            let z = tail_quantile(probability);
+            let before = z.next_down();
+            assert!(tail_up(z) <= probability && tail_up(before) > probability, "{probability}");
+        }
     }
 
     /// How many users a cell needs for its key to be shown grows with z/μ: the quantile of the

@@ -310,6 +310,18 @@ mod tests {
     }
 
     #[test]
+    fn deltas_of_many_periods_are_below_one() {
+        let tenth = Delta::from_units(10u64.pow(17));
+        assert_eq!(tenth.times(9).map(Delta::value), Some(0.9));
+        assert_eq!(tenth.times(10), None);
+        assert_eq!(
+            Delta::from_units(10u64.pow(18) - 1).times(1).map(Delta::units),
+            Some(10u64.pow(18) - 1)
+        );
+        assert_eq!(Delta::from_units(1 << 62).times(5), None);
+    }
+
+    #[test]
     fn mu_squared_is_the_exact_ratio_rounded_up() {
         let units = |sensitivity, variance| {
             let sensitivity = Sensitivity::new(sensitivity).expect("valid");
@@ -340,6 +352,18 @@ mod tests {
             // ⌊2³⁰ μ⌋ + 1 is above 2³⁰ √(units/2⁶⁰) exactly.
             let mu = (mu2.mu_up().value() * (1u64 << 30) as f64) as u128 + 1;
             assert!(mu * mu > units && (mu - 2).pow(2) <= units, "{units}");
+        }
+    }
+
+    /// By whole numbers: μ between 1/2 and 2 is m·2^e with m below 2⁵³, and μ² is m²·2^2e.
+    #[test]
+    fn mu_is_never_below_its_square() {
+        for step in 0..4_000u128 {
+            let units = (1 << 58) + step * 3_458_764_513_820_567 / 4;
+            let mu = MuSquared::from_units(units).mu_up().value();
+            let exponent = if mu < 1.0 { 53 } else { 52 };
+            let mantissa = (mu * 2f64.powi(exponent)) as u128;
+            assert!(mantissa.pow(2) >= units << (2 * exponent - 60), "{units}");
         }
     }
 
