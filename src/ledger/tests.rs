@@ -201,6 +201,18 @@ fn an_id_stands_for_one_content_until_it_is_voided() {
     );
 }
 
+/// Whose budget it is taken from is part of what was reserved, whatever the content's digest says.
+#[test]
+fn a_reservation_is_for_one_recipient() {
+    let (_folder, path) = folder();
+    let mut ledger = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    let own = request("a", "content", loss(20, 2));
+    assert_eq!(ledger.reserve(&own).unwrap(), Reservation::Granted);
+    let other = ledger.reserve(&Request { recipient: "another-bank", ..own.clone() });
+    assert_eq!(code(other), (ErrorClass::Refused, "job-content-differs"));
+    assert_eq!(ledger.reserve(&own).unwrap(), Reservation::Granted);
+}
+
 #[test]
 fn every_state_outlives_its_process() {
     check(
@@ -527,6 +539,32 @@ fn what_a_job_states_is_as_it_was_when_it_was_reserved() {
     assert_eq!(report.ever_taken(), Some(loss(25, 3)));
     assert_eq!(report.head(), then.head());
     assert_eq!(own.report().unwrap().ever_taken(), Some(loss(57, 6)));
+    // No more than there is, however often some of it was given back.
+    for job in ["x", "y", "z"] {
+        other.reserve(&request(job, "content", loss(35, 4))).unwrap();
+        other.void(job).unwrap();
+    }
+    assert_eq!(own.report().unwrap().ever_taken(), Some(loss(100, 10)));
+}
+
+#[test]
+fn all_jobs_together_have_the_most_periods_of_one_and_all_their_losses() {
+    let (_folder, path) = folder();
+    let mut ledger = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    for (job, periods, of_all) in [("a", 4, 50), ("b", 2, 7), ("c", 9, 900)] {
+        let all_units = AllUnits { periods, mu_squared: MuSquared::from_units(of_all) };
+        let request = Request { all_units, ..request(job, "content", loss(5, 1)) };
+        assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);
+    }
+    ledger.void("c").unwrap();
+    let report = ledger.report().unwrap();
+    // Of one unit μ² is 5 and δ 1 each; δ_max is 1e-8 for each period.
+    let composed = report.composed().unwrap();
+    assert_eq!((composed.periods, composed.loss), (4, loss(57, 4 + 2)));
+    assert_eq!(composed.delta.units(), 40_000_000_000);
+    let ever = report.ever_composed().unwrap();
+    assert_eq!((ever.periods, ever.loss), (9, loss(957, 4 + 2 + 9)));
+    assert_eq!(ever.delta.units(), 90_000_000_000);
 }
 
 // ----------------------------------------------------------------------------------- recipients

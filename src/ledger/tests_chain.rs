@@ -184,6 +184,23 @@ fn refuses_well_hashed_entries_that_cannot_follow() {
     }
 }
 
+/// Its own hash is right, and so is its step, but it stands on another row than the last one.
+#[test]
+fn refuses_an_entry_that_does_not_continue_the_row_before_it() {
+    let (_folder, path) = folder();
+    fill(&path);
+    let raw = Connection::open(&path).unwrap();
+    let (mut chain, book) = read(&raw, &path).unwrap();
+    let release = Some(ReleaseMark { folder: "out/c".to_owned(), digest: "d3".to_owned() });
+    let step = book.step("c", book.job("c").unwrap(), EntryState::Published);
+    chain.hashes.pop();
+    chain.append(&raw, &Entry { release, ..step }).unwrap();
+    let error = Ledger::open(&path, &terms(100, 10)).unwrap_err();
+    let message = error.findings()[0].message();
+    let wanted = "altered at entry 8: it does not continue the row before it";
+    assert!(message.ends_with(wanted), "{message}");
+}
+
 #[test]
 fn an_edit_while_the_ledger_is_open_stops_the_next_step() {
     let (_folder, path) = folder();
@@ -264,6 +281,15 @@ fn verify_names_what_else_was_changed() {
     let error = Report::verify(&path).unwrap_err();
     let message = error.findings()[0].message();
     assert!(message.ends_with("altered at entry 4: a digest is no SHA-256"), "{message}");
+    // Of a release, too.
+    let (_folder, path) = folder();
+    let mut odd = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    odd.reserve(&request("a", &sha, loss(20, 2))).unwrap();
+    odd.spend("a").unwrap();
+    odd.publish("a", Path::new("out"), "no digest").unwrap();
+    let error = Report::verify(&path).unwrap_err();
+    let message = error.findings()[0].message();
+    assert!(message.ends_with("altered at entry 3: a digest is no SHA-256"), "{message}");
 }
 
 /// Without a witness the cut does not show; a head that was noted elsewhere shows it.

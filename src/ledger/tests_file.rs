@@ -36,6 +36,7 @@ fn a_new_ledger_is_for_its_owner_only_and_durable() {
     };
     assert_eq!(pragma("journal_mode"), "delete".to_owned().into());
     assert_eq!(pragma("synchronous"), 3.into(), "EXTRA");
+    assert_eq!(pragma("fullfsync"), 1.into());
     assert_eq!(pragma("busy_timeout"), 10_000.into());
 }
 
@@ -284,4 +285,34 @@ fn a_flipped_byte_is_found_or_means_nothing() {
         }
     }
     assert!(found > 500, "{found} found, {nothing} without meaning");
+}
+
+/// Who removes a lock by hand, and takes it, keeps it though the first one is given back.
+#[test]
+fn a_hold_that_is_given_back_leaves_another_one_in_its_place() {
+    let (_folder, path) = folder();
+    let first = Hold::take(&path, "a").unwrap();
+    let lock = path.with_file_name(".ledger.sqlite.a.lock");
+    std::fs::remove_file(&lock).unwrap();
+    let second = Hold::take(&path, "a").unwrap();
+    drop(first);
+    assert!(Hold::is_taken(&path, "a").unwrap());
+    drop(second);
+    assert!(!lock.exists());
+}
+
+/// Who changes the ledger waits for who does so already, before it looks at what there is.
+#[test]
+fn a_change_waits_for_the_one_before_it() {
+    let (_folder, path) = folder();
+    let mut ledger = Ledger::open_or_create(&path, &terms(100, 10)).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ledger.reserve(&request("a", "content", loss(1, 0))));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!waiting.is_finished());
+        other.execute_batch("COMMIT").unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap(), Reservation::Granted);
+    });
 }
