@@ -1,11 +1,12 @@
 //! Ctrl-C between blocks, and payments that are spread unevenly.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::partition::{Users, Worker};
-use super::record::Record;
+use super::record::{Codes, Record};
 use super::spill::SpillFile;
 use super::stop::Stop;
 use super::store::{BLOCK, Memory, Partition, Room, Scatter, Store};
@@ -127,6 +128,64 @@ fn rows(count: u32, at_heavy_merchant: impl Fn(u32) -> bool) -> Vec<Row> {
 
 const REPORT: &str = "levels = [[\"merchant\"]]\nkeys = \"public\"\ninsights = [\"customers\"]\n\
                       bounds = { customers = 1 }";
+
+/// The records of each user that is done.
+#[derive(Default)]
+struct Counter {
+    done: Vec<usize>,
+    at_hand: usize,
+}
+
+impl Users for Counter {
+    fn add(&mut self, records: &[Record]) -> Result<()> {
+        self.at_hand += records.len();
+        Ok(())
+    }
+
+    fn finish_user(&mut self) -> Result<()> {
+        self.done.push(std::mem::take(&mut self.at_hand));
+        Ok(())
+    }
+}
+
+/// Each block has one user, and the partition two, which must not be taken for one: they would
+/// share a bound.
+#[test]
+fn users_of_whole_blocks_are_told_apart() {
+    let never = AtomicBool::new(false);
+    for memory in [1 << 30, 0] {
+        in_room(memory, &never, |room| {
+            let store = Store::new(0, 0, room);
+            let block = |user: u64| (0..BLOCK).map(move |_| record(user));
+            fill(&store, block(1).chain(block(2)).chain(block(1)));
+            let partition = store.take_partitions().remove(0);
+            let mut worker = Worker::new(Counter::default(), 0);
+            worker.add(&partition, &store, store.shared_bits()).expect("nobody has stopped");
+            let mut done = worker.into_users().done;
+            done.sort_unstable();
+            assert_eq!(done, [BLOCK, 2 * BLOCK], "{memory}");
+        });
+    }
+}
+
+/// Of 64 bits alone two of 100 million users are the same with a chance of 1 in 3,700. Of these 400
+/// two share a half by 10^-14.
+#[test]
+fn users_are_told_apart_by_all_bits_of_their_hash() {
+    let market = Market::new(&rows(2_000, |_| false));
+    let plan = market.plan(&[REPORT.to_owned()]);
+    let never = AtomicBool::new(false);
+    in_room(1 << 30, &never, |room| {
+        let (codes, store) = (Codes::new(&plan).expect("a key"), Store::new(0, 0, room));
+        market.engine(1, 0).read(&plan, &codes, &store, 1 << 30).expect("good payments");
+        let partition = store.take_partitions().remove(0);
+        let users = || partition.blocks().iter().flatten().map(|record| record.user);
+        for half in [0, 1] {
+            let halves: BTreeSet<u64> = users().map(|user| user[half]).collect();
+            assert_eq!(halves.len(), 400, "half {half}");
+        }
+    });
+}
 
 /// Once the last partition is fitted nothing is paid yet, so Ctrl-C still ends the run.
 #[test]
