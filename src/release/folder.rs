@@ -348,6 +348,10 @@ fn complete(folder: &Path, job: &Job) -> Option<(String, serde_json::Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorClass;
+    use crate::fixture::Market;
+    use crate::privacy::{Delta, MuSquared};
+    use serde_json::{Value, json};
 
     /// A disk may have no room for files, however small: all of them are made, and go again.
     #[test]
@@ -366,5 +370,65 @@ mod tests {
         let error = draft.keep_room(10, &twice).expect_err("one is in the way");
         assert_eq!(error.findings()[0].code(), "room-missing");
         assert_eq!(std::fs::read_dir(draft.folder()).expect("lists").count(), 0);
+    }
+
+    /// What a ledger may record: the whole release of this very job, at the price that it was
+    /// charged, and made with secret noise.
+    #[test]
+    fn only_the_whole_release_of_the_job_at_its_price_can_be_published() {
+        let report = "levels = [[]]\nkeys = \"public\"\ninsights = [\"payments\"]\n\
+                      bounds = { payments = 8 }";
+        let job = Market::new(&[]).plan(&[report.to_owned()]).job;
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("release");
+        std::fs::create_dir(&folder).expect("makes it");
+        let put = |path: &Path, bytes: &[u8]| {
+            File::create(path).and_then(|mut file| file.write_all(bytes)).expect("writes");
+        };
+        put(&folder.join("a.parquet"), b"a");
+        put(&parent.path().join("a.parquet"), b"a");
+        let good = json!({
+            "job": { "id": job.id, "digest": job.digest, "population": job.ledger.population },
+            "parameters": { "mu_squared_units": "7", "threshold_delta_units": "5" },
+            "files": [{ "name": "a.parquet", "sha256": digest_of(b"a") }],
+        });
+        let charged = |mu_squared, delta| PrivacyLoss {
+            mu_squared: MuSquared::from_units(mu_squared),
+            threshold_delta: Delta::from_units(delta),
+        };
+        let code = |change: &dyn Fn(&mut Value), loss: PrivacyLoss| {
+            let mut manifest = good.clone();
+            change(&mut manifest);
+            put(&folder.join("manifest.json"), manifest.to_string().as_bytes());
+            publishable(&folder, &job, loss).map_err(|error| error.findings()[0].code())
+        };
+        let digest = digest_of(good.to_string().as_bytes());
+        assert_eq!(code(&|_| (), charged(7, 5)), Ok(digest));
+        let missing = Err("release-missing");
+        for loss in [charged(6, 5), charged(8, 5), charged(7, 4), charged(7, 6)] {
+            assert_eq!(code(&|_| (), loss), missing, "{loss:?}");
+        }
+        let changes: [&dyn Fn(&mut Value); 6] = [
+            &|m| m["job"]["digest"] = json!("other"),
+            &|m| m["job"]["population"] = json!("others"),
+            &|m| m["files"][0]["sha256"] = json!(digest_of(b"b")),
+            &|m| m["files"][0]["name"] = json!("b.parquet"),
+            &|m| m["files"][0]["name"] = json!("../a.parquet"),
+            &|m| m["files"] = json!([]),
+        ];
+        for (place, change) in changes.into_iter().enumerate() {
+            assert_eq!(code(change, charged(7, 5)), missing, "change {place}");
+        }
+        let known = |m: &mut Value| m[NOT_PRIVATE] = json!("a known key");
+        assert_eq!(code(&known, charged(7, 5)), Err("release-not-private"));
+        // Not even by force may another one take its place, but only where it is the very job.
+        put(&folder.join("manifest.json"), good.to_string().as_bytes());
+        let forced = |job: &Job| may_be_at(&folder, job, true).map_err(|e| e.class());
+        assert_eq!(forced(&job), Err(ErrorClass::Refused));
+        let mut others = job.clone();
+        others.ledger.population = "others".to_owned();
+        assert_eq!(forced(&others), Ok(()));
+        let other = Job { id: "other".to_owned(), ..job.clone() };
+        assert_eq!(forced(&other), Err(ErrorClass::Invalid));
     }
 }
