@@ -408,3 +408,44 @@ impl Release<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Market;
+
+    /// A month of 31 days tells of one of 28; a release of the same days, or of many more, does not.
+    #[test]
+    fn releases_of_other_periods_and_units_tell_nothing() {
+        let report = "levels = [[]]\nkeys = \"public\"\ninsights = [\"payments\"]\n\
+                      bounds = { payments = 8 }";
+        let days = ("2025-02-01", "2025-02-28");
+        let plan = Market::new(&[]).plan_days(days.0, days.1, &[report.to_owned()]).expect("good");
+        let said = |unit: &str, first_day: &str, days: u32| {
+            let released = ReleasedSurveys {
+                unit: unit.to_owned(),
+                first_day: first_day.parse().expect("a day"),
+                days,
+                timezone: "Europe/Berlin".to_owned(),
+                series: None,
+                revises: None,
+                surveys: Vec::new(),
+            };
+            misfit(&plan, &released)
+        };
+        for (unit, first_day, days, fits) in [
+            ("user", "2025-01-01", 31, true),
+            ("user", "2025-01-31", 28, true),
+            ("user", "2025-02-01", 28, false),
+            ("user", "2025-03-01", 28, false),
+            ("user", "2025-01-01", 35, true),
+            ("user", "2025-01-01", 36, false),
+            ("user", "2025-01-01", 21, true),
+            ("user", "2025-01-01", 20, false),
+            ("user-month Europe/Berlin", "2025-01-01", 31, false),
+        ] {
+            let said = said(unit, first_day, days);
+            assert_eq!(said.is_none(), fits, "{unit} {first_day} {days}: {said:?}");
+        }
+    }
+}
