@@ -222,6 +222,7 @@ mod tests {
             models: &estimates.models[0],
         };
         let rows: Vec<usize> = (0..view.noisy.keys.len()).collect();
+        let customers = view.numbers(StatisticKind::Customers, 0, &rows);
         for kind in [StatisticKind::Customers, StatisticKind::Payments, StatisticKind::Sales] {
             let numbers = view.numbers(kind, 0, &rows);
             let place = level.position(kind).expect("asked for");
@@ -244,6 +245,16 @@ mod tests {
             let least = if kind.is_money() { 0.7 } else { 0.92 };
             let what = format!("{kind:?}: {by_users}, {alike}");
             assert!((least..0.99).contains(&by_users) && alike < 0.7, "{what}");
+            // Users who are all 1 differ less than those of whom each has as exponential laws say.
+            let square = if kind == StatisticKind::Customers { 1.0 } else { 2.0 };
+            let (uneven, users) = (numbers.model.correction.uneven, &customers);
+            assert!(uneven > 0.0);
+            for &row in &rows {
+                let chance = (uneven * square / users.estimate(row).max(1.0)).sqrt();
+                assert!((numbers.chance(row) - chance).abs() < 1e-12, "{what}");
+                let (high, centre) = (numbers.interval(row).high, corrected(row));
+                assert!(high > centre * (1.0 + Z95 * chance) * (1.0 - 1e-12), "{what}");
+            }
         }
     }
 }
