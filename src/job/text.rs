@@ -342,7 +342,7 @@ mod tests {
         for (separator, rows) in [(b',', 1), (b'\t', 2), (b' ', 2)] {
             let marks = Marks { separator, quote: Some(b'"') };
             let text = b"\t\t\n\n  \na\n";
-            let layout = Layout { width: 3, wanted: vec![("c".into(), 0)] };
+            let layout = Layout { width: Some(3), wanted: vec![("c".into(), 0)] };
             let table = marks.table(text, &marks.records(text, true), &layout).expect("a table");
             assert_eq!(table.height(), rows, "{separator}");
         }
