@@ -617,7 +617,8 @@ fn values_beyond_what_there_can_be_are_found() {
     let head = head.replace("wallet = [\"alipay\", \"apple_pay\", \"card\"]\n", "");
     let report = "[[report]]\nname = \"market\"\nlevels = [[]]\nkeys = \"public\"\nsuppress_above = \"never\"\n\
                   insights = [\"gross\", \"refunds\", \"refund_rate\", \"repeat_rate\", \"sales\"]\n";
-    let job = format!("{head}{report}").replace("epsilon = \"1\"", "epsilon = \"4\"");
+    let job = format!("{head}{report}").replace("epsilon_max = \"4\"", "epsilon_max = \"8\"");
+    let job = job.replace("epsilon = \"1\"", "epsilon = \"4\"");
     workshop.text("job.toml", &job);
     let output = workshop.discretail(&["run", "job.toml"]);
     assert!(output.status.success(), "{}", shown(&workshop, &output));
