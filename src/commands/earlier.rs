@@ -414,7 +414,7 @@ mod tests {
     use super::*;
     use crate::fixture::Market;
 
-    /// A month of 31 days tells of one of 28; a release of the same days, or of many more, does not.
+    /// A month of 31 days tells of one of 28; one of the same days, or of many more, does not.
     #[test]
     fn releases_of_other_periods_and_units_tell_nothing() {
         let report = "levels = [[]]\nkeys = \"public\"\ninsights = [\"payments\"]\n\
