@@ -212,11 +212,12 @@ impl Marks {
             }
             faults.push(fault.map(|fault| fault as u8));
         }
+        let rows = faults.len();
         let faults: UInt8Chunked = faults.into_iter().collect();
         let mut columns: Vec<_> =
             columns.into_iter().map(|column| column.finish().into_column()).collect();
         columns.push(faults.into_column().with_name(LINE.into()));
-        DataFrame::new(records.len(), columns)
+        DataFrame::new(rows, columns)
     }
 
     /// The first field, whether it is in quotes, which then are no part of it, and what follows.

@@ -208,7 +208,7 @@ fn power(base: &Expr, exponent: &Expr) -> Expr {
     };
     let typed =
         |_: &Schema, fields: &[Field]| Ok(Field::new(fields[0].name().clone(), DataType::Float64));
-    base.clone().map_many(powers, &[exponent.clone()], typed)
+    base.clone().map_many(powers, std::slice::from_ref(exponent), typed)
 }
 
 /// Of decimals: null beyond the digits that the result has, and where zero divides.

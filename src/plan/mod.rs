@@ -60,8 +60,8 @@ pub use homes::HomeKey;
 pub use look_back::LookBack;
 pub use merchants::MerchantProtection;
 use merchants::protect;
+use names::name_clashes;
 pub use names::{BAND_SUFFIX, VALUE_SUFFIXES};
-use names::{file_name, name_clashes};
 pub use norms::Norms;
 pub use pairs::{PairLevels, Pairs};
 use peers::plan_peers;
@@ -311,7 +311,8 @@ impl Plan {
         let mut too_small = level_delta == Delta::ZERO && all.iter().any(Asked::is_private);
         let mut too_large = false;
         let (mut levels, mut files, mut surveys) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for Asked { level, tables } in &all {
+        for each in &all {
+            let Asked { level, tables } = each;
             findings.extend(compared::table_faults(&job, tables, &mut files));
             let report = tables[0].0;
             let cells = CellSpace::new(&job, level);
@@ -344,27 +345,15 @@ impl Plan {
                 continue;
             };
             surveys.extend(asked);
+            let own = LevelPlan::new(&job, each, cells, selection);
             levels.push(LevelPlan {
-                file: file_name(report, level),
-                span: level.span.clone(),
-                keys: level.keys.clone(),
-                tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
-                selection,
                 look_back,
                 cohorts,
                 recency,
                 changes,
-                pairs: None,
-                cells,
                 statistics,
-                always: Vec::new(),
-                keys_from: Vec::new(),
                 tickets,
-                unshown: LevelPlan::is_unshown(&job, &level.keys),
-                hidden: Vec::new(),
-                bands: None,
-                earlier: Vec::new(),
-                scales: BTreeMap::new(),
+                ..own
             });
         }
         if too_small {

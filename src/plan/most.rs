@@ -56,7 +56,7 @@ mod tests {
         let most = |level: usize, kind| Most::of(&plan.job, &plan.levels[level], kind);
         let customers = most(0, StatisticKind::Customers);
         assert_eq!((customers.norm, customers.spread), (1.0, 1.0));
-        assert_eq!(most(0, StatisticKind::Payments).spread, 1.0);
+        assert!(most(0, StatisticKind::Payments).spread <= 1.0);
         assert!(most(1, StatisticKind::Customers).norm > 2.0);
         // Nothing is taken from one customer at home, and the plan says so.
         assert!(!plan.takes_unknown(0, 0));

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
+use super::names::file_name;
 use super::peers::PeersPlan;
-use super::{Plan, file_name};
+use super::{CellSpace, LevelPlan, Plan, Selection};
 use crate::job::{EarlierJob, Insight, Job, Key, Level, Percent, Report, StatisticKind};
 use crate::privacy::{Delta, MuSquared};
 
@@ -77,6 +78,39 @@ impl TablePlan {
 pub(super) struct Asked<'j> {
     pub(super) level: Level,
     pub(super) tables: Vec<(&'j Report, &'j Level)>,
+}
+
+impl LevelPlan {
+    /// A level without its statistics, and without what follows from others and from payments.
+    pub(super) fn new(
+        job: &Job,
+        Asked { level, tables }: &Asked,
+        cells: CellSpace,
+        selection: Selection,
+    ) -> LevelPlan {
+        LevelPlan {
+            file: file_name(tables[0].0, level),
+            span: level.span.clone(),
+            keys: level.keys.clone(),
+            tables: tables.iter().map(|&table| TablePlan::new(table, &level.keys)).collect(),
+            selection,
+            look_back: None,
+            cohorts: None,
+            recency: None,
+            changes: BTreeMap::new(),
+            pairs: None,
+            cells,
+            statistics: Vec::new(),
+            always: Vec::new(),
+            keys_from: Vec::new(),
+            tickets: None,
+            unshown: LevelPlan::is_unshown(job, &level.keys),
+            hidden: Vec::new(),
+            bands: None,
+            earlier: Vec::new(),
+            scales: BTreeMap::new(),
+        }
+    }
 }
 
 impl<'j> Asked<'j> {
