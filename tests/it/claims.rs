@@ -96,6 +96,18 @@ fn what_a_manifest_must_not_say_is_found_for_what_it_is() {
                 "manifest",
                 "cannot have cells whose noise differs by 1 octaves",
             ),
+        ],
+    );
+}
+
+#[test]
+fn parameters_that_do_not_go_with_each_other_are_found() {
+    let workshop = Workshop::new();
+    run(&workshop, JOB);
+    found(
+        &workshop,
+        None,
+        &[
             (
                 |m| {
                     let norm = m["mechanisms"][0]["norm_bound"].as_i64().unwrap();
