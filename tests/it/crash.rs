@@ -268,9 +268,10 @@ fn a_run_killed_while_it_replaces_a_release_loses_none() {
     std::fs::create_dir_all(&target).expect("makes it");
     const OLD: &str = r#"{"job":{"id":"test"}}"#;
     workshop.text("releases/test/manifest.json", OLD);
-    // The first rename of that very path is followed by 100 seconds of nothing.
+    // The first rename of that very path is followed by 10 seconds of nothing, which strace waits
+    // for whatever happens.
     let calls = "?rename,?renameat,?renameat2";
-    let held = format!("inject={calls}:delay_exit=100000000");
+    let held = format!("inject={calls}:delay_exit=10000000");
     let place = target.display().to_string();
     let mut run = strace(&["-P", &place, "-e", &format!("trace={calls}"), "-e", &held]);
     run.arg(command(workshop.folder.path()).get_program()).args(["run", "job.toml", "--force"]);
