@@ -188,21 +188,6 @@ impl PaymentsSource {
         "20000", "50000",
     ];
 
-    /// Of text without a header, the columns that the job names: `column_1` and so on, with their
-    /// places from 0.
-    pub(crate) fn numbered_columns(&self) -> BTreeMap<String, usize> {
-        let Self { user, time, amount, .. } = self;
-        let others = [&self.merchant, &self.currency, &self.filter].into_iter().flatten();
-        let keys = self.columns.iter().map(|(_, expression)| expression);
-        let all = [user, time, amount].into_iter().chain(others).chain(keys);
-        let place = |name: String| {
-            let number: usize = name.strip_prefix("column_")?.parse().ok()?;
-            let place = number.checked_sub(1)?;
-            (name == format!("column_{number}")).then_some((name, place))
-        };
-        all.flat_map(SqlExpression::columns).filter_map(place).collect()
-    }
-
     /// What decides on a payment's time, in normal form: the expression, `utc` if times without a
     /// zone are, and the format of texts. A column's name with a comma stands in quotes.
     pub fn time_as_read(&self) -> String {

@@ -3,11 +3,13 @@
 //! Each record is read by itself. One whose quotes are not as they should be ends with its line, so
 //! that it swallows no others, and says so in a column of its own ([`LINE`]).
 
+use std::collections::BTreeMap;
+
 use polars::prelude::{
     DataFrame, IntoColumn, PlSmallStr, PolarsResult, StringChunkedBuilder, UInt8Chunked,
 };
 
-use super::CsvDialect;
+use super::{CsvDialect, PaymentsSource, SqlExpression};
 
 /// The column that tells what is wrong with a record, if anything is; no column of a file is called
 /// that.
@@ -59,6 +61,23 @@ pub(crate) struct Layout {
     pub(crate) width: Option<usize>,
     /// Name and place of those that are wanted.
     pub(crate) wanted: Vec<(PlSmallStr, usize)>,
+}
+
+impl PaymentsSource {
+    /// Of text without a header, the columns that the job names: `column_1` and so on, with their
+    /// places from 0.
+    pub(crate) fn numbered_columns(&self) -> BTreeMap<String, usize> {
+        let Self { user, time, amount, .. } = self;
+        let others = [&self.merchant, &self.currency, &self.filter].into_iter().flatten();
+        let keys = self.columns.iter().map(|(_, expression)| expression);
+        let all = [user, time, amount].into_iter().chain(others).chain(keys);
+        let place = |name: String| {
+            let number: usize = name.strip_prefix("column_")?.parse().ok()?;
+            let place = number.checked_sub(1)?;
+            (name == format!("column_{number}")).then_some((name, place))
+        };
+        all.flat_map(SqlExpression::columns).filter_map(place).collect()
+    }
 }
 
 /// What stands between fields and around them.

@@ -173,7 +173,7 @@ fn a_revision_that_was_paid_is_published_as_it_was_made() {
         user: "user",
         time: None,
         loss: entry.loss,
-        all_units: AllUnits::default(),
+        all_units: entry.all_units,
     };
     let mut ledger = Ledger::open_to_change(&path).unwrap();
     assert_eq!(ledger.reserve(&request).unwrap(), Reservation::Granted);

@@ -72,7 +72,8 @@ impl<'a> Remote<'a> {
     /// before anything is charged.
     ///
     /// # Errors
-    /// All of the plan that has no SQL; no connection, no table, another column, or of another type.
+    /// All of the plan that has no SQL; no connection, no table, another column, or of another
+    /// type.
     pub fn is_there(&self, plan: &Plan) -> Result<()> {
         let query = Query::next(plan, self.server.dialect())?;
         let unreadable = |error: Error| match error.findings() {

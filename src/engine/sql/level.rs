@@ -80,12 +80,14 @@ impl<'p> LevelSql<'p> {
         columns.push("SUM(n_rows) AS n_rows".to_owned());
         columns.push(format!("{users} AS n_users"));
         columns.push("SUM(CASE WHEN n_place = 1 THEN 1 ELSE 0 END) AS n_first".to_owned());
-        columns.extend(fit.sums().map(|sum| match (self.cells.second(), sum.rsplit_once(" AS ")) {
-            // In place of a total, of which a single value has none.
-            (Some(second), Some((sum, name))) => {
-                format!("CASE WHEN {second} IS NULL THEN SUM(n_with) ELSE {sum} END AS {name}")
+        columns.extend(fit.sums().map(|sum| {
+            match (self.cells.second(), sum.rsplit_once(" AS ")) {
+                // In place of a total, of which a single value has none.
+                (Some(second), Some((sum, name))) => {
+                    format!("CASE WHEN {second} IS NULL THEN SUM(n_with) ELSE {sum} END AS {name}")
+                }
+                _ => sum,
             }
-            _ => sum,
         }));
         let by = match self.keys() {
             // Without a row there is no cell.
