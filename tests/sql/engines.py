@@ -137,14 +137,15 @@ def postgresql():
     server = PostgreSql()
     connection = server.connect()
     connection.execute("SET TimeZone = 'America/New_York'")
-    connection.execute(f"SET client_encoding = '{os.environ.get('POSTGRESQL_ENCODING', 'UTF8')}'")
     for at, locale in enumerate(COLLATIONS):
         connection.execute(f"CREATE COLLATION alike{at} (provider = icu, locale = '{locale}', deterministic = false)")
 
     def run(sql, payments, out):
+        connection.execute("SET client_encoding = 'UTF8'")
         fill(connection, pq.read_table(payments))
         if sql is None:
             return
+        connection.execute(f"SET client_encoding = '{os.environ.get('POSTGRESQL_ENCODING', 'UTF8')}'")
         cursor = connection.execute(sql)
         names = [column.name for column in cursor.description]
         rows = cursor.fetchall()
