@@ -53,8 +53,8 @@ impl Dialect {
         format!("TRANSLATE({text}, {spaces}, '') = ''")
     }
 
-    /// May a text, which is not null, be of bytes that are no UTF-8, and is it? Only Spark takes them
-    /// in; a key that comes back so cannot be read, nor can all others with it.
+    /// May a text, which is not null, be of bytes that are no UTF-8, and is it? Only Spark takes
+    /// them in; a key that comes back so cannot be read, nor can all others with it.
     pub(super) fn is_garbled(self, text: &str) -> Option<String> {
         (self == Dialect::Spark).then(|| format!("NOT is_valid_utf8({text})"))
     }

@@ -316,8 +316,8 @@ fn duckdb_cuts_what_surveys_see_of_large_cells_as_the_reference_does() {
     assert!((spread - 2f64.sqrt()).abs() < 0.01, "{spread}");
 }
 
-/// White space is blank, and what is made of the letters that would name it is not, where the server
-/// takes a `\` in the query for itself.
+/// White space is blank, and what is made of the letters that would name it is not, where the
+/// server takes a `\` in the query for itself.
 #[test]
 #[ignore = "needs Spark in SQL_PYTHON and Java; .ci/run has both"]
 fn spark_that_reads_texts_as_they_stand_and_reference_agree() {

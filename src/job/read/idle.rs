@@ -10,8 +10,8 @@ use crate::job::raw::{Placed, Section};
 use crate::job::{Format, Key, Report, StatisticKind};
 
 impl Reader<'_> {
-    /// Refuses `csv` where the job says that no file is text. Of folders and patterns only the files
-    /// tell, when they are found.
+    /// Refuses `csv` where the job says that no file is text. Of folders and patterns only the
+    /// files tell, when they are found.
     pub(super) fn refuse_csv(
         &self,
         section: &Section,
