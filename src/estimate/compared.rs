@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 
 use super::peers::Peers;
-use super::ratio::{LEAST, SIGNAL_MIN, fieller, shown, within};
+use super::ratio::{Ends, LEAST, SIGNAL_MIN, fieller, moved, range, shown, within};
 use super::{Estimate, Interval, Reason, Values, View, grown};
 use crate::job::{Comparison, Key, Period, StatisticKind, TimeKey};
 use crate::plan::{CellSpace, KeyValue, LevelPlan, TablePlan, period_key};
@@ -107,7 +107,8 @@ impl Compared {
                 Comparison::Share => {
                     let whole = &self.wholes[&kind][&others(view, row)];
                     let both = (own.noisy.1.powi(2), own.value.1.powi(2));
-                    let share = ratio(own, whole, both, 1.0);
+                    let range = if signed { range(signed) } else { (0.0, 1.0) };
+                    let share = ratio(own, whole, both, (1.0, range));
                     (if signed { share } else { within(share, 0.0, 1.0) }, None)
                 }
                 _ => {
@@ -117,7 +118,7 @@ impl Compared {
                             let both = (own.noisy.1.powi(2), own.value.1.powi(2));
                             let both = if same { both } else { (0.0, 0.0) };
                             let scale = if comparison == Comparison::Index { 100.0 } else { 1.0 };
-                            Some(ratio(own, &cells[other], both, scale))
+                            Some(ratio(own, &cells[other], both, (scale, range(signed))))
                         }
                         Some(Other::Earlier(place)) => against_earlier(view, kind, row, place),
                         None => None,
@@ -254,18 +255,20 @@ fn others(view: &View, row: usize) -> Vec<KeyValue> {
 }
 
 /// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised
-/// values. `both` is the covariance of noised values, and of corrected ones.
+/// values. `both` is the covariance of noised values, and of corrected ones; ratios can be no further
+/// than the ends, before they are scaled.
 pub(super) fn ratio(
     top: &Part,
     bottom: &Part,
     both: (f64, f64),
-    scale: f64,
+    (scale, ends): (f64, Ends),
 ) -> Estimate<Option<f64>> {
     let noised = fieller(top.noisy, bottom.noisy, both.0);
     let interval = fieller(top.value, bottom.value, both.1)
         .filter(|_| bottom.estimate >= LEAST)
         .map(|(known, _)| {
             let value = top.estimate / bottom.estimate;
+            let known = moved(known, ends);
             let (low, high) = (known.low.min(value), known.high.max(value));
             let [value, low, high] = [value, low, high].map(|x| Some(scale * x));
             Interval { value, low, high }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::compared::{Part, parts, ratio};
 use super::model::{Model, Report};
-use super::ratio::{Ratios, SIGNAL_MIN, within};
+use super::ratio::{Ratios, SIGNAL_MIN, range, within};
 use super::{Values, View};
 use crate::job::{Key, StatisticKind};
 use crate::plan::{CellKey, CellSpace, KeyValue, LevelPlan, PairLevels};
@@ -37,7 +37,7 @@ impl Lifts {
             let expected = expected(&of_singles[first], &of_singles[second], &of_whole[all]);
             let sd = own.value.1.hypot(doubt * own.value.0.max(own.estimate));
             let own = Part { value: (own.value.0, sd), ..own };
-            within(ratio(&own, &expected, (0.0, 0.0), 1.0), 0.0, f64::INFINITY)
+            within(ratio(&own, &expected, (0.0, 0.0), (1.0, range(false))), 0.0, f64::INFINITY)
         };
         Lifts(all(view).into_iter().zip(&view.noisy.keys).map(lift).collect())
     }

@@ -23,22 +23,35 @@ pub(super) type Ratios = Vec<Estimate<Option<f64>>>;
 /// few differs from that of cells alike; both with what is doubtful of the corrections. Beside it
 /// the ratio of noised values, with its standard deviation, where the denominator is that strong.
 pub(super) fn ratio(top: &Numbers, bottom: &Numbers) -> Ratios {
+    let range = range(top.statistic.kind.facts().signed);
+    ratio_in(top, bottom, &|_| range)
+}
+
+fn ratio_in(top: &Numbers, bottom: &Numbers, of_row: &dyn Fn(usize) -> Ends) -> Ratios {
     let doubt = top.model.correction.doubt().hypot(bottom.model.correction.doubt());
-    doubtful(top, bottom, doubt)
+    doubtful(top, bottom, (doubt, of_row))
+}
+
+/// The least and the most that something can be.
+pub(super) type Ends = (f64, f64);
+
+/// What ratios can be of statistics that may be below zero, or not.
+pub(super) fn range(signed: bool) -> Ends {
+    (if signed { f64::NEG_INFINITY } else { 0.0 }, f64::INFINITY)
 }
 
 /// Share of new customers who come again in a period: of two numbers of one statistic, of which the
 /// fit takes alike, but for what differs from cell to cell. No more than all of them come again.
 pub(super) fn retention_rate(again: &Numbers, new: &Numbers) -> Ratios {
     let apart = new.model.correction.apart();
-    let rates = doubtful(again, new, apart.hypot(apart)).into_iter();
+    let rates = doubtful(again, new, (apart.hypot(apart), &|_| (0.0, 1.0))).into_iter();
     rates.map(|rate| within(rate, 0.0, 1.0)).collect()
 }
 
 /// Visits for each customer, of cells with so many days: whoever is a customer came on one of them
 /// at least, and on no more than all.
 pub(super) fn visits_per_customer(visits: &Numbers, customers: &Numbers, days: &[f64]) -> Ratios {
-    let ratios = ratio(visits, customers).into_iter().zip(days);
+    let ratios = ratio_in(visits, customers, &|row| (1.0, days[row])).into_iter().zip(days);
     ratios.map(|(ratio, &days)| within(ratio, 1.0, days)).collect()
 }
 
@@ -54,8 +67,18 @@ pub(super) fn within(
     Estimate { interval, ..estimate }
 }
 
-fn doubtful(top: &Numbers, bottom: &Numbers, common: f64) -> Ratios {
-    let signed = top.statistic.kind.facts().signed;
+/// The interval of a noised value: what noise has put beyond what can be is moved there, and not
+/// only cut, as it would be the narrower the more absurd it is.
+pub(super) fn moved(noised: Interval<f64>, (least, most): Ends) -> Interval<f64> {
+    let Interval { value, low, high } = noised;
+    Interval { value, low: low.min(most - (value - low)), high: high.max(least + (high - value)) }
+}
+
+fn doubtful(
+    top: &Numbers,
+    bottom: &Numbers,
+    (common, of_row): (f64, &dyn Fn(usize) -> Ends),
+) -> Ratios {
     let each = if bottom.statistic.kind.is_count() { EACH } else { 0.0 };
     let ratio = |row: usize| {
         let noise = (top.noise(row), bottom.noise(row));
@@ -67,15 +90,16 @@ fn doubtful(top: &Numbers, bottom: &Numbers, common: f64) -> Ratios {
         let unsure = doubt.hypot(top.chance(row)).hypot(bottom.chance(row));
         let raw =
             raw.map(|(interval, sd)| (scaled(interval, correction, unsure), interval.value, sd));
+        let range = of_row(row);
         let (top, bottom) = (top.estimate(row), bottom.estimate(row));
         let estimate = (bottom >= LEAST).then(|| {
             let value = top / bottom;
             let rest = (each / bottom.sqrt()).hypot(doubt);
             let Interval { low, high, .. } = match &raw {
-                Some((interval, _, _)) => *interval,
-                None => modelled(value, (sds.0 / bottom, rest), sds.1 / bottom),
+                Some((interval, _, _)) => moved(*interval, range),
+                None => moved(modelled(value, (sds.0 / bottom, rest), sds.1 / bottom), range),
             };
-            let low = if signed { low } else { low.max(0.0) };
+            let low = low.max(range.0);
             Interval { value, low: low.min(value), high: high.max(value) }
         });
         let (unbiased, sd) = raw.map(|(_, value, sd)| (value, sd)).unzip();
@@ -116,7 +140,7 @@ pub(super) fn repeat_rate(classes: &[Numbers]) -> Ratios {
         let own = once.model.rates.get(once.rows[row]);
         let estimate = own.filter(|_| estimated >= LEAST).map(|rate| {
             let Interval { low, high, .. } = match &raw {
-                Some((interval, _)) => *interval,
+                Some((interval, _)) => moved(*interval, (0.0, 1.0)),
                 None => {
                     let half = Z95 * rate.sd;
                     Interval { value: rate.mean, low: rate.mean - half, high: rate.mean + half }
@@ -147,7 +171,10 @@ pub(super) fn diffusion_index([up, flat, down]: &[Numbers; 3]) -> Ratios {
         let estimate = own.filter(|_| estimated >= LEAST).map(|balance| {
             let (value, half) = (balance.mean, Z95 * balance.sd);
             let (low, high) = match &raw {
-                Some((interval, _)) => (interval.low, interval.high),
+                Some((interval, _)) => {
+                    let interval = moved(*interval, (-1.0, 1.0));
+                    (interval.low, interval.high)
+                }
                 None => (value - half, value + half),
             };
             let index = |balance: f64| 100.0 + 100.0 * balance;
@@ -278,6 +305,22 @@ mod tests {
         // What is divided is estimated to be nothing, and may be something.
         let Interval { low, high, .. } = modelled(0.0, (0.5, 0.2), 0.6);
         assert!((low + 0.98).abs() < 0.001 && (high - 0.98).abs() < 0.001, "{low} {high}");
+    }
+
+    #[test]
+    fn what_noise_has_put_beyond_what_can_be_is_moved_and_not_cut() {
+        let of = |value: f64, half: f64, range: Ends| {
+            let own = Interval { value, low: value - half, high: value + half };
+            let Interval { low, high, .. } = moved(own, range);
+            (low, high)
+        };
+        // Below, within and above; an end within stays.
+        assert_eq!(of(-0.75, 0.5, (1.0, 31.0)), (-1.25, 1.5));
+        assert_eq!(of(2.0, 0.5, (1.0, 31.0)), (1.5, 2.5));
+        assert_eq!(of(1.25, 0.5, (1.0, 31.0)), (0.75, 1.75));
+        assert_eq!(of(1.75, 0.25, (0.0, 1.0)), (0.75, 2.0));
+        assert_eq!(of(-3.0, 0.5, range(true)), (-3.5, -2.5));
+        assert_eq!(of(-3.0, 0.5, range(false)), (-3.5, 0.5));
     }
 
     #[test]
