@@ -2,6 +2,7 @@
 //! from which it takes less.
 
 mod ratios;
+mod since;
 mod uneven;
 
 pub(super) use ratios::{Ratio, ratios};
@@ -68,7 +69,8 @@ impl Correction {
         // Of private keys those that are hidden are missing.
         let is_public = report.plan.levels[at.0].is_public();
         let left = || group(&whole(report, at), &noise(report, at), 1, |_| 0)[0];
-        let known = report.plan.retained(at.0, at.1, is_public.then(left));
+        let known =
+            report.plan.retained(at.0, at.1, is_public.then(left), report.since(at, models));
         if let Some(known) = known {
             own.factor = (1.0 / known.share).clamp(1.0, factor_max(report, at));
             // What the factor may not make good for.

@@ -82,7 +82,7 @@ pub(super) struct Report<'p> {
     pub(super) totals: &'p NoisyTotals,
     pub(super) threads: usize,
     /// Places of its levels in the plan.
-    levels: Vec<usize>,
+    pub(super) levels: Vec<usize>,
 }
 
 impl Report<'_> {

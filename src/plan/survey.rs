@@ -7,6 +7,7 @@ use super::calibrate::Gaussian;
 use super::choice;
 use super::most::Most;
 use super::retained::{Left, Retained};
+use super::since::Since;
 use super::{LevelPlan, Plan, Selection, StatisticPlan, TicketPlan};
 use crate::job::{Bound, Job, Key, StatisticKind};
 use crate::privacy::{MuSquared, NormBound};
@@ -240,9 +241,27 @@ impl Plan {
             && !surveys.any(|survey| (survey.level, survey.statistic) == statistic)
     }
 
+    /// The release whose survey tells what the bound of this statistic of this level takes, if it
+    /// is an earlier one.
+    pub fn adopted_from(&self, level: usize, statistic: usize) -> Option<&(String, String)> {
+        let here = |s: &SurveyPlan| {
+            (s.level, s.statistic) == (level, statistic) && s.ticket_groups.is_none()
+        };
+        let own = self.surveys.iter().any(|s| here(s) && s.result.is_some());
+        let adopted = self.adopted.iter().find(|adopted| here(&adopted.survey));
+        adopted.filter(|_| !own).map(|adopted| &adopted.from)
+    }
+
     /// The share of all that users have which the fit leaves: by the statistic's survey, if it has
-    /// one, and by what is left in all cells.
-    pub fn retained(&self, level: usize, statistic: usize, left: Option<Left>) -> Option<Retained> {
+    /// one, and by what is left in all cells; or, of an earlier release's, by what users have now
+    /// against `since` then.
+    pub fn retained(
+        &self,
+        level: usize,
+        statistic: usize,
+        left: Option<Left>,
+        since: Option<Since>,
+    ) -> Option<Retained> {
         let known = self.surveys.iter().chain(self.adopted.iter().map(|adopted| &adopted.survey));
         let mut known = known.filter(|survey| survey.result.is_some());
         let here = |s: &&SurveyPlan| (s.level, s.statistic) == (level, statistic);
@@ -250,11 +269,14 @@ impl Plan {
         let plan = &self.levels[level];
         let StatisticPlan { kind, noise, .. } = plan.statistics[statistic];
         let norms = norms_of(kind, survey, Most::of(&self.job, plan, kind));
-        // Earlier releases have other users: more of them would look like users in more cells. And
-        // what is left is in units, not at the scales of cells.
+        let bound = noise.to_natural(noise.bound.norm() as f64);
+        if self.adopted_from(level, statistic).is_some() {
+            return Some(norms.retained_since(bound, since));
+        }
+        // What is left is in units, not at the scales of cells.
         let own = |s: &SurveyPlan| here(&s) && s.unit.is_none();
         let left = left.filter(|_| self.surveys.iter().any(own));
-        Some(norms.retained(noise.to_natural(noise.bound.norm() as f64), left))
+        Some(norms.retained(bound, left))
     }
 
     /// The plan with the bounds that follow from its surveys, given in the plan's order.
