@@ -5,7 +5,9 @@ mod ratios;
 mod since;
 mod uneven;
 
-pub(super) use ratios::{Ratio, ratios};
+use ratios::ratios;
+
+pub(super) use ratios::Ratio;
 pub(super) use uneven::Finer;
 
 use super::model::{Model, Report};
@@ -201,7 +203,8 @@ impl Correction {
                     let ours = group(&corrected, &sds, count, of_cell);
                     // What levels have in all is told from above.
                     if let Some(theirs) = as_large(&theirs, &ours) {
-                        self.multiply(&ratios(&ours, &theirs), &noisy, of_cell);
+                        let taken = 1.0 - 1.0 / self.factor;
+                        self.multiply(&ratios(&ours, &theirs, taken), &noisy, of_cell);
                     }
                     done.push(key);
                 }

@@ -23,15 +23,21 @@ impl Ratio {
 }
 
 /// How far ratios differ beside noise, as a deviation of their logarithms, is thought to be about
-/// this beforehand, if they differ: the scale of a half-Cauchy law.
-const USUAL: f64 = 0.1;
+/// this beforehand, if they differ, where the fit takes such a share of what is multiplied: the
+/// scale of a half-Cauchy law.
+pub(super) fn usual(taken: f64) -> f64 {
+    const OF_TAKEN: f64 = 0.3;
+    const LEAST: f64 = 0.005;
+    (OF_TAKEN * taken).max(LEAST)
+}
 
 /// The chance that they differ at all, beforehand.
 const DIFFER: f64 = 0.5;
 
 /// Ratios of their sums to ours, which are as large in all: the logarithm of each drawn towards 0
-/// by its noise against how far they differ beside, of which each deviation counts as it is likely.
-pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum]) -> Vec<Ratio> {
+/// by its noise against how far they differ beside, of which each deviation counts as it is likely;
+/// `taken` is what the fit takes of what is multiplied.
+pub(super) fn ratios(ours: &[Sum], theirs: &[Sum], taken: f64) -> Vec<Ratio> {
     let log = |(own, their): (&Sum, &Sum)| {
         // What is mostly noise says nothing.
         let is_seen = |sum: &Sum| sum.0 > 4.0 * sum.1;
@@ -42,7 +48,7 @@ pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum]) -> Vec<Ratio> {
     if logs.iter().flatten().count() < 2 {
         return vec![Ratio::ONE; ours.len()];
     }
-    let apart = deviations(&logs);
+    let apart = deviations(&logs, usual(taken));
     let mean = |of: &dyn Fn(f64) -> f64| apart.iter().map(|(sd, p)| p * of(sd * sd)).sum::<f64>();
     let drawn = |log: &Option<(f64, f64)>| match *log {
         Some((log, variance)) => {
@@ -57,7 +63,7 @@ pub(in crate::estimate) fn ratios(ours: &[Sum], theirs: &[Sum]) -> Vec<Ratio> {
 }
 
 /// How far ratios may differ beside their noise, with how likely that is.
-fn deviations(logs: &[Option<(f64, f64)>]) -> Vec<(f64, f64)> {
+fn deviations(logs: &[Option<(f64, f64)>], usual: f64) -> Vec<(f64, f64)> {
     const FIRST: f64 = 0.002;
     const STEP: f64 = 1.25;
     let known = |sd: f64| {
@@ -68,7 +74,7 @@ fn deviations(logs: &[Option<(f64, f64)>]) -> Vec<(f64, f64)> {
         logs.iter().flatten().map(one).sum::<f64>()
     };
     // Points are the farther apart the larger they are.
-    let prior = |sd: f64| sd / (1.0 + (sd / USUAL).powi(2));
+    let prior = |sd: f64| sd / (1.0 + (sd / usual).powi(2));
     let tried = || (0..33).map(|step| FIRST * STEP.powi(step));
     let whole = tried().map(prior).sum::<f64>();
     let mut all: Vec<(f64, f64)> = vec![(0.0, known(0.0) + (1.0 - DIFFER).ln())];
@@ -95,13 +101,32 @@ mod tests {
         for _ in 0..50 {
             let ours: Vec<Sum> = (0..12).map(|_| sum(60.0)).collect();
             let theirs: Vec<Sum> = (0..12).map(|_| sum(40.0)).collect();
-            let found = ratios(&ours, &theirs);
+            let found = ratios(&ours, &theirs, 0.3);
             moved += found.iter().map(|ratio| ratio.value.ln().abs()).sum::<f64>() / 600.0;
         }
         // Noise alone moves each ratio by 0.058 on average.
         assert!(moved < 0.015, "{moved}");
-        assert_eq!(ratios(&[(100.0, 1.0)], &[(50.0, 1.0)]), [Ratio::ONE]);
-        assert!(ratios(&[], &[]).is_empty());
+        assert_eq!(ratios(&[(100.0, 1.0)], &[(50.0, 1.0)], 0.3), [Ratio::ONE]);
+        assert!(ratios(&[], &[], 0.3).is_empty());
+    }
+
+    #[test]
+    fn what_the_fit_takes_little_of_differs_little() {
+        let mut place = 0;
+        let mut sum = |sd: f64| {
+            place += 1;
+            (1_000.0 + sd * noise(place), sd)
+        };
+        let sums: Vec<(Sum, Sum)> = (0..200).map(|_| (sum(60.0), sum(40.0))).collect();
+        let moved = |taken: f64| {
+            let of = |five: &[(Sum, Sum)]| {
+                let (ours, theirs): (Vec<Sum>, Vec<Sum>) = five.iter().copied().unzip();
+                ratios(&ours, &theirs, taken).iter().map(|r| r.value.ln().abs()).sum::<f64>()
+            };
+            sums.chunks(5).map(of).sum::<f64>() / 200.0
+        };
+        let [little, much] = [moved(0.05), moved(0.5)];
+        assert!(little < 0.7 * much, "{little} {much}");
     }
 
     #[test]
@@ -113,7 +138,7 @@ mod tests {
         // Mostly noise, and hardly any.
         (ours[2], theirs[2]) = ((1_000.0, 300.0), (500.0, 10.0));
         (ours[3], theirs[3]) = ((1_000.0, 150.0), (500.0, 10.0));
-        let found = ratios(&ours, &theirs);
+        let found = ratios(&ours, &theirs, 1.0 / 3.0);
         let sds: Vec<f64> = found.iter().map(|ratio| ratio.variance.sqrt()).collect();
         let found: Vec<f64> = found.iter().map(|ratio| ratio.value).collect();
         assert!((found[0] - 0.5).abs() < 0.01 && (found[1] - 1.3).abs() < 0.01, "{found:?}");

@@ -66,7 +66,7 @@ impl Correction {
             let ours = group(&expected, &sds, count, of_cell);
             let theirs =
                 group(&finer, &finer_sds, count, |cell| of_cell(split.cells[cell] as usize));
-            let found = ratios(&ours, &theirs);
+            let found = ratios(&ours, &theirs, 1.0 - left);
             for (cell, ratio) in all_keys.iter_mut().enumerate() {
                 *ratio = ratio.times(found[of_cell(cell)]);
                 expected[cell] *= found[of_cell(cell)].value;
