@@ -1,5 +1,5 @@
 //! Rates, such as shares of customers: each cell's is drawn towards that of its series, of a series
-//! towards its group's, and of a group towards that of all.
+//! towards its group's and what series of its size have, and of a group towards that of all.
 
 use super::panel::Panel;
 
@@ -53,19 +53,23 @@ pub(super) struct Range {
     pub(super) high: f64,
     /// Variances between units, least and most.
     pub(super) between: (f64, f64),
+    /// By about how much those of units differ that are e times as large.
+    pub(super) slope: f64,
 }
 
 impl Range {
     /// Of shares.
-    pub(super) const SHARES: Range = Range { low: 0.0, high: 1.0, between: (1e-5, 0.1) };
+    pub(super) const SHARES: Range =
+        Range { low: 0.0, high: 1.0, between: (1e-5, 0.1), slope: 0.2 };
 
     /// Of what some have more than others, of all.
-    pub(super) const BALANCES: Range = Range { low: -1.0, high: 1.0, between: (1e-5, 0.4) };
+    pub(super) const BALANCES: Range =
+        Range { low: -1.0, high: 1.0, between: (1e-5, 0.4), slope: 0.4 };
 
     /// Of mean logarithms, where 1 is `parts` units.
     pub(super) fn logs(parts: f64) -> Range {
         let between = (1e-5 * parts * parts, parts * parts);
-        Range { low: -2.5 * parts, high: 2.5 * parts, between }
+        Range { low: -2.5 * parts, high: 2.5 * parts, between, slope: 0.2 * parts }
     }
 }
 
@@ -101,7 +105,7 @@ pub(super) fn drawn(panel: &Panel, cells: &[Pair], sizes: &[f64], range: Range) 
         let rates = towards(&by_group, &vec![Rate { mean, sd }; groups_count], range);
         of_series = groups.iter().map(|&group| rates[group as usize]).collect();
     }
-    let of_series = towards(&by_series, &of_series, range);
+    let of_series = towards(&by_series, &by_size(&by_series, &of_series, range), range);
     let mut priors = vec![Rate { mean, sd }; count];
     let mut alone = vec![false; count];
     for (cells, rate) in series().zip(of_series) {
@@ -145,6 +149,46 @@ fn towards(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
         Rate { mean: mean.clamp(range.low, range.high), sd: (own * variance / total).sqrt() }
     };
     units.iter().zip(priors).map(posterior).collect()
+}
+
+/// Priors of units with what those of their size have: large units lead the rate of a group, and
+/// small ones may have others. Distances from priors, in numerators, are fitted by least squares
+/// with a + c·(ln size − its mean), each weighed by its noise and by how far rates differ beside.
+fn by_size(units: &[Unit], priors: &[Rate], range: Range) -> Vec<Rate> {
+    /// Smaller units are mostly noise, whatever they are.
+    const LEAST: f64 = 5.0;
+    let all: f64 = units.iter().map(|unit| unit.size).sum();
+    if units.len() < 3 || all <= 0.0 {
+        return priors.to_vec();
+    }
+    let log = |unit: &Unit| unit.size.max(LEAST).ln();
+    let middle = units.iter().map(|unit| unit.size * log(unit)).sum::<f64>() / all;
+    let own = 1.0 / range.slope.powi(2);
+    let mut found = priors.to_vec();
+    for _ in 0..3 {
+        let between = between(units, &found, range);
+        // Normal equations of both, symmetric.
+        let (mut aa, mut ac, mut cc, mut ay, mut cy) = (own, 0.0, own, 0.0, 0.0);
+        for (unit, prior) in units.iter().zip(priors) {
+            let (distance, variance) = unit.pair.distance(prior.mean);
+            let weight = 1.0 / (variance + unit.size.powi(2) * between).max(1e-12);
+            let (one, other) = (unit.size, unit.size * (log(unit) - middle));
+            aa += weight * one * one;
+            ac += weight * one * other;
+            cc += weight * other * other;
+            ay += weight * one * distance;
+            cy += weight * other * distance;
+        }
+        let det = aa * cc - ac * ac;
+        let (a, c) = ((cc * ay - ac * cy) / det, (aa * cy - ac * ay) / det);
+        for ((unit, prior), found) in units.iter().zip(priors).zip(&mut found) {
+            let z = log(unit) - middle;
+            let variance = (cc - 2.0 * z * ac + z * z * aa) / det;
+            let mean = (prior.mean + a + c * z).clamp(range.low, range.high);
+            *found = Rate { mean, sd: prior.sd.hypot(variance.max(0.0).sqrt()) };
+        }
+    }
+    found
 }
 
 /// The variance of rates around their priors, by moments: with it, squares of distances are as
@@ -252,6 +296,26 @@ mod tests {
         assert!(error < 0.5 && held > 0.5, "{error} {held}");
         // Noise of large ones is small.
         assert!(found[..40].iter().all(|rate| (rate.mean - 0.1).abs() < 0.03), "{found:?}");
+    }
+
+    #[test]
+    fn rates_that_go_with_size_are_followed() {
+        // From 0.6 of the largest down to 0.15 of the smallest, most of them in the noise.
+        let size = |place: usize| 20.0 * (f64::from(place as u32) / 40.0).exp();
+        let share = |place: usize| 0.15 + 0.45 * place as f64 / 240.0;
+        let sizes: Vec<f64> = (0..240).map(size).collect();
+        let cell = |place: usize| {
+            let part = size(place) * share(place) + 30.0 * noise(place);
+            let rest = size(place) * (1.0 - share(place)) + 30.0 * noise(place + 31);
+            Pair::share((part, 900.0), (rest, 900.0))
+        };
+        let cells: Vec<Pair> = (0..240).map(cell).collect();
+        let found = drawn(&panel(240, 1), &cells, &sizes, Range::SHARES);
+        let off = |place: usize| found[place].mean - share(place);
+        let bias = (0..80).map(off).sum::<f64>() / 80.0;
+        assert!(bias.abs() < 0.06, "{bias}");
+        let held = (0..80).filter(|&place| off(place).abs() < 1.96 * found[place].sd).count();
+        assert!(held >= 72, "{held}");
     }
 
     #[test]
