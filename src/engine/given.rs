@@ -127,7 +127,10 @@ impl Answer<'_> {
         }
         if counts.good == 0 {
             let (first, last) = (source.period.first(), source.period.last());
-            return invalid(findings::rows_all_left_out(&first, &last));
+            return invalid(match counts.bad {
+                0 => findings::rows_all_left_out(&first, &last),
+                _ => findings::rows_all_bad(None),
+            });
         }
         Ok(())
     }

@@ -297,16 +297,21 @@ pub fn rows_all_left_out(first: &dyn Display, last: &dyn Display) -> Finding {
     .hint("check `first_day`, `last_day`, `time` and `currency`; nothing is charged")
 }
 
-/// Of the rows that were read, none is sound; `most` is what most of them are bad for.
-pub fn rows_all_bad(most: &str, file: &Path) -> Finding {
+/// Of the rows that were read, none is sound; of files it is known what most of them are bad for,
+/// and where they are.
+pub fn rows_all_bad(told: Option<(&str, &Path)>) -> Finding {
+    let most = told.map(|(most, _)| format!(", most often: {most}")).unwrap_or_default();
+    let hint = match told {
+        Some((_, file)) => {
+            format!("they are in {}, with a reason each; mend the job or the files", file.display())
+        }
+        None => "mend the job or the table".to_owned(),
+    };
     Finding::new(
         "rows-all-bad",
-        format!("no row is sound: all that are not left out are bad, most often: {most}"),
+        format!("no row is sound: all that are not left out are bad{most}"),
     )
-    .hint(format!(
-        "they are in {}, with a reason each; mend the job or the files; nothing is charged",
-        file.display()
-    ))
+    .hint(format!("{hint}; nothing is charged"))
 }
 
 /// There are no rows at all, or none that `where` chooses.

@@ -155,7 +155,7 @@ impl<'p> Scan<'p> {
         if rows > 0 && good == 0 {
             let (first, last) = (source.period.first(), source.period.last());
             let finding = match quarantine.most() {
-                Some(most) => findings::rows_all_bad(most.text(), quarantine.file()),
+                Some(most) => findings::rows_all_bad(Some((most.text(), quarantine.file()))),
                 None => findings::rows_all_left_out(&first, &last),
             };
             return Err(Error::invalid(finding.at(source.span.clone())));

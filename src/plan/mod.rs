@@ -73,8 +73,8 @@ pub use retained::{Left, Retained};
 pub use scales::{EarlierGroup, Scales};
 pub use score::Score;
 pub use shared::TablePlan;
-pub use since::Since;
 use shared::{Asked, asked, share_of, threshold_deltas};
+pub use since::Since;
 pub use survey::{Adopted, ReleasedSurvey, Survey, SurveyPlan};
 pub use tickets::{TicketLaw, TicketPlan};
 
