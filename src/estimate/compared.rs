@@ -255,8 +255,8 @@ fn others(view: &View, row: usize) -> Vec<KeyValue> {
 }
 
 /// One part for each unit of another: of the estimates, with Fieller's interval; and of the noised
-/// values. `both` is the covariance of noised values, and of corrected ones; ratios can be no further
-/// than the ends, before they are scaled.
+/// values. `both` is the covariance of noised values, and of corrected ones; ratios can be no
+/// further than the ends, before they are scaled.
 pub(super) fn ratio(
     top: &Part,
     bottom: &Part,

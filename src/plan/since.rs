@@ -30,8 +30,8 @@ const INEXACT: (f64, f64) = (0.03, 0.05);
 const UNKNOWN: f64 = 0.3;
 
 impl NormLaw {
-    /// As [`NormLaw::retained`], with norms of users of whom each has as much more as customers have; with a doubt
-    /// for that it has changed at all.
+    /// As [`NormLaw::retained`], with norms of users of whom each has as much more as customers
+    /// have; with a doubt for that it has changed at all.
     pub(super) fn retained_since(&self, bound: f64, since: Option<Since>) -> Retained {
         let before = self.retained(bound, None);
         let known = since.and_then(|since| Some((since, self.growth(since)?)));
