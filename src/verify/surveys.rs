@@ -43,6 +43,7 @@ pub(super) fn manifest_faults(manifest: &Manifest) -> Vec<String> {
     for survey in &manifest.surveys {
         let what = format!("the survey of `{}` of `{}`", survey.statistic, survey.file);
         let mut counts: Vec<&str> = survey.mechanisms.iter().map(|m| &*m.counts).collect();
+        counts.sort_unstable();
         counts.dedup();
         if counts.len() < survey.mechanisms.len() {
             faults.push(format!("{what} counts something twice"));

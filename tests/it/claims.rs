@@ -9,6 +9,7 @@ use arrow::datatypes::UInt8Type;
 use serde_json::{Value, json};
 
 use crate::common::{JOB, Workshop, shown};
+use crate::surveys::open;
 use crate::verify::{Copy, one_row, replaced};
 
 type Change = fn(&mut Value);
@@ -300,6 +301,67 @@ fn what_the_ledger_says_otherwise_is_told_one_by_one() {
                 "ledger",
                 "job `none` had not published what it is named for",
             ),
+        ],
+    );
+}
+
+#[test]
+fn surveys_that_no_run_asks_are_found_for_what_they_are() {
+    let workshop = Workshop::new();
+    run(&workshop, &open());
+    // The first one has users of payments, so that it counts norms and spreads.
+    let payments = |m: &mut Value| {
+        let mut surveys = m["surveys"].as_array().unwrap().iter();
+        surveys.position(|survey| survey["mechanisms"].as_array().unwrap().len() == 2).unwrap()
+    };
+    let place = {
+        let copy = Copy::of(&workshop);
+        let mut place = 0;
+        copy.manifest(|m| place = payments(m));
+        place
+    };
+    let edited = |change: &dyn Fn(&mut Value)| {
+        let copy = Copy::of(&workshop);
+        copy.manifest(|m| change(&mut m["surveys"][place]["mechanisms"]));
+        copy.failed(None)["manifest"].clone()
+    };
+    let twice = "counts something twice";
+    let again = |from: usize| {
+        edited(&|mechanisms| {
+            let again = mechanisms[from].clone();
+            mechanisms.as_array_mut().unwrap().push(again);
+        })
+    };
+    // Next to each other, or with another one between them.
+    assert!(again(1).contains(twice) && again(0).contains(twice));
+    let grid = edited(&|mechanisms| mechanisms[0]["grid_units_per_unit"] = json!(65_537));
+    assert!(grid.contains("a mechanism has 65537 grid units a unit"), "{grid}");
+    for (at, moved) in [(0, "a user moves `norms` by 1"), (1, "a user moves `spread` by 8")] {
+        let less = edited(&|mechanisms| count(&mut mechanisms[at]["sensitivity"], |s| s / 2));
+        assert!(less.contains(moved), "{less}");
+        let more = edited(&|mechanisms| {
+            mechanisms[at]["values"].as_array_mut().unwrap().push(json!(0));
+        });
+        assert!(more.contains("values"), "{more}");
+    }
+    found(
+        &workshop,
+        None,
+        &[
+            (
+                |m| {
+                    let again = m["surveys"][0].clone();
+                    m["surveys"].as_array_mut().unwrap().push(again);
+                },
+                "manifest",
+                "a statistic has two surveys",
+            ),
+            (
+                |m| m["surveys"][0]["statistic"] = json!("refunds"),
+                "manifest",
+                "has a survey, but no mechanism",
+            ),
+            (|m| m["surveys"] = json!([]), "manifest", "has no survey for its bound"),
         ],
     );
 }
