@@ -141,6 +141,37 @@ fn a_run_that_goes_on_does_not_decide_what_latest_means() {
     assert_eq!(used(&workshop, "march"), from(&["february", "january"]));
 }
 
+/// A run that has paid may yet release, so it is waited for as one that reads.
+#[test]
+fn a_run_that_has_paid_is_waited_for() {
+    let workshop = workshop();
+    run(&workshop, &job(0, LATEST));
+    let (path, digest) = (workshop.path("ledger.sqlite"), "d".repeat(64));
+    let (loss, all_units) = (PrivacyLoss::default(), AllUnits::default());
+    let (job_id, recipient, user, time, digest) = ("paid", "partner", "user", None, &*digest);
+    let mut ledger = Ledger::open_to_change(&path).unwrap();
+    let request = Request { job: job_id, digest, recipient, user, time, loss, all_units };
+    ledger.reserve(&request).unwrap();
+    ledger.spend(job_id).unwrap();
+    let under_way = Hold::take(&path, job_id).unwrap();
+    workshop.text("job.toml", &job(1, LATEST));
+    let code = || workshop.discretail(&["check", "job.toml"]).status.code();
+    assert_eq!(code(), Some(1));
+    drop(under_way);
+    assert_eq!(code(), Some(0));
+}
+
+/// What others were given is no part of what this recipient is given, and not for its budget.
+#[test]
+fn releases_to_others_are_not_gone_by() {
+    let workshop = workshop();
+    run(&workshop, &job(0, LATEST));
+    run(&workshop, &job(1, LATEST).replace("\"partner\"", "\"somebody\""));
+    assert!(used(&workshop, "february").is_empty());
+    run(&workshop, &job(2, LATEST));
+    assert_eq!(used(&workshop, "march"), from(&["january"]));
+}
+
 /// By name in any order, as far as each of them can be used.
 #[test]
 fn months_are_named() {
