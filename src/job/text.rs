@@ -350,6 +350,8 @@ mod tests {
                 &["a|\"5\\\" pipe\"|c Quotes", "d|e|f", "g|\"5\\\" pipe\"|i Quotes"],
             ),
             ("a,\"b\" ,c\nd,e,\"f\"", &["a|\"b\" |c Quotes", "d|e|f"]),
+            // A line's end that stood in quotes is one, where others of the record are wrong.
+            ("a,\"b\nb\",\"c\" c\nd,e,f\n", &["a|\"b|- Quotes", "b\"|\"c\" c|- Quotes", "d|e|f"]),
         ] {
             assert_eq!(read(text.as_bytes(), 3), rows, "{text:?}");
         }

@@ -314,6 +314,12 @@ mod tests {
     use super::*;
     use crate::job::SqlExpression;
 
+    const STAMP: DataType = DataType::Datetime(TimeUnit::Microseconds, None);
+
+    /// In microseconds from 1970, when the year 1 begins and 9999 ends.
+    const FIRST: i64 = -719_162 * 86_400_000_000;
+    const LAST: i64 = 2_932_897 * 86_400_000_000;
+
     /// Whole numbers of every width, decimals, timestamps, days and texts.
     fn table() -> DataFrame {
         let whole = |name: &str, values: &[i64], dtype| {
@@ -335,8 +341,11 @@ mod tests {
             Series::new("v".into(), [u64::MAX, 0, 1, 2, 3, 1 << 63]).into_column(),
             decimal("d", ["2.00", &nines, "0.00", "1.50", "-2.00", "0.01"]),
             decimal("e", ["2.00", "100.00", "0.00", "0.50", "0.00", "1.00"]),
-            whole("t", &stamps, DataType::Datetime(TimeUnit::Microseconds, None)),
+            whole("t", &stamps, STAMP),
             whole("day", &[i64::from(i32::MAX), 0, 1, 2, 20_000, -3], DataType::Date),
+            // The first and the last day of years that have four digits, and those beside them.
+            whole("edge", &[-719_163, -719_162, 2_932_896, 2_932_897, 0, 1], DataType::Date),
+            whole("tick", &[FIRST - 1, FIRST, LAST - 1, LAST, 0, 1], STAMP),
             Series::new("s".into(), ["abc"; 6]).into_column(),
         ];
         DataFrame::new(6, columns).expect("a table")
@@ -382,6 +391,7 @@ mod tests {
             ("v + 1", "- 1 2 3 4 -"),
             ("n * 2 - n", "- - - 3 -1 0"),
             ("POW(a, 2)", "16129 16384 10000 1 0 1"),
+            ("POW(a, a)", "- - - 1 1 -"),
             ("CASE WHEN a > 0 THEN -u ELSE u END", "-500 0 -4294967295 -1 2 3"),
             ("CASE WHEN a > 0 THEN -v ELSE v END", "- 0 -1 -2 3 -"),
             ("CAST(a * 100 AS TEXT)", "12700 -12800 10000 100 0 -100"),
@@ -411,6 +421,10 @@ mod tests {
         assert!(values("CAST(t AS VARCHAR)").starts_with("- - 1970-01-01"));
         assert!(values("CAST(CAST(n AS TIMESTAMP) AS VARCHAR)").starts_with("- - "));
         assert_eq!(values("STRFTIME(day, '%Y')"), "- 1970 1970 1970 2024 1969");
+        for column in ["edge", "tick"] {
+            let years = values(&format!("STRFTIME({column}, '%Y')"));
+            assert_eq!(years, "- 0001 9999 - 1970 1970", "{column}");
+        }
         assert_eq!(values("SUBSTRING(s, 1, a)"), "abc - abc a  -");
         let padded = values("LPAD(s, a, 'x')");
         let nulls: Vec<bool> = padded.split(' ').map(|value| value == "-").collect();
