@@ -282,11 +282,8 @@ fn earlier_job(text: Placed<String>) -> EarlierJob {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use crate::fixture::Market;
 
-    /// It takes a second or two; were each value looked for among all before, minutes.
     #[test]
     fn key_sets_may_be_large() {
         let values: Vec<String> = (0..300_000).map(|value| format!("\"{value}\"")).collect();
@@ -299,9 +296,7 @@ mod tests {
             ];
             Market::new(&[]).try_plan_changed(&changes, &[report.to_owned()])
         };
-        let started = Instant::now();
         let known = plan(&values).expect("a good job");
-        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
         let set = &known.job.key_sets["wallet"];
         assert!(set.len() == 300_000 && set.is_sorted());
         let faulty = ["\"a\"", "\"b\"", "\"a\"", "\" \""].map(str::to_owned);

@@ -239,11 +239,14 @@ fn is_row_by_row(expr: &Expr) -> bool {
     let looks_around = |node: &Expr| {
         // `a = ANY(b)`: polars gathers the whole column b, but only after this check. And
         // `REPLACE(a, 'x', b)` stops at a null b only where there are no other rows; a constant
-        // text is split in another way where there is one row. Sums of lists are rounded in
-        // another way where a list of other rows has a null.
+        // text is split in another way where there is one row. Sums of lists are rounded, and lists
+        // searched, in another way where a list of other rows has a null.
         let gathers = match node {
             Expr::Function {
-                function: FunctionExpr::ListExpr(ListFunction::Sum | ListFunction::Mean),
+                function:
+                    FunctionExpr::ListExpr(
+                        ListFunction::Sum | ListFunction::Mean | ListFunction::Contains { .. },
+                    ),
                 ..
             } => true,
             Expr::Function {
@@ -376,6 +379,7 @@ mod tests {
             "ABS(amt) FILTER (WHERE amt > 5)",
             "ARRAY_SUM(list)",
             "ARRAY_MEAN(list)",
+            "ARRAY_CONTAINS(list, 2)",
             "STRING_TO_ARRAY('a-b', tag)",
             "SPLIT_PART('a-b', tag, 2)",
             "RANK() OVER (ORDER BY amt)",
